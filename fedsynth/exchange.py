@@ -1,0 +1,289 @@
+"""What travels between sites and server: places, the plan made of them, flat vectors, their bytes and their mean.
+
+Everything that travels of one site is one flat float vector of parameters and one of buffers; integers never travel. All
+sites share one layout. A site that lacks a net (it has no such task) keeps what it received in that part of the vector, and
+that part is neither averaged nor counted in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from .networks.network import Generator, Role
+
+NUMBER_BYTES = 8  # what a plain number in a message is counted as
+
+
+class ContractError(RuntimeError):
+    """A method breaks the contract; the message names the method, the rule and what the rule is for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a parameter or buffer sits: all that a method may ask when it decides what travels.
+
+    `net` is the top-level name ("generator", "discriminators", or a method's own), `task` the task of a discriminator.
+    Inside a generator `role` is its stage's, `index` counts the stages of that role from 1 to `count`, and `depth` in [0, 1]
+    is the stage's position among all that are not conditioning (a conditioning stage has the depth of the stage it follows).
+    """
+
+    path: str
+    net: str
+    task: str | None
+    role: Role | None
+    index: int
+    count: int
+    depth: float
+    owner: nn.Module
+    ancestors: tuple[nn.Module, ...]
+    is_buffer: bool
+
+    def within(self, *types: type[nn.Module]) -> bool:
+        """Whether the owner or a module around it is one of these types."""
+        return isinstance(self.owner, types) or any(isinstance(module, types) for module in self.ancestors)
+
+
+def leaves(nets: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The nets of a (nested) ModuleDict with their dotted names."""
+    for name, net in nets.items():
+        if isinstance(net, nn.ModuleDict):
+            yield from leaves(net, f"{prefix}{name}.")
+        else:
+            yield prefix + name, net
+
+
+def places(nets: nn.ModuleDict) -> list[tuple[Place, Tensor]]:
+    """Every floating parameter and buffer of the nets with its place, in the order of the modules."""
+    found: list[tuple[Place, Tensor]] = []
+    for leaf, net in leaves(nets):
+        *_, last = leaf.split(".")
+        task = last if "->" in last else None
+        stage_of: dict[int, tuple[Role, int, int, float]] = {}
+        if isinstance(net, Generator):
+            stages = net.stages()
+            backbone = sum(role is not Role.conditioning for role, _ in stages)
+            seen, passed = dict.fromkeys(Role, 0), 0
+            for role, module in stages:
+                seen[role] += 1
+                passed += role is not Role.conditioning
+                count = sum(other is role for other, _ in stages)
+                where = (role, seen[role], count, max(passed - 1, 0) / max(backbone - 1, 1))
+                stage_of.update((id(part), where) for part in module.modules())
+        modules = dict(net.named_modules())
+        for path, owner in modules.items():
+            around = tuple(modules[".".join(path.split(".")[:i])] for i in range(len(path.split(".")))) if path else ()
+            role, index, count, depth = stage_of.get(id(owner), (None, 0, 0, 0.0))
+            own = [(name, tensor, False) for name, tensor in owner.named_parameters(recurse=False)]
+            own += [(name, tensor, True) for name, tensor in owner.named_buffers(recurse=False)]
+            for name, tensor, is_buffer in own:
+                if tensor.is_floating_point():
+                    full = ".".join(part for part in (leaf, path, name) if part)
+                    top = leaf.split(".")[0]
+                    place = Place(full, top, task, role, index, count, depth, owner, around, is_buffer)
+                    found.append((place, tensor))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Named tensors laid end to end in one flat vector."""
+
+    places: tuple[Place, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        return tuple(shape.numel() for shape in self.shapes)
+
+    @cached_property
+    def offsets(self) -> dict[str, tuple[int, int, torch.Size]]:
+        """Path -> (start, stop, shape)."""
+        stops = tuple(accumulate(self.lengths))
+        rows = zip(self.places, self.lengths, stops, self.shapes, strict=True)
+        return {place.path: (stop - length, stop, shape) for place, length, stop, shape in rows}
+
+    @property
+    def numel(self) -> int:
+        return sum(self.lengths)
+
+    def part(self, vector: Tensor, path: str) -> Tensor:
+        """The view of one tensor in a flat vector."""
+        start, stop, shape = self.offsets[path]
+        return vector[start:stop].view(shape)
+
+    def where(self, rule: Callable[[Place], bool], device: torch.device) -> Tensor:
+        """Bool vector `[numel]`: True in the parts whose place fulfils the rule."""
+        marks = torch.tensor([rule(place) for place in self.places], dtype=torch.bool, device=device)
+        return marks.repeat_interleave(torch.tensor(self.lengths, dtype=torch.long, device=device))
+
+
+Value = Tensor | float | int
+
+
+class Message(dict[str, Value]):
+    """What one site sends or is sent: `model` and `buffers` (flat vectors), `weight`, and whatever the method adds."""
+
+    @property
+    def model(self) -> Tensor:
+        return self._tensor("model")
+
+    @property
+    def buffers(self) -> Tensor:
+        return self._tensor("buffers")
+
+    def _tensor(self, key: str) -> Tensor:
+        value = self[key]
+        assert isinstance(value, Tensor)
+        return value
+
+
+class Plan:
+    """Which parameters and buffers travel, decided once by the method, tensor by tensor."""
+
+    def __init__(self, nets: nn.ModuleDict, travels: Callable[[Place], bool]) -> None:
+        chosen = [(place, tensor.shape) for place, tensor in places(nets) if travels(place)]
+        self.model = self._layout([row for row in chosen if not row[0].is_buffer])
+        self.buffers = self._layout([row for row in chosen if row[0].is_buffer])
+
+    @staticmethod
+    def _layout(rows: list[tuple[Place, torch.Size]]) -> Layout:
+        return Layout(tuple(place for place, _ in rows), tuple(shape for _, shape in rows))
+
+    def nbytes(self, message: Mapping[str, Value], held: frozenset[str]) -> int:
+        """Bytes of a message to or from a site that holds the tensors named in `held`."""
+        total = 0
+        for value in message.values():
+            if not isinstance(value, Tensor):
+                total += NUMBER_BYTES
+                continue
+            numel = value.numel()
+            for layout in (self.model, self.buffers):
+                if layout.numel and value.shape[-1:] == (layout.numel,):
+                    absent = sum(n for p, n in zip(layout.places, layout.lengths, strict=True) if p.path not in held)
+                    numel -= numel // layout.numel * absent
+                    break
+            total += numel * value.element_size()
+        return total
+
+    def mean(
+        self,
+        vectors: Sequence[Tensor],
+        weights: Sequence[float],
+        held: Sequence[frozenset[str]],
+        otherwise: Tensor,
+    ) -> Tensor:
+        """Weighted mean of flat vectors, tensor by tensor over the sites that hold it, weights renormalised.
+
+        What no site holds keeps the value of `otherwise`. Summed in float64 in the order given, cast once, so that equal
+        vectors keep every bit.
+        """
+        layout = self.model if vectors[0].numel() == self.model.numel else self.buffers
+        total = torch.zeros_like(vectors[0], dtype=torch.float64)
+        if all(place.path in names for names in held for place in layout.places):
+            for vector, weight in zip(vectors, weights, strict=True):
+                total.add_(vector, alpha=weight)
+            return total.div_(sum(weights)).to(vectors[0].dtype)
+        mass = torch.zeros_like(total)
+        for vector, weight, names in zip(vectors, weights, held, strict=True):
+            mask = layout.where(lambda place, names=names: place.path in names, vector.device)
+            total += weight * torch.where(mask, vector, 0)
+            mass += weight * mask
+        return torch.where(mass > 0, total / mass, otherwise.double()).to(vectors[0].dtype)
+
+
+class Memory(MutableMapping[str, Value]):
+    """What a method remembers of a site or of the server: tensors and plain numbers, nothing else.
+
+    Setting a tensor of the same shape and type writes in place, so that its address holds; any other tensor is copied in.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[str, Value] = {}
+
+    def __getitem__(self, key: str) -> Value:
+        return self._items[key]
+
+    def tensor(self, key: str) -> Tensor:
+        """A tensor under this key; TypeError for a number."""
+        value = self._items[key]
+        if not isinstance(value, Tensor):
+            raise TypeError(f"memory[{key!r}] is the number {value}, not a tensor")
+        return value
+
+    def __setitem__(self, key: str, value: Value) -> None:
+        held = self._items.get(key)
+        if isinstance(value, Tensor):
+            if isinstance(held, Tensor) and held.shape == value.shape and held.dtype == value.dtype:
+                with torch.no_grad():
+                    held.copy_(value)
+            else:
+                self._items[key] = value.detach().clone()
+        elif isinstance(value, bool | int | float):
+            self._items[key] = value
+        else:
+            raise ContractError(
+                f"memory[{key!r}] = {type(value).__name__}: memory holds tensors and plain numbers only, so that it can be "
+                "saved and resumed; a module belongs in build()"
+            )
+
+    def __delitem__(self, key: str) -> None:
+        del self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def snapshot(self) -> dict[str, Value]:
+        return {key: value.clone() if isinstance(value, Tensor) else value for key, value in self._items.items()}
+
+    def restore(self, snapshot: Mapping[str, Value]) -> None:
+        for key in set(self._items) - set(snapshot):
+            del self._items[key]
+        self.update(snapshot)
+
+
+class _Distance(torch.autograd.Function):
+    """1/2 sum |p - v|^2 over lists of tensors, with multi-tensor kernels both ways."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, anchors: list[Tensor], *parameters: Tensor) -> Tensor:
+        ctx.gaps = torch._foreach_sub(list(parameters), anchors)  # type: ignore[attr-defined]  # private to this function
+        return torch.stack(torch._foreach_norm(ctx.gaps)).square().sum() / 2  # type: ignore[attr-defined]
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return None, *torch._foreach_mul(ctx.gaps, slope)  # type: ignore[attr-defined]
+
+
+class _Inner(torch.autograd.Function):
+    """sum <p, v> over lists of tensors: the loss whose gradient is v."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, vectors: list[Tensor], *parameters: Tensor) -> Tensor:
+        ctx.vectors = vectors  # type: ignore[attr-defined]
+        products = torch._foreach_mul(list(parameters), vectors)
+        return torch.stack([product.sum() for product in products]).sum()
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return None, *torch._foreach_mul(ctx.vectors, slope)  # type: ignore[attr-defined]
+
+
+def distance(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor | float:
+    """Half the squared Euclidean distance between parameters and anchors; 0 where there are none."""
+    parameters, anchors = zip(*rows, strict=True) if (rows := list(pairs)) else ((), ())
+    return _Distance.apply(list(anchors), *parameters) if rows else 0.0
+
+
+def inner(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor | float:
+    """Inner product of parameters and vectors: added to a loss it adds the vectors to the gradient, exactly."""
+    parameters, vectors = zip(*rows, strict=True) if (rows := list(pairs)) else ((), ())
+    return _Inner.apply(list(vectors), *parameters) if rows else 0.0

@@ -1,0 +1,220 @@
+"""Who has what: tasks, subjects, sites, scenarios and the federation that they make. Plain data, no learning.
+
+Images lie in [-1, 1] as float16, `[slice, contrast, height, width]`; foreground masks are bool, `[slice, height, width]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+CONTRASTS = ("T1", "T2", "PD", "FLAIR")  # the order of the code's one-hots; contrasts not named here follow, by name
+
+
+class FederationError(ValueError):
+    """The data or the scenario cannot be what was asked for; the message says what to change."""
+
+
+class Task(NamedTuple):
+    """Synthesise `target` from `source`, both contrasts of one slice. Written `T1->T2`."""
+
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.source}->{self.target}"
+
+    @classmethod
+    def parse(cls, text: str) -> Task:
+        source, arrow, target = (part.strip() for part in text.partition("->"))
+        if not (arrow and source and target) or source == target or "." in text:
+            raise FederationError(f"task {text!r} is not of the form SOURCE->TARGET with two different contrasts, such as T1->T2")
+        return cls(source, target)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person at one site: co-registered slices of every contrast of the site, all in one split."""
+
+    name: str
+    split: str
+    slices: slice  # rows of the site's arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A hospital's slices. `images` float16 `[N, C, H, W]` in [-1, 1], `masks` bool `[N, H, W]`, subjects in row order."""
+
+    name: str
+    contrasts: tuple[str, ...]
+    images: np.ndarray
+    masks: np.ndarray
+    subjects: tuple[Subject, ...]
+
+    def __post_init__(self) -> None:
+        n, c = self.images.shape[:2]
+        if c != len(self.contrasts) or self.masks.shape != (n, *self.images.shape[2:]):
+            raise FederationError(
+                f"site {self.name}: images {self.images.shape} and masks {self.masks.shape} do not fit contrasts {self.contrasts}"
+            )
+        names = [subject.name for subject in self.subjects]
+        if len(set(names)) < len(names):
+            raise FederationError(f"site {self.name}: a subject's name occurs twice, so splits could mix: {sorted(names)}")
+        rows = [row for subject in self.subjects for row in range(subject.slices.start, subject.slices.stop)]
+        if rows != list(range(n)):
+            raise FederationError(f"site {self.name}: the subjects' slices do not cover its {n} rows once each, in order")
+        if unknown := {subject.split for subject in self.subjects} - set(SPLITS):
+            raise FederationError(f"site {self.name}: unknown split {sorted(unknown)}; a subject is in one of {SPLITS}")
+
+    def of(self, split: str) -> tuple[Subject, ...]:
+        return tuple(subject for subject in self.subjects if subject.split == split)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row indices of a split's slices, int64, ascending."""
+        return np.concatenate([np.arange(s.slices.start, s.slices.stop) for s in self.of(split)] or [np.arange(0)])
+
+    def save(self, folder: Path) -> None:
+        """Write the site to `folder`, all of it or nothing. A folder that is already complete is left alone."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+        try:
+            np.save(scratch / "images.npy", self.images.astype(np.float16))
+            np.save(scratch / "masks.npy", self.masks.astype(bool))
+            index = {
+                "name": self.name,
+                "contrasts": self.contrasts,
+                "subjects": [[s.name, s.split, s.slices.start, s.slices.stop] for s in self.subjects],
+            }
+            (scratch / "index.json").write_text(json.dumps(index, indent=1))
+            os.rename(scratch, folder)
+        except OSError:
+            if not (folder / "index.json").exists():  # not merely overtaken by another process that wrote the same arrays
+                raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    @classmethod
+    def open(cls, folder: Path) -> Site:
+        """The site that `save` wrote, its arrays memory-mapped."""
+        index = json.loads((folder / "index.json").read_text())
+        return cls(
+            index["name"],
+            tuple(index["contrasts"]),
+            np.load(folder / "images.npy", mmap_mode="r"),
+            np.load(folder / "masks.npy", mmap_mode="r"),
+            tuple(Subject(name, split, slice(start, stop)) for name, split, start, stop in index["subjects"]),
+        )
+
+
+@dataclass
+class Dataset(ABC):
+    """A family of sites. A subclass is a dataclass whose fields are its options (int, float, bool, str, Enum, Optional, list)."""
+
+    @abstractmethod
+    def contrasts(self) -> Mapping[str, Sequence[str]]:
+        """Site name -> contrasts that every subject there owns. Cheap: no volume is read."""
+
+    @abstractmethod
+    def load(self, site: str, cache: Path) -> Site:
+        """One site, from `cache` if it was made before, else made and cached there."""
+
+
+@dataclass
+class Scenario:
+    """Which sites take part, and the tasks of each. `tasks` has an entry a site, or one named `default` for all others."""
+
+    name: str
+    sites: list[str]
+    tasks: dict[str, list[str]]
+    spare_sites: int = 0  # columns of the site code kept free for newcomers
+
+    def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
+        """Site -> its tasks, sites by name. Raises FederationError for what the data set cannot do."""
+        owned = dataset.contrasts()
+        plan: dict[str, tuple[Task, ...]] = {}
+        for site in sorted(self.sites):
+            if self.sites.count(site) > 1:
+                raise FederationError(f"scenario {self.name}: site {site!r} is listed twice")
+            if site not in owned:
+                raise FederationError(f"scenario {self.name}: no site {site!r}; the data set has {', '.join(sorted(owned))}")
+            texts = self.tasks.get(site, self.tasks.get("default", []))
+            if not texts:
+                raise FederationError(f"scenario {self.name}: site {site!r} has no task; give scenario.tasks.{site}")
+            tasks = tuple(Task.parse(text) for text in texts)
+            if len(set(tasks)) < len(tasks):
+                raise FederationError(f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}")
+            for task in tasks:
+                if missing := [contrast for contrast in task if contrast not in owned[site]]:
+                    raise FederationError(
+                        f"scenario {self.name}: task {task} needs {missing[0]}, which site {site!r} lacks; it has {', '.join(owned[site])}"
+                    )
+            plan[site] = tasks
+        if not plan:
+            raise FederationError(f"scenario {self.name} has no site; choose among {', '.join(sorted(owned))}")
+        return plan
+
+
+@dataclass(frozen=True, eq=False)
+class Federation:
+    """The sites of one run with their tasks, sorted by name whatever order they were listed in."""
+
+    sites: Mapping[str, Site]
+    tasks: Mapping[str, tuple[Task, ...]]
+    spare_sites: int = 0
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(sorted(self.tasks)))
+        for name in self.names:
+            site = self.sites[name]
+            for split in SPLITS:
+                if not site.of(split):
+                    raise FederationError(f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}")
+        sizes = {name: self.sites[name].images.shape[2:] for name in self.names}
+        if len(set(sizes.values())) > 1:
+            raise FederationError(f"sites have images of different sizes: {sizes}; prepare them at one size")
+
+    @classmethod
+    def load(cls, scenario: Scenario, dataset: Dataset, cache: Path) -> Federation:
+        tasks = scenario.resolve(dataset)
+        return cls({name: dataset.load(name, cache) for name in tasks}, tasks, scenario.spare_sites)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a slice, pixels."""
+        height, width = self.sites[self.names[0]].images.shape[2:]
+        return height, width
+
+    @cached_property
+    def contrasts(self) -> tuple[str, ...]:
+        """The contrasts of all tasks, in the order of their one-hots."""
+        used = {contrast for tasks in self.tasks.values() for task in tasks for contrast in task}
+        return tuple(c for c in CONTRASTS if c in used) + tuple(sorted(used - set(CONTRASTS)))
+
+    @property
+    def code_length(self) -> int:
+        return len(self.names) + self.spare_sites + 2 * len(self.contrasts)
+
+    def code(self, site: str, task: Task) -> np.ndarray:
+        """Site, source and target one-hots, float32 `[code_length]`."""
+        code = np.zeros(self.code_length, np.float32)
+        start = len(self.names) + self.spare_sites
+        code[self.names.index(site)] = 1
+        code[start + self.contrasts.index(task.source)] = 1
+        code[start + len(self.contrasts) + self.contrasts.index(task.target)] = 1
+        return code
+
+    def all_tasks(self, names: Iterable[str] | None = None) -> tuple[Task, ...]:
+        """Every task of the named sites (all by default), once each, sorted."""
+        return tuple(sorted({task for name in (names or self.names) for task in self.tasks[name]}))
