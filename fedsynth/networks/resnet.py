@@ -1,0 +1,82 @@
+"""The residual network that pFLSynth personalises, without the personalisation: the code is ignored.
+
+Two strided convolutions, residual blocks, two transposed convolutions, no skips between encoder and decoder (Johnson et al.
+2016; pix2pix's ResNet-9). The released code's second set of norms is never run and its learned 256x256 bias map ties it to one
+image size: both are left out, and the last convolution has a bias of one number instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from .blocks import Norm, ReflectionPad, ResidualBlock, check_size, initialise, normalisation
+from .network import Generator, Network, Role, Stage
+
+DIVISOR = 4  # two halvings
+
+
+def channels(width: int, blocks: int) -> list[int]:
+    """How many channels each stage but the last gives out."""
+    return [width, 2 * width, 4 * width] + [4 * width] * blocks + [2 * width, width]
+
+
+def backbone(width: int, blocks: int, dropout: float, norm: Norm) -> list[Stage]:
+    """Three stages that encode, `blocks` residual ones, two that decode and the head. `[B, 1, H, W]` to the same, in [-1, 1]."""
+
+    def stage(*before_norm: nn.Module, channels: int) -> nn.Module:
+        return nn.Sequential(*before_norm, normalisation(norm, channels), nn.ReLU(inplace=True))
+
+    def down(i: int, o: int) -> Stage:
+        return Stage(Role.encoder, stage(nn.Conv2d(i, o, 3, 2, 1, bias=False), channels=o))
+
+    def up(i: int, o: int) -> Stage:
+        return Stage(Role.decoder, stage(nn.ConvTranspose2d(i, o, 3, 2, 1, output_padding=1, bias=False), channels=o))
+
+    stages = [
+        Stage(Role.encoder, stage(ReflectionPad(3), nn.Conv2d(1, width, 7, bias=False), channels=width)),
+        down(width, 2 * width),
+        down(2 * width, 4 * width),
+        *(Stage(Role.bottleneck, ResidualBlock(4 * width, norm, dropout)) for _ in range(blocks)),
+        up(4 * width, 2 * width),
+        up(2 * width, width),
+        Stage(Role.head, nn.Sequential(ReflectionPad(3), nn.Conv2d(width, 1, 7), nn.Tanh())),
+    ]
+    for _, module in stages:
+        initialise(module)
+    return stages
+
+
+class ResNetGenerator(Generator):
+    """The stages one after another. Sides must be multiples of 4, from 8 pixels on."""
+
+    def __init__(self, stages: list[Stage]) -> None:
+        super().__init__()
+        self.roles = [stage.role for stage in stages]
+        self.backbone = nn.ModuleList(stage.module for stage in stages)
+
+    def forward(self, source: Tensor, code: Tensor) -> Tensor:
+        check_size(source, DIVISOR)
+        image = source
+        for stage in self.backbone:
+            image = stage(image)
+        return image
+
+    def stages(self) -> list[Stage]:
+        return [Stage(role, module) for role, module in zip(self.roles, self.backbone, strict=True)]
+
+
+@dataclass
+class ResNet(Network):
+    """ResNet-9: `width` channels at full resolution, `blocks` residual blocks, dropout within them."""
+
+    blocks: int = 9
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least_one("blocks")
+
+    def generator(self, code_length: int) -> Generator:
+        return ResNetGenerator(backbone(self.width, self.blocks, self.dropout, self.norm))
