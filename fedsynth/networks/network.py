@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .blocks import Norm
 from .discriminator import PatchGAN
 
-__all__ = ["Generator", "Network", "Norm", "Role", "Stage", "stage_of"]
+__all__ = ["Generator", "Network", "Norm", "Role", "Stage", "check_stages"]
 
 
 class Role(Enum):
@@ -46,16 +46,12 @@ class Generator(nn.Module, ABC):
         their own, with the role `conditioning`, listed after the stage that they follow."""
 
 
-def stage_of(generator: Generator) -> dict[str, int]:
-    """The index of the stage in which each parameter and buffer lies, by its name in the generator.
-
-    Raises ValueError for a tensor that lies in no stage or in several, and for a stage with a tensor that the generator lacks.
-    """
+def check_stages(generator: Generator) -> None:
+    """Raise ValueError unless every parameter and buffer lies in exactly one stage, and the stages hold nothing else."""
     where: dict[int, list[int]] = {}
     for index, stage in enumerate(generator.stages()):
         for key in {id(tensor) for tensor in (*stage.module.parameters(), *stage.module.buffers())}:
             where.setdefault(key, []).append(index)
-    found = {}
     for name, tensor in (*generator.named_parameters(), *generator.named_buffers()):
         indices = where.pop(id(tensor), [])
         if len(indices) != 1:
@@ -63,13 +59,11 @@ def stage_of(generator: Generator) -> dict[str, int]:
                 f"{type(generator).__name__}: {name} lies in {len(indices)} stages {indices}; every parameter and buffer must lie "
                 "in exactly one of stages()"
             )
-        found[name] = indices[0]
     if where:
         raise ValueError(
             f"{type(generator).__name__}: stages {sorted({i for indices in where.values() for i in indices})} hold tensors that "
             "are not the generator's; register their modules in it"
         )
-    return found
 
 
 @dataclass
