@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from .networks.network import Generator, Role
-
-NUMBER_BYTES = 8  # what a plain number in a message is counted as
 
 
 class ContractError(RuntimeError):
@@ -61,10 +59,11 @@ def leaves(nets: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, nn.Modu
 def places(nets: nn.ModuleDict) -> list[tuple[Place, Tensor]]:
     """Every floating parameter and buffer of the nets with its place, in the order of the modules."""
     found: list[tuple[Place, Tensor]] = []
+    no_stage: tuple[Role | None, int, int, float] = (None, 0, 0, 0.0)
     for leaf, net in leaves(nets):
         *_, last = leaf.split(".")
         task = last if "->" in last else None
-        stage_of: dict[int, tuple[Role, int, int, float]] = {}
+        stage_of: dict[int, tuple[Role | None, int, int, float]] = {}
         if isinstance(net, Generator):
             stages = net.stages()
             backbone = sum(role is not Role.conditioning for role, _ in stages)
@@ -78,7 +77,7 @@ def places(nets: nn.ModuleDict) -> list[tuple[Place, Tensor]]:
         modules = dict(net.named_modules())
         for path, owner in modules.items():
             around = tuple(modules[".".join(path.split(".")[:i])] for i in range(len(path.split(".")))) if path else ()
-            role, index, count, depth = stage_of.get(id(owner), (None, 0, 0, 0.0))
+            role, index, count, depth = stage_of.get(id(owner), no_stage)
             own = [(name, tensor, False) for name, tensor in owner.named_parameters(recurse=False)]
             own += [(name, tensor, True) for name, tensor in owner.named_buffers(recurse=False)]
             for name, tensor, is_buffer in own:
@@ -117,6 +116,24 @@ class Layout:
         start, stop, shape = self.offsets[path]
         return vector[start:stop].view(shape)
 
+    def pack(self, tensors: Mapping[str, Tensor], otherwise: Tensor | None = None) -> Tensor:
+        """The tensors end to end, copied; a missing one is taken from `otherwise`, or is 0."""
+        like = next(iter(tensors.values()))
+        parts = []
+        for path, (start, stop, _) in self.offsets.items():
+            if path in tensors:
+                parts.append(tensors[path].detach().reshape(-1))
+            else:
+                parts.append(like.new_zeros(stop - start) if otherwise is None else otherwise[start:stop])
+        return torch.cat(parts) if parts else torch.zeros(0, device=like.device)
+
+    def unpack(self, vector: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        """Write the parts of a flat vector into those of the tensors that are there, in place."""
+        held = [(tensors[path], self.part(vector, path)) for path in self.offsets if path in tensors]
+        if held:
+            with torch.no_grad():
+                torch._foreach_copy_([tensor for tensor, _ in held], [part for _, part in held])
+
     def where(self, rule: Callable[[Place], bool], device: torch.device) -> Tensor:
         """Bool vector `[numel]`: True in the parts whose place fulfils the rule."""
         marks = torch.tensor([rule(place) for place in self.places], dtype=torch.bool, device=device)
@@ -131,15 +148,17 @@ class Message(dict[str, Value]):
 
     @property
     def model(self) -> Tensor:
-        return self._tensor("model")
+        return self.tensor("model")
 
     @property
     def buffers(self) -> Tensor:
-        return self._tensor("buffers")
+        return self.tensor("buffers")
 
-    def _tensor(self, key: str) -> Tensor:
+    def tensor(self, key: str) -> Tensor:
+        """A vector under this key; TypeError for a number."""
         value = self[key]
-        assert isinstance(value, Tensor)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"message[{key!r}] is the number {value}, not a tensor")
         return value
 
 
@@ -156,11 +175,13 @@ class Plan:
         return Layout(tuple(place for place, _ in rows), tuple(shape for _, shape in rows))
 
     def nbytes(self, message: Mapping[str, Value], held: frozenset[str]) -> int:
-        """Bytes of a message to or from a site that holds the tensors named in `held`."""
+        """Bytes of a message to or from a site that holds the tensors named in `held`: numel x item size of its tensors.
+
+        A stack of vectors counts as so many; plain numbers (a weight, a choice) are not counted.
+        """
         total = 0
         for value in message.values():
             if not isinstance(value, Tensor):
-                total += NUMBER_BYTES
                 continue
             numel = value.numel()
             for layout in (self.model, self.buffers):
@@ -191,10 +212,14 @@ class Plan:
             return total.div_(sum(weights)).to(vectors[0].dtype)
         mass = torch.zeros_like(total)
         for vector, weight, names in zip(vectors, weights, held, strict=True):
-            mask = layout.where(lambda place, names=names: place.path in names, vector.device)
+            mask = layout.where(partial(_held, names), vector.device)
             total += weight * torch.where(mask, vector, 0)
             mass += weight * mask
         return torch.where(mass > 0, total / mass, otherwise.double()).to(vectors[0].dtype)
+
+
+def _held(names: frozenset[str], place: Place) -> bool:
+    return place.path in names
 
 
 class Memory(MutableMapping[str, Value]):
@@ -259,7 +284,7 @@ class _Distance(torch.autograd.Function):
         return torch.stack(torch._foreach_norm(ctx.gaps)).square().sum() / 2  # type: ignore[attr-defined]
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:
         return None, *torch._foreach_mul(ctx.gaps, slope)  # type: ignore[attr-defined]
 
 
@@ -273,7 +298,7 @@ class _Inner(torch.autograd.Function):
         return torch.stack([product.sum() for product in products]).sum()
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:
         return None, *torch._foreach_mul(ctx.vectors, slope)  # type: ignore[attr-defined]
 
 

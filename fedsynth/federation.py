@@ -39,7 +39,9 @@ class Task(NamedTuple):
     def parse(cls, text: str) -> Task:
         source, arrow, target = (part.strip() for part in text.partition("->"))
         if not (arrow and source and target) or source == target or "." in text:
-            raise FederationError(f"task {text!r} is not of the form SOURCE->TARGET with two different contrasts, such as T1->T2")
+            raise FederationError(
+                f"task {text!r} is not of the form SOURCE->TARGET with two different contrasts, such as T1->T2"
+            )
         return cls(source, target)
 
 
@@ -70,10 +72,14 @@ class Site:
             )
         names = [subject.name for subject in self.subjects]
         if len(set(names)) < len(names):
-            raise FederationError(f"site {self.name}: a subject's name occurs twice, so splits could mix: {sorted(names)}")
+            raise FederationError(
+                f"site {self.name}: a subject's name occurs twice, so splits could mix: {sorted(names)}"
+            )
         rows = [row for subject in self.subjects for row in range(subject.slices.start, subject.slices.stop)]
         if rows != list(range(n)):
-            raise FederationError(f"site {self.name}: the subjects' slices do not cover its {n} rows once each, in order")
+            raise FederationError(
+                f"site {self.name}: the subjects' slices do not cover its {n} rows once each, in order"
+            )
         if unknown := {subject.split for subject in self.subjects} - set(SPLITS):
             raise FederationError(f"site {self.name}: unknown split {sorted(unknown)}; a subject is in one of {SPLITS}")
 
@@ -99,7 +105,9 @@ class Site:
             (scratch / "index.json").write_text(json.dumps(index, indent=1))
             os.rename(scratch, folder)
         except OSError:
-            if not (folder / "index.json").exists():  # not merely overtaken by another process that wrote the same arrays
+            if not (
+                folder / "index.json"
+            ).exists():  # not merely overtaken by another process that wrote the same arrays
                 raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -147,17 +155,22 @@ class Scenario:
             if self.sites.count(site) > 1:
                 raise FederationError(f"scenario {self.name}: site {site!r} is listed twice")
             if site not in owned:
-                raise FederationError(f"scenario {self.name}: no site {site!r}; the data set has {', '.join(sorted(owned))}")
+                raise FederationError(
+                    f"scenario {self.name}: no site {site!r}; the data set has {', '.join(sorted(owned))}"
+                )
             texts = self.tasks.get(site, self.tasks.get("default", []))
             if not texts:
                 raise FederationError(f"scenario {self.name}: site {site!r} has no task; give scenario.tasks.{site}")
             tasks = tuple(Task.parse(text) for text in texts)
             if len(set(tasks)) < len(tasks):
-                raise FederationError(f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}")
+                raise FederationError(
+                    f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}"
+                )
             for task in tasks:
                 if missing := [contrast for contrast in task if contrast not in owned[site]]:
                     raise FederationError(
-                        f"scenario {self.name}: task {task} needs {missing[0]}, which site {site!r} lacks; it has {', '.join(owned[site])}"
+                        f"scenario {self.name}: task {task} needs {missing[0]}, which site {site!r} lacks; "
+                        f"it has {', '.join(owned[site])}"
                     )
             plan[site] = tasks
         if not plan:
@@ -180,7 +193,9 @@ class Federation:
             site = self.sites[name]
             for split in SPLITS:
                 if not site.of(split):
-                    raise FederationError(f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}")
+                    raise FederationError(
+                        f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}"
+                    )
         sizes = {name: self.sites[name].images.shape[2:] for name in self.names}
         if len(set(sizes.values())) > 1:
             raise FederationError(f"sites have images of different sizes: {sizes}; prepare them at one size")

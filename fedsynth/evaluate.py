@@ -1,0 +1,124 @@
+"""Scores of what every site would serve, a mean over each subject's slices; and the two baselines that need no training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import metrics
+from .federation import Task
+from .feed import Batch, Feed
+from .method import Method
+from .server import Server
+from .site import SiteState
+from .step import Step
+
+Row = dict[str, Any]
+GALLERY_SLICES = 2
+
+
+@contextmanager
+def serving(method: Method, server: Server, site: SiteState) -> Iterator[None]:
+    """Inside, the site's nets are what it would serve now: downloaded, received, personalised. Afterwards as before."""
+    with site.preserved(), site.hook("serve"):
+        message = method.download(server, site.name)
+        site.received = message.model
+        method.receive(site, message)
+        method.personalise(site)
+        with site.hook("synthesise"):
+            yield
+
+
+def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:
+    """A row of scores a subject, each the mean over the subject's slices; read from the device once."""
+    tables: list[dict[str, Tensor]] = []
+    subjects: list[str] = []
+    with torch.no_grad():
+        for part in feed.score(task, split):
+            tables.append(metrics.scores(predict(part.batch).float(), part.batch.target, part.masks))
+            subjects += part.subjects
+        names = list(tables[0])
+        values = torch.stack([torch.cat([table[name] for table in tables]) for name in names]).cpu().numpy()
+    owners = np.array(subjects)
+    rows = []
+    for subject in dict.fromkeys(subjects):
+        row: Row = {"site": feed.name, "task": str(task), "subject": subject}
+        for name, slices in zip(names, values[:, owners == subject].astype(np.float64), strict=True):
+            if name.endswith("_fg"):
+                slices = slices[~np.isnan(slices)]  # a slice without foreground has no score there
+            row[name] = float(slices.mean()) if len(slices) else math.nan
+        rows.append(row)
+    return rows
+
+
+def score(method: Method, server: Server, sites: Mapping[str, SiteState], split: str, step: Step) -> list[Row]:
+    """Every real site's tasks, scored with what its site state serves."""
+    rows: list[Row] = []
+    for site in sites.values():
+        with serving(method, server, site):
+            for feed in site.feeds.values():
+                for task in feed.tasks:
+
+                    def predict(batch: Batch, site: SiteState = site) -> Tensor:
+                        with step.autocast():
+                            return method.synthesise(site, batch)
+
+                    rows += by_subject(feed, task, split, predict)
+    return rows
+
+
+def gallery(method: Method, server: Server, sites: Mapping[str, SiteState]) -> dict[str, dict[str, np.ndarray]]:
+    """ "site/task" -> source, target and prediction of the middle slices of the first test subjects, uint8 `[n, H, W]`."""
+    shown: dict[str, dict[str, np.ndarray]] = {}
+    for site in sites.values():
+        with serving(method, server, site), torch.no_grad():
+            for feed in site.feeds.values():
+                subjects = [s.slices for s in feed.subjects if s.split == "test"][:GALLERY_SLICES]
+                rows = torch.tensor([(s.start + s.stop) // 2 for s in subjects], device=feed.device)
+                for task in feed.tasks:
+                    batch = feed.batch(task, rows)
+                    images = {
+                        "source": batch.source,
+                        "target": batch.target,
+                        "prediction": method.synthesise(site, batch),
+                    }
+                    shown[f"{feed.name}/{task}"] = {
+                        name: image[:, 0]
+                        .float()
+                        .add(1)
+                        .mul(127.5)
+                        .round()
+                        .clamp(0, 255)
+                        .nan_to_num()
+                        .byte()
+                        .cpu()
+                        .numpy()
+                        for name, image in images.items()
+                    }
+    return shown
+
+
+def copy_source(feed: Feed, task: Task, split: str) -> list[Row]:
+    """The source offered as the answer: what training must beat."""
+    return by_subject(feed, task, split, lambda batch: batch.source)
+
+
+def mean_image(feed: Feed, task: Task, split: str) -> list[Row]:
+    """The mean training target offered for every slice: what a run that diverged is scored as."""
+    rows = torch.from_numpy(feed.rows["train"]).to(feed.device)
+    mean = feed.images[rows, feed.channels[task.target]].float().mean(0)
+    return by_subject(feed, task, split, lambda batch: mean.expand_as(batch.target))
+
+
+def mean_psnr(rows: list[Row]) -> float:
+    """Mean over site-tasks of the mean over subjects, dB."""
+    cells: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        cells.setdefault((row["site"], row["task"]), []).append(row["psnr"])
+    return float(np.mean([np.mean(values) for values in cells.values()]))

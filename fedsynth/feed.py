@@ -1,0 +1,157 @@
+"""Slices that live on the device, and the batches made of them there.
+
+Which slices, tasks, flips and crops a round uses is decided on the host before its first step, from named streams, and sent
+over in one go; a step then only indexes. The same seed gives every method the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import streams
+from .federation import Federation, Task
+from .options import TrainerOptions
+
+EVALUATION_BATCH = 16  # slices scored at once
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Slices of one task at one site.
+
+    `images` float32 `[B, C, H, W]` in [-1, 1], the federation's contrasts in order, -1 where the site lacks one; `present`
+    float32 `[C]` says which it has; `source`, `target` `[B, 1, H, W]`; `code` `[B, L]`: site, source and target one-hots.
+    """
+
+    site: str
+    task: Task
+    images: Tensor
+    present: Tensor
+    source: Tensor
+    target: Tensor
+    code: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """Slices to be scored: a batch, its foreground masks bool `[B, H, W]`, and each slice's subject."""
+
+    batch: Batch
+    masks: Tensor
+    subjects: tuple[str, ...]
+
+
+class Feed:
+    """One real site's slices, resident on the device as float16."""
+
+    def __init__(
+        self, federation: Federation, name: str, options: TrainerOptions, seed: int, device: torch.device
+    ) -> None:
+        site = federation.sites[name]
+        self.name, self.options, self.seed, self.device = name, options, seed, device
+        self.tasks = federation.tasks[name]
+        self.subjects = site.subjects
+        self.masks = torch.from_numpy(np.array(site.masks)).to(device)
+        self.images = torch.full(
+            (len(site.images), len(federation.contrasts), *federation.size), -1.0, dtype=torch.float16
+        )
+        self.present = torch.zeros(len(federation.contrasts), device=device)
+        for place, contrast in enumerate(federation.contrasts):
+            if contrast in site.contrasts:
+                self.images[:, place] = torch.from_numpy(np.array(site.images[:, site.contrasts.index(contrast)]))
+                self.present[place] = 1
+        self.images = self.images.to(device)
+        self.channels = {contrast: place for place, contrast in enumerate(federation.contrasts)}
+        self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in self.tasks}
+        self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
+        self.samples = len(self.rows["train"])
+        self.steps = options.steps(self.samples)
+
+    def train(self, round: int) -> list[Draw]:
+        """The local steps of a round, as batches that are made on the device when asked for."""
+        size = self.options.batch
+        first = (round - 1) * self.steps * size
+        order = self._order(first, self.steps * size).reshape(self.steps, size)
+        draws = streams.host(self.seed, self.name, "task", round).integers(len(self.tasks), size=self.steps)
+        rows = torch.from_numpy(order).to(self.device)
+        flips, crops = self._augmentation(round, order.shape)
+        return [
+            Draw(
+                self,
+                self.tasks[draw],
+                rows[k],
+                None if flips is None else flips[k],
+                None if crops is None else crops[k],
+            )
+            for k, draw in enumerate(draws)
+        ]
+
+    def draw(self, count: int, split: str, *names: object) -> list[Batch]:
+        """Batches from a stream of their own, not augmented."""
+        stream = streams.host(self.seed, self.name, "draw", *names)
+        rows = self.rows[split]
+        size = min(self.options.batch, len(rows))
+        picks = np.stack([rows[stream.permutation(len(rows))[:size]] for _ in range(count)])
+        tasks = stream.integers(len(self.tasks), size=count)
+        on_device = torch.from_numpy(picks).to(self.device)
+        return [self.batch(self.tasks[task], on_device[k]) for k, task in enumerate(tasks)]
+
+    def score(self, task: Task, split: str) -> Iterator[Rehearsal]:
+        """All slices of a split in order, as they are."""
+        owner = {row: s.name for s in self.subjects for row in range(s.slices.start, s.slices.stop)}
+        for chunk in np.array_split(self.rows[split], -(-len(self.rows[split]) // EVALUATION_BATCH)):
+            rows = torch.from_numpy(chunk).to(self.device)
+            yield Rehearsal(self.batch(task, rows), self.masks[rows], tuple(owner[row] for row in chunk))
+
+    def batch(self, task: Task, rows: Tensor, flip: Tensor | None = None, crop: Tensor | None = None) -> Batch:
+        """Slices `rows`; flipped left-right where `flip` `[B]` says so, resampled by the affine maps `crop` `[B, 2, 3]`."""
+        images = self.images[rows].float()
+        if flip is not None:
+            images = torch.where(flip[:, None, None, None], images.flip(-1), images)
+        if crop is not None:
+            grid = F.affine_grid(crop, list(images.shape), align_corners=False)
+            images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        source, target = (images[:, self.channels[contrast], None] for contrast in task)
+        code = self.codes[task].expand(len(rows), -1)
+        return Batch(self.name, task, images, self.present, source, target, code)
+
+    def _order(self, first: int, count: int) -> np.ndarray:
+        """Part of the endless sequence of permuted epochs, so that batches run on across rounds and are always full."""
+        rows, n = self.rows["train"], self.samples
+        epochs = range(first // n, (first + count - 1) // n + 1)
+        order = np.concatenate([streams.host(self.seed, self.name, "order", e).permutation(n) for e in epochs])
+        start = first - first // n * n
+        return rows[order[start : start + count]]
+
+    def _augmentation(self, round: int, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+        stream = streams.host(self.seed, self.name, "augmentation", round)
+        flips = crops = None
+        if self.options.flip:
+            flips = torch.from_numpy(stream.random(shape) < 0.5).to(self.device)
+        if self.options.zoom > 1:
+            share = 1 / self.options.zoom
+            maps = np.zeros((*shape, 2, 3), np.float32)
+            maps[..., 0, 0] = maps[..., 1, 1] = share
+            maps[..., 2] = stream.uniform(share - 1, 1 - share, (*shape, 2))
+            crops = torch.from_numpy(maps).to(self.device)
+        return flips, crops
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One scheduled batch: what is in it is decided, its images are made when it is used."""
+
+    feed: Feed
+    task: Task
+    rows: Tensor
+    flip: Tensor | None
+    crop: Tensor | None
+
+    def make(self) -> Batch:
+        return self.feed.batch(self.task, self.rows, self.flip, self.crop)

@@ -1,0 +1,81 @@
+"""How a run trains: the options that every method of a comparison shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Optimizer(Enum):
+    adam = "adam"
+    sgd = "sgd"
+
+
+class OptimizerState(Enum):
+    keep = "keep"  # across rounds, as the reference does; never averaged
+    reset = "reset"  # fresh at every download
+
+
+class Precision(Enum):
+    fp32 = "fp32"
+    tf32 = "tf32"
+    bf16 = "bf16"  # autocast; weights, moments and what travels stay float32
+
+
+@dataclass
+class TrainerOptions:
+    """Defaults are the reference's released scripts (Dalmaz et al. 2024): 150 rounds of one local epoch, batch 1, Adam."""
+
+    rounds: int = 150
+    local_epochs: float = 1.0
+    local_steps: int = 0  # a fixed number of local steps a round instead of epochs, if above 0
+    batch: int = 1
+    lr: float = 2e-4  # constant for the first half of the rounds, then linear decay that never reaches 0
+    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
+    optimizer: Optimizer = Optimizer.adam
+    optimizer_state: OptimizerState = OptimizerState.keep
+    clip: float = 0.0  # largest gradient norm of a player; 0 for no clipping
+    participation: float = 1.0  # share of the sites that take part in a round, at least one
+    flip: bool = True  # random left-right flips
+    zoom: float = 1.1171875  # enlarge by this and crop at random, as the reference's 286 -> 256; 1 for no crop
+    validate_every: int = 1
+    checkpoint_every: int = 1
+    precision: Precision = Precision.fp32
+    deterministic: bool = (
+        False  # on CUDA: only deterministic kernels; a CPU run with fixed threads repeats exactly anyway
+    )
+    threads: int = 1
+    device: str = "auto"  # cuda where there is one, else cpu
+
+    def __post_init__(self) -> None:
+        lowest = {
+            "rounds": (self.rounds, 1),
+            "batch": (self.batch, 1),
+            "threads": (self.threads, 1),
+            "validate_every": (self.validate_every, 1),
+            "checkpoint_every": (self.checkpoint_every, 1),
+            "zoom": (self.zoom, 1.0),
+            "local_steps": (self.local_steps, 0),
+            "clip": (self.clip, 0.0),
+        }
+        for name, (value, bound) in lowest.items():
+            if value < bound:
+                raise ValueError(f"trainer.{name} is {value}; it must be at least {bound}")
+        for name, value in {
+            "lr": self.lr,
+            "local_epochs": self.local_epochs,
+            "participation": self.participation,
+        }.items():
+            if value <= 0:
+                raise ValueError(f"trainer.{name} is {value}; it must be above 0")
+        if self.participation > 1:
+            raise ValueError(f"trainer.participation is {self.participation}; it is a share of the sites, at most 1")
+
+    def rate(self, round: int) -> float:
+        """Multiplier of the learning rate in round 1..rounds: 1, then linear decay to 1 / (half + 1) of a step above 0."""
+        half = self.rounds // 2
+        return min(1.0, (self.rounds - round + 1) / (half + 1))
+
+    def steps(self, slices: int) -> int:
+        """Local steps a round of a site with this many training slices; every batch is full."""
+        return self.local_steps or max(1, -int(-(self.local_epochs * slices) // self.batch))

@@ -1,0 +1,43 @@
+"""The server: what it holds between rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from .exchange import Memory, Message, Plan
+
+if TYPE_CHECKING:
+    from .site import SiteState
+
+
+class Server:
+    """`model` and `buffers`: the flat vectors of what travels; `memory`: whatever a method adds; `names`: all sites."""
+
+    def __init__(self, plan: Plan, sites: Mapping[str, SiteState], build: Callable[[int], nn.ModuleDict]) -> None:
+        self.plan, self.names = plan, tuple(sites)
+        self._build = build
+        self.samples = {name: site.samples for name, site in sites.items()}
+        self.held = {name: site.held for name, site in sites.items()}
+        self.model, self.buffers = self.fresh(0)
+        self.memory = Memory()
+
+    def fresh(self, variant: int) -> tuple[Tensor, Tensor]:
+        """Another common start: the travelling parameters and buffers of newly drawn nets; 0 is the one all begin with."""
+        nets = self._build(variant)
+        named = dict(nets.named_parameters()) | dict(nets.named_buffers())
+        return self.plan.model.pack(named), self.plan.buffers.pack(named)
+
+    def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
+        """Weighted mean of a vector that all uploads hold, by their own weights if none are given.
+
+        Taken tensor by tensor over the sites that have it; `model` and `buffers` keep the server's value where none does,
+        other vectors are 0 there.
+        """
+        vectors = [message.tensor(key) for message in uploads.values()]
+        shares = [float(message["weight"]) if weights is None else weights[name] for name, message in uploads.items()]
+        held = [self.held[name] for name in uploads]
+        otherwise = {"model": self.model, "buffers": self.buffers}.get(key)
+        return self.plan.mean(vectors, shares, held, vectors[0].new_zeros(()) if otherwise is None else otherwise)

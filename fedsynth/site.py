@@ -1,0 +1,251 @@
+"""A site during a run: its nets, what it remembers, and the tools that a method works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from . import streams
+from .exchange import Memory, Place, Plan, distance, inner
+from .federation import Task
+from .feed import Batch, Draw, Feed
+from .networks.blocks import Dropout
+from .options import Optimizer, TrainerOptions
+from .step import Pairs, Step
+
+if TYPE_CHECKING:
+    from .method import Method
+
+
+class SiteState:
+    """One site, or the group of sites that train as one.
+
+    `name`, `members` (the real sites), `tasks`, `samples` (training slices); `nets`; `players`: name -> parameters; `memory`;
+    `round` (from 1), `phase`, `lr`, `steps` (local steps of a round); `received`: the server's model as it came, None
+    outside a round.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        feeds: Mapping[str, Feed],
+        nets: nn.ModuleDict,
+        method: Method,
+        plan: Plan,
+        step: Step,
+        options: TrainerOptions,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.name, self.feeds, self.nets, self.device = name, feeds, nets, device
+        self.members = tuple(feeds)
+        self.tasks: tuple[Task, ...] = tuple(sorted({task for feed in feeds.values() for task in feed.tasks}))
+        self.samples = sum(feed.samples for feed in feeds.values())
+        self.steps = sum(feed.steps for feed in feeds.values())
+        self.memory = Memory()
+        self.round, self.phase, self.lr = 0, "", options.lr
+        self.received: Tensor | None = None
+        self._method, self._plan, self._step, self._options, self._seed = method, plan, step, options, seed
+        self._noise = torch.Generator(device)
+        for module in nets.modules():
+            if isinstance(module, Dropout):
+                module.generator = self._noise
+        groups = method.players(nets)
+        self.players = {player: _flat(parameters) for player, parameters in groups.items()}
+        self.optimizers = {player: self._optimizer(parameters) for player, parameters in groups.items()}
+        self._tensors = dict(nets.named_parameters()) | dict(nets.named_buffers())
+        travelling = set(plan.model.offsets) | set(plan.buffers.offsets)
+        self.held = frozenset(travelling & set(self._tensors))
+        self._paths = {id(parameter): path for path, parameter in nets.named_parameters()}
+
+    # --- vectors -----------------------------------------------------------------------------------------------------
+
+    def pack(self, root: str = "") -> Tensor:
+        """The travelling parameters as a flat vector; with `root`, those of the set of nets of that name that mirrors them.
+
+        Where the site lacks a net the vector has what was received, or 0.
+        """
+        return self._plan.model.pack(self._under(root), self.received)
+
+    def pack_buffers(self) -> Tensor:
+        """The travelling buffers as a flat vector."""
+        return self._plan.buffers.pack(self._tensors)
+
+    def load(self, model: Tensor, buffers: Tensor | None = None, root: str = "") -> None:
+        """Write flat vectors into the nets; what does not travel is left as it is."""
+        self._plan.model.unpack(model, self._under(root))
+        if buffers is not None:
+            self._plan.buffers.unpack(buffers, self._under(root))
+
+    def along(self, player: str, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """A player's travelling parameters (or those that mirror them), each with its part of the vector."""
+        pairs = []
+        for parameter in self.players[player]:
+            path = self._paths[id(parameter)]
+            path = path if path in self._plan.model.offsets else path.partition(".")[2]
+            if path in self._plan.model.offsets:
+                pairs.append((parameter, self._plan.model.part(vector, path)))
+        return pairs
+
+    def distance(self, player: str, vector: Tensor | None) -> Tensor | float:
+        """1/2 |player - vector|^2 over what travels, differentiable."""
+        assert vector is not None, "site.received is None outside a round"
+        return distance(self.along(player, vector))
+
+    def inner(self, player: str, vector: Tensor) -> Tensor | float:
+        """<player, vector> over what travels: added to a loss it adds the vector to the gradient, exactly."""
+        return inner(self.along(player, vector))
+
+    def gradient(self, player: str) -> Tensor:
+        """The gradient that moved the player last, as a flat vector, 0 elsewhere; to be read in `step` after its yield."""
+        vector = torch.zeros(self._plan.model.numel, device=self.device)
+        for parameter, part in self.along(player, vector):
+            if parameter.grad is not None:
+                part.copy_(parameter.grad)
+        return vector
+
+    def slope(self, player: str, loss: Tensor) -> Tensor:
+        """The gradient of a loss by a player's travelling parameters, as a flat vector, 0 elsewhere; moves nothing."""
+        vector = torch.zeros(self._plan.model.numel, device=self.device)
+        pairs = self.along(player, vector)
+        if pairs:
+            slopes = torch.autograd.grad(loss, [parameter for parameter, _ in pairs], allow_unused=True)
+            self._step.backwards += 1
+            for (_, part), slope in zip(pairs, slopes, strict=True):
+                if slope is not None:
+                    part.copy_(slope)
+        return vector
+
+    def where(self, rule: Callable[[Place], bool]) -> Tensor:
+        """Bool mask over the model vector of the places that fulfil the rule."""
+        return self._plan.model.where(rule, self.device)
+
+    # --- data and work -----------------------------------------------------------------------------------------------
+
+    def draw(self, purpose: str, count: int, split: str = "train") -> list[Batch]:
+        """Batches of the site's own data from a stream named by the purpose and the round, not augmented."""
+        share = {name: count // len(self.members) for name in self.members}
+        for name in self.members[: count % len(self.members)]:
+            share[name] += 1
+        drawn = [(name, share[name]) for name in self.members if share[name]]
+        return [batch for name, n in drawn for batch in self.feeds[name].draw(n, split, purpose, self.round)]
+
+    def fit(self, count: int, step: Callable[[SiteState, Batch], Pairs] | None = None) -> None:
+        """Local steps with fresh optimisers, for `personalise`; the method's own step unless another is given."""
+        groups = self._method.players(self.nets)
+        optimizers = {player: self._optimizer(parameters) for player, parameters in groups.items()}
+        with self.training(True):
+            for batch in self.draw("fit", count):
+                self._step((step or self._method.step)(self, batch), self.players, optimizers)
+
+    @contextmanager
+    def training(self, mode: bool) -> Iterator[None]:
+        """Nets in train() or eval() inside, as they were afterwards."""
+        before = self.nets.training
+        self.nets.train(mode)
+        try:
+            yield
+        finally:
+            self.nets.train(before)
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Whatever happens to nets and memory inside is undone afterwards."""
+        tensors = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
+        memory, received, lr = self.memory.snapshot(), self.received, self.lr
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in self._tensors.items():
+                    tensor.copy_(tensors[name])
+            self.memory.restore(memory)
+            self.received, self.lr = received, lr
+
+    # --- the trainer's side ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hook(self, purpose: str) -> Iterator[None]:
+        """Inside: eval mode and a noise stream named by the purpose."""
+        self._reseed("hook", purpose)
+        with self.training(False):
+            yield
+
+    def schedule(self) -> list[Draw]:
+        """The local steps of this round. A group's members keep their own batches, in a common random order."""
+        draws = [draw for feed in self.feeds.values() for draw in feed.train(self.round)]
+        if len(self.members) > 1:
+            order = streams.host(self._seed, self.name, "interleave", self.round).permutation(len(draws))
+            draws = [draws[place] for place in order]
+        return draws
+
+    def train(self, losses: dict[str, Tensor]) -> None:
+        """The local steps of this round."""
+        self.nets.train()
+        for k, draw in enumerate(self.schedule()):
+            self._reseed("noise", k)
+            self.phase = self._method.phase(self, k)
+            self._step(self._method.step(self, draw.make()), self.players, self.optimizers, losses)
+
+    def set_rate(self, factor: float) -> None:
+        """Multiply every learning rate's start value by the schedule's factor."""
+        self.lr = self._options.lr * factor
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+    def reset_optimizers(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
+
+    def weights(self) -> dict[str, Any]:
+        """All tensors of the nets and the memory: what the site serves with."""
+        return {"round": self.round, "tensors": dict(self._tensors), "memory": dict(self.memory)}
+
+    def load_weights(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `weights` gave, in place."""
+        self.round = saved["round"]
+        with torch.no_grad():
+            for name, tensor in self._tensors.items():
+                tensor.copy_(saved["tensors"][name])
+        self.memory.restore(saved["memory"])
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Player -> index of its parameter -> the optimiser's tensors."""
+        return {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()}
+
+    def load_optimizer_state(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put back what `optimizer_state` gave."""
+        for name, optimizer in self.optimizers.items():
+            state = {int(index): entry for index, entry in saved[name].items()}
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+    def _reseed(self, *names: object) -> None:
+        self._noise.manual_seed(streams.key(self._seed, self.name, self.round, *names))
+
+    def _under(self, root: str) -> Mapping[str, Tensor]:
+        if not root:
+            return self._tensors
+        return {path.removeprefix(root + "."): t for path, t in self._tensors.items() if path.startswith(root + ".")}
+
+    def _optimizer(self, parameters: list[Any]) -> torch.optim.Optimizer:
+        options, fused = self._options, self.device.type == "cuda"
+        made: torch.optim.Optimizer
+        if options.optimizer is Optimizer.sgd:
+            made = torch.optim.SGD(parameters, options.lr, fused=fused or None)
+        else:
+            made = torch.optim.Adam(parameters, options.lr, (options.betas[0], options.betas[1]), fused=fused or None)
+        for group in made.param_groups:
+            group["initial_lr"] = group["lr"]
+        return made
+
+
+def _flat(parameters: list[Any]) -> list[Tensor]:
+    """The parameters of a list or of torch's parameter groups."""
+    if parameters and isinstance(parameters[0], dict):
+        return [parameter for group in parameters for parameter in group["params"]]
+    return list(parameters)

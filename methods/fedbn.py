@@ -1,0 +1,32 @@
+"""FedBN: normalisation stays at the site (Li et al., ICLR 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from fedsynth.exchange import Message, Place
+from fedsynth.server import Server
+
+from .fedavg import FedAvg
+
+NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
+
+
+@dataclass
+class FedBN(FedAvg):
+    """Everything travels but the affine parameters and running statistics of normalisation layers.
+
+    Sites weigh the same (1/K), as in the paper's algorithm and code. With instance norm it is the affine parameters alone.
+    """
+
+    partial: ClassVar[bool] = True
+
+    def travels(self, place: Place) -> bool:
+        return super().travels(place) and not isinstance(place.owner, NORMS)
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})

@@ -1,0 +1,16 @@
+"""Local training: every site by itself, the baseline that personalisation must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedsynth.exchange import Place
+from fedsynth.method import Method
+
+
+@dataclass
+class Local(Method):
+    """Nothing travels."""
+
+    def travels(self, place: Place) -> bool:
+        return False
