@@ -1,0 +1,126 @@
+"""From anatomy to images: one subject in one hospital's scanner, with the faults of real scans.
+
+In this order, for each contrast: tissue signals mixed by partial volume; receive and transmit fields; averaging over the
+output pixel; in-plane point spread and slice thickness; misregistration; Rician noise; skull stripping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .anatomy import Anatomy
+from .fields import Fields, Grid
+from .signals import response
+from .sites import Acquisition, Hospital
+from .streams import stream
+from .tissues import INDEX, of_subject
+
+FINEST = 1.8  # mm; anatomy is evaluated on pixels no larger than this and averaged
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """One contrast as it came out for this subject: see `Subject`."""
+
+    acquisition: Acquisition
+    response: np.ndarray  # [4, K]
+    bias: float
+    turn: float  # radians
+    shift: np.ndarray  # [2] mm, rows and columns
+    gain: float
+
+
+class Scan:
+    """One subject, any slice of whom can be rendered alone. `names` are those of its random streams: (seed, site, subject)."""
+
+    def __init__(self, hospital: Hospital, names: tuple[object, ...], size: int, nuisance: float) -> None:
+        self._hospital, self._names, self._size = hospital, names, size
+        self._pixel = hospital.fov / size
+        self._finer = int(np.ceil(self._pixel / FINEST))
+        self._grid = Grid.square(hospital.fov, size * self._finer)
+        person = stream(*names, "person")
+        self._anatomy = Anatomy(
+            stream(*names, "anatomy"),
+            self._grid,
+            age=person.uniform(*hospital.age),
+            tumour=hospital.tumour,
+            wmh=person.uniform(*hospital.wmh),
+        )
+        tissues = of_subject(hospital.field, stream(*names, "tissues"))
+        self._coils = Fields(stream(*names, "coils"), self._grid, {"receive": 230, "receive too": 140})
+        self._exposures = {}
+        for contrast, acquisition in hospital.acquisitions.items():
+            rng = stream(*names, "exposure", contrast)
+            moved = 0.0 if contrast == "T1" else hospital.misregistration  # T1 is what the others were registered to
+            self._exposures[contrast] = Exposure(
+                acquisition,
+                response(acquisition.sequence.jittered(rng, hospital.jitter), tissues),
+                bias=rng.standard_normal(),
+                turn=np.deg2rad(0.6 * moved * rng.standard_normal()),
+                shift=moved * rng.standard_normal(2),
+                gain=float(np.exp(0.06 * nuisance * rng.standard_normal())),
+            )
+
+    def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and its masks of the brain and of the foreground, bool `[H, W]`.
+
+        The foreground is the head where the skull is shown and the brain where it is stripped.
+        """
+        anatomy = self._anatomy.at(z)
+        shares = anatomy.shares.reshape(len(INDEX), -1)
+        dome = self._dome(z)
+        coils = self._coils.at(z)
+        brain, head = self._averaged(np.stack([anatomy.brain, anatomy.head]))
+        strip = np.clip(2 * brain - 0.5, 0, 1) if self._hospital.stripped else None
+        images = []
+        for contrast, exposure in self._exposures.items():
+            plain, *slopes = (exposure.response @ shares).reshape(4, *anatomy.brain.shape)
+            signal = plain + sum(slope * change for slope, change in zip(slopes, anatomy.texture, strict=True))
+            field = np.float32(0.7) * coils["receive"] + np.float32(0.35 * exposure.bias) * coils["receive too"]
+            signal *= np.exp(np.float32(self._hospital.bias) * np.tanh(field)) * dome
+            image = self._moved(self._blurred(self._averaged(signal), exposure.acquisition), exposure)
+            image = self._noisy(image, exposure, stream(*self._names, "noise", contrast, round(1000 * z)))
+            images.append(image if strip is None else image * strip)
+        return np.stack(images), brain > 0.5, (brain if self._hospital.stripped else head) > 0.5
+
+    def gains(self) -> np.ndarray:
+        """How much brighter than usual each contrast was windowed, `[C]`."""
+        return np.array([exposure.gain for exposure in self._exposures.values()], np.float32)
+
+    def _dome(self, z: float) -> np.ndarray:
+        far = (self._grid.x[None] ** 2 + self._grid.y[:, None] ** 2 + np.float32(z * z / 2)) / np.float32(85**2)
+        return 1 + np.float32(self._hospital.dome) * (1 - far)
+
+    def _averaged(self, fine: np.ndarray) -> np.ndarray:
+        """Mean over the evaluation pixels of each output pixel, `[..., H, W]`."""
+        if self._finer == 1:
+            return fine
+        shape = (*fine.shape[:-2], self._size, self._finer, self._size, self._finer)
+        return fine.reshape(shape).mean((-3, -1))
+
+    def _blurred(self, image: np.ndarray, acquisition: Acquisition) -> np.ndarray:
+        """In-plane point spread, and a further blur of 0.12 x thickness standing in for thick slices."""
+        through = 0.12 * acquisition.thickness if acquisition.thickness > 2 else 0.0
+        for mm in (acquisition.fwhm / 2.355, through):
+            if mm / self._pixel > 0.2:
+                image = ndimage.gaussian_filter(image, mm / self._pixel, mode="nearest", truncate=3)
+        return image
+
+    def _moved(self, image: np.ndarray, exposure: Exposure) -> np.ndarray:
+        """Rotated about the centre and shifted, by cubic interpolation."""
+        if not (exposure.turn or exposure.shift.any()):
+            return image
+        c, s = np.cos(exposure.turn), np.sin(exposure.turn)
+        matrix, centre = np.array([[c, -s], [s, c]]), np.full(2, (self._size - 1) / 2)
+        offset = centre - matrix @ centre + exposure.shift / self._pixel
+        return np.maximum(ndimage.affine_transform(image, matrix, offset, order=3, mode="nearest"), 0)
+
+    def _noisy(self, image: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
+        """Magnitude of a complex image with Gaussian noise of the acquisition's SNR; larger pixels have less."""
+        white = exposure.response[0, INDEX["wm"]]
+        sigma = np.float32(1.6 * white / exposure.acquisition.snr / max(self._pixel, 1))
+        real, imaginary = sigma * rng.standard_normal((2, *image.shape), np.float32)
+        return np.hypot(image + real, imaginary)

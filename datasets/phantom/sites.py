@@ -1,0 +1,124 @@
+"""The four hospitals: their protocols, their scanners, their patients.
+
+The presets imitate public data sets. TR, TE and flip angles of ixi and midas are those commonly quoted for IXI and MIDAS in the
+synthesis literature; the shot interval and TI of ixi's T1, everything of brats (a multi-centre collection, hence its large
+jitter) and the effective echo times of oasis are nominal clinical values assumed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .signals import InversionSpinEcho, Mprage, Sequence, SpinEcho, SpoiledGradientEcho
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One contrast: its sequence, slice thickness and in-plane resolution (mm), and the white matter's SNR in 1 mm pixels."""
+
+    sequence: Sequence
+    thickness: float
+    fwhm: float
+    snr: float
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """What sets a site apart. Lengths in mm, ages in years; ranges are of uniform draws."""
+
+    acquisitions: dict[str, Acquisition]
+    field: float  # tesla
+    fov: float
+    stripped: bool  # is everything but the brain removed
+    bias: float  # log-amplitude of the receive field
+    dome: float  # brightening at the isocentre (transmit field)
+    jitter: float  # log-sd of TR, TE, TI and flip angle from subject to subject
+    misregistration: float  # sd of the shift of every contrast but T1, mm; rotations 0.6 of it in degrees
+    age: tuple[float, float]
+    tumour: bool
+    wmh: tuple[float, float]  # load of white-matter hyperintensities
+
+
+PRESETS = {
+    "brats": Hospital(
+        acquisitions={
+            "T1": Acquisition(SpinEcho(tr=620, te=12), 3, 1.1, 34),
+            "T2": Acquisition(SpinEcho(tr=4500, te=95), 3.5, 1.1, 28),
+            "FLAIR": Acquisition(InversionSpinEcho(tr=9000, te=120, ti=2450), 4, 1.3, 20),
+        },
+        field=3.0, fov=200, stripped=True, bias=0.16, dome=0.10, jitter=0.14, misregistration=0.6,
+        age=(30, 75), tumour=True, wmh=(0, 0.4),
+    ),
+    "ixi": Hospital(
+        acquisitions={
+            "T1": Acquisition(Mprage(tr=1800, ti=850, te=4.6, flip=8, spacing=9.8, pulses=96), 1.2, 0.94, 32),
+            "T2": Acquisition(SpinEcho(tr=8178, te=100), 1.25, 0.94, 24),
+            "PD": Acquisition(SpinEcho(tr=8178, te=8), 1.25, 0.94, 40),
+        },
+        field=1.5, fov=204, stripped=False, bias=0.10, dome=0, jitter=0.03, misregistration=0.5,
+        age=(20, 70), tumour=False, wmh=(0, 0),
+    ),
+    "midas": Hospital(
+        acquisitions={
+            "T1": Acquisition(SpoiledGradientEcho(tr=14, te=7.7, flip=25), 1, 1, 26),
+            "T2": Acquisition(SpinEcho(tr=7730, te=80), 1, 1, 30),
+        },
+        field=3.0, fov=216, stripped=False, bias=0.20, dome=0.14, jitter=0.02, misregistration=0.4,
+        age=(18, 60), tumour=False, wmh=(0, 0),
+    ),
+    "oasis": Hospital(
+        acquisitions={
+            "T1": Acquisition(Mprage(tr=2400, ti=1000, te=3.16, flip=8, spacing=7, pulses=176), 1, 1, 36),
+            "T2": Acquisition(SpinEcho(tr=3200, te=107), 1, 1, 22),
+            "FLAIR": Acquisition(InversionSpinEcho(tr=9000, te=91, ti=2500), 5, 1.2, 26),
+        },
+        field=3.0, fov=208, stripped=True, bias=0.08, dome=0.06, jitter=0.04, misregistration=0.5,
+        age=(55, 90), tumour=False, wmh=(0.3, 1.5),
+    ),
+}  # fmt: skip
+
+COMMON = {
+    name: acquisition for site in ("brats", "oasis", "ixi") for name, acquisition in PRESETS[site].acquisitions.items()
+}
+
+
+def hospital(
+    site: str,
+    *,
+    nuisance: float,
+    same_protocol: bool,
+    same_quality: bool,
+    same_population: bool,
+    keep_skull: bool,
+    same_fov: bool,
+) -> Hospital:
+    """A preset with within-site nuisance scaled and the chosen differences between sites taken away (ixi's way, if it has one)."""
+    preset, reference = PRESETS[site], PRESETS["ixi"]
+    if same_protocol:
+        acquisitions = {name: replace(own, sequence=COMMON[name].sequence) for name, own in preset.acquisitions.items()}
+        preset = replace(preset, acquisitions=acquisitions, field=reference.field, jitter=reference.jitter)
+    if same_quality:
+        acquisitions = {
+            name: replace(COMMON[name], thickness=1.0, fwhm=1.0, snr=30.0, sequence=own.sequence)
+            for name, own in preset.acquisitions.items()
+        }
+        preset = replace(
+            preset,
+            acquisitions=acquisitions,
+            bias=reference.bias,
+            dome=reference.dome,
+            misregistration=reference.misregistration,
+        )
+    if same_population:
+        preset = replace(preset, age=reference.age, tumour=False, wmh=(0, 0))
+    if keep_skull:
+        preset = replace(preset, stripped=False)
+    if same_fov:
+        preset = replace(preset, fov=reference.fov)
+    return replace(
+        preset,
+        bias=nuisance * preset.bias,
+        dome=nuisance * preset.dome,
+        jitter=nuisance * preset.jitter,
+        misregistration=nuisance * preset.misregistration,
+    )
