@@ -1,0 +1,42 @@
+# Every target makes .venv by itself and makes it again when pyproject.toml or constraints.txt change.
+# Another interpreter: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
+
+# One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
+export OMP_NUM_THREADS := 1
+
+.PHONY: demo test test-all lint speed
+.DEFAULT_GOAL := test
+
+DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
+demo: $(READY)
+	$(DEMO) method=local,fedavg,fedbn,fedmri network=resnet
+	$(DEMO) method=local,pflsynth,pooled network=personalised network.init=scaled
+	$(BIN)/fedsynth leaderboard
+	$(BIN)/fedsynth report
+
+test: $(READY)
+	$(PYTEST) -m "not slow and not gpu"
+
+test-all: $(READY)
+	$(PYTEST)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+speed: $(READY)
+	$(BIN)/python -m pytest -q benchmarks/speed --benchmark-only
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "FedSynth needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version 2>&1`." \
+		"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[sweep,test,lint]'
+	@touch $@

@@ -1,0 +1,79 @@
+"""FedSynth: federated-learning methods compared on multi-contrast MRI synthesis across sites.
+
+These are the engine's public names, each imported when it is first asked for: `import fedsynth` loads neither torch nor a
+method. Methods, data sets, the harness and its configuration import as `fedsynth.methods`, `fedsynth.datasets`,
+`fedsynth.benchmarks` and `fedsynth.conf`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the names of _HOMES, for type checkers
+    from .federation import (
+        Dataset as Dataset,
+        Federation as Federation,
+        FederationError as FederationError,
+        Scenario as Scenario,
+        Site as Site,
+        Subject as Subject,
+        Task as Task,
+    )
+    from .method import Method as Method
+    from .networks.network import Generator as Generator, Network as Network, Norm as Norm, Role as Role, Stage as Stage
+    from .options import TrainerOptions as TrainerOptions
+    from .registry import DATASETS as DATASETS, METHODS as METHODS, NETWORKS as NETWORKS, RegistryError as RegistryError
+    from .trainer import Outcome as Outcome, Trainer as Trainer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "federation": ("Dataset", "Federation", "FederationError", "Scenario", "Site", "Subject", "Task"),
+    "method": ("Method",),
+    "networks.network": ("Generator", "Network", "Norm", "Role", "Stage"),
+    "options": ("TrainerOptions",),
+    "registry": ("DATASETS", "METHODS", "NETWORKS", "RegistryError"),
+    "trainer": ("Outcome", "Trainer"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fedsynth' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
+
+
+class _Rooms:
+    """Finds the rooms of a checkout, which lie beside the engine; in a wheel they lie inside it and this is not needed.
+
+    Only these four: with the checkout's root on `__path__`, fedsynth.tests and a second fedsynth.fedsynth would import too.
+    """
+
+    rooms = ("fedsynth.methods", "fedsynth.datasets", "fedsynth.benchmarks", "fedsynth.conf")
+    inside = Path(__file__).resolve().parent
+    beside = inside.parent
+
+    @classmethod
+    def are_beside(cls) -> bool:
+        """Whether this is a checkout: site-packages may hold a pyproject.toml too, even ours, and another `datasets`."""
+        ours = '[project]\nname = "fedsynth"\n'
+        project = cls.beside / "pyproject.toml"
+        return not (cls.inside / "conf").exists() and project.is_file() and ours in project.read_text(errors="replace")
+
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [str(cls.beside)]) if name in cls.rooms else None
+
+
+if _Rooms.are_beside():
+    sys.meta_path.insert(0, _Rooms)  # before the finder of an editable install, which may know another checkout

@@ -1,0 +1,161 @@
+"""Which methods, networks and data sets there are: the files of their folder, entry points of installed packages, and the
+files that FEDSYNTH_PLUGINS names."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from difflib import get_close_matches
+from functools import cached_property, partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from inspect import get_annotations
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from . import plugins
+
+if TYPE_CHECKING:
+    from .federation import Dataset
+    from .method import Method
+    from .networks.network import Network
+
+T = TypeVar("T")
+
+
+class RegistryError(LookupError):
+    """A name that nothing has, or that two have, or a class that cannot be what it is registered as."""
+
+
+class Entry(NamedTuple, Generic[T]):
+    """A name, the class that it stands for, and where it was found."""
+
+    name: str
+    cls: type[T]
+    origin: str
+
+
+class Registry(Generic[T]):
+    """Name -> class, for one kind of thing. Looks for them when it is first asked, and once.
+
+    `folder` is the package that holds the built-in ones, one a module, and the entry-point group of the others.
+    """
+
+    def __init__(self, kind: str, base: str, folder: str) -> None:
+        self.kind, self._base, self._folder = kind, base, folder
+
+    def __getitem__(self, name: str) -> type[T]:
+        """The class of this name. Raises RegistryError with the nearest names, and with what failed to load."""
+        entries = self.entries()
+        if name in entries:
+            return entries[name].cls
+        near = get_close_matches(name, entries, cutoff=0.5)
+        hint = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(entries)}"
+        failed = [f"\n{origin} failed to load: {reason}" for origin, reason in self.broken().items()]
+        raise RegistryError(f"no {self.kind} {name!r}; {hint}{''.join(failed)}")
+
+    def entries(self) -> dict[str, Entry[T]]:
+        """Every entry, by name. Raises RegistryError where two have one name."""
+        return self._found[0]
+
+    def broken(self) -> dict[str, str]:
+        """Origin -> reason, for everything that failed to load; it takes nothing else down."""
+        return self._found[1]
+
+    def name_of(self, cls: type[T]) -> str:
+        """The name under which a class is registered. Raises RegistryError if it is under none."""
+        for name, entry in self.entries().items():
+            if entry.cls is cls:
+                return name
+        raise RegistryError(f"{cls.__module__}.{cls.__qualname__} is registered as no {self.kind}")
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, Entry[T]], dict[str, str]]:
+        found: dict[str, Entry[T]] = {}
+        broken: dict[str, str] = {}
+        for origin, load in self._sources():
+            try:
+                classes = load()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin may do anything when it is imported, even exit
+                broken[origin] = f"{type(error).__name__}: {error}"
+                continue
+            for name, cls in classes.items():
+                if name in found and found[name].cls is not cls:
+                    raise RegistryError(
+                        f"two {self.kind}s are named {name!r}: {found[name].origin} and {origin}; rename one"
+                    )
+                found.setdefault(name, Entry(name, cls, origin))
+        return dict(sorted(found.items())), broken
+
+    def _sources(self) -> Iterator[tuple[str, Callable[[], dict[str, type[T]]]]]:
+        for module in pkgutil.iter_modules(import_module(self._folder).__path__):
+            yield f"{self._folder}.{module.name}", partial(self._built_in, module.name)
+        for point in entry_points(group=self._folder):
+            package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
+            yield f"{package} ({point.value})", partial(self._entry_point, point)
+        stems: dict[str, Path] = {}
+        for path in plugins.files():
+            if stems.setdefault(path.stem, path) != path:
+                raise RegistryError(f"two plugin files have one name: {stems[path.stem]} and {path}; rename one")
+            yield str(path), partial(self._plugin, path)
+
+    def _built_in(self, name: str) -> dict[str, type[T]]:
+        classes = self._defined_in(import_module(f"{self._folder}.{name}"))
+        if len(classes) > 1:
+            raise RegistryError(f"defines {len(classes)} {self.kind}s; a file holds one")
+        return {name: classes[0]} if classes else {}
+
+    def _entry_point(self, point: EntryPoint) -> dict[str, type[T]]:
+        return {point.name: self._accepted(point.load())}
+
+    def _plugin(self, path: Path) -> dict[str, type[T]]:
+        classes = self._defined_in(plugins.load(path))
+        return {path.stem if len(classes) == 1 else cls.__name__.lower(): cls for cls in classes}
+
+    def _defined_in(self, module: ModuleType) -> list[type[T]]:
+        """The subclasses that a module, or a package with its modules, defines itself; not those that it imports."""
+        own = {
+            value: None
+            for value in vars(module).values()
+            if isinstance(value, type)
+            and issubclass(value, self._root)
+            and value is not self._root
+            and f"{value.__module__}.".startswith(f"{module.__name__}.")
+        }
+        return [self._accepted(cls) for cls in own]
+
+    @cached_property
+    def _root(self) -> type[T]:
+        module, _, name = self._base.partition(":")
+        root: type[T] = getattr(import_module(module), name)
+        return root
+
+    def _accepted(self, cls: Any) -> type[T]:
+        """The class, if it can stand for an entry; else raises RegistryError."""
+        if not (isinstance(cls, type) and issubclass(cls, self._root)):
+            raise RegistryError(f"{cls!r} is not a subclass of {self._root.__name__}")
+        if lacking := getattr(cls, "__abstractmethods__", None):
+            raise RegistryError(f"{cls.__name__} lacks {', '.join(sorted(lacking))}")
+        options = {option.name: option for option in fields(cls)}  # type: ignore[arg-type]  # its base is a dataclass
+        for name, annotation in get_annotations(cls).items():
+            if name not in options and "ClassVar" not in str(annotation):
+                raise RegistryError(f"{cls.__name__} lacks its @dataclass decorator, so that {name} is no option")
+        for name, option in options.items():
+            nearest = next(parent for parent in cls.__mro__ if name in get_annotations(parent))
+            theirs = getattr(nearest, "__dataclass_fields__", {}).get(name)
+            if option is not theirs or option.default != getattr(cls, name, MISSING):
+                # in silence, a dataclass lets a default that its first parent inherits win over one that its second sets
+                raise RegistryError(
+                    f"{cls.__name__}.{name} has two defaults, from two parents or from an assignment without a type; "
+                    f"write `{name}: TYPE = DEFAULT` in {cls.__name__}"
+                )
+        return cls
+
+
+METHODS: Registry[Method] = Registry("method", "fedsynth.method:Method", "fedsynth.methods")
+NETWORKS: Registry[Network] = Registry("network", "fedsynth.networks.network:Network", "fedsynth.networks")
+DATASETS: Registry[Dataset] = Registry("data set", "fedsynth.federation:Dataset", "fedsynth.datasets")
