@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,36 +57,45 @@ def leaves(nets: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, nn.Modu
             yield prefix + name, net
 
 
+class _Seat(NamedTuple):
+    role: Role | None = None
+    index: int = 0
+    count: int = 0
+    depth: float = 0.0
+
+
+def _seats(generator: Generator) -> dict[int, _Seat]:
+    """id of each module in a stage -> its seat."""
+    stages = generator.stages()
+    backbone = sum(role is not Role.conditioning for role, _ in stages)
+    seen, passed, seats = dict.fromkeys(Role, 0), 0, {}
+    for role, module in stages:
+        seen[role] += 1
+        passed += role is not Role.conditioning
+        count = sum(other is role for other, _ in stages)
+        seat = _Seat(role, seen[role], count, max(passed - 1, 0) / max(backbone - 1, 1))
+        seats.update(dict.fromkeys(map(id, module.modules()), seat))
+    return seats
+
+
 def places(nets: nn.ModuleDict) -> list[tuple[Place, Tensor]]:
     """Every floating parameter and buffer of the nets with its place, in the order of the modules."""
     found: list[tuple[Place, Tensor]] = []
-    no_stage: tuple[Role | None, int, int, float] = (None, 0, 0, 0.0)
     for leaf, net in leaves(nets):
-        *_, last = leaf.split(".")
+        top, *_, last = leaf.split(".") * 2
         task = last if "->" in last else None
-        stage_of: dict[int, tuple[Role | None, int, int, float]] = {}
-        if isinstance(net, Generator):
-            stages = net.stages()
-            backbone = sum(role is not Role.conditioning for role, _ in stages)
-            seen, passed = dict.fromkeys(Role, 0), 0
-            for role, module in stages:
-                seen[role] += 1
-                passed += role is not Role.conditioning
-                count = sum(other is role for other, _ in stages)
-                where = (role, seen[role], count, max(passed - 1, 0) / max(backbone - 1, 1))
-                stage_of.update((id(part), where) for part in module.modules())
+        seats = _seats(net) if isinstance(net, Generator) else {}
         modules = dict(net.named_modules())
         for path, owner in modules.items():
-            around = tuple(modules[".".join(path.split(".")[:i])] for i in range(len(path.split(".")))) if path else ()
-            role, index, count, depth = stage_of.get(id(owner), no_stage)
-            own = [(name, tensor, False) for name, tensor in owner.named_parameters(recurse=False)]
-            own += [(name, tensor, True) for name, tensor in owner.named_buffers(recurse=False)]
-            for name, tensor, is_buffer in own:
+            steps = path.split(".") if path else []
+            around = tuple(modules[".".join(steps[:depth])] for depth in range(len(steps)))
+            tensors = [(name, tensor, False) for name, tensor in owner.named_parameters(recurse=False)]
+            tensors += [(name, tensor, True) for name, tensor in owner.named_buffers(recurse=False)]
+            for name, tensor, is_buffer in tensors:
                 if tensor.is_floating_point():
-                    full = ".".join(part for part in (leaf, path, name) if part)
-                    top = leaf.split(".")[0]
-                    place = Place(full, top, task, role, index, count, depth, owner, around, is_buffer)
-                    found.append((place, tensor))
+                    full = ".".join([leaf, *steps, name])
+                    seat = seats.get(id(owner), _Seat())
+                    found.append((Place(full, top, task, *seat, owner, around, is_buffer), tensor))
     return found
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .step import Pairs
 
 
+Nets = Any  # a ModuleDict, or a mapping of names to callables
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """What nets are made of: the configured network, the length of the code, the tasks, and the seed of the weights.
@@ -87,7 +90,7 @@ class Method:
 
     # --- the local objective -----------------------------------------------------------------------------------------
 
-    def objective(self, nets: nn.ModuleDict | Mapping[str, Any], batch: Batch) -> Pairs:
+    def objective(self, nets: Nets, batch: Batch) -> Pairs:
         """The task's losses for any set of nets: LSGAN for the discriminator, LSGAN + L1 for the generator."""
         fake = nets["generator"](batch.source, batch.code)
         if not self.adversarial:
