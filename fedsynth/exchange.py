@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,24 +56,22 @@ def leaves(nets: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, nn.Modu
             yield prefix + name, net
 
 
-class _Seat(NamedTuple):
-    role: Role | None = None
-    index: int = 0
-    count: int = 0
-    depth: float = 0.0
+_Seat = tuple[Role | None, int, int, float]  # role, index, count, depth of a Place
+_NOWHERE: _Seat = (None, 0, 0, 0.0)
 
 
 def _seats(generator: Generator) -> dict[int, _Seat]:
     """id of each module in a stage -> its seat."""
     stages = generator.stages()
     backbone = sum(role is not Role.conditioning for role, _ in stages)
-    seen, passed, seats = dict.fromkeys(Role, 0), 0, {}
+    seats: dict[int, _Seat] = {}
+    seen, passed = dict.fromkeys(Role, 0), 0
     for role, module in stages:
         seen[role] += 1
         passed += role is not Role.conditioning
         count = sum(other is role for other, _ in stages)
-        seat = _Seat(role, seen[role], count, max(passed - 1, 0) / max(backbone - 1, 1))
-        seats.update(dict.fromkeys(map(id, module.modules()), seat))
+        seat = (role, seen[role], count, max(passed - 1, 0) / max(backbone - 1, 1))
+        seats |= dict.fromkeys(map(id, module.modules()), seat)
     return seats
 
 
@@ -94,7 +91,7 @@ def places(nets: nn.ModuleDict) -> list[tuple[Place, Tensor]]:
             for name, tensor, is_buffer in tensors:
                 if tensor.is_floating_point():
                     full = ".".join([leaf, *steps, name])
-                    seat = seats.get(id(owner), _Seat())
+                    seat = seats.get(id(owner), _NOWHERE)
                     found.append((Place(full, top, task, *seat, owner, around, is_buffer), tensor))
     return found
 
