@@ -12,7 +12,7 @@ import numpy as np
 from .fields import Folds
 from .shapes import ellipsoid
 
-CENTRE = (0.0, 0.0, 6.0)  # of the brain, mm
+CENTRE = np.array([[0], [0], [6]], np.float32)  # of the brain, mm
 
 
 class Cortex:
@@ -32,8 +32,8 @@ class Cortex:
         that bend the sheets and vary their depth.
         """
         push = np.maximum(r, np.float32(0.15)) ** np.float32(-0.6)
-        points = (p - np.float32(CENTRE)[:, None]) * push + swirl * (np.float32(2.6) * np.clip(depth / 8, 0, 1))
-        sheet = _fissures(p)
+        points = (p - CENTRE) * push + swirl * (np.float32(2.6) * np.clip(depth / 8, 0, 1))
+        sheet = _fissures(p + swirl)
         for folds, limit in zip(self._systems, (22 + 4 * reach, 15 - 4 * reach), strict=True):
             below = np.maximum(depth - limit, 0)  # a rounded fundus
             sheet = np.minimum(sheet, np.sqrt((folds.distance(points) / push) ** 2 + below**2))
@@ -46,6 +46,6 @@ def _fissures(p: np.ndarray) -> np.ndarray:
     callosum = np.maximum(-ellipsoid(p, (0, -4, 8), (60, 43, 25)), 0)
     midline = np.sqrt(x * x + callosum**2)
     outside_z = np.maximum(np.abs(z - 3) - 11, 0)
-    insula = np.sqrt((x - 41) ** 2 + np.maximum(np.abs(y - 2) - 19, 0) ** 2 + outside_z**2)
+    insula = np.sqrt((x - 41 + (y - 2) ** 2 / 80) ** 2 + np.maximum(np.abs(y - 2) - 19, 0) ** 2 + outside_z**2)
     limb = np.sqrt((y - 4 - np.float32(0.25) * (x - 41)) ** 2 + np.maximum(41 - x, 0) ** 2 + outside_z**2)
     return np.minimum(midline, np.minimum(insula, limb))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from fedsynth.federation import SPLITS, Dataset, FederationError, Site, Subject
 
 from .scanner import Scan
-from .sites import PRESETS, hospital
+from .sites import PRESETS, Hospital, hospital
 
 RENDERER = 1  # raise it whenever an image changes: caches of the same options are then made anew
 LOWEST, HIGHEST = (
@@ -98,7 +98,7 @@ class Phantom(Dataset):
         window = (1.08 * bright * scan.gains())[None, :, None, None]
         return (2 * np.clip(raw / window, 0, 1) - 1).astype(np.float16), mask
 
-    def _hospital(self, site: str):
+    def _hospital(self, site: str) -> Hospital:
         return hospital(
             site,
             nuisance=self.nuisance,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .shapes import capsule, edge, ellipsoid, join
@@ -29,8 +31,7 @@ class Deep:
         """Signed distance `[n]` to the lateral and third ventricles."""
         q = np.stack([np.abs(p[0]), p[1], p[2]])
         sticks = [
-            capsule(q, a[:3], b[:3], a[3] * self._wide, b[3] * self._wide)
-            for a, b in (*zip(HORNS, HORNS[1:]), TEMPORAL_HORN)
+            capsule(q, a[:3], b[:3], a[3] * self._wide, b[3] * self._wide) for a, b in (*pairwise(HORNS), TEMPORAL_HORN)
         ]
         lateral = sticks[0]
         for stick in sticks[1:]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .fields import Fields, Grid
 from .shapes import edge
+from .tissues import INDEX
 
 
 class Tumour:
@@ -30,19 +31,21 @@ class Tumour:
         push = np.float32(self._shift) * np.exp(-((distance / np.float32(reach)) ** 2) / 2) * np.clip(depth / 15, 0, 1)
         return p - offset * (push / distance)
 
-    def shares(
-        self, z: float, where: np.ndarray, p: np.ndarray, width: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Shares `[n]` of necrosis, solid tumour and oedema (as if all of it were white matter) at the pixels `where` of slice z."""
+    def invade(self, shares: np.ndarray, z: float, where: np.ndarray, p: np.ndarray, width: float) -> None:
+        """Let the tumour take its part of the healthy `shares` `[K, n]` of the pixels `where` of slice z, at points `p`."""
         field = {name: value.reshape(-1)[where] for name, value in self._fields.at(z).items()}
         distance = np.sqrt(((p - self._centre[:, None]) ** 2).sum(0))
         surface = np.float32(self._radius) * (1 + np.float32(0.22) * field["coarse"] + np.float32(0.08) * field["fine"])
         mass = edge(distance - surface, width)
         core = edge(distance - np.float32(self._core) * surface * (1 + np.float32(0.3) * field["core"]), width)
-        swollen = edge(
-            distance - surface - np.float32(self._oedema) * (1 + np.float32(0.55) * field["fingers"]), 2 * width
-        )
-        return mass * core, mass * (1 - core), (1 - mass) * swollen
+        spread = np.float32(self._oedema) * (1 + np.float32(0.55) * field["fingers"])
+        swollen = edge(distance - surface - spread, 2 * width)
+        for tissue, affected in (("wm", 0.95), ("wmh", 0.95), ("gm", 0.25)):
+            moved = shares[INDEX[tissue]] * swollen * np.float32(affected)
+            shares[INDEX[tissue]] -= moved
+            shares[INDEX["oedema"]] += moved
+        shares *= 1 - mass
+        shares[INDEX["necrosis"]], shares[INDEX["tumour"]] = mass * core, mass * (1 - core)
 
 
 def hyperintensities(load: float, field: Mapping[str, np.ndarray], ventricles: np.ndarray, width: float) -> np.ndarray:

@@ -65,7 +65,7 @@ class Scan:
             )
 
     def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and its masks of the brain and of the foreground, bool `[H, W]`.
+        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and its masks of brain and foreground, bool `[H, W]`.
 
         The foreground is the head where the skull is shown and the brain where it is stripped.
         """

@@ -9,13 +9,15 @@ import numpy as np
 
 from .tissues import Tissues
 
+CSF_T1 = 4200  # ms, see tissues
+
 
 @dataclass(frozen=True)
 class Sequence(ABC):
     """A pulse sequence with its timing."""
 
     def jittered(self, rng: np.random.Generator, log_sd: float) -> Sequence:
-        """The same sequence as another scanner would run it: each of TR, TE, TI, shot interval and flip angle scaled log-normally."""
+        """The same sequence as another scanner would run it: each of TR, TE, TI and flip angle scaled log-normally."""
         varied = {
             name: getattr(self, name) * float(np.exp(log_sd * rng.standard_normal()))
             for name in ("tr", "te", "ti", "flip")
@@ -47,6 +49,19 @@ class InversionSpinEcho(Sequence):
     tr: float
     te: float
     ti: float
+
+    def jittered(self, rng: np.random.Generator, log_sd: float) -> Sequence:
+        """TR and TE vary as in every sequence; TI is set to null CSF at that TR wherever FLAIR is run, and only errs a little."""
+        varied = replace(
+            self,
+            tr=self.tr * np.exp(log_sd * rng.standard_normal()),
+            te=self.te * np.exp(log_sd * rng.standard_normal()),
+        )
+        error = np.exp(log_sd / 4 * rng.standard_normal())
+        return replace(varied, ti=self.ti * varied._csf_null() / self._csf_null() * error)
+
+    def _csf_null(self) -> float:
+        return CSF_T1 * (np.log(2) - np.log1p(np.exp(-self.tr / CSF_T1)))
 
     def signal(self, tissue: Tissues) -> np.ndarray:
         recovered = 1 - 2 * np.exp(-self.ti / tissue.t1) + np.exp(-self.tr / tissue.t1)
@@ -99,7 +114,7 @@ class Mprage(Sequence):
             (decay**self.pulses, equilibrium * (1 - decay**self.pulses)),
             (e_after, 1 - e_after),
         )
-        scale, offset = 1.0, 0.0
+        scale, offset = np.ones(()), np.zeros(())
         for a, b in pieces:
             scale, offset = a * scale, a * offset + b
         start = 1 + e_before * (-(offset / (1 - scale)) - 1)

@@ -92,7 +92,7 @@ def hospital(
     keep_skull: bool,
     same_fov: bool,
 ) -> Hospital:
-    """A preset with within-site nuisance scaled and the chosen differences between sites taken away (ixi's way, if it has one)."""
+    """A preset with its nuisance scaled and the chosen differences between sites taken away (all do as ixi, where it can)."""
     preset, reference = PRESETS[site], PRESETS["ixi"]
     if same_protocol:
         acquisitions = {name: replace(own, sequence=COMMON[name].sequence) for name, own in preset.acquisitions.items()}
