@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 
 class Norm(Enum):
-    """How feature maps are normalised. `instance`: each map by its own mean and variance, affine, no running statistics, the
-    same in training and evaluation. `batch`: BatchNorm, which evaluates with running statistics."""
+    """How feature maps are normalised. `instance`: each map by its own mean and variance, affine, no running statistics,
+    the same in training and evaluation. `batch`: BatchNorm, which evaluates with running statistics."""
 
     instance = "instance"
     batch = "batch"
@@ -25,9 +25,8 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
 
 
 def initialise(net: nn.Module) -> None:
-    """The published start (Isola et al. 2017): convolutions and linear layers N(0, 0.02), norm scales N(1, 0.02), biases 0.
-
-    Draws from torch's default generator.
+    """The published start (Isola et al. 2017), from torch's default generator: convolutions and linear layers N(0, 0.02),
+    norm scales N(1, 0.02), biases 0.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -41,19 +40,20 @@ def initialise(net: nn.Module) -> None:
 
 
 def check_size(image: Tensor, divisor: int) -> None:
-    """Raise ValueError unless both sides are multiples of `divisor`, and at least two of them, so that no map shrinks to a point."""
+    """Raise ValueError unless both sides are multiples of `divisor`, and at least two of them: no map is a mere point."""
     height, width = image.shape[-2:]
     if height % divisor or width % divisor or min(height, width) < 2 * divisor:
         raise ValueError(
-            f"the image is {height}x{width}; this network needs sides that are multiples of {divisor} and at least {2 * divisor}: "
-            "prepare the slices at such a size"
+            f"the image is {height}x{width}; this network needs sides that are multiples of {divisor} and at least "
+            f"{2 * divisor}: prepare the slices at such a size"
         )
 
 
 class ReflectionPad(nn.Module):
-    """Pad all four sides by mirroring about the border pixels, like `nn.ReflectionPad2d`, repeatably when that is asked for.
+    """Pad all four sides by mirroring about the border pixels, as `nn.ReflectionPad2d`.
 
-    On CUDA the builtin's gradient adds in no fixed order; slices and flips do not, but are slower.
+    On CUDA the builtin's gradient adds in no fixed order; slices and flips, which do not but are slower, take its place
+    under `torch.use_deterministic_algorithms`.
     """
 
     def __init__(self, pad: int) -> None:
@@ -75,8 +75,8 @@ def _mirrored(image: Tensor, pad: int, axis: int) -> Tensor:
 class Dropout(nn.Module):
     """Zero each value with probability `p` in training and scale the rest by 1 / (1 - p), so that the mean stays.
 
-    `F.dropout` takes no generator; this one draws from `generator`, a stream on the tensor's device that the trainer sets, or
-    from torch's default one while that is None.
+    `F.dropout` takes no generator; this one draws from `generator`, a stream on the tensor's device that the trainer
+    sets, or from torch's default one while that is None.
     """
 
     def __init__(self, p: float) -> None:

@@ -9,11 +9,11 @@ from .blocks import Norm, initialise, normalisation
 
 
 class PatchGAN(nn.Module):
-    """Conditional patch discriminator (Isola et al. 2017). `forward(source, image)`, each `[B, 1, H, W]`, gives a score a patch,
-    `[B, 1, H', W']`, unbounded (least-squares GAN). Sides below 3 * 2^layers pixels raise ValueError.
+    """Conditional patch discriminator (Isola et al. 2017). `forward(source, image)`, each `[B, 1, H, W]`, gives a score a
+    patch, `[B, 1, H', W']`, unbounded (least-squares GAN). Sides below 3 * 2^layers pixels raise ValueError.
 
-    4x4 convolutions: `layers` of stride 2, from `width` channels doubling up to 8 times that, then two of stride 1. 64 channels
-    and 3 layers have 2,764,609 parameters. No bias where a normalisation follows.
+    4x4 convolutions: `layers` of stride 2, from `width` channels doubling up to 8 times that, then two of stride 1. No
+    bias where a normalisation follows. 64 channels and 3 layers have 2,764,609 parameters.
     """
 
     def __init__(self, width: int, layers: int, norm: Norm) -> None:
@@ -32,9 +32,10 @@ class PatchGAN(nn.Module):
         initialise(self)
 
     def forward(self, source: Tensor, image: Tensor) -> Tensor:
-        if min(image.shape[-2:]) < self.smallest:
+        height, width = image.shape[-2:]
+        if min(height, width) < self.smallest:
             raise ValueError(
-                f"the image is {image.shape[-2]}x{image.shape[-1]}; this discriminator needs sides of at least {self.smallest}: "
-                "use larger slices or fewer network.discriminator_layers"
+                f"the image is {height}x{width}; this discriminator needs sides of at least {self.smallest}: use larger "
+                "slices or fewer network.discriminator_layers"
             )
         return self.body(torch.cat([source, image], 1))

@@ -37,17 +37,17 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        """`source` `[B, 1, H, W]` in [-1, 1] and `code` `[B, code_length]` (site, source and target one-hots, which a network
-        may ignore) to the target `[B, 1, H, W]` in [-1, 1]."""
+        """`source` `[B, 1, H, W]` in [-1, 1] and `code` `[B, code_length]` (site, source and target one-hots, which a
+        network may ignore) to the target `[B, 1, H, W]` in [-1, 1]."""
 
     @abstractmethod
     def stages(self) -> list[Stage]:
-        """The stages in forward order. Every parameter and buffer lies in exactly one. Modules that read the code are stages of
-        their own, with the role `conditioning`, listed after the stage that they follow."""
+        """The stages in forward order. Every parameter and buffer lies in exactly one. Modules that read the code are
+        stages of their own, with the role `conditioning`, listed after the stage that they follow."""
 
 
 def check_stages(generator: Generator) -> None:
-    """Raise ValueError unless every parameter and buffer lies in exactly one stage, and the stages hold nothing else."""
+    """Raise ValueError unless every parameter and buffer lies in exactly one stage and the stages hold nothing else."""
     where: dict[int, list[int]] = {}
     for index, stage in enumerate(generator.stages()):
         for key in {id(tensor) for tensor in (*stage.module.parameters(), *stage.module.buffers())}:
@@ -56,19 +56,20 @@ def check_stages(generator: Generator) -> None:
         indices = where.pop(id(tensor), [])
         if len(indices) != 1:
             raise ValueError(
-                f"{type(generator).__name__}: {name} lies in {len(indices)} stages {indices}; every parameter and buffer must lie "
-                "in exactly one of stages()"
+                f"{type(generator).__name__}: {name} lies in {len(indices)} stages {indices}; every parameter and buffer "
+                "must lie in exactly one of stages()"
             )
     if where:
+        foreign = sorted({index for indices in where.values() for index in indices})
         raise ValueError(
-            f"{type(generator).__name__}: stages {sorted({i for indices in where.values() for i in indices})} hold tensors that "
-            "are not the generator's; register their modules in it"
+            f"{type(generator).__name__}: stages {foreign} hold tensors that are not the generator's; register their "
+            "modules in it"
         )
 
 
 @dataclass
 class Network(ABC):
-    """An architecture. A subclass is a dataclass whose fields are its options (int, float, bool, str, Enum, Optional, list).
+    """An architecture. A subclass is a dataclass; its fields are its options (int, float, bool, str, Enum, Optional, list).
 
     Weights are drawn from torch's default generator inside `generator` and `discriminator`; the trainer seeds it.
     """

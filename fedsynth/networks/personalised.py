@@ -1,9 +1,8 @@
 """pFLSynth's generator: the residual network, personalised by a code of site, source and target contrast.
 
-A mapper turns the code into a latent. After every stage but the last a personalisation block gives each feature map the mean
-and standard deviation that the latent asks for (adaptive instance normalisation) and then scales it by a gate in (0, 1)
-(channel attention, of the latent alone). The forward pass is that of the released code, which also runs with a different code
-for each sample of a batch here.
+A mapper turns the code into a latent. After every stage but the last a personalisation block gives each feature map the
+mean and standard deviation that the latent asks for (adaptive instance normalisation) and then scales it by a gate in (0, 1)
+(channel attention, of the latent alone). The forward pass is that of the released code; a batch may hold several codes.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ MAPPER_MULTIPLIER = 0.01  # learning-rate multiplier of the mapper, as StyleGAN'
 class Init(Enum):
     """How the linear layers that carry the latent start.
 
-    `designed`: at their own standard deviation, 1 / multiplier, so that the latent lives. `released`: as in the released code,
-    whose N(0, 0.02) start overwrites them too, so that every mapper layer shrinks its input by a factor of thousands and the
-    output does not depend on the code at all. `scaled`: designed, with the style weights times 0.3, for short trainings.
+    `designed`: at their own standard deviation, 1 / multiplier, so that the latent lives. `released`: as in the released
+    code, whose N(0, 0.02) start overwrites them too: every mapper layer then shrinks its input a thousandfold and the
+    output does not depend on the code. `scaled`: designed, with the style weights times 0.3, for short trainings.
     """
 
     designed = "designed"
@@ -38,8 +37,8 @@ class Init(Enum):
 
 
 class EqualisedLinear(nn.Module):
-    """Linear layer whose weight is stored at standard deviation 1 / multiplier and scaled to He's, gain / sqrt(inputs), in the
-    forward pass, so that an adaptive optimiser moves all layers alike (Karras et al. 2018). `[B, inputs]` to `[B, outputs]`."""
+    """Linear layer, `[B, inputs]` to `[B, outputs]`, whose weight is stored at standard deviation 1 / multiplier and scaled
+    to He's, gain / sqrt(inputs), in the forward pass: an adaptive optimiser then moves all layers alike (Karras et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, gain: float, multiplier: float) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ class Mapper(nn.Module):
 
 
 class AdaIN(nn.Module):
-    """Give each channel of `[B, C, H, W]` the mean b and the standard deviation |1 + s|; s and b are linear in the latent."""
+    """Give each channel of `[B, C, H, W]` the mean b and standard deviation |1 + s|; s and b are linear in the latent."""
 
     def __init__(self, channels: int, latent: int) -> None:
         super().__init__()
@@ -153,5 +152,5 @@ class Personalised(ResNet):
             if isinstance(module, EqualisedLinear) and self.init is Init.released:
                 nn.init.normal_(module.weight, 0.0, 0.02)
             elif isinstance(module, AdaIN) and self.init is Init.scaled:
-                nn.init.normal_(module.style.weight, 0.0, 0.3)
+                module.style.weight.detach().mul_(0.3)
         return PersonalisedGenerator(stages, mapper, personal)

@@ -1,8 +1,8 @@
 """The residual network that pFLSynth personalises, without the personalisation: the code is ignored.
 
-Two strided convolutions, residual blocks, two transposed convolutions, no skips between encoder and decoder (Johnson et al.
-2016; pix2pix's ResNet-9). The released code's second set of norms is never run and its learned 256x256 bias map ties it to one
-image size: both are left out, and the last convolution has a bias of one number instead.
+Two strided convolutions, residual blocks, two transposed convolutions, no skips between encoder and decoder (Johnson et
+al. 2016; pix2pix's ResNet-9). The released code's second set of norms is never run and its learned 256x256 bias map ties it
+to one image size: both are left out, and the last convolution has a bias of one number instead.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def channels(width: int, blocks: int) -> list[int]:
 
 
 def backbone(width: int, blocks: int, dropout: float, norm: Norm) -> list[Stage]:
-    """Three stages that encode, `blocks` residual ones, two that decode and the head. `[B, 1, H, W]` to the same, in [-1, 1]."""
+    """Three stages that encode, `blocks` residual ones, two that decode and the head: `[B, 1, H, W]` to [-1, 1]."""
 
     def stage(*before_norm: nn.Module, channels: int) -> nn.Module:
         return nn.Sequential(*before_norm, normalisation(norm, channels), nn.ReLU(inplace=True))

@@ -1,7 +1,7 @@
 """U-Net in fastMRI's form (Ronneberger et al. 2015; Zbontar et al. 2018), as FedMRI uses it. The code is ignored.
 
-Pairs of 3x3 convolutions, average pooling, transposed convolutions, skips, LeakyReLU 0.2; here with a tanh at the end and,
-under `norm=instance`, an affine normalisation (the reference's has no parameters).
+Pairs of 3x3 convolutions, average pooling, transposed convolutions, skips, LeakyReLU 0.2; here with a tanh at the end
+and, under `norm=instance`, an affine normalisation (the reference's has no parameters).
 """
 
 from __future__ import annotations
