@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -87,8 +89,10 @@ class Trainer:
         progress: Progress = silent,
     ) -> None:
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
-        self._scratch = tempfile.TemporaryDirectory() if folder is None else None
-        self.folder = Path(self._scratch.name) if self._scratch else Path(folder or "")
+        if folder is None:
+            folder = Path(tempfile.mkdtemp())
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.folder = folder
         self.device = resolve_device(options.device)
         if options.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when CUDA starts
@@ -130,10 +134,7 @@ class Trainer:
         self._resume()
         while self.state.round < self.options.rounds and not self.state.diverged:
             self._round(self.state.round + 1)
-        outcome = self._outcome()
-        if self._scratch:
-            self._scratch.cleanup()
-        return outcome
+        return self._outcome()
 
     def _round(self, round: int) -> None:
         started = time.perf_counter()
