@@ -18,10 +18,8 @@ from .scanner import Scan
 from .sites import PRESETS, Hospital, hospital
 
 RENDERER = 1  # raise it whenever an image changes: caches of the same options are then made anew
-LOWEST, HIGHEST = (
-    -2.0,
-    46.0,
-)  # mm: axial slices lie evenly between the thalami and the top of the ventricles' roof and beyond
+# Axial slices lie evenly between the floor of the third ventricle and the centrum semiovale, mm.
+LOWEST, HIGHEST = -2.0, 46.0
 
 
 @dataclass

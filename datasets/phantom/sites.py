@@ -77,8 +77,8 @@ PRESETS = {
     ),
 }  # fmt: skip
 
-COMMON = {
-    name: acquisition for site in ("brats", "oasis", "ixi") for name, acquisition in PRESETS[site].acquisitions.items()
+COMMON: dict[str, Sequence] = {  # ixi's sequences, oasis's FLAIR
+    name: acquisition.sequence for site in ("oasis", "ixi") for name, acquisition in PRESETS[site].acquisitions.items()
 }
 
 
@@ -95,16 +95,15 @@ def hospital(
     """A preset with its nuisance scaled and the chosen differences between sites taken away (all do as ixi, where it can)."""
     preset, reference = PRESETS[site], PRESETS["ixi"]
     if same_protocol:
-        acquisitions = {name: replace(own, sequence=COMMON[name].sequence) for name, own in preset.acquisitions.items()}
+        acquisitions = {name: replace(own, sequence=COMMON[name]) for name, own in preset.acquisitions.items()}
         preset = replace(preset, acquisitions=acquisitions, field=reference.field, jitter=reference.jitter)
     if same_quality:
-        acquisitions = {
-            name: replace(COMMON[name], thickness=1.0, fwhm=1.0, snr=30.0, sequence=own.sequence)
-            for name, own in preset.acquisitions.items()
+        alike = {
+            name: Acquisition(own.sequence, thickness=1, fwhm=1, snr=30) for name, own in preset.acquisitions.items()
         }
         preset = replace(
             preset,
-            acquisitions=acquisitions,
+            acquisitions=alike,
             bias=reference.bias,
             dome=reference.dome,
             misregistration=reference.misregistration,
