@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fedsynth.exchange import ContractError, Message, places
 from fedsynth.federation import Federation, Site, Subject, Task
@@ -33,7 +34,7 @@ SMALL = {"width": 4, "blocks": 3, "latent": 8, "pools": 2, "discriminator_width"
 
 def small(network: type[Network]) -> Network:
     """The network at a size for checks: as narrow as its options allow."""
-    options = {name: value for name, value in SMALL.items() if name in network.__dataclass_fields__}
+    options: dict[str, Any] = {name: value for name, value in SMALL.items() if name in network.__dataclass_fields__}
     return network(**options)
 
 
@@ -137,7 +138,7 @@ def order(case: Case) -> Iterator[str]:
 @rule("keeps local what is local", "nothing that must stay at a site is ever uploaded")
 def poison(case: Case) -> Iterator[str]:
     trainer = case.trainer(rounds=1)
-    original, leaks = trainer.method.upload, []
+    original, leaks = trainer.method.upload, list[str]()
 
     def upload(site: SiteState) -> Message:
         with site.preserved(), torch.no_grad():
@@ -191,6 +192,41 @@ def phases(case: Case) -> Iterator[str]:
     _replace(trainer.method, "step", watched)
     trainer.run()
     yield from dict.fromkeys(complaints)
+
+
+class _NoWaiting(TorchDispatchMode):
+    """Collects the operations that would make the host wait for a GPU."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, None] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in self.waiting:
+            self.found[func.overloadpacket.__name__] = None
+        return func(*args, **(kwargs or {}))
+
+
+@rule("does not wait for the host", "a GPU is never idle inside a step")
+def no_waiting(case: Case) -> Iterator[str]:
+    trainer = case.trainer(rounds=1)
+    original, mode = trainer.method.step, _NoWaiting()
+
+    def watched(site: SiteState, batch: Any) -> Iterator[Any]:
+        pairs = original(site, batch)
+        while True:
+            with mode:
+                pair = next(pairs, None)
+            if pair is None:
+                return
+            yield pair
+
+    _replace(trainer.method, "step", watched)
+    trainer._round(1)
+    for operation in mode.found:
+        yield f"its step uses {operation} (.item(), float(tensor), a boolean mask, `if tensor`); keep numbers on the device"
 
 
 @rule("remembers in fixed shapes", "a replayed step finds its memory where it was")

@@ -73,6 +73,15 @@ class TrainsByItself(Method):
 
 
 @dataclass
+class Waits(Method):
+    """Reads its loss on the host."""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            yield player, loss / max(1.0, float(loss))
+
+
+@dataclass
 class Grows(Method):
     """Remembers every model that it received."""
 
@@ -109,6 +118,7 @@ class SplitsBySize(Method):
         (LooksAtTheClock, "step is a function of the phase"),
         (DrawsFromTheGlobalStream, "resumes exactly"),
         (TrainsByItself, "leaves the loop to the trainer"),
+        (Waits, "does not wait for the host"),
         (Grows, "remembers in fixed shapes"),
         (Explodes, "trains"),
         (SplitsBySize, "fits other networks"),
