@@ -14,6 +14,7 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .networks.network import Generator, Role
 
@@ -146,6 +147,26 @@ class Layout:
         marks = torch.tensor([rule(place) for place in self.places], dtype=torch.bool, device=device)
         return marks.repeat_interleave(torch.tensor(self.lengths, dtype=torch.long, device=device))
 
+    def mean(
+        self, vectors: Sequence[Tensor], weights: Sequence[float], held: Sequence[frozenset[str]], otherwise: Tensor
+    ) -> Tensor:
+        """Weighted mean of flat vectors, tensor by tensor over the sites that hold it, weights renormalised.
+
+        What no site holds keeps the value of `otherwise`. Summed in float64 in the order given, cast once, so that equal
+        vectors keep every bit.
+        """
+        total = torch.zeros_like(vectors[0], dtype=torch.float64)
+        if all(place.path in names for names in held for place in self.places):
+            for vector, weight in zip(vectors, weights, strict=True):
+                total.add_(vector, alpha=weight)
+            return total.div_(sum(weights)).to(vectors[0].dtype)
+        mass = torch.zeros_like(total)
+        for vector, weight, names in zip(vectors, weights, held, strict=True):
+            mask = self.where(partial(_held, names), vector.device)
+            total.add_(torch.where(mask, vector, 0), alpha=weight)
+            mass.add_(mask, alpha=weight)
+        return torch.where(mass > 0, total / mass, otherwise.double()).to(vectors[0].dtype)
+
 
 Value = Tensor | float | int
 
@@ -167,6 +188,10 @@ class Message(dict[str, Value]):
         if not isinstance(value, Tensor):
             raise TypeError(f"message[{key!r}] is the number {value}, not a tensor")
         return value
+
+    def delivered(self) -> Message:
+        """The message as it arrives: copies, so that neither side can write into what the other holds."""
+        return Message({key: value.clone() if isinstance(value, Tensor) else value for key, value in self.items()})
 
 
 class Plan:
@@ -199,31 +224,6 @@ class Plan:
             total += numel * value.element_size()
         return total
 
-    def mean(
-        self,
-        vectors: Sequence[Tensor],
-        weights: Sequence[float],
-        held: Sequence[frozenset[str]],
-        otherwise: Tensor,
-    ) -> Tensor:
-        """Weighted mean of flat vectors, tensor by tensor over the sites that hold it, weights renormalised.
-
-        What no site holds keeps the value of `otherwise`. Summed in float64 in the order given, cast once, so that equal
-        vectors keep every bit.
-        """
-        layout = self.model if vectors[0].numel() == self.model.numel else self.buffers
-        total = torch.zeros_like(vectors[0], dtype=torch.float64)
-        if all(place.path in names for names in held for place in layout.places):
-            for vector, weight in zip(vectors, weights, strict=True):
-                total.add_(vector, alpha=weight)
-            return total.div_(sum(weights)).to(vectors[0].dtype)
-        mass = torch.zeros_like(total)
-        for vector, weight, names in zip(vectors, weights, held, strict=True):
-            mask = layout.where(partial(_held, names), vector.device)
-            total += weight * torch.where(mask, vector, 0)
-            mass += weight * mask
-        return torch.where(mass > 0, total / mass, otherwise.double()).to(vectors[0].dtype)
-
 
 def _held(names: frozenset[str], place: Place) -> bool:
     return place.path in names
@@ -249,6 +249,8 @@ class Memory(MutableMapping[str, Value]):
         return value
 
     def __setitem__(self, key: str, value: Value) -> None:
+        if not isinstance(key, str):
+            raise ContractError(f"a key of memory is a string, not {key!r}, which a checkpoint would turn into one")
         held = self._items.get(key)
         if isinstance(value, Tensor):
             if isinstance(held, Tensor) and held.shape == value.shape and held.dtype == value.dtype:
@@ -291,6 +293,7 @@ class _Distance(torch.autograd.Function):
         return torch.stack(torch._foreach_norm(ctx.gaps)).square().sum() / 2  # type: ignore[attr-defined]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:
         return None, *torch._foreach_mul(ctx.gaps, slope)  # type: ignore[attr-defined]
 
@@ -305,6 +308,7 @@ class _Inner(torch.autograd.Function):
         return torch.stack([product.sum() for product in products]).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:
         return None, *torch._foreach_mul(ctx.vectors, slope)  # type: ignore[attr-defined]
 

@@ -40,4 +40,5 @@ class Server:
         shares = [float(message["weight"]) if weights is None else weights[name] for name, message in uploads.items()]
         held = [self.held[name] for name in uploads]
         otherwise = {"model": self.model, "buffers": self.buffers}.get(key)
-        return self.plan.mean(vectors, shares, held, vectors[0].new_zeros(()) if otherwise is None else otherwise)
+        layout = self.plan.buffers if key == "buffers" else self.plan.model
+        return layout.mean(vectors, shares, held, vectors[0].new_zeros(()) if otherwise is None else otherwise)
