@@ -165,7 +165,8 @@ def rounded(images: np.ndarray) -> np.ndarray:
 def test_same_seed_same_images_at_any_thread_count(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from fedsynth.datasets.phantom import Phantom;"
-        "np.save(sys.argv[1], np.concatenate([Phantom(slices=2).subject(site, 'train003')[0][:, :2] for site in ('brats', 'ixi')]))"
+        "images = [Phantom(slices=2).subject(site, 'train003')[0][:, :2] for site in ('brats', 'ixi')];"
+        "np.save(sys.argv[1], np.concatenate(images))"
     )
     made = []
     for threads in ("1", "2"):

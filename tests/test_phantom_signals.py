@@ -61,7 +61,7 @@ def test_signal_order(site: str, contrast: str) -> None:
 
 
 def simulate(events: list[tuple[str, float]], t1: float, read: int) -> float:
-    """Longitudinal magnetisation of one tissue before event `read` of a cycle of flips (degrees) and waits (ms), after many cycles.
+    """Longitudinal magnetisation of a tissue before event `read` of a cycle of flips (degrees) and waits (ms), in the long run.
 
     Transverse magnetisation is gone whenever a pulse comes; the closed forms assume the same.
     """
