@@ -38,12 +38,12 @@ def small(network: type[Network]) -> Network:
     return network(**options)
 
 
-def federation(names: str = "abc") -> Federation:
-    """Sites of 16x16 blobs, different at each site; they are for checking rules, not for learning anything."""
+def federation(names: str = "abc", size: int = 16) -> Federation:
+    """Sites of square blobs, different at each site; they are for checking rules, not for learning anything."""
     sites = {}
     for name in names:
         stream = np.random.default_rng(ord(name))
-        tissue = np.kron(stream.random((10, 1, 4, 4)), np.ones((4, 4)))
+        tissue = np.kron(stream.random((10, 1, 4, 4)), np.ones((size // 4, size // 4)))
         images = np.concatenate([tissue, 1 - tissue, tissue ** (0.5 + 0.1 * ord(name) % 1)], 1) * 2 - 1
         splits = ["train"] * 3 + ["val", "test"]
         subjects = tuple(Subject(f"{name}{k}", split, slice(2 * k, 2 * k + 2)) for k, split in enumerate(splits))

@@ -11,7 +11,6 @@ import torch
 from fedsynth.method import Method
 from fedsynth.registry import METHODS
 from fedsynth.trainer import Trainer
-
 from tests.federations import federation, options, personalised
 
 pytestmark = [
