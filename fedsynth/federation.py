@@ -95,8 +95,8 @@ class Site:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
         try:
-            np.save(scratch / "images.npy", self.images.astype(np.float16))
-            np.save(scratch / "masks.npy", self.masks.astype(bool))
+            np.save(scratch / "images.npy", self.images.astype(np.float16, copy=False))
+            np.save(scratch / "masks.npy", self.masks.astype(bool, copy=False))
             index = {
                 "name": self.name,
                 "contrasts": self.contrasts,
@@ -195,6 +195,11 @@ class Federation:
                 if not site.of(split):
                     raise FederationError(
                         f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}"
+                    )
+            for task in self.tasks[name]:
+                if missing := [contrast for contrast in task if contrast not in site.contrasts]:
+                    raise FederationError(
+                        f"site {name}: task {task} needs {missing[0]}, but its images are {', '.join(site.contrasts)}"
                     )
         sizes = {name: self.sites[name].images.shape[2:] for name in self.names}
         if len(set(sizes.values())) > 1:
