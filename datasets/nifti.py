@@ -36,9 +36,7 @@ class Nifti(Dataset):
 
     sites: dict[str, str] = field(default_factory=dict)  # site -> its folder, or folder and pattern in one
     pattern: str = "{subject}/{contrast}.nii.gz"  # of the paths in a site's folder; * is any text without /
-    contrast_names: dict[str, str] = field(
-        default_factory=lambda: {c: c for c in CONTRASTS}
-    )  # as in a path -> contrast
+    contrast_names: dict[str, str] = field(default_factory=lambda: {c: c for c in CONTRASTS})  # in a path -> contrast
     size: int = 256  # pixels, height and width of a slice
     spacing: float = 1.0  # mm, edge of a pixel
     foreground: float = 0.3  # slices with less foreground than this share of the subject's fullest one are left out
