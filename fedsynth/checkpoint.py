@@ -33,12 +33,18 @@ def save(path: Path, tree: dict[str, Any]) -> None:
     structure = json.dumps(strip(tree))
     scratch = path.with_suffix(".tmp")
     save_file(tensors, scratch, {"tree": structure})
-    descriptor = os.open(scratch, os.O_RDONLY)
+    _flush(scratch)
+    os.replace(scratch, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(scratch, path)
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:

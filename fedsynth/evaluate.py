@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ GALLERY_SLICES = 2
 def serving(method: Method, server: Server, site: SiteState) -> Iterator[None]:
     """Inside, the site's nets are what it would serve now: downloaded, received, personalised. Afterwards as before."""
     with site.preserved(), site.hook("serve"):
-        message = method.download(server, site.name)
+        message = method.download(server, site.name).delivered()
         site.received = message.model
         method.receive(site, message)
         method.personalise(site)
@@ -64,16 +65,18 @@ def score(method: Method, server: Server, sites: Mapping[str, SiteState], split:
         with serving(method, server, site):
             for feed in site.feeds.values():
                 for task in feed.tasks:
-
-                    def predict(batch: Batch, site: SiteState = site) -> Tensor:
-                        with step.autocast():
-                            return method.synthesise(site, batch)
-
-                    rows += by_subject(feed, task, split, predict)
+                    rows += by_subject(feed, task, split, partial(_answer, method, site, step))
     return rows
 
 
-def gallery(method: Method, server: Server, sites: Mapping[str, SiteState]) -> dict[str, dict[str, np.ndarray]]:
+def _answer(method: Method, site: SiteState, step: Step, batch: Batch) -> Tensor:
+    with step.autocast():
+        return method.synthesise(site, batch)
+
+
+def gallery(
+    method: Method, server: Server, sites: Mapping[str, SiteState], step: Step
+) -> dict[str, dict[str, np.ndarray]]:
     """ "site/task" -> source, target and prediction of the middle slices of the first test subjects, uint8 `[n, H, W]`."""
     shown: dict[str, dict[str, np.ndarray]] = {}
     for site in sites.values():
@@ -86,7 +89,7 @@ def gallery(method: Method, server: Server, sites: Mapping[str, SiteState]) -> d
                     images = {
                         "source": batch.source,
                         "target": batch.target,
-                        "prediction": method.synthesise(site, batch),
+                        "prediction": _answer(method, site, step, batch),
                     }
                     shown[f"{feed.name}/{task}"] = {
                         name: image[:, 0]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import streams
-from .federation import Federation, Task
+from .federation import Federation, FederationError, Task
 from .options import TrainerOptions
 
 EVALUATION_BATCH = 16  # slices scored at once
@@ -66,6 +66,10 @@ class Feed:
             if contrast in site.contrasts:
                 self.images[:, place] = torch.from_numpy(np.array(site.images[:, site.contrasts.index(contrast)]))
                 self.present[place] = 1
+        if not bool((self.images.abs() <= 1).all()):
+            raise FederationError(
+                f"site {name}: its images hold numbers that are not finite or not in [-1, 1]; see how they are normalised"
+            )
         self.images = self.images.to(device)
         self.channels = {contrast: place for place, contrast in enumerate(federation.contrasts)}
         self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in self.tasks}

@@ -36,7 +36,7 @@ class Blueprint:
     """What nets are made of: the configured network, the length of the code, the tasks, and the seed of the weights.
 
     Each net's initial weights come from a stream named after it, so that they are the same at every site and under every
-    method of a seed.
+    method of a seed. What a method draws for nets of its own, in `build`, comes from a stream of its own.
     """
 
     network: Network
@@ -46,19 +46,20 @@ class Blueprint:
     variant: int = 0
 
     def generator(self) -> nn.Module:
-        with self._weights("generator"):
+        with self.weights("generator"):
             return self.network.generator(self.code_length)
 
     def discriminators(self) -> nn.ModuleDict:
         """One discriminator a task, named after it."""
         made = {}
         for task in self.tasks:
-            with self._weights("discriminator", str(task)):
+            with self.weights("discriminator", str(task)):
                 made[str(task)] = self.network.discriminator()
         return nn.ModuleDict(made)
 
     @contextmanager
-    def _weights(self, *names: str) -> Iterator[None]:
+    def weights(self, *names: str) -> Iterator[None]:
+        """Inside, torch's default generator is a stream of this name; afterwards it is as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(streams.key(self.seed, "weights", self.variant, *names))
             yield

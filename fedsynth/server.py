@@ -30,6 +30,10 @@ class Server:
         named = dict(nets.named_parameters()) | dict(nets.named_buffers())
         return self.plan.model.pack(named), self.plan.buffers.pack(named)
 
+    def settle(self) -> None:
+        """Make `model` and `buffers` vectors of their own: an aggregation may have set them to what its memory holds."""
+        self.model, self.buffers = self.model.clone(), self.buffers.clone()
+
     def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
         """Weighted mean of a vector that all uploads hold, by their own weights if none are given.
 

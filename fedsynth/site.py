@@ -25,8 +25,8 @@ class SiteState:
     """One site, or the group of sites that train as one.
 
     `name`, `members` (the real sites), `tasks`, `samples` (training slices); `nets`; `players`: name -> parameters; `memory`;
-    `round` (from 1), `phase`, `lr`, `steps` (local steps of a round); `received`: the server's model as it came, None
-    outside a round.
+    `round` (from 1) and its `lr`; `steps` (local steps of a round); `phase` of the step, "" outside one; `received`: the
+    server's model as it came, None outside a round.
     """
 
     def __init__(
@@ -139,8 +139,10 @@ class SiteState:
         groups = self._method.players(self.nets)
         optimizers = {player: self._optimizer(parameters) for player, parameters in groups.items()}
         with self.training(True):
-            for batch in self.draw("fit", count):
+            for k, batch in enumerate(self.draw("fit", count)):
+                self.phase = self._method.phase(self, k)
                 self._step((step or self._method.step)(self, batch), self.players, optimizers)
+        self.phase = ""
 
     @contextmanager
     def training(self, mode: bool) -> Iterator[None]:
@@ -190,10 +192,12 @@ class SiteState:
             self._reseed("noise", k)
             self.phase = self._method.phase(self, k)
             self._step(self._method.step(self, draw.make()), self.players, self.optimizers, losses)
+        self.phase = ""
 
-    def set_rate(self, factor: float) -> None:
-        """Multiply every learning rate's start value by the schedule's factor."""
-        self.lr = self._options.lr * factor
+    def enter(self, round: int) -> None:
+        """Go to a round: its number and its learning rates, which are the start values times the schedule's factor."""
+        factor = self._options.rate(round)
+        self.round, self.lr = round, self._options.lr * factor
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
@@ -208,7 +212,7 @@ class SiteState:
 
     def load_weights(self, saved: Mapping[str, Any]) -> None:
         """Put back what `weights` gave, in place."""
-        self.round = saved["round"]
+        self.enter(saved["round"])
         with torch.no_grad():
             for name, tensor in self._tensors.items():
                 tensor.copy_(saved["tensors"][name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from .exchange import ContractError
 from .options import Precision, TrainerOptions
 
-Pairs = Iterator[tuple[str | tuple[str, ...], Tensor]]
+Pairs = Generator[tuple[str | tuple[str, ...], Tensor], None, None]
 
 
 def set_precision(options: TrainerOptions) -> None:
@@ -50,6 +50,7 @@ class Step:
             with self.autocast():
                 pair = next(pairs, None)
             if not torch.is_grad_enabled() or torch.is_autocast_enabled(self.device.type):
+                pairs.close()  # which closes the context
                 raise ContractError(
                     f"method {self.method}: a context (no_grad or autocast) is still open at a yield of its step; close it "
                     "before the yield, else the backward pass runs inside it"
@@ -64,14 +65,22 @@ class Step:
                 raise ContractError(
                     f"method {self.method}: its step yields the player {error.args[0]!r}; its players are {', '.join(players)}"
                 ) from None
-            if loss.dim() or not loss.requires_grad:
+            if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
+                found = (
+                    f"of shape {tuple(loss.shape)}, {loss.requires_grad=}" if isinstance(loss, Tensor) else repr(loss)
+                )
                 raise ContractError(
-                    f"method {self.method}: the loss of {'+'.join(chosen)} must be a scalar with a gradient, not of shape "
-                    f"{tuple(loss.shape)} with requires_grad={loss.requires_grad}"
+                    f"method {self.method}: the loss of {'+'.join(chosen)} must be a scalar tensor with a gradient; it is "
+                    f"{found}"
                 )
             for parameter in parameters:
                 parameter.grad = None
             loss.backward(inputs=parameters)
+            if all(parameter.grad is None for parameter in parameters):
+                raise ContractError(
+                    f"method {self.method}: the loss of {'+'.join(chosen)} depends on none of its parameters, which could "
+                    "never learn; was something detached?"
+                )
             self.backwards += 1
             if self.clip:
                 torch.nn.utils.clip_grad_norm_(parameters, self.clip)

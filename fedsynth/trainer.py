@@ -96,7 +96,6 @@ class Trainer:
         self.device = resolve_device(options.device)
         if options.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when CUDA starts
-        set_precision(options)
         reset_peak(self.device)
 
         groups = [sorted(group) for group in method.federate(federation.names)]
@@ -106,8 +105,9 @@ class Trainer:
             )
 
         def build(variant: int = 0) -> nn.ModuleDict:
-            tasks = federation.all_tasks()
-            return method.build(Blueprint(network, federation.code_length, tasks, seed, variant)).to(self.device)
+            blueprint = Blueprint(network, federation.code_length, federation.all_tasks(), seed, variant)
+            with blueprint.weights("own"):
+                return method.build(blueprint).to(self.device)
 
         common = build()
         for _, net in leaves(common):
@@ -131,6 +131,8 @@ class Trainer:
 
     def run(self) -> Outcome:
         """Train up to `options.rounds` rounds, then score both selections on the test split, once."""
+        set_precision(self.options)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         while self.state.round < self.options.rounds and not self.state.diverged:
             self._round(self.state.round + 1)
@@ -163,6 +165,7 @@ class Trainer:
             self.progress(round, self.options.rounds, name, losses.get("generator", math.nan))
         else:
             self.method.aggregate(self.server, uploads)
+            self.server.settle()
         costs.gradient_evaluations += sum(int(row["gradient_evaluations"]) for row in rows.values())
         costs.seconds += time.perf_counter() - started
         self.state.round = round
@@ -176,9 +179,8 @@ class Trainer:
     def _local(self, site: SiteState, round: int) -> tuple[Message, dict[str, float]]:
         """One site's part of a round: receive, train, upload."""
         method, costs = self.method, self.state.costs
-        site.round = round
-        site.set_rate(self.options.rate(round))
-        message = method.download(self.server, site.name)
+        site.enter(round)
+        message = method.download(self.server, site.name).delivered()
         costs.bytes_down += self.plan.nbytes(message, site.held)
         site.received = message.model
         with site.hook("receive"):
@@ -188,7 +190,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         site.train(sums)
         with site.hook("upload"):
-            upload = method.upload(site)
+            upload = method.upload(site).delivered()
         site.received = None
         costs.bytes_up += self.plan.nbytes(upload, site.held)
         counted = zip(sums, torch.stack(list(sums.values())).tolist(), strict=True) if sums else ()
@@ -200,15 +202,14 @@ class Trainer:
         count = max(1, int(self.options.participation * len(names) + 0.5))
         if count == len(names):
             return names
-        picked = streams.host(self.seed, "participation", round).permutation(len(names))[:count]
-        return sorted(names[place] for place in picked)
+        return sorted(sorted(names, key=lambda name: streams.key(self.seed, name, "participation", round))[:count])
 
     # --- validation and selection ------------------------------------------------------------------------------------
 
     def _validate(self, round: int, curve: Mapping[str, dict[str, Any]]) -> None:
         started = time.perf_counter()
         for site in self.sites.values():
-            site.round = round
+            site.enter(round)
         rows = evaluate.score(self.method, self.server, self.sites, "val", self.step)
         for name, row in curve.items():
             own = [r for r in rows if r["site"] in self.sites[name].members]
@@ -259,7 +260,7 @@ class Trainer:
             scores=scores,
             curve=self.state.curve,
             selected_round=0 if self.state.diverged else self.state.best_round,
-            gallery={} if self.state.diverged else evaluate.gallery(self.method, self.server, self.sites),
+            gallery={} if self.state.diverged else evaluate.gallery(self.method, self.server, self.sites, self.step),
             costs=asdict(self.state.costs) | self._sizes(),
             policy=self._policy(),
             digest=digest,
@@ -298,12 +299,13 @@ class Trainer:
     def _check_plan(self, common: nn.ModuleDict, network: Network) -> None:
         """A method that shares a part must have a part to share and a part to keep, on whatever network it is put."""
         if self.method.partial:
-            shared = self.plan.model.numel + self.plan.buffers.numel
-            of_generator = sum(tensor.numel() for place, tensor in places(common) if place.net == "generator")
-            if not 0 < shared < of_generator:
+            chosen = {place.path for place in (*self.plan.model.places, *self.plan.buffers.places)}
+            shared = [place.path in chosen for place, _ in places(common) if place.net == "generator"]
+            if all(shared) or not any(shared):
                 raise ContractError(
                     f"method {_name(self.method)} shares part of the generator, but on the network "
-                    f"{type(network).__name__} that is {'all' if shared else 'none'} of it; choose another network or norm"
+                    f"{type(network).__name__} that is {'all' if any(shared) else 'none'} of it; choose another network "
+                    "or norm"
                 )
 
     def _sizes(self) -> dict[str, float]:
@@ -325,10 +327,10 @@ class Trainer:
         return {key: float(np.mean([count[key] for count in counts])) for key in counts[0]}
 
     def _policy(self) -> str:
-        """What happens to the running statistics of normalisation, for the tables' captions."""
+        """What happens to the running statistics of the generator's normalisation, for the tables' captions."""
         site = next(iter(self.sites.values()))
         floating = sum(place.is_buffer for place, _ in places(site.nets) if place.net == "generator")
-        travelling = len(self.plan.buffers.places)
+        travelling = sum(place.net == "generator" for place in self.plan.buffers.places)
         if not floating:
             return "no buffers"
         return {0: "buffers local", floating: "buffers averaged"}.get(travelling, "buffers partly averaged")
