@@ -57,6 +57,11 @@ def test_the_discriminator_has_the_published_size(norm: Norm) -> None:
     )  # 30x30 of 70x70 pixels at 256
 
 
+def test_the_discriminators_channels_stop_at_eight_times_its_width() -> None:
+    net = ResNet(discriminator_width=4, discriminator_layers=5).discriminator()
+    assert [m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)] == [4, 8, 16, 32, 32, 32, 1]
+
+
 def test_resnet_is_the_released_one_without_its_dead_parameters_and_bias_map() -> None:
     released, second_norms, bias_maps = 11_512_448, 10_496, 2 * 256 * 256
     assert count(ResNet().generator(0)) == released - second_norms - bias_maps + 1  # one bias instead of a map
@@ -325,7 +330,8 @@ def test_reflection_is_the_builtin_otherwise() -> None:
 @pytest.mark.parametrize(
     "network", [ResNet(width=16), UNet(width=16), Personalised(width=16)], ids=lambda n: type(n).__name__
 )
-def test_gradients_repeat_on_cuda(network: Network, repeatable: None) -> None:
+def test_gradients_repeat_on_cuda(network: Network, repeatable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products refuse to be deterministic
     net = network.generator(6).cuda()
     source, code = torch.randn(1, 1, 64, 64, device="cuda"), torch.eye(6, device="cuda")[:1]
     for module in net.modules():
