@@ -1,0 +1,89 @@
+"""What the architectures share: mirrored borders, dropout with its own stream, the start of the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from fedsynth.networks import blocks
+from fedsynth.networks.blocks import Dropout, Norm, ReflectionPad, initialise, normalisation
+from fedsynth.networks.resnet import ResNet
+
+
+@pytest.fixture
+def repeatable() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("pad", [1, 3])
+def test_reflection_has_the_builtins_values_and_gradient_when_it_must_repeat(
+    pad: int, repeatable: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(6)
+    image = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 3, 5 + 2 * pad, 7 + 2 * pad, dtype=torch.float64)
+    expected = nn.ReflectionPad2d(pad)(image)
+    (slope,) = torch.autograd.grad((expected * weight).sum(), image)
+    monkeypatch.setattr(blocks.F, "pad", None)  # the builtin, whose CUDA gradient does not repeat, must not be called
+    found = ReflectionPad(pad)(image)
+    assert torch.equal(found, expected)
+    (found_slope,) = torch.autograd.grad((found * weight).sum(), image)
+    torch.testing.assert_close(found_slope, slope, rtol=0, atol=1e-14)
+
+
+def test_reflection_is_the_builtin_otherwise() -> None:
+    image = torch.randn(1, 2, 6, 5)
+    assert torch.equal(ReflectionPad(3)(image), nn.ReflectionPad2d(3)(image))
+
+
+def test_dropout_keeps_the_mean_and_is_off_in_evaluation() -> None:
+    layer, image = Dropout(0.3), torch.ones(400, 500)
+    layer.generator = torch.Generator().manual_seed(0)
+    dropped = layer(image)
+    values = dropped.unique()
+    torch.testing.assert_close(values, torch.tensor([0.0, 1 / 0.7]))
+    deviation = (0.3 / 0.7 / image.numel()) ** 0.5  # of the mean of that many Bernoulli draws scaled by 1 / 0.7
+    assert abs(dropped.mean().item() - 1) < 4 * deviation
+    assert layer.eval()(image) is image
+    assert Dropout(0)(image) is image
+
+
+def test_dropout_draws_from_its_own_stream_alone() -> None:
+    layer, image = Dropout(0.5), torch.ones(64, requires_grad=True)
+    default = torch.get_rng_state()
+    masks = []
+    for seed in (1, 1, 2):
+        layer.generator = torch.Generator().manual_seed(seed)
+        masks.append(layer(image))
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
+    assert torch.equal(torch.get_rng_state(), default)
+    (slope,) = torch.autograd.grad(masks[0].sum(), image)
+    assert torch.equal(slope, masks[0].detach())  # of ones: the mask, scaled
+
+
+def test_dropout_can_be_copied_before_it_has_a_stream() -> None:
+    net = ResNet(width=4, blocks=1).generator(0)
+    assert all(module.generator is None for module in copy.deepcopy(net).modules() if isinstance(module, Dropout))
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_weights_start_as_published(norm: Norm) -> None:
+    torch.manual_seed(7)
+    net = nn.Sequential(
+        nn.Conv2d(64, 64, 3), nn.ConvTranspose2d(64, 64, 3), nn.Linear(200, 200), normalisation(norm, 4096)
+    )
+    initialise(net)
+    for layer in net[:3]:
+        assert abs(layer.weight.mean()) < 4 * 0.02 / layer.weight.numel() ** 0.5
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert net[3].weight.mean().item() == pytest.approx(1, abs=4 * 0.02 / 64)
+    assert net[3].weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert not any(layer.bias.any() for layer in net)
