@@ -11,7 +11,10 @@ from torch import nn
 
 from fedsynth.networks import blocks
 from fedsynth.networks.blocks import Dropout, Norm, ReflectionPad, initialise, normalisation
+from fedsynth.networks.network import Network
+from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet
+from fedsynth.networks.unet import UNet
 
 
 @pytest.fixture
@@ -87,3 +90,24 @@ def test_weights_start_as_published(norm: Norm) -> None:
     assert net[3].weight.mean().item() == pytest.approx(1, abs=4 * 0.02 / 64)
     assert net[3].weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not any(layer.bias.any() for layer in net)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    "network", [ResNet(width=16), UNet(width=16), Personalised(width=16)], ids=lambda n: type(n).__name__
+)
+def test_gradients_repeat_on_cuda(network: Network, repeatable: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products refuse to be deterministic
+    net = network.generator(6).cuda()
+    source, code = torch.randn(1, 1, 64, 64, device="cuda"), torch.eye(6, device="cuda")[:1]
+    for module in net.modules():
+        if isinstance(module, Dropout):
+            module.generator = torch.Generator("cuda")
+    found = []
+    for _ in range(2):
+        for module in net.modules():
+            if isinstance(module, Dropout) and module.generator:
+                module.generator.manual_seed(0)
+        found.append(torch.autograd.grad(net(source, code).square().sum(), list(net.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
