@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import ceil
 
 
 class Optimizer(Enum):
@@ -78,4 +79,5 @@ class TrainerOptions:
 
     def steps(self, slices: int) -> int:
         """Local steps a round of a site with this many training slices; every batch is full."""
-        return self.local_steps or max(1, -int(-(self.local_epochs * slices) // self.batch))
+        exact = round(self.local_epochs * slices / self.batch, 6)  # 0.07 x 100 is 7.000000000000001
+        return self.local_steps or max(1, ceil(exact))
