@@ -134,6 +134,10 @@ class Dataset(ABC):
         """Site name -> contrasts that every subject there owns. Cheap: no volume is read."""
 
     @abstractmethod
+    def fingerprint(self, site: str) -> str:
+        """A digest of all that the site's arrays follow from; part of the identity of every run on them."""
+
+    @abstractmethod
     def load(self, site: str, cache: Path) -> Site:
         """One site, from `cache` if it was made before, else made and cached there."""
 

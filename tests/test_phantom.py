@@ -204,7 +204,7 @@ def test_images_are_those_of_this_version(site: str) -> None:
 
 def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Phantom(**SMALL).load("ixi", tmp_path)
-    folder = tmp_path / f"phantom-ixi-{Phantom(**SMALL).fingerprint()}"
+    folder = tmp_path / f"phantom-ixi-{Phantom(**SMALL).fingerprint('ixi')}"
     assert folder.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     monkeypatch.setattr(Phantom, "render", lambda *_: pytest.fail("rendered again"))
@@ -212,8 +212,8 @@ def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatc
     assert again.images.dtype == np.float16
     np.testing.assert_array_equal(first.images, again.images)
     changed = {"nuisance": 0.5, **dict.fromkeys(SWITCHES, True)}
-    prints = {Phantom(**{f.name: changed.get(f.name, 99)}).fingerprint() for f in fields(Phantom)}
-    assert len(prints | {Phantom().fingerprint()}) == 1 + len(fields(Phantom))
+    prints = {Phantom(**{f.name: changed.get(f.name, 99)}).fingerprint("ixi") for f in fields(Phantom)}
+    assert len(prints | {Phantom().fingerprint("ixi")}) == 1 + len(fields(Phantom))
 
 
 def test_quiet_when_not_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:

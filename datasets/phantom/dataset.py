@@ -60,14 +60,14 @@ class Phantom(Dataset):
     def load(self, site: str, cache: Path) -> Site:
         if site not in PRESETS:
             raise FederationError(f"the phantom has no site {site!r}; it has {', '.join(sorted(PRESETS))}")
-        folder = cache / f"phantom-{site}-{self.fingerprint()}"
+        folder = cache / f"phantom-{site}-{self.fingerprint(site)}"
         if not (folder / "index.json").exists():
             self.render(site).save(folder)
         return Site.open(folder)
 
-    def fingerprint(self) -> str:
-        """Short digest of everything that the images depend on."""
-        text = json.dumps({"renderer": RENDERER, **asdict(self)}, sort_keys=True)
+    def fingerprint(self, site: str) -> str:
+        """Of the site, all options and the renderer's version."""
+        text = json.dumps({"renderer": RENDERER, "site": site, **asdict(self)}, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
     def render(self, site: str) -> Site:
