@@ -93,7 +93,6 @@ def test_weights_start_as_published(norm: Norm) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(
     "network", [ResNet(width=16), UNet(width=16), Personalised(width=16)], ids=lambda n: type(n).__name__
 )
