@@ -151,6 +151,12 @@ class Two(Dataset):
     def contrasts(self) -> Mapping[str, Sequence[str]]:
         return {"ixi": ("T1", "T2", "PD", "FLAIR"), "midas": ("T1", "T2")}
 
+    def fingerprint(self, site: str) -> str:
+        return site
+
+    def fingerprint(self, site: str) -> str:
+        return site
+
     def load(self, site_name: str, cache: Path) -> Site:
         return site(site_name)
 
