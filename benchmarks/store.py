@@ -1,0 +1,141 @@
+"""The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
+
+`<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
+checkpoint, `attempt-<n>.json` for each failure, and once it is finished `record.json` with its tables (records.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from .records import Record, RecordError, read_record, write_atomically
+
+
+class State(Enum):
+    """All that a run of the store can be."""
+
+    done = "done"
+    diverged = "diverged"
+    running = "running"  # another process works on it now
+    unfinished = "half-finished"  # was interrupted; the same command continues it
+    failed = "failed"  # the last attempt ended in an error; the same command tries again
+    damaged = "damaged"  # its record cannot be trusted
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands."""
+
+    run: str
+    state: State
+    round: int = 0  # last round that was begun
+    rounds: int = 0
+    reason: str = ""  # why it failed, diverged or is damaged
+
+
+class Store:
+    """The runs under `<results>/runs`."""
+
+    def __init__(self, results: Path) -> None:
+        self.runs = results / "runs"
+
+    def folder(self, run: str) -> Path:
+        return self.runs / run
+
+    def names(self, patterns: Sequence[str] = ()) -> list[str]:
+        """The runs whose names match any of the shell-style patterns (all without one), sorted."""
+        folders = sorted(path.name for path in self.runs.iterdir() if path.is_dir()) if self.runs.is_dir() else []
+        return [name for name in folders if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+    def records(self, patterns: Sequence[str] = ()) -> tuple[list[Record], list[str]]:
+        """The finished runs, by name, and what is wrong with those whose record cannot be trusted."""
+        records, damaged = [], []
+        for name in self.names(patterns):
+            try:
+                if (record := self.record(name)) is not None:
+                    records.append(record)
+            except RecordError as error:
+                damaged.append(str(error))
+        return records, damaged
+
+    def record(self, run: str) -> Record | None:
+        """The run's record, or None if it is not finished. Raises RecordError for a damaged one."""
+        try:
+            return read_record(self.folder(run))
+        except FileNotFoundError:
+            return None
+
+    def begin(self, run: str, identity: Mapping[str, Any]) -> None:
+        """Note what the run is, so that its standing can be told without importing a method."""
+        write_atomically(self.folder(run) / "identity.json", json.dumps(identity, indent=1).encode())
+        self.note(run, 0, identity["trainer"]["rounds"])
+
+    def note(self, run: str, round: int, rounds: int) -> None:
+        """Note how far the run came, and how many attempts had failed before this one."""
+        progress = {"round": round, "rounds": rounds, "failures": len(self.attempts(run))}
+        write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
+
+    def fail(self, run: str, error: Exception) -> Path:
+        """Leave a note of a failed attempt: the reason in a line, and the traceback."""
+        path = self.folder(run) / f"attempt-{len(self.attempts(run)) + 1}.json"
+        note = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "reason": f"{type(error).__name__}: {error}",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        write_atomically(path, json.dumps(note, indent=1).encode())
+        return path
+
+    def attempts(self, run: str) -> list[Path]:
+        """The notes of failed attempts, oldest first."""
+        return sorted(self.folder(run).glob("attempt-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
+
+    @contextmanager
+    def claim(self, run: str) -> Iterator[bool]:
+        """Whether this process may work on the run; held until the block ends, or the process."""
+        self.folder(run).mkdir(parents=True, exist_ok=True)
+        with (self.folder(run) / "lock").open("a") as lock:
+            yield seize(lock.fileno(), fcntl.LOCK_EX, patience=1.0)
+
+    def standing(self, run: str) -> Standing:
+        """Where the run stands now; disturbs nobody who works on it."""
+        try:
+            if (record := self.record(run)) is not None:
+                rounds = record.identity["trainer"]["rounds"]
+                return Standing(run, State[record.status], rounds, rounds, record.reason)
+        except RecordError as error:
+            return Standing(run, State.damaged, reason=str(error))
+        lock, note, attempts = self.folder(run) / "lock", self.folder(run) / "progress.json", self.attempts(run)
+        progress = json.loads(note.read_text()) if note.exists() else {"round": 0, "rounds": 0, "failures": 0}
+        state, reason = State.unfinished, ""
+        if len(attempts) > progress["failures"]:
+            state, reason = State.failed, json.loads(attempts[-1].read_text())["reason"]
+        if lock.exists():
+            with lock.open() as held:
+                if not seize(held.fileno(), fcntl.LOCK_SH, patience=0):
+                    state, reason = State.running, ""
+        return Standing(run, state, progress["round"], progress["rounds"], reason)
+
+
+def seize(lock: int, kind: int, patience: float) -> bool:
+    """Take a file lock; retry for `patience` seconds, longer than anybody holds it who only looks."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
