@@ -1,0 +1,47 @@
+"""The command line. The verb is chosen before Hydra, torch or a method is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+
+USAGE = """usage: fedsynth VERB [ARGUMENTS]
+
+  run [-m] [OPTION=VALUE ...]      train one run, or with -m every combination of comma-separated values; --help shows all options
+  list [KIND ...]                  the methods, networks, datasets and scenarios there are
+  check METHOD ... | --all         does a method keep the contract? seconds on a CPU
+  status [PATTERN ...]             which runs are finished, half-finished, failed, running
+  leaderboard [PATTERN ...]        tables of finished runs: terminal, Markdown, CSV
+  report [PATTERN ...]             one HTML page with tables, curves and images
+
+  fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
+"""
+VERBS = {
+    "run": "sweep",
+    "list": "listing",
+    "check": "check",
+    "status": "status",
+    "leaderboard": "leaderboard",
+    "report": "report",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Dispatch to the verb's module; returns the exit status."""
+    verb, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if verb in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if verb not in VERBS:
+        near = get_close_matches(verb, VERBS, 1)
+        print(f"fedsynth: no verb {verb!r}{f'; did you mean {near[0]!r}?' if near else ''}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    module = import_module(f"fedsynth.benchmarks.{VERBS[verb]}")
+    command: Callable[[list[str]], int] = module.main
+    return command(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""`fedsynth list`: the methods, networks, data sets and scenarios there are, and what failed to load."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+
+from fedsynth.registry import DATASETS, METHODS, NETWORKS
+
+KINDS = {"methods": METHODS, "networks": NETWORKS, "datasets": DATASETS}
+
+
+def main(argv: list[str]) -> int:
+    """Print the named kinds, or all; 1 if something failed to load."""
+    parser = argparse.ArgumentParser(prog="fedsynth list", description=__doc__)
+    parser.add_argument("kinds", nargs="*", choices=[*KINDS, "scenarios", []], metavar="KIND")
+    chosen = parser.parse_args(argv).kinds or [*KINDS, "scenarios"]
+    for kind in chosen:
+        print(kind)
+        for name, summary, options in scenarios() if kind == "scenarios" else entries(kind):
+            print(f"  {name:14}{summary}")
+            if options:
+                print(f"  {'':14}{options}")
+    broken = {origin: reason for registry in KINDS.values() for origin, reason in registry.broken().items()}
+    for origin, reason in broken.items():
+        print(f"{origin} failed to load: {reason}", file=sys.stderr)
+    return int(bool(broken))
+
+
+def entries(kind: str) -> list[tuple[str, str, str]]:
+    """Name, first line of the module's docstring (where it comes from, if it is not ours) and options of each."""
+    rows = []
+    for name, entry in KINDS[kind].entries().items():
+        text = inspect.getdoc(sys.modules[entry.cls.__module__]) or inspect.getdoc(entry.cls) or ""
+        foreign = (
+            ""
+            if entry.cls.__module__.startswith("fedsynth.") and ".plugins." not in entry.cls.__module__
+            else f" [{entry.origin}]"
+        )
+        options = ", ".join(f.name for f in fields(entry.cls)) if is_dataclass(entry.cls) else ""
+        rows.append((name, text.partition("\n")[0] + foreign, options))
+    return rows
+
+
+def scenarios() -> list[tuple[str, str, str]]:
+    """Name and first comment line of each file in conf/scenario."""
+    found = sorted(files("fedsynth.conf").joinpath("scenario").iterdir(), key=lambda path: path.name)
+    return [
+        (path.name.removesuffix(".yaml"), path.read_text().splitlines()[0].removeprefix("# "), "") for path in found
+    ]

@@ -1,0 +1,128 @@
+"""One run: from its configuration to a record in the store, once."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+import fedsynth
+from fedsynth.federation import SPLITS, Federation
+from fedsynth.trainer import Outcome, Trainer
+
+from .config import Run
+from .identity import changed, identity, name
+from .progress import Progress
+from .records import Record, write_record
+from .store import Store
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
+
+
+class RunFailed(RuntimeError):
+    """A run ended in an error; its reason is printed and noted in the store, and the rest of a sweep goes on."""
+
+
+def job(config: DictConfig) -> None:
+    """Hydra's task: execute the run unless the store has its record or another process works on it."""
+    run = Run.of(config)
+    what = identity(run)
+    run_name, store = name(what), Store(Path(run.results))
+    with store.claim(run_name) as mine:
+        if not mine:
+            say(f"{run_name}: another process works on it, so it is left to that one")
+        elif record := store.record(run_name):
+            say(f"{run_name}: {record.status} before, nothing to train")
+        else:
+            store.begin(run_name, what)
+            try:
+                record = execute(run, what, store)
+            except Exception as error:
+                note = store.fail(run_name, error)
+                raise RunFailed(
+                    f"{run_name} failed: {type(error).__name__}: {error}\n  the traceback is in {note}"
+                ) from error
+            say(f"{run_name}: {record.status}{': ' if record.reason else ''}{record.reason}")
+
+
+def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
+    """Train, or go on training, and leave the record."""
+    run_name, started = name(what), now()
+    folder = store.folder(run_name)
+    federation = Federation.load(run.scenario, run.dataset, Path(run.results) / "cache")
+    with Progress(store, run_name, folder) as progress:
+        trainer = Trainer(run.method, run.network, federation, run.trainer, run.seed, folder, progress)
+        outcome = trainer.run()
+    save_gallery(folder, outcome)
+    record = Record(
+        run=run_name,
+        identity=what,
+        changed={"method": changed(run.method), "network": changed(run.network)},
+        status=outcome.status,
+        reason=outcome.reason,
+        selected_round=outcome.selected_round,
+        policy=outcome.policy,
+        costs=outcome.costs,
+        digest=outcome.digest,
+        data=data(federation),
+        environment=environment(trainer.device),
+        started=started,
+        finished=now(),
+    )
+    record = write_record(folder, record, outcome.scores, outcome.curve)
+    (folder / "checkpoint.safetensors").unlink(
+        missing_ok=True
+    )  # of use to a resumed run only; the selected model stays
+    return record
+
+
+def save_gallery(folder: Path, outcome: Outcome) -> None:
+    """What the run made of some test slices, uint8 `[n, H, W]` under "site/task/source", ".../target", ".../prediction"."""
+    shown = {f"{place}/{kind}": image for place, images in outcome.gallery.items() for kind, image in images.items()}
+    if shown:
+        np.savez_compressed(folder / "gallery.npz", **shown)  # type: ignore[arg-type]  # arrays by name
+
+
+def data(federation: Federation) -> dict[str, Any]:
+    """Subjects and slices of every site and split, and the size of a slice."""
+    sites = {
+        site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
+        for site, own in ((site, federation.sites[site]) for site in federation.names)
+    }
+    return {"size": list(federation.size), "subjects_and_slices": sites}
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Where the numbers come from: code, versions, machine."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    versions = {library: version(library) for library in LIBRARIES}
+    versions |= {"python": platform.python_version(), "fedsynth": fedsynth.__version__}
+    return {**commit(), "device": f"{device.type} ({where})", "versions": versions}
+
+
+def commit() -> dict[str, Any]:
+    """The checkout's commit and whether it has changes; empty outside a checkout."""
+    root = Path(fedsynth.__file__).parents[1]
+    try:
+        ask = ["git", "-C", str(root)]
+        head = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "", "dirty": False}
+    return {"commit": head, "dirty": bool(status.strip())}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
