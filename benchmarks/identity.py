@@ -36,7 +36,7 @@ def identity(run: Run) -> dict[str, Any]:
         "spare_sites": run.scenario.spare_sites,
     }
     parts: tuple[tuple[str, Any, Registry[Any]], ...] = (
-        "method", run.method, METHODS),
+        ("method", run.method, METHODS),
         ("network", run.network, NETWORKS),
         ("dataset", run.dataset, DATASETS),
     )
