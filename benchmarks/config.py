@@ -44,9 +44,10 @@ class Run:
 
     @classmethod
     def of(cls, config: DictConfig) -> Run:
-        return cls(
-            **{key: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for key, node in config.items()}
-        )
+        plain: dict[str, Any] = {
+            str(key): OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for key, node in config.items()
+        }
+        return cls(**plain)
 
 
 def register() -> None:
