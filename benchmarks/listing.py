@@ -7,10 +7,11 @@ import inspect
 import sys
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
+from typing import Any
 
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
 
-KINDS = {"methods": METHODS, "networks": NETWORKS, "datasets": DATASETS}
+KINDS: dict[str, Registry[Any]] = {"methods": METHODS, "networks": NETWORKS, "datasets": DATASETS}
 
 
 def main(argv: list[str]) -> int:
