@@ -1,8 +1,8 @@
-"""What a finished run leaves: `record.json` with its scores, curve and gallery beside it. Checked when written and when read.
+"""What a finished run leaves: `record.json`, with its scores and curve as tables beside it. Checked when written and when read.
 
 `record.json` is written last and appears all at once, so its presence is what *finished* means. It holds the SHA-256 of
-the tables beside it and the run's identity, whose hash ends the folder's name: a record that was edited, cut short or
-moved to another name is refused when it is read.
+both tables and of its own content, and the run's identity, whose hash ends the folder's name: a record that was edited,
+cut short or moved to another name is refused when it is read.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
 FINISHED = ("done", "diverged")
+SELECTIONS = ("selected", "last")  # the round with the best validation score, and the last one
 METRICS = ("psnr", "ssim", "nmse", "mae", "psnr_fg", "ssim_fg", "nmse_fg", "mae_fg")
 SCORES = ("selection", "site", "task", "subject", *METRICS)
 CURVE = (
@@ -32,6 +33,8 @@ COSTS = (
 )
 TEXT = frozenset({"selection", "site", "task", "subject"})  # every other column is a number
 
+Rows = list[dict[str, Any]]
+
 
 class RecordError(ValueError):
     """A record that cannot be trusted; the message says which file and what is wrong with it."""
@@ -42,7 +45,7 @@ class Record:
     """The content of `record.json`."""
 
     run: str  # the folder's name
-    identity: dict[str, Any]  # what the run's hash covers: every resolved option and the digests of the code
+    identity: dict[str, Any]  # what the run's hash covers: every resolved option and the digests of data and code
     changed: dict[str, dict[str, Any]]  # options of the method and of the network that are not their defaults
     status: str  # one of FINISHED
     reason: str  # why a run diverged; else empty
@@ -71,7 +74,22 @@ class Record:
         if missing := [cost for cost in COSTS if not math.isfinite(self.costs.get(cost, math.nan))]:
             raise RecordError(f"{self.run}: the cost {missing[0]!r} is missing or not finite")
         if not self.run.endswith("-" + fingerprint(self.identity)):
-            raise RecordError(f"{self.run}: the recorded identity has the hash {fingerprint(self.identity)}, not its name's")
+            raise RecordError(f"{self.run}: its identity has the hash {fingerprint(self.identity)}, not its name's")
+
+    def check_scores(self, scores: Rows) -> None:
+        """Raises RecordError unless there is one finite score for each selection, site, task and test subject."""
+        tasks = self.identity["scenario"]["tasks"]
+        expected = {(selection, site, task) for selection in SELECTIONS for site in tasks for task in tasks[site]}
+        if different := expected ^ {(row["selection"], row["site"], row["task"]) for row in scores}:
+            raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
+        seen = set()
+        for row in scores:
+            place = tuple(row[column] for column in SCORES if column in TEXT)
+            if place in seen or not (math.isfinite(row["psnr"]) and math.isfinite(row["ssim"])):
+                raise RecordError(
+                    f"{self.run}: the score of {place} is {'repeated' if place in seen else 'not finite'}"
+                )
+            seen.add(place)
 
 
 def canonical(value: object) -> str:
@@ -79,9 +97,13 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """The hash that ends a run's name, 12 hexadecimal digits."""
-    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
+    return sha256(canonical(identity).encode())[:12]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -99,44 +121,50 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.close(directory)
 
 
-def write_record(folder: Path, record: Record, scores: Iterable[Mapping[str, Any]], curve: Iterable[Mapping[str, Any]]) -> Record:
+def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:
     """Write both tables, then the record; returns it with the tables' digests."""
     tables = {"scores.csv": to_csv(scores, SCORES), "curve.csv": to_csv(curve, CURVE)}
-    for name, content in tables.items():
-        from_csv(content.decode(), folder / name)
-        write_atomically(folder / name, content)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in tables.items()}
-    record = Record(**{**asdict(record), "files": digests})
+    record = replace(record, files={name: sha256(content) for name, content in tables.items()})
     record.check()
-    write_atomically(folder / "record.json", json.dumps(asdict(record), indent=1, allow_nan=False).encode())
+    record.check_scores(scores)
+    for name, content in tables.items():
+        write_atomically(folder / name, content)
+    facts = asdict(record)
+    sealed = facts | {"seal": sha256(canonical(facts).encode())}
+    write_atomically(folder / "record.json", json.dumps(sealed, indent=1, allow_nan=False).encode())
     return record
 
 
 def read_record(folder: Path) -> Record:
     """The record of a folder. Raises RecordError for one that is damaged, FileNotFoundError where there is none."""
     path = folder / "record.json"
+    remedy = "delete the folder and run the same command again"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
+        seal = content.pop("seal")
         record = Record(**content)
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise RecordError(f"{path}: not a record ({error}); delete the folder and run the same command again") from error
+        intact = seal == sha256(canonical(content).encode())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path}: not a record ({type(error).__name__}: {error}); {remedy}") from error
+    if not intact:
+        raise RecordError(f"{path}: not what the run wrote; {remedy}")
     if record.run != folder.name:
-        raise RecordError(f"{path}: is the record of {record.run}")
+        raise RecordError(f"{path}: the record of {record.run}; move it back, or {remedy}")
     record.check()
     for name, digest in record.files.items():
-        if not (folder / name).is_file() or hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-            raise RecordError(f"{folder / name}: is missing or not what the run wrote; delete the folder and run again")
+        if not (folder / name).is_file() or sha256((folder / name).read_bytes()) != digest:
+            raise RecordError(f"{folder / name}: missing or not what the run wrote; {remedy}")
     return record
 
 
-def read_scores(folder: Path) -> list[dict[str, Any]]:
+def read_scores(folder: Path) -> Rows:
     """One row a selection, site, task and test subject."""
-    return from_csv((folder / "scores.csv").read_text(), folder / "scores.csv")
+    return from_csv((folder / "scores.csv").read_text())
 
 
-def read_curve(folder: Path) -> list[dict[str, Any]]:
+def read_curve(folder: Path) -> Rows:
     """One row a round and site."""
-    return from_csv((folder / "curve.csv").read_text(), folder / "curve.csv")
+    return from_csv((folder / "curve.csv").read_text())
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
@@ -147,23 +175,16 @@ def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     for row in rows:
         if set(row) != set(columns):
             raise RecordError(f"a row has the columns {sorted(row)}, not {sorted(columns)}")
-        writer.writerow([row[column] if column in TEXT else repr(number(row[column])) for column in columns])
+        writer.writerow([row[name] if name in TEXT else repr(number(row[name])) for name in columns])
     return out.getvalue().encode()
 
 
-def from_csv(text: str, path: Path) -> list[dict[str, Any]]:
-    """The rows of a table. Raises RecordError where there is none or a cell is not a number."""
-    try:
-        rows: list[dict[str, Any]] = [
-            {column: cell if column in TEXT else float(cell) for column, cell in row.items()} for row in csv.DictReader(io.StringIO(text))
-        ]
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"{path}: {error}") from error
-    if not rows:
-        raise RecordError(f"{path}: holds no row")
-    return rows
+def from_csv(text: str) -> Rows:
+    """The rows that `to_csv` wrote; every number comes back as a float."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return [{name: cell if name in TEXT else float(cell) for name, cell in row.items()} for row in rows]
 
 
 def number(value: Any) -> int | float:
     """A plain number from numpy's or torch's scalars."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else float(value)
+    return value if type(value) is int else float(value)

@@ -39,7 +39,7 @@ class Standing:
 
     run: str
     state: State
-    round: int = 0  # last round that was begun
+    round: int = 0  # the last that was begun, 0 for none
     rounds: int = 0
     reason: str = ""  # why it failed, diverged or is damaged
 
@@ -77,29 +77,28 @@ class Store:
             return None
 
     def begin(self, run: str, identity: Mapping[str, Any]) -> None:
-        """Note what the run is, so that its standing can be told without importing a method."""
+        """Note what the run is and that an attempt begins, where the last one came to."""
         write_atomically(self.folder(run) / "identity.json", json.dumps(identity, indent=1).encode())
-        self.note(run, 0, identity["trainer"]["rounds"])
+        self.note(run, self._progress(run)["round"], identity["trainer"]["rounds"])
 
-    def note(self, run: str, round: int, rounds: int) -> None:
-        """Note how far the run came, and how many attempts had failed before this one."""
-        progress = {"round": round, "rounds": rounds, "failures": len(self.attempts(run))}
+    def note(self, run: str, round: int, rounds: int, failed: str = "") -> None:
+        """Note how far the run came, and why it stopped there if it failed."""
+        progress = {"round": round, "rounds": rounds, "failed": failed}
         write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
 
     def fail(self, run: str, error: Exception) -> Path:
-        """Leave a note of a failed attempt: the reason in a line, and the traceback."""
-        path = self.folder(run) / f"attempt-{len(self.attempts(run)) + 1}.json"
+        """Leave a note of a failed attempt: the reason in a line, and the traceback. Returns where it is."""
+        reason, progress = f"{type(error).__name__}: {error}", self._progress(run)
+        attempts = len(list(self.folder(run).glob("attempt-*.json")))
+        path = self.folder(run) / f"attempt-{attempts + 1}.json"
         note = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "reason": f"{type(error).__name__}: {error}",
+            "reason": reason,
             "traceback": "".join(traceback.format_exception(error)),
         }
         write_atomically(path, json.dumps(note, indent=1).encode())
+        self.note(run, progress["round"], progress["rounds"], reason)
         return path
-
-    def attempts(self, run: str) -> list[Path]:
-        """The notes of failed attempts, oldest first."""
-        return sorted(self.folder(run).glob("attempt-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
 
     @contextmanager
     def claim(self, run: str) -> Iterator[bool]:
@@ -110,22 +109,27 @@ class Store:
 
     def standing(self, run: str) -> Standing:
         """Where the run stands now; disturbs nobody who works on it."""
+        claimed = self._is_claimed(run)  # asked first: a run that finishes meanwhile is then done, not half-finished
         try:
             if (record := self.record(run)) is not None:
                 rounds = record.identity["trainer"]["rounds"]
                 return Standing(run, State[record.status], rounds, rounds, record.reason)
         except RecordError as error:
             return Standing(run, State.damaged, reason=str(error))
-        lock, note, attempts = self.folder(run) / "lock", self.folder(run) / "progress.json", self.attempts(run)
-        progress = json.loads(note.read_text()) if note.exists() else {"round": 0, "rounds": 0, "failures": 0}
-        state, reason = State.unfinished, ""
-        if len(attempts) > progress["failures"]:
-            state, reason = State.failed, json.loads(attempts[-1].read_text())["reason"]
-        if lock.exists():
-            with lock.open() as held:
-                if not seize(held.fileno(), fcntl.LOCK_SH, patience=0):
-                    state, reason = State.running, ""
-        return Standing(run, state, progress["round"], progress["rounds"], reason)
+        progress = self._progress(run)
+        state = State.running if claimed else State.failed if progress["failed"] else State.unfinished
+        return Standing(run, state, progress["round"], progress["rounds"], progress["failed"])
+
+    def _progress(self, run: str) -> dict[str, Any]:
+        path = self.folder(run) / "progress.json"
+        return json.loads(path.read_bytes()) if path.exists() else {"round": 0, "rounds": 0, "failed": ""}
+
+    def _is_claimed(self, run: str) -> bool:
+        try:
+            with (self.folder(run) / "lock").open() as lock:
+                return not seize(lock.fileno(), fcntl.LOCK_SH, patience=0)
+        except FileNotFoundError:
+            return False
 
 
 def seize(lock: int, kind: int, patience: float) -> bool:
