@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
@@ -76,6 +77,7 @@ class Feed:
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
         self.samples = len(self.rows["train"])
         self.steps = options.steps(self.samples)
+        self.epoch = ceil(self.samples / options.batch)
 
     def train(self, round: int) -> list[Draw]:
         """The local steps of a round, as batches that are made on the device when asked for."""
