@@ -1,0 +1,74 @@
+"""FedALA: adaptive local aggregation (Zhang et al., AAAI 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+
+from fedsynth.exchange import Message, Place
+from fedsynth.networks.network import Generator, Role
+from fedsynth.site import SiteState
+
+from .fedavg import FedAvg
+
+WINDOW = 10  # passes that convergence looks back on, as the released code
+SPREAD = 0.1  # standard deviation of their losses below which the weights have converged, as the released code
+MOST_PASSES = (
+    100  # ours: the released code has no end, and L1 x 100 may keep the losses' spread above the one that it expects
+)
+
+
+@dataclass
+class FedALA(FedAvg):
+    """A site starts a round from local + (global - local) * W in the top layers; W in [0, 1], elementwise, is learned on its
+    own data by W <- clip(W - eta * gradient * (global - local)). Lower layers are the global model's.
+
+    `eta` (1) and `sample` (the paper's s, 80 % of the local data) as in the released code; `layers`: the paper's p, here
+    stages counted from the output, 0 for all. The released command's two tensors are the weight and bias of the last layer:
+    1. W starts at 1 and stays at the site; it is learned in many passes the first time, until the losses settle, later in
+    one. A site that has not trained yet has nothing of its own and takes the global model: all of them in round 1.
+
+    What differs: the loss is the generator's, LSGAN by the site's own discriminators + 100 L1, in eval mode, so that the
+    same weights have the same loss; the sample is of independently drawn batches; buffers are the global model's.
+    """
+
+    eta: float = 1.0
+    sample: float = 0.8
+    layers: int = 1
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        local = site.pack()
+        super().receive(site, message)
+        if "weights" not in site.memory:
+            return
+        generator = site.nets["generator"]
+        assert isinstance(generator, Generator)
+        depth = sum(role is not Role.conditioning for role, _ in generator.stages())
+        lowest = depth - self.layers if self.layers else 0
+
+        def is_top(place: Place) -> bool:
+            return round(place.depth * (depth - 1)) >= lowest
+
+        gap = torch.where(site.where(is_top), message.model - local, 0)
+        weights = site.memory.tensor("weights")
+        batches = site.draw("weights", ceil(self.sample * site.epoch))
+        losses: list[float] = []
+        while True:
+            for batch in batches:
+                site.load(torch.lerp(local, message.model, weights))
+                loss = dict(self.objective(site.nets, batch))["generator"]
+                weights.sub_(self.eta * site.slope("generator", loss) * gap).clamp_(0, 1)
+            losses.append(float(loss.detach()))
+            settled = len(losses) > WINDOW and np.std(losses[-WINDOW:]) < SPREAD
+            if site.memory.get("settled") or settled or len(losses) == MOST_PASSES:
+                break
+        site.memory["settled"] = True
+        site.load(torch.lerp(local, message.model, weights))
+
+    def upload(self, site: SiteState) -> Message:
+        if "weights" not in site.memory:
+            site.memory["weights"] = torch.ones_like(site.pack())
+        return super().upload(site)

@@ -1,0 +1,22 @@
+"""FedGAN: generators and discriminators averaged (Rasouli, Sun and Rajagopal, arXiv 2006.07228, 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedsynth.exchange import Place
+
+from .fedavg import FedAvg
+
+
+@dataclass
+class FedGAN(FedAvg):
+    """The discriminators travel as well as the generator; both are averaged with the paper's weights p_i, samples of all.
+
+    The paper synchronises every K local steps: here K is a round, `trainer.local_steps` or `trainer.local_epochs`. A
+    discriminator belongs to a task, so it is averaged over the sites that have the task, weights renormalised. What differs:
+    LSGAN + 100 L1 instead of the plain GAN loss; Adam's moments stay at the sites.
+    """
+
+    def travels(self, place: Place) -> bool:
+        return place.net in ("generator", "discriminators")
