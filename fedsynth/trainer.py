@@ -74,8 +74,8 @@ class _State:
 class Trainer:
     """Trains one method on one federation, from the start or from the checkpoint that it finds in `folder`.
 
-    Raises ContractError when the method breaks its contract. `progress(round, rounds, site, generator loss)` is called
-    after a site's local training.
+    Raises ContractError when the method breaks its contract, ValueError when the checkpoint is of another run.
+    `progress(round, rounds, site, generator loss)` is called after a site's local training.
     """
 
     def __init__(
@@ -89,6 +89,9 @@ class Trainer:
         progress: Progress = silent,
     ) -> None:
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
+        self.recipe = repr(
+            (NUMERICS, method, network, options, seed, sorted(federation.tasks.items()), federation.spare_sites)
+        )
         if folder is None:
             folder = Path(tempfile.mkdtemp())
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -282,13 +285,18 @@ class Trainer:
     def _save(self) -> None:
         self.state.costs.peak_memory_bytes = max(self.state.costs.peak_memory_bytes, peak(self.device))
         optimizers = {name: site.optimizer_state() for name, site in self.sites.items()}
-        tree = self._weights() | {"optimizers": optimizers, "state": asdict(self.state)}
+        tree = self._weights() | {"optimizers": optimizers, "state": asdict(self.state), "recipe": self.recipe}
         checkpoint.save(self.folder / "checkpoint.safetensors", tree)
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.safetensors"
         if path.exists():
             tree = checkpoint.load(path, self.device)
+            if tree["recipe"] != self.recipe:
+                raise ValueError(
+                    f"{path} is of another run; give every run a folder of its own. This run is\n{self.recipe}\nthat one is\n"
+                    f"{tree['recipe']}"
+                )
             self.state = _State(**tree["state"] | {"costs": Costs(**tree["state"]["costs"])})
             self._load_weights(tree)
             for name, site in self.sites.items():

@@ -76,4 +76,4 @@ class Everything(Method):
         return Message(super().download(server, name), drift=drift)
 
     def personalise(self, site: SiteState) -> None:
-        site.fit(2)
+        site.fit(1)

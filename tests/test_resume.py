@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from federations import federation, options, personalised, resnet
+from federations import federation, options, resnet
 from probes import Everything, facts
 
 from fedsynth import checkpoint
 from fedsynth.method import Method
-from fedsynth.methods.pflsynth import PFLSynth
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Network
 from fedsynth.options import Optimizer, OptimizerState, Precision, TrainerOptions
@@ -28,7 +27,6 @@ CASES: dict[str, tuple[Method, Network, TrainerOptions]] = {
     "fresh optimisers": (Everything(), resnet(), replace(USUAL, optimizer_state=OptimizerState.reset, clip=1.0)),
     "sgd": (Everything(), resnet(), replace(USUAL, optimizer=Optimizer.sgd, lr=1e-2)),
     "bf16": (Everything(), resnet(), replace(USUAL, precision=Precision.bf16)),
-    "pflsynth": (PFLSynth(), personalised(), USUAL),
 }
 
 
@@ -93,6 +91,23 @@ def test_a_run_that_diverged_is_not_tried_again(tmp_path: Path) -> None:
     ]
     assert outcomes[0]["status"][0] == "diverged"
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("change", ["seed", "options", "method", "sites"])
+def test_another_runs_checkpoint_is_refused(change: str, tmp_path: Path) -> None:
+    method, network, given = CASES["sgd"]
+    given = replace(given, rounds=1)
+    Trainer(method, network, federation(("brats", "ixi")), given, seed=1, folder=tmp_path).run()
+    other = Trainer(
+        Everything(mu=0.2) if change == "method" else method,
+        network,
+        federation(("brats", "oasis" if change == "sites" else "ixi")),
+        replace(given, lr=0.5) if change == "options" else given,
+        seed=2 if change == "seed" else 1,
+        folder=tmp_path,
+    )
+    with pytest.raises(ValueError, match="is of another run; give every run a folder of its own"):
+        other.run()
 
 
 def test_running_twice_from_nothing_is_the_same(tmp_path: Path) -> None:
