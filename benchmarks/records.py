@@ -122,7 +122,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:
-    """Write both tables, then the record; returns it with the tables' digests."""
+    """Write both tables, then the record; returns it with the tables' digests. Raises RecordError for what is not whole."""
+    if not curve:
+        raise RecordError(f"{record.run}: its curve has no row")
     tables = {"scores.csv": to_csv(scores, SCORES), "curve.csv": to_csv(curve, CURVE)}
     record = replace(record, files={name: sha256(content) for name, content in tables.items()})
     record.check()

@@ -1,0 +1,225 @@
+"""The leaderboard as a pure function of finished runs: which of them may be compared, their averages, their order.
+
+Runs share a table when they had the same scenario, data and training budget. A row is a method and a network with their
+options and code, averaged over seeds. Sums are exact (`math.fsum`), so a table comes out the same on every machine.
+
+A table is a *smoke run* and ranks nothing where fewer than STEPS local steps a site were trained (the reference's schedule
+has some hundred thousand), or a site has fewer than TEST_SUBJECTS or VAL_SUBJECTS: training would still change the order,
+or the mean and the selected round hang on single subjects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Any
+
+from fedsynth.options import TrainerOptions
+
+from .caption import ELSEWHERE, caption, labels, notes, shared_options, titles
+from .records import Record, Rows, canonical, read_curve, read_scores
+from .store import Store
+
+STEPS, TEST_SUBJECTS, VAL_SUBJECTS = 10_000, 20, 5
+DECIMALS = 2  # of PSNR, dB, as printed
+
+Place = tuple[str, str]  # site, task
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run with its tables."""
+
+    record: Record
+    scores: Rows
+    curve: Rows
+
+    @classmethod
+    def read(cls, store: Store, record: Record) -> Finished:
+        folder = store.folder(record.run)
+        return cls(record, read_scores(folder), read_curve(folder))
+
+    def means(self, metric: str, selection: str) -> dict[Place, float]:
+        """The mean over test subjects for every site and task, sorted."""
+        found: dict[Place, list[float]] = {}
+        for row in self.scores:
+            if row["selection"] == selection:
+                found.setdefault((row["site"], row["task"]), []).append(row[metric])
+        return {place: fmean(found[place]) for place in sorted(found)}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric of a row: its mean over site-tasks and seeds, their spread over seeds, and the mean of every site-task."""
+
+    mean: float
+    sd: float | None  # over seeds, of the mean over site-tasks; None for one seed
+    places: dict[Place, float]
+
+    @classmethod
+    def of(cls, runs: Sequence[Finished], metric: str, selection: str, scale: float = 1) -> Score:
+        seeds = [{place: scale * mean for place, mean in run.means(metric, selection).items()} for run in runs]
+        overall = [fmean(places.values()) for places in seeds]
+        spread = stdev(overall) if len(overall) > 1 else None
+        return cls(fmean(overall), spread, {place: fmean(seed[place] for seed in seeds) for place in seeds[0]})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a network. Costs are means over seeds."""
+
+    runs: tuple[Finished, ...]  # by seed
+    method: str  # name, options and, where it tells rows apart, code
+    network: str
+    code: dict[str, str]
+    policy: str  # how buffers travel
+    seeds: tuple[int, ...]  # of its finished runs
+    missing: tuple[int, ...]  # that other rows of the table have
+    diverged: int  # seeds
+    psnr: Score | None  # dB; None for a row with a hole
+    ssim: Score | None  # x 100
+    mb_up: float  # 10^6 bytes, a site and round
+    mb_down: float
+    parameters: float  # millions, of a site's generator
+    travelling: float  # millions
+    gradient_evaluations: float  # thousands, of all sites and players
+    seconds: float  # of training and exchange, of all sites
+    rank: int | None = None  # None in a smoke run and for a row with a hole
+
+
+@dataclass(frozen=True)
+class Table:
+    """Comparable runs, the best first. `notes` must be read with the numbers, `caption` says what they are."""
+
+    title: str
+    selection: str  # whose scores, one of records.SELECTIONS
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    smoke: bool
+    notes: tuple[str, ...]
+    caption: tuple[str, ...]
+
+
+def tables(runs: Iterable[Finished], selection: str = "selected") -> list[Table]:
+    """Every table that can be made of the runs, by title; `selection` is "selected" (by validation) or "last" (round)."""
+    groups: dict[str, list[Finished]] = {}
+    for run in sorted(runs, key=lambda run: (run.record.finished, run.record.run)):
+        groups.setdefault(canonical(comparable(run.record)), []).append(run)
+    keys = sorted(groups)
+    found = zip(titles([comparable(groups[key][0].record) for key in keys]), keys, strict=True)
+    return [build(title, groups[key], selection) for title, key in sorted(found)]
+
+
+def comparable(record: Record) -> dict[str, Any]:
+    """What all runs of a table have in common."""
+    identity = record.identity
+    trainer = {name: value for name, value in identity["trainer"].items() if name not in ELSEWHERE}
+    shared = {part: identity[part] for part in ("scenario", "dataset", "data", "numerics")}
+    return shared | {"trainer": trainer, "code": identity["code"]["dataset"]}
+
+
+def contestant(record: Record) -> dict[str, Any]:
+    """What a row stands for."""
+    return {part: record.identity[part] for part in ("method", "network", "code")}
+
+
+def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
+    """The table of comparable runs, given oldest first: the newest of a row and seed counts."""
+    newest: dict[str, dict[int, Finished]] = {}
+    for run in runs:
+        newest.setdefault(canonical(contestant(run.record)), {})[run.record.identity["seed"]] = run
+    entries = [[own[seed] for seed in sorted(own)] for _, own in sorted(newest.items())]
+    kept = [run.record for entry in entries for run in entry]
+    seeds = sorted({record.identity["seed"] for record in kept})
+    heads = [entry[0].record for entry in entries]
+    methods, networks = labels(heads, "method", {}), labels(heads, "network", shared_options(heads))
+    rows = [
+        average(entry, method, network, seeds, selection)
+        for entry, method, network in zip(entries, methods, networks, strict=True)
+    ]
+    small = too_small(kept[0])
+    rows = ordered(rows, ranks=not small)
+    return Table(
+        title=f"{title}: smoke run" if small else title,
+        selection=selection,
+        rows=tuple(rows),
+        seeds=tuple(seeds),
+        smoke=bool(small),
+        notes=tuple(notes(rows, seeds, small, len(runs) - len(kept))),
+        caption=tuple(caption(kept, alike(networks), alike([row.policy for row in rows]), selection)),
+    )
+
+
+def average(runs: Sequence[Finished], method: str, network: str, seeds: Sequence[int], selection: str) -> Row:
+    """One row from the runs of its seeds; `seeds` are those of the table."""
+    first = runs[0].record
+    own = tuple(run.record.identity["seed"] for run in runs)
+    missing = tuple(seed for seed in seeds if seed not in own)
+
+    def cost(name: str) -> float:
+        return fmean(run.record.costs[name] for run in runs)
+
+    def traffic(name: str) -> float:
+        return fmean(entry[name] for run in runs for entry in run.curve)
+
+    return Row(
+        runs=tuple(runs),
+        method=method,
+        network=network,
+        code=first.identity["code"],
+        policy=first.policy,
+        seeds=own,
+        missing=missing,
+        diverged=sum(run.record.status == "diverged" for run in runs),
+        psnr=None if missing else Score.of(runs, "psnr", selection),
+        ssim=None if missing else Score.of(runs, "ssim", selection, scale=100),
+        mb_up=traffic("bytes_up") / 1e6,
+        mb_down=traffic("bytes_down") / 1e6,
+        parameters=cost("parameters") / 1e6,
+        travelling=cost("parameters_travelling") / 1e6,
+        gradient_evaluations=cost("gradient_evaluations") / 1e3,
+        seconds=cost("seconds"),
+    )
+
+
+def ordered(rows: Sequence[Row], ranks: bool) -> list[Row]:
+    """Rows by mean PSNR, those with diverged seeds after those without, rows with holes at the end and without rank.
+
+    Rows whose PSNR is the same as printed share a rank.
+    """
+
+    def standing(row: Row) -> tuple[bool, float, float]:
+        share = row.diverged / len(row.seeds)
+        return (True, 0, 0) if row.psnr is None else (False, share, -round(row.psnr.mean, DECIMALS))
+
+    found = sorted(rows, key=lambda row: (standing(row), row.method, row.network))
+    places = [standing(row) for row in found]
+    return [
+        replace(row, rank=places.index(place) + 1) if ranks and row.psnr else row
+        for row, place in zip(found, places, strict=True)
+    ]
+
+
+def too_small(record: Record) -> list[str]:
+    """Why runs like this one rank nothing; empty if they may."""
+    trainer, sizes = record.identity["trainer"], record.data["subjects_and_slices"].values()
+    budget = TrainerOptions(**{name: trainer[name] for name in ("local_epochs", "local_steps", "batch")})
+    steps = min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]
+    found = {
+        f"{{:,.0f}} local steps a site, where ranks need {STEPS:,}": (steps, STEPS),
+        f"{{}} test subjects a site, where ranks need {TEST_SUBJECTS}": (
+            min(s["test"][0] for s in sizes),
+            TEST_SUBJECTS,
+        ),
+        f"{{}} validation subjects a site, where ranks need {VAL_SUBJECTS}": (
+            min(s["val"][0] for s in sizes),
+            VAL_SUBJECTS,
+        ),
+    }
+    return [reason.format(value) for reason, (value, least) in found.items() if value < least]
+
+
+def alike(values: Sequence[str]) -> str:
+    """The value that all share, or nothing."""
+    return values[0] if len(set(values)) == 1 else ""
