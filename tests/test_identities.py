@@ -1,6 +1,6 @@
 """What must be equal to the last bit, and what must not be, for every registered method.
 
-A method whose rule breaks an identity by definition is listed with the reason, and must then really break it.
+A method whose rule breaks an identity by definition is listed with the reason; where it breaks it always, it must.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TWINS_DIFFER: dict[str, str] = {
     "fedmri": "pushes the encoder away from the other site's previous one, also when that is the same",
     "pooled": "takes the steps of both sites",
 }
-MIXES: dict[str, str] = {
+MAY_MIX: dict[str, str] = {
     "fedala": "a site starts from its own mixture of what it had and what it received",
     "ifca": "a site is sent the model of the group that it chose",
 }
@@ -55,7 +55,7 @@ def network(name: str, norm: Norm = Norm.instance) -> Network:
 
 def trainer(name: str, sites: tuple[str, ...] | Federation = SITES, on: Network | None = None, **given: Any) -> Trainer:
     of = sites if isinstance(sites, Federation) else federation(sites)
-    usual: dict[str, Any] = {"rounds": 3, "local_steps": 2, "zoom": 1.1}
+    usual: dict[str, Any] = {"rounds": 3, "local_steps": 2, "zoom": 1.1, "validate_every": 3}
     return Trainer(METHODS[name](), on or network(name), of, options(**(usual | given)), seed=0)
 
 
@@ -92,8 +92,13 @@ def staying(of: Trainer, site: SiteState) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_site_alone_is_local_training(name: str) -> None:
-    ours, plain = trained(name, ("ixi",)), trained("local", ("ixi",), network(name))
-    assert equal(nets_of(ours.sites["ixi"]), nets_of(plain.sites["ixi"])) is (name not in ALONE_DIFFERS)
+    ours, plain = trained(name, ("ixi",)), locally(METHODS[name].published)
+    assert equal(nets_of(ours.sites["ixi"]), plain) is (name not in ALONE_DIFFERS)
+
+
+@cache
+def locally(published: str) -> dict[str, Tensor]:
+    return nets_of(trained("local", ("ixi",), small(NETWORKS[published])).sites["ixi"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,10 +123,9 @@ def test_averaging_twins_changes_nothing(name: str, monkeypatch: pytest.MonkeyPa
 # --- what travels and what stays -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_stays_never_reaches_the_server(name: str, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
-    of = trainer(name, on=network(name, norm))
+def test_what_stays_never_reaches_the_server(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = trainer(name, on=network(name, Norm.batch))
     upload = of.method.upload
     poisoned = []
 
@@ -134,16 +138,15 @@ def test_what_stays_never_reaches_the_server(name: str, norm: Norm, monkeypatch:
     monkeypatch.setattr(of.method, "upload", from_poisoned)
     of._round(1)
     of._round(2)
-    assert poisoned  # at least the discriminators or running statistics of every method but one that shares all
+    assert poisoned or name == "fedgan"  # which shares every floating tensor
     for value in (of.server.model, of.server.buffers, *of.server.memory.values()):
         assert not isinstance(value, Tensor) or torch.isfinite(value.double()).all()
     assert not of.state.diverged
 
 
-@pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_travels_is_equal_and_what_stays_differs(name: str, norm: Norm) -> None:
-    of = trained(name, on=network(name, norm))
+def test_what_travels_is_equal_and_what_stays_differs(name: str) -> None:
+    of = trained(name, on=network(name, Norm.batch))
     sites = list(of.sites.values())
     for site in sites:
         message = of.method.download(of.server, site.name).delivered()
@@ -151,13 +154,12 @@ def test_what_travels_is_equal_and_what_stays_differs(name: str, norm: Norm) -> 
         with site.hook("receive"):
             of.method.receive(site, message)
     common = set.intersection(*(set(site.held) for site in sites))
-    start = trainer(name, on=network(name, norm)).sites[sites[0].name]._tensors
+    start = trainer(name, on=network(name, Norm.batch)).sites[sites[0].name]._tensors
     moved: list[bool] = []
     for one, other in pairwise(sites):
         tensors, others = one._tensors, other._tensors
         differ = [path for path in common if not torch.equal(tensors[path], others[path])]
-        if name not in MIXES:
-            assert differ == []
+        assert differ == [] or name in MAY_MIX
         stays, theirs = staying(of, one), staying(of, other)
         for path in stays.keys() & theirs.keys():
             # a hidden unit of a narrow gate may never have been active, a task never drawn
@@ -273,7 +275,7 @@ def test_what_ran_before_changes_nothing_and_nothing_is_left_behind(name: str) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scoring_has_no_effect_on_training(name: str) -> None:
-    assert trainer(name, validate_every=3).run().digest == whole(name)["digest"]
+    assert trainer(name, validate_every=1).run().digest == whole(name)["digest"]
 
 
 @pytest.mark.parametrize("name", NAMES)
