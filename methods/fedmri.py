@@ -1,0 +1,84 @@
+"""FedMRI: a shared encoder, kept together by contrast, under local decoders (Feng et al., IEEE TMI 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedsynth.exchange import Message, Place
+from fedsynth.feed import Batch
+from fedsynth.networks.network import Role
+from fedsynth.server import Server
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+from .fedavg import FedAvg
+
+
+@dataclass
+class FedMRI(FedAvg):
+    """Encoder and bottleneck travel, averaged with the same weight for every site (1/K); decoder, head and conditioning stay.
+
+    From round 2 on, and from the second local step of a round on, the generator's loss has the weighted contrastive term
+
+        beta * |w - w_server|_1 / (sum_j |w - w_j|_1 + 1e-14)
+
+    over the encoder w, where w_j are the encoders that the sites, this one among them, uploaded last: close to the mean, away
+    from single sites. `beta`: 100 as the released configuration `different_dataset_different_subsample`; there the loss
+    beside it is a mean squared error of weight 1, here LSGAN + 100 L1. Every site is sent all other sites' encoders, which
+    its bytes count. The released code has all sites in every round: a site that has not uploaded yet is no w_j here.
+    """
+
+    published: ClassVar[str] = "unet"
+    partial: ClassVar[bool] = True
+    beta: float = 100.0
+
+    def travels(self, place: Place) -> bool:
+        return super().travels(place) and place.role in (Role.encoder, Role.bottleneck)
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        for name, upload in uploads.items():
+            server.memory[f"encoder of {name}"] = upload.model
+
+    def download(self, server: Server, name: str) -> Message:
+        keys = [f"encoder of {other}" for other in server.names if other != name]
+        others = [server.memory.tensor(key) for key in keys if key in server.memory]
+        sent = torch.stack(others) if others else server.model.new_zeros(0, len(server.model))
+        return Message(super().download(server, name), others=sent, sites=len(server.names))
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        super().receive(site, message)
+        others = message.tensor("others")
+        if "encoders" not in site.memory:  # row 0 is its own; of one shape in all rounds, whoever has uploaded
+            site.memory["encoders"] = others.new_zeros(int(message["sites"]), others.shape[1])
+            site.memory["known"] = others.new_zeros(int(message["sites"]))
+        site.memory.tensor("encoders")[1 : len(others) + 1] = others
+        site.memory.tensor("known")[1 : len(others) + 1] = 1
+
+    def upload(self, site: SiteState) -> Message:
+        message = super().upload(site)
+        site.memory.tensor("encoders")[0] = message.model
+        site.memory.tensor("known")[0] = 1
+        return message
+
+    def phase(self, site: SiteState, k: int) -> str:
+        return "contrast" if site.round > 1 and k > 0 else ""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            if player == "generator" and site.phase == "contrast":
+                loss = loss + self.beta * self.contrast(site)
+            yield player, loss
+
+    def contrast(self, site: SiteState) -> Tensor:
+        """The ratio of the encoder's L1 distances: to the server's over the sum to those that the sites uploaded last."""
+        assert site.received is not None
+        encoder = torch.cat([parameter.flatten() for parameter, _ in site.along("generator", site.received)])
+        near = (encoder - site.received).abs().sum()
+        far = (encoder - site.memory.tensor("encoders")).abs().sum(1) @ site.memory.tensor("known")
+        return near / (far + 1e-14)
