@@ -1,0 +1,40 @@
+"""Ditto: a personal model beside the federated one (Li et al., ICML 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fedsynth.feed import Batch
+from fedsynth.method import Blueprint
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+from .fedavg import FedAvg
+
+
+@dataclass
+class Ditto(FedAvg):
+    """Every site trains the federated generator as under FedAvg, and on the same batches a personal one, which it serves, on
+    its own loss plus lam/2 |v - w|^2, the distance to the generator that it received.
+
+    `lam`: 1, as the released scripts (`run_*_ditto_lam1.sh`). A personal generator needs discriminators of its own, or `lam`
+    0 would not be local training; they, and Adam's moments, are never pulled. The personal step comes first, as in the
+    released code, so that it draws the same noise as local training. Twice the gradient evaluations of FedAvg.
+    """
+
+    lam: float = 1.0
+
+    def build(self, blueprint: Blueprint) -> nn.ModuleDict:
+        return nn.ModuleDict({**super().build(blueprint), "personal": super().build(blueprint)})
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for name, loss in self.objective(site.nets["personal"], batch):
+            player = f"personal.{name}"
+            yield player, loss + self.lam * site.distance(player, site.received)
+        yield from super().step(site, batch)
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        image: Tensor = site.nets["personal"]["generator"](batch.source, batch.code)
+        return image

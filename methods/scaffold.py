@@ -1,0 +1,61 @@
+"""SCAFFOLD: stochastic controlled averaging (Karimireddy et al., ICML 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from fedsynth.exchange import Message
+from fedsynth.feed import Batch
+from fedsynth.server import Server
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+from .fedavg import FedAvg
+
+
+@dataclass
+class SCAFFOLD(FedAvg):
+    """Every gradient of a site's generator is corrected by c - c_k, the mean control of all sites minus its own, so that sites
+    with other data do not drift apart: algorithm 1, option II.
+
+    There the new c_k is c_k - c + (w_server - w_k) / (tau * lr) after tau steps of SGD, which is the mean of the gradients
+    before correction. Here it is that mean for any optimiser: the gradients that moved the generator, averaged, minus the
+    correction. Under SGD both are the same; Adam takes the corrected gradient as it takes any. The server adds the
+    changes of c_k divided by the number of all sites to c, so that c stays their mean when some are absent, and moves by
+    `eta_g` (1, the paper's choice in its experiments) towards the sites' mean model. That mean is weighted by training
+    slices as FedAvg's (the paper's is not); discriminators are local and not corrected.
+    """
+
+    eta_g: float = 1.0
+
+    def download(self, server: Server, name: str) -> Message:
+        control = server.memory.get("control", torch.zeros_like(server.model))
+        return Message(super().download(server, name), control=control)
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        super().receive(site, message)
+        site.memory.setdefault("control", torch.zeros_like(message.model))
+        site.memory["correction"] = message.tensor("control") - site.memory.tensor("control")
+        site.memory["gradients"] = torch.zeros_like(message.model)
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            yield player, loss + site.inner(player, site.memory.tensor("correction"))
+            if player == "generator":
+                site.memory.tensor("gradients").add_(site.gradient(player))
+
+    def upload(self, site: SiteState) -> Message:
+        control = site.memory.tensor("gradients") / site.steps - site.memory.tensor("correction")
+        change = control - site.memory.tensor("control")
+        site.memory["control"] = control
+        return Message(super().upload(site), change=change)
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        before = server.model
+        super().aggregate(server, uploads)
+        server.model = before.lerp(server.model, self.eta_g)
+        change = server.mean(uploads, "change", dict.fromkeys(uploads, 1.0)) * len(uploads) / len(server.names)
+        server.memory["control"] = server.memory.get("control", torch.zeros_like(change)) + change
