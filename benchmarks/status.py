@@ -37,6 +37,6 @@ def main(argv: list[str]) -> int:
 
 def told(standing: Standing) -> str:
     """How far the run came, and why it is not done."""
-    reached = f"in round {standing.round} of {standing.rounds}" if standing.round else "before its first round"
+    reached = f"in round {standing.round} of {standing.rounds}" if standing.round else "before its first round ended"
     working = standing.state in (State.running, State.unfinished, State.failed)
     return ": ".join(filter(None, (reached if working else "", standing.reason.strip().partition("\n")[0])))
