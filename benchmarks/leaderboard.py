@@ -62,19 +62,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="folder for leaderboard.md and .csv (default: RESULTS/leaderboard)")
     parser.add_argument("--last", action="store_true", help="score the last round, not the one selected by validation")
     arguments = parser.parse_args(argv)
-    store = Store(arguments.results)
-    records, damaged = store.records(arguments.patterns)
-    for reason in damaged:
-        print(f"fedsynth: left out: {reason}", file=sys.stderr)
-    names = store.names(arguments.patterns)
-    if unfinished := len(names) - len(records) - len(damaged):
-        print(f"fedsynth: left out: {unfinished} not finished; `fedsynth status` tells more", file=sys.stderr)
-    if not records:
-        named = f" named {' or '.join(arguments.patterns)}" if arguments.patterns else ""
-        print(f"fedsynth: no finished run{named} in {store.runs}; {HOW}", file=sys.stderr)
+    runs = finished(Store(arguments.results), arguments.patterns)
+    if not runs:
         return 1
     selection = SELECTIONS[arguments.last]
-    found = tables((Finished.read(store, record) for record in records), selection)
+    found = tables(runs, selection)
     out = arguments.out or arguments.results / "leaderboard"
     out.mkdir(parents=True, exist_ok=True)
     for name, content in (("leaderboard.md", markdown(found)), ("leaderboard.csv", to_csv(found))):
@@ -83,6 +75,19 @@ def main(argv: list[str]) -> int:
     print(f"\nPSNR in dB, SSIM x 100, each site-task's PSNR; of {SELECTION[selection]}.")
     print(f"In full: {out / 'leaderboard.md'} and {out / 'leaderboard.csv'}")
     return 0
+
+
+def finished(store: Store, patterns: Sequence[str]) -> list[Finished]:
+    """The runs that tables are made of. Says on standard error what is left out, and where there is none how to make some."""
+    records, damaged = store.records(patterns)
+    for reason in damaged:
+        print(f"fedsynth: left out: {reason}", file=sys.stderr)
+    if unfinished := len(store.names(patterns)) - len(records) - len(damaged):
+        print(f"fedsynth: left out: {unfinished} not finished; `fedsynth status` tells more", file=sys.stderr)
+    if not records:
+        named = f" named {' or '.join(patterns)}" if patterns else ""
+        print(f"fedsynth: no finished run{named} in {store.runs}; {HOW}", file=sys.stderr)
+    return [Finished.read(store, record) for record in records]
 
 
 def columns(table: Table) -> list[Column]:
@@ -109,12 +114,12 @@ def columns(table: Table) -> list[Column]:
             values = tuple(score.places[place] if score else None for score in scores)
             found.append(Column(f"{' '.join(place)} {name}", values, DECIMALS, name == "PSNR", place))
     costs = {
-        "MB up": (3, [row.mb_up for row in rows]),
-        "MB down": (3, [row.mb_down for row in rows]),
-        "parameters (M)": (3, [row.parameters for row in rows]),
-        "travelling (M)": (3, [row.travelling for row in rows]),
-        "gradient evaluations (k)": (1, [row.gradient_evaluations for row in rows]),
-        "seconds": (1, [row.seconds for row in rows]),
+        "MB up": (3, [row.traffic("up") / 1e6 for row in rows]),
+        "MB down": (3, [row.traffic("down") / 1e6 for row in rows]),
+        "parameters (M)": (3, [row.cost("parameters") / 1e6 for row in rows]),
+        "travelling (M)": (3, [row.cost("parameters_travelling") / 1e6 for row in rows]),
+        "gradient evaluations (k)": (1, [row.cost("gradient_evaluations") / 1e3 for row in rows]),
+        "seconds": (1, [row.cost("seconds") for row in rows]),
     }
     return found + [Column(name, tuple(values), digits, compact=False) for name, (digits, values) in costs.items()]
 

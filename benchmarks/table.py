@@ -67,25 +67,42 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """A method on a network. Costs are means over seeds."""
+    """A method on a network. A row with a hole has neither scores nor rank, a row of a smoke run no rank."""
 
-    runs: tuple[Finished, ...]  # by seed
-    method: str  # name, options and, where it tells rows apart, code
+    method: str  # name, changed options and, where it tells rows apart, code
     network: str
-    code: dict[str, str]
-    policy: str  # how buffers travel
-    seeds: tuple[int, ...]  # of its finished runs
-    missing: tuple[int, ...]  # that other rows of the table have
-    diverged: int  # seeds
-    psnr: Score | None  # dB; None for a row with a hole
+    runs: tuple[Finished, ...]  # one a seed, by seed
+    missing: tuple[int, ...]  # seeds that other rows of the table have
+    psnr: Score | None  # dB
     ssim: Score | None  # x 100
-    mb_up: float  # 10^6 bytes, a site and round
-    mb_down: float
-    parameters: float  # millions, of a site's generator
-    travelling: float  # millions
-    gradient_evaluations: float  # thousands, of all sites and players
-    seconds: float  # of training and exchange, of all sites
-    rank: int | None = None  # None in a smoke run and for a row with a hole
+    rank: int | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.record.identity["seed"] for run in self.runs)
+
+    @property
+    def diverged(self) -> int:
+        """Seeds that diverged."""
+        return sum(run.record.status == "diverged" for run in self.runs)
+
+    @property
+    def policy(self) -> str:
+        """How buffers travel."""
+        return self.runs[0].record.policy
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The digests of the method's, the network's and the data set's code."""
+        return self.runs[0].record.identity["code"]
+
+    def cost(self, name: str) -> float:
+        """A cost of a whole run, mean over seeds; `name` is one of records.COSTS."""
+        return fmean(run.record.costs[name] for run in self.runs)
+
+    def traffic(self, direction: str) -> float:
+        """Bytes "up" or "down" a site and round."""
+        return fmean(entry[f"bytes_{direction}"] for run in self.runs for entry in run.curve)
 
 
 @dataclass(frozen=True)
@@ -134,10 +151,12 @@ def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
     seeds = sorted({record.identity["seed"] for record in kept})
     heads = [entry[0].record for entry in entries]
     methods, networks = labels(heads, "method", {}), labels(heads, "network", shared_options(heads))
-    rows = [
-        average(entry, method, network, seeds, selection)
-        for entry, method, network in zip(entries, methods, networks, strict=True)
-    ]
+    rows = []
+    for method, network, own in zip(methods, networks, entries, strict=True):
+        missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in own}))
+        psnr = None if missing else Score.of(own, "psnr", selection)
+        ssim = None if missing else Score.of(own, "ssim", selection, scale=100)
+        rows.append(Row(method, network, tuple(own), missing, psnr, ssim))
     small = too_small(kept[0])
     rows = ordered(rows, ranks=not small)
     return Table(
@@ -148,38 +167,6 @@ def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
         smoke=bool(small),
         notes=tuple(notes(rows, seeds, small, len(runs) - len(kept))),
         caption=tuple(caption(kept, alike(networks), alike([row.policy for row in rows]), selection)),
-    )
-
-
-def average(runs: Sequence[Finished], method: str, network: str, seeds: Sequence[int], selection: str) -> Row:
-    """One row from the runs of its seeds; `seeds` are those of the table."""
-    first = runs[0].record
-    own = tuple(run.record.identity["seed"] for run in runs)
-    missing = tuple(seed for seed in seeds if seed not in own)
-
-    def cost(name: str) -> float:
-        return fmean(run.record.costs[name] for run in runs)
-
-    def traffic(name: str) -> float:
-        return fmean(entry[name] for run in runs for entry in run.curve)
-
-    return Row(
-        runs=tuple(runs),
-        method=method,
-        network=network,
-        code=first.identity["code"],
-        policy=first.policy,
-        seeds=own,
-        missing=missing,
-        diverged=sum(run.record.status == "diverged" for run in runs),
-        psnr=None if missing else Score.of(runs, "psnr", selection),
-        ssim=None if missing else Score.of(runs, "ssim", selection, scale=100),
-        mb_up=traffic("bytes_up") / 1e6,
-        mb_down=traffic("bytes_down") / 1e6,
-        parameters=cost("parameters") / 1e6,
-        travelling=cost("parameters_travelling") / 1e6,
-        gradient_evaluations=cost("gradient_evaluations") / 1e3,
-        seconds=cost("seconds"),
     )
 
 
