@@ -27,7 +27,8 @@ PLAIN = resnet(dropout=0.0)
 
 
 def trainer(method: FedAvg | None = None, on: Network = PLAIN, **given: Any) -> Trainer:
-    return Trainer(method or FedALA(), on, federation(("brats", "ixi")), options(**given), seed=0)
+    usual: dict[str, Any] = {"rounds": 9, "validate_every": 9}  # scoring would learn weights too
+    return Trainer(method or FedALA(), on, federation(("brats", "ixi")), options(**(usual | given)), seed=0)
 
 
 class Oracle:
@@ -65,7 +66,7 @@ class Oracle:
 
 @pytest.mark.parametrize(("layers", "eta"), [(1, 1.0), (0, 1.0), (2, 0.01)])
 def test_what_a_site_starts_from_is_the_papers(layers: int, eta: float) -> None:
-    of = trainer(FedALA(layers=layers, eta=eta), rounds=9, local_steps=6)
+    of = trainer(FedALA(layers=layers, eta=eta), local_steps=6)
     site = of.sites["ixi"]
     named = [name for name, _ in site.nets["generator"].named_parameters()]
     last, before = named[-2:], named[-5:-2]  # a weight and a bias; a weight without one, and a norm's two
@@ -97,7 +98,7 @@ def test_what_a_site_starts_from_is_the_papers(layers: int, eta: float) -> None:
 @pytest.mark.parametrize("norm", Norm)
 def test_with_weights_that_stay_1_it_is_fedavg(norm: Norm) -> None:
     on = resnet(norm=norm)
-    ours, plain = (trainer(method, on, rounds=3, validate_every=3) for method in (FedALA(eta=0.0, layers=0), FedAvg()))
+    ours, plain = (trainer(method, on, rounds=3) for method in (FedALA(eta=0.0, layers=0), FedAvg()))
     scores = [of.run().scores for of in (ours, plain)]
     assert scores[0] == scores[1]
     assert torch.equal(ours.server.model, plain.server.model)
@@ -118,7 +119,7 @@ def test_weights_stay_between_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_site_that_has_not_trained_takes_the_global_model() -> None:
-    of = trainer(participation=0.5, rounds=9)
+    of = trainer(participation=0.5)
     [first] = of.participants(1)
     [other] = set(of.sites) - {first}
     of._round(1)
@@ -157,7 +158,7 @@ def test_only_the_top_layers_learn_weights(on: Network, layers: int, monkeypatch
 def test_learning_ends_though_the_losses_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedala, "SPREAD", 0.0)
     monkeypatch.setattr(fedala, "MOST_PASSES", 14)
-    of = trainer(local_steps=2, rounds=3)
+    of = trainer(local_steps=2)
     for round in (1, 2, 3):
         of._round(round)
     trained = 2 * 2  # steps, of a discriminator and a generator
