@@ -48,9 +48,9 @@ class SCAFFOLD(FedAvg):
                 site.memory.tensor("gradients").add_(site.gradient(player))
 
     def upload(self, site: SiteState) -> Message:
-        control = site.memory.tensor("gradients") / site.steps - site.memory.tensor("correction")
-        change = control - site.memory.tensor("control")
-        site.memory["control"] = control
+        control = site.memory.tensor("control")
+        change = site.memory.tensor("gradients") / site.steps - site.memory.tensor("correction") - control
+        site.memory["control"] = control + change  # rounded as at the server: a site alone is never corrected
         return Message(super().upload(site), change=change)
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:

@@ -33,6 +33,7 @@ SITES = ("brats", "ixi", "oasis")
 NAMES = list(METHODS.entries())
 
 ALONE_DIFFERS: dict[str, str] = {
+    "ditto": "dropout draws other noise for the federated generator, which trains after the personal one",
     "fedmri": "round 2 pushes the encoder away from the one uploaded before, also when it is its own",
     "fedrep": "trains the head alone, then the body alone",
     "ifca": "may choose another of its several starts",
