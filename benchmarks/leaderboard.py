@@ -114,8 +114,8 @@ def columns(table: Table) -> list[Column]:
             values = tuple(score.places[place] if score else None for score in scores)
             found.append(Column(f"{' '.join(place)} {name}", values, DECIMALS, name == "PSNR", place))
     costs = {
-        "MB up": (3, [row.traffic("up") / 1e6 for row in rows]),
-        "MB down": (3, [row.traffic("down") / 1e6 for row in rows]),
+        "MB up": (3, [row.bytes_up / 1e6 for row in rows]),
+        "MB down": (3, [row.bytes_down / 1e6 for row in rows]),
         "parameters (M)": (3, [row.cost("parameters") / 1e6 for row in rows]),
         "travelling (M)": (3, [row.cost("parameters_travelling") / 1e6 for row in rows]),
         "gradient evaluations (k)": (1, [row.cost("gradient_evaluations") / 1e3 for row in rows]),

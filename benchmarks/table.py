@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -29,24 +30,22 @@ Place = tuple[str, str]  # site, task
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run with its tables."""
+    """A finished run. Its tables are read when they are asked for, so that thousands of runs fit into memory."""
 
     record: Record
-    scores: Rows
-    curve: Rows
+    folder: Path
 
     @classmethod
     def read(cls, store: Store, record: Record) -> Finished:
-        folder = store.folder(record.run)
-        return cls(record, read_scores(folder), read_curve(folder))
+        return cls(record, store.folder(record.run))
 
-    def means(self, metric: str, selection: str) -> dict[Place, float]:
-        """The mean over test subjects for every site and task, sorted."""
-        found: dict[Place, list[float]] = {}
-        for row in self.scores:
-            if row["selection"] == selection:
-                found.setdefault((row["site"], row["task"]), []).append(row[metric])
-        return {place: fmean(found[place]) for place in sorted(found)}
+    @property
+    def scores(self) -> Rows:
+        return read_scores(self.folder)
+
+    @property
+    def curve(self) -> Rows:
+        return read_curve(self.folder)
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,20 @@ class Score:
     places: dict[Place, float]
 
     @classmethod
-    def of(cls, runs: Sequence[Finished], metric: str, selection: str, scale: float = 1) -> Score:
-        seeds = [{place: scale * mean for place, mean in run.means(metric, selection).items()} for run in runs]
-        overall = [fmean(places.values()) for places in seeds]
+    def of(cls, seeds: Sequence[Rows], metric: str, scale: float = 1) -> Score:
+        """From the scores of each seed: the mean over subjects, then site-tasks, then seeds."""
+        means = [by_place(rows, metric, scale) for rows in seeds]
+        overall = [fmean(places.values()) for places in means]
         spread = stdev(overall) if len(overall) > 1 else None
-        return cls(fmean(overall), spread, {place: fmean(seed[place] for seed in seeds) for place in seeds[0]})
+        return cls(fmean(overall), spread, {place: fmean(places[place] for places in means) for place in means[0]})
+
+
+def by_place(rows: Rows, metric: str, scale: float) -> dict[Place, float]:
+    """The mean over test subjects of every site and task, sorted."""
+    found: dict[Place, list[float]] = {}
+    for row in rows:
+        found.setdefault((row["site"], row["task"]), []).append(scale * row[metric])
+    return {place: fmean(found[place]) for place in sorted(found)}
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class Row:
     missing: tuple[int, ...]  # seeds that other rows of the table have
     psnr: Score | None  # dB
     ssim: Score | None  # x 100
+    bytes_up: float  # a site and round
+    bytes_down: float
     rank: int | None = None
 
     @property
@@ -99,10 +109,6 @@ class Row:
     def cost(self, name: str) -> float:
         """A cost of a whole run, mean over seeds; `name` is one of records.COSTS."""
         return fmean(run.record.costs[name] for run in self.runs)
-
-    def traffic(self, direction: str) -> float:
-        """Bytes "up" or "down" a site and round."""
-        return fmean(entry[f"bytes_{direction}"] for run in self.runs for entry in run.curve)
 
 
 @dataclass(frozen=True)
@@ -151,12 +157,10 @@ def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
     seeds = sorted({record.identity["seed"] for record in kept})
     heads = [entry[0].record for entry in entries]
     methods, networks = labels(heads, "method", {}), labels(heads, "network", shared_options(heads))
-    rows = []
-    for method, network, own in zip(methods, networks, entries, strict=True):
-        missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in own}))
-        psnr = None if missing else Score.of(own, "psnr", selection)
-        ssim = None if missing else Score.of(own, "ssim", selection, scale=100)
-        rows.append(Row(method, network, tuple(own), missing, psnr, ssim))
+    rows = [
+        average(own, method, network, seeds, selection)
+        for own, method, network in zip(entries, methods, networks, strict=True)
+    ]
     small = too_small(kept[0])
     rows = ordered(rows, ranks=not small)
     return Table(
@@ -168,6 +172,18 @@ def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
         notes=tuple(notes(rows, seeds, small, len(runs) - len(kept))),
         caption=tuple(caption(kept, alike(networks), alike([row.policy for row in rows]), selection)),
     )
+
+
+def average(runs: Sequence[Finished], method: str, network: str, seeds: Sequence[int], selection: str) -> Row:
+    """A row without rank from the runs of its seeds; `seeds` are those of the table."""
+    missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in runs}))
+    psnr = ssim = None
+    if not missing:
+        scores = [[row for row in run.scores if row["selection"] == selection] for run in runs]
+        psnr, ssim = Score.of(scores, "psnr"), Score.of(scores, "ssim", scale=100)
+    traffic = [(row["bytes_up"], row["bytes_down"]) for run in runs for row in run.curve]
+    up, down = map(fmean, zip(*traffic, strict=True))
+    return Row(method, network, tuple(runs), missing, psnr, ssim, up, down)
 
 
 def ordered(rows: Sequence[Row], ranks: bool) -> list[Row]:

@@ -80,9 +80,9 @@ def curve(what: dict[str, Any], up: float = 2e6, down: float = 3e6) -> list[dict
     return [{"round": round, "site": site} | numbers for round in (1, 2) for site in what["scenario"]["sites"]]
 
 
-def finish(store: Store, what: dict[str, Any], psnr: Any = 20.0, **facts: Any) -> str:
-    """Put a finished run into the store; returns its name."""
+def finish(store: Store, what: dict[str, Any], psnr: Any = 20.0, rows: Any = None, **facts: Any) -> str:
+    """Put a finished run into the store, with `rows` as its curve if they are given; returns its name."""
     found = record(what, **facts)
     store.folder(found.run).mkdir(parents=True, exist_ok=True)
-    write_record(store.folder(found.run), found, scores(what, psnr), curve(what))
+    write_record(store.folder(found.run), found, scores(what, psnr), rows or curve(what))
     return found.run
