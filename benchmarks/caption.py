@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .table import Row
 
 ELSEWHERE = frozenset({"device", "threads", "checkpoint_every"})  # trainer options that are no part of a run's budget
-FEW_SEEDS = 5  # below, no significance is drawn: with 3, tests find too many differences that are not there
+FEW_SEEDS = 5  # below, no significance is drawn: a spread over seeds cannot be told from so few
 SELECTION = {
     "selected": "the round with the best validation PSNR (mean over site-tasks), one round for all sites",
     "last": "the last round",
@@ -86,7 +86,7 @@ def notes(rows: Sequence[Row], seeds: Sequence[int], small: Sequence[str], repea
     found = []
     if small:
         found.append(
-            f"Smoke run: {'; '.join(small)}. Rows are in the order of their mean PSNR and have no rank: "
+            f"Smoke run; {', '.join(small)}. Rows are in the order of their mean PSNR and have no rank: "
             "ranks at this budget may change with training."
         )
     if len(seeds) < FEW_SEEDS:

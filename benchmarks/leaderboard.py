@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     for name, content in (("leaderboard.md", markdown(found)), ("leaderboard.csv", to_csv(found))):
         write_atomically(out / name, content.encode())
     print("\n\n".join(map(terminal, found)))
-    print(f"\nPSNR in dB, SSIM x 100, each site-task's PSNR; of {SELECTION[selection]}.")
+    print("\n".join(["", *wrap(f"PSNR in dB, SSIM x 100, each site-task's PSNR; of {SELECTION[selection]}.", WIDTH)]))
     print(f"In full: {out / 'leaderboard.md'} and {out / 'leaderboard.csv'}")
     return 0
 

@@ -208,13 +208,17 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     ("trainer", "sizes", "reasons"),
     [
         ({"rounds": 100, "local_steps": 100}, {}, []),
-        ({"rounds": 99, "local_steps": 101}, {}, ["9,999 local steps a site, where ranks need 10,000"]),
+        ({"rounds": 99, "local_steps": 101}, {}, ["local steps a site: 9,999 (ranks need 10,000)"]),
         # 80 slices in batches of 4 are 20 steps a round
         ({"rounds": 500, "local_steps": 0, "batch": 4}, {}, []),
-        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["9,980 local steps a site, where ranks need 10,000"]),
-        ({"participation": 0.5}, {}, ["5,000 local steps a site, where ranks need 10,000"]),
-        ({}, {"test": [19, 152]}, ["19 test subjects a site, where ranks need 20"]),
-        ({"rounds": 1}, {"val": [4, 32]}, ["100 local steps a site, where ranks need 10,000", "4 validation subjects"]),
+        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["local steps a site: 9,980 (ranks need 10,000)"]),
+        ({"participation": 0.5}, {}, ["local steps a site: 5,000 (ranks need 10,000)"]),
+        ({}, {"test": [19, 152]}, ["test subjects a site: 19 (ranks need 20)"]),
+        (
+            {"rounds": 1},
+            {"val": [4, 32]},
+            ["local steps a site: 100 (ranks need 10,000)", "validation subjects a site: 4 (ranks need 5)"],
+        ),
     ],
 )
 def test_what_is_too_small_is_a_smoke_run_without_ranks(
