@@ -19,11 +19,11 @@ from fedsynth.networks.network import Network
 from fedsynth.options import Optimizer, OptimizerState, Precision, TrainerOptions
 from fedsynth.trainer import Trainer
 
-ROUNDS = 4
+ROUNDS = 3
 USUAL = options(rounds=ROUNDS, participation=0.6, zoom=1.1, local_steps=2)
 CASES: dict[str, tuple[Method, Network, TrainerOptions]] = {
     "everything": (Everything(), resnet(norm=Norm.batch), USUAL),
-    "sparse checkpoints": (Everything(), resnet(), replace(USUAL, checkpoint_every=3, validate_every=2)),
+    "sparse checkpoints": (Everything(), resnet(), replace(USUAL, checkpoint_every=2, validate_every=2)),
     "fresh optimisers": (Everything(), resnet(), replace(USUAL, optimizer_state=OptimizerState.reset, clip=1.0)),
     "sgd": (Everything(), resnet(), replace(USUAL, optimizer=Optimizer.sgd, lr=1e-2)),
     "bf16": (Everything(), resnet(), replace(USUAL, precision=Precision.bf16)),

@@ -126,6 +126,17 @@ def test_zero_gradient_is_not_no_gradient() -> None:
     assert all(site.memory.get("idle with momentum", 0) for site in trainer.sites.values())
 
 
+def test_a_part_of_a_player_that_the_loss_does_not_touch_stays() -> None:
+    of = Pair()
+    both = {"d": [*of.d.parameters(), *of.g.parameters()]}
+    optimizers = {"d": torch.optim.Adam(both["d"], 0.1)}
+    step = Step("Probe", options(), CPU)
+    step(iter_pairs(("d", lambda: of.d(of.g(of.x)).mean())), both, optimizers)
+    before = flat(of.g)
+    step(iter_pairs(("d", lambda: of.d(of.x).mean())), both, optimizers)
+    assert torch.equal(flat(of.g), before)  # though Adam remembers a gradient
+
+
 @pytest.mark.parametrize("clip", [0.01, 1e6, 0.0])
 def test_clipping_bounds_a_players_gradient(clip: float) -> None:
     of = Pair()
