@@ -1,4 +1,4 @@
-"""The figures of a report: validation curves, and montages of what every row of a table made of the same slices.
+"""The figures of a report: what they have in common, and the validation curves; montage.py has the images.
 
 They are made without pyplot and without a reader's own matplotlib settings: the same runs give the same bytes.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from .table import Finished
@@ -38,16 +33,6 @@ MARKERS = ("", "o", "s", "^", "D", "v", "P")  # when the colours are used up
 DASHES = ((), (4, 1.5), (1, 1), (5, 1, 1, 1), (3, 1, 1, 1, 1, 1))  # rows of the same method
 DPI = 175
 SITES_A_LINE = 4
-OUTPUTS_A_LINE = 8
-TILE, GAP, HEAD, FOOT, BAR = (
-    192,
-    8,
-    60,
-    40,
-    130,
-)  # pixels: a tile about, between tiles, for names, for scores, for the scale
-ERRORS = "magma"  # brightness grows evenly with the error
-STEP = 0.05  # the end of an error scale is a multiple of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +80,6 @@ def to_png(figure: Figure) -> bytes:
     return out.getvalue()
 
 
-# --- validation curves -----------------------------------------------------------------------------------------------
-
-
 def curves(entries: Sequence[Entry]) -> Figure:
     """Validation PSNR by round: the mean over site-tasks above, every site below.
 
@@ -107,7 +89,7 @@ def curves(entries: Sequence[Entry]) -> Figure:
     series = [[(run, validation(run)) for run in entry.runs] for entry in entries]
     sites = sorted(entries[0].runs[0].record.identity["scenario"]["tasks"])
     across = min(len(sites), SITES_A_LINE)
-    heights = [3.6] + [2.1] * (math.ceil(len(sites) / across) if len(sites) > 1 else 0)
+    heights = [max(3.6, 0.2 * len(entries))] + [2.1] * (math.ceil(len(sites) / across) if len(sites) > 1 else 0)
     with style():
         figure = Figure(figsize=(10, sum(heights)), layout="constrained")
         above, *below = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat
@@ -175,93 +157,3 @@ def styles(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
 def legend(entry: Entry) -> str:
     outcome = f"{entry.diverged} of {len(entry.runs)} diverged" if len(entry.runs) > 1 else "diverged"
     return f"{entry.label} ({outcome})" if entry.diverged else entry.label
-
-
-# --- montages --------------------------------------------------------------------------------------------------------
-
-
-def montage(entries: Sequence[Entry], place: str) -> Figure:
-    """What every row made of the test slices of a "site/task", with its absolute error below, and the slice's PSNR.
-
-    All errors of the figure share a colour scale, which ends at the 99.5th percentile of them. Some row must have images.
-    """
-    known = next(entry.gallery[place] for entry in entries if place in entry.gallery)
-    outputs = {entry: entry.gallery[place]["prediction"] for entry in entries if place in entry.gallery}
-    errors = {entry: np.abs(output / 255 - known["target"] / 255) for entry, output in outputs.items()}
-    end = max(STEP, STEP * math.ceil(np.percentile(np.stack(list(errors.values())), 99.5) / STEP))
-    parts = [entries[start : start + OUTPUTS_A_LINE] for start in range(0, len(entries), OUTPUTS_A_LINE)]
-    with style():
-        sheet = Sheet.of(known["source"].shape[1:], columns=2 + len(parts[0]), bands=len(known["source"]) * len(parts))
-        for band, (index, part) in enumerate(product(range(len(known["source"])), parts)):
-            source, target = place.rpartition("/")[2].split("->")
-            sheet.show(band, 0, known["source"][index], f"source {source}")
-            sheet.show(band, len(part) + 1, known["target"][index], f"target {target}")
-            for column, entry in enumerate(part, start=1):
-                if entry in outputs:
-                    sheet.show(band, column, outputs[entry][index], entry.label)
-                    score = f"{psnr(outputs[entry][index], known['target'][index]):.1f} dB"
-                    sheet.show(band, column, errors[entry][index], score, end)
-                else:
-                    sheet.blank(band, column, "diverged" if entry.diverged else "no image", entry.label)
-        sheet.scale(end, "absolute error, intensities in [0, 1]")
-    return sheet.figure
-
-
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """A figure measured in pixels, on which images of one size lie in bands of two: outputs, and errors below.
-
-    Every pixel of an image is a whole number of the figure's, so that nothing is interpolated and the file is small.
-    """
-
-    figure: Figure
-    axes: Axes
-    height: int  # of a tile
-    width: int
-
-    @classmethod
-    def of(cls, size: tuple[int, ...], columns: int, bands: int) -> Sheet:
-        zoom = max(1, round(TILE / max(size)))
-        height, width = size[0] * zoom, size[1] * zoom
-        across, down = columns * (width + GAP) + BAR, bands * (2 * height + HEAD + FOOT + GAP)
-        figure = Figure(figsize=(across / DPI, down / DPI))
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, across), ylim=(down, 0))
-        axes.set_axis_off()
-        return cls(figure, axes, height, width)
-
-    def corner(self, band: int, column: int, below: bool) -> tuple[int, int]:
-        """The left and upper edge of a tile."""
-        top = band * (2 * self.height + HEAD + FOOT + GAP) + HEAD + below * (self.height + GAP)
-        return column * (self.width + GAP), top
-
-    def show(self, band: int, column: int, image: np.ndarray, text: str, error: float = 0) -> None:
-        """An image of grey values 0 to 255 with its name above; or, in the lower row, of errors from 0 to `error`."""
-        left, top = self.corner(band, column, bool(error))
-        extent = (left, left + self.width, top + self.height, top)
-        look = {"cmap": ERRORS if error else "gray", "vmin": 0, "vmax": error or 255}
-        self.axes.imshow(image, extent=extent, interpolation="nearest", aspect="auto", **look)
-        self.name(left, top + self.height + GAP if error else top - GAP, text, "top" if error else "bottom")
-
-    def blank(self, band: int, column: int, why: str, text: str) -> None:
-        """A frame in place of an image."""
-        left, top = self.corner(band, column, False)
-        self.axes.add_patch(Rectangle((left, top), self.width, self.height, facecolor="0.93", edgecolor="0.7"))
-        self.name(left, top + self.height / 2, why, "center")
-        self.name(left, top - GAP, text, "bottom")
-
-    def name(self, left: float, y: float, text: str, anchor: str) -> None:
-        self.axes.text(left + self.width / 2, y, textwrap.fill(text, 15), ha="center", va=anchor, fontsize=8)
-
-    def scale(self, end: float, text: str) -> None:
-        """The colour bar on the right, as high as the first band."""
-        across, down = self.axes.get_xlim()[1], self.axes.get_ylim()[0]
-        bottom = self.corner(0, 0, True)[1] + self.height
-        place = ((across - BAR + GAP) / across, 1 - bottom / down, GAP * 2 / across, (bottom - HEAD) / down)
-        heat = ScalarMappable(Normalize(0, end), ERRORS)
-        self.figure.colorbar(heat, cax=self.figure.add_axes(place), label=text, extend="max")
-
-
-def psnr(prediction: np.ndarray, target: np.ndarray) -> float:
-    """Of a shown slice, dB, from its 256 grey values."""
-    mse = float(np.mean((prediction / 255 - target / 255) ** 2))
-    return float(-10 * np.log10(max(mse, 1e-6)))

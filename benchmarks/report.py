@@ -6,7 +6,6 @@ The page is a pure function of the runs and of what they left: made again, it is
 from __future__ import annotations
 
 import argparse
-import sys
 from base64 import b64encode
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,8 +15,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from .figures import Entry, curves, montage, read_gallery, to_png
-from .leaderboard import HOW, Column, columns
+from .figures import Entry, curves, read_gallery, to_png
+from .leaderboard import Column, columns, finished
+from .montage import montage
 from .records import Record, write_atomically
 from .store import Store
 from .table import Finished, Table, tables
@@ -35,42 +35,33 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
     parser.add_argument("--out", type=Path, help="the page (default: RESULTS/report/index.html)")
     arguments = parser.parse_args(argv)
-    store = Store(arguments.results)
-    records, damaged = store.records(arguments.patterns)
-    for reason in damaged:
-        print(f"fedsynth: left out: {reason}", file=sys.stderr)
-    if not records:
-        named = f" named {' or '.join(arguments.patterns)}" if arguments.patterns else ""
-        print(f"fedsynth: no finished run{named} in {store.runs}; {HOW}", file=sys.stderr)
+    runs = finished(Store(arguments.results), arguments.patterns)
+    if not runs:
         return 1
     out = arguments.out or arguments.results / "report" / "index.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page(store, records).encode())
+    write_atomically(out, page(runs).encode())
     print(f"wrote {out}")
     return 0
 
 
-def page(store: Store, records: Sequence[Record]) -> str:
+def page(runs: Sequence[Finished]) -> str:
     """The whole page as HTML."""
-    found = tables(Finished.read(store, record) for record in records)
+    loader = FileSystemLoader(TEMPLATE.parent)
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["arrow"] = lambda text: text.replace("->", "→")
+    records = [run.record for run in runs]
     return environment.get_template(TEMPLATE.name).render(
-        sections=[section(table, store) for table in found],
-        records=records,
-        versions=versions(records),
+        sections=[section(table) for table in tables(runs)], records=records, versions=versions(records)
     )
 
 
-def section(table: Table, store: Store) -> dict[str, Any]:
+def section(table: Table) -> dict[str, Any]:
     """What the page shows of one table."""
     entries = [
-        Entry(label, row.runs, read_gallery(store.folder(row.runs[0].record.run)))
+        Entry(label, row.runs, read_gallery(row.runs[0].folder))
         for label, row in zip(labels(table), table.rows, strict=True)
     ]
     shown = columns(table)
