@@ -185,6 +185,15 @@ def test_options_that_differ_name_the_row_and_shared_ones_the_caption(store: Sto
     assert "Networks: all with blocks=3 width=8." in table.caption
 
 
+def test_a_network_that_all_rows_share_is_told_in_the_caption(store: Store) -> None:
+    changed = {"method": {}, "network": {"width": 8}}
+    for name in ("a", "b"):
+        finished.finish(store, named(name, network={"width": 8}), changed=changed)
+    table = only(store)
+    assert {row.network for row in table.rows} == {"resnet"}
+    assert "Networks: resnet width=8." in table.caption
+
+
 def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     finished.finish(store, named("a", seed=3))
     finished.finish(store, named("b", seed=3), policy="buffers local")
