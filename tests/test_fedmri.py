@@ -105,6 +105,22 @@ def test_rounds_are_the_papers(participation: float) -> None:
                 np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-4, atol=2e-6)
 
 
+def test_the_term_and_its_gradient_by_hand() -> None:
+    of = trainer(FedMRI())
+    site = of.sites["ixi"]
+    server, known, unknown = np.random.default_rng(0).normal(size=(3, of.plan.model.numel)).astype(np.float32)
+    site.received = torch.from_numpy(server)
+    site.memory["encoders"] = torch.from_numpy(np.stack([known, unknown, known * 2]))
+    site.memory["known"] = torch.tensor([1.0, 0.0, 1.0])
+    own = site.pack().double().numpy()
+    near, far = np.abs(own - server).sum(), np.abs(own - known).sum() + np.abs(own - 2 * known).sum()
+    assert isinstance(of.method, FedMRI)
+    term = of.method.contrast(site)
+    assert float(term.detach()) == pytest.approx(near / far, rel=1e-5)
+    slope = np.sign(own - server) / far - near / far**2 * (np.sign(own - known) + np.sign(own - 2 * known))
+    np.testing.assert_allclose(site.slope("generator", term), slope, rtol=1e-3, atol=1e-9)
+
+
 @dataclass
 class Whole(FedMRI):
     """Nothing stays local but the discriminators."""
