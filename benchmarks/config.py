@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -30,6 +30,10 @@ class Schema:
     results: str = "results"
 
 
+class OptionError(ValueError):
+    """An option that does not exist, or a value that it cannot have."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run, as plain dataclasses: nothing behind this boundary knows of Hydra."""
@@ -44,17 +48,24 @@ class Run:
 
     @classmethod
     def of(cls, config: DictConfig) -> Run:
-        plain: dict[str, Any] = {
-            str(key): OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for key, node in config.items()
-        }
-        return cls(**plain)
+        """Raises OptionError where an option is outside its range."""
+        known = [entry.name for entry in fields(cls)]
+        if unknown := sorted(set(map(str, config)) - set(known)):
+            raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
+        nodes = {name: config[name] for name in known}
+        try:
+            plain: dict[str, Any] = {
+                name: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for name, node in nodes.items()
+            }
+            return cls(**plain)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
 
 
 def register() -> None:
     """Put the schema and all choices into Hydra's store; must come before `hydra.main`. Their fields become checked options."""
     store = ConfigStore.instance().store
     store("schema", Schema)
-    store("schema", Scenario, "scenario")
     store("default", TrainerOptions, "trainer")
     for name, entry in METHODS.entries().items():
         store(name, entry.cls, "method")

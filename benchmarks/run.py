@@ -27,12 +27,11 @@ from .store import Store
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
 
 
-class RunFailed(RuntimeError):
-    """A run ended in an error; its reason is printed and noted in the store, and the rest of a sweep goes on."""
-
-
 def job(config: DictConfig) -> None:
-    """Hydra's task: execute the run unless the store has its record or another process works on it."""
+    """Hydra's task: execute the run unless the store has its record or another process works on it.
+
+    An error is noted in the store and said, and goes no further: the rest of a sweep is none of its concern.
+    """
     run = Run.of(config)
     what = identity(run)
     run_name, store = name(what), Store(Path(run.results))
@@ -47,10 +46,9 @@ def job(config: DictConfig) -> None:
                 record = execute(run, what, store)
             except Exception as error:
                 note = store.fail(run_name, error)
-                raise RunFailed(
-                    f"{run_name} failed: {type(error).__name__}: {error}\n  the traceback is in {note}"
-                ) from error
-            say(f"{run_name}: {record.status}{': ' if record.reason else ''}{record.reason}")
+                say(f"{run_name}: failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
+            else:
+                say(f"{run_name}: {record.status}{': ' if record.reason else ''}{record.reason}")
 
 
 def execute(run: Run, what: dict[str, Any], store: Store) -> Record:

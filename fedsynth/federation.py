@@ -152,7 +152,10 @@ class Scenario:
     spare_sites: int = 0  # columns of the site code kept free for newcomers
 
     def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
-        """Site -> its tasks, sites by name. Raises FederationError for what the data set cannot do."""
+        """Site -> its tasks, both sorted: the order in which they are listed changes nothing.
+
+        Raises FederationError for what the data set cannot do.
+        """
         owned = dataset.contrasts()
         plan: dict[str, tuple[Task, ...]] = {}
         for site in sorted(self.sites):
@@ -165,7 +168,7 @@ class Scenario:
             texts = self.tasks.get(site, self.tasks.get("default", []))
             if not texts:
                 raise FederationError(f"scenario {self.name}: site {site!r} has no task; give scenario.tasks.{site}")
-            tasks = tuple(Task.parse(text) for text in texts)
+            tasks = tuple(sorted(Task.parse(text) for text in texts))
             if len(set(tasks)) < len(tasks):
                 raise FederationError(
                     f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}"

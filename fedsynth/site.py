@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from . import streams
-from .exchange import Memory, Place, Plan, distance, inner
+from .exchange import ContractError, Memory, Place, Plan, distance, inner
 from .federation import Task
 from .feed import Batch, Draw, Feed
 from .networks.blocks import Dropout
 from .options import Optimizer, TrainerOptions
-from .step import Pairs, Step
+from .step import Pairs, Player, Step
 
 if TYPE_CHECKING:
     from .method import Method
@@ -83,26 +83,27 @@ class SiteState:
         if buffers is not None:
             self._plan.buffers.unpack(buffers, self._under(root))
 
-    def along(self, player: str, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """A player's travelling parameters (or those that mirror them), each with its part of the vector."""
+    def along(self, player: Player, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The travelling parameters of one player or several (or those that mirror them), each with its part of the vector."""
         pairs = []
-        for parameter in self.players[player]:
+        names = (player,) if isinstance(player, str) else player
+        for parameter in (parameter for name in names for parameter in self.players[name]):
             path = self._paths[id(parameter)]
             path = path if path in self._plan.model.offsets else path.partition(".")[2]
             if path in self._plan.model.offsets:
                 pairs.append((parameter, self._plan.model.part(vector, path)))
         return pairs
 
-    def distance(self, player: str, vector: Tensor | None) -> Tensor | float:
+    def distance(self, player: Player, vector: Tensor | None) -> Tensor | float:
         """1/2 |player - vector|^2 over what travels, differentiable."""
         assert vector is not None, "site.received is None outside a round"
         return distance(self.along(player, vector))
 
-    def inner(self, player: str, vector: Tensor) -> Tensor | float:
+    def inner(self, player: Player, vector: Tensor) -> Tensor | float:
         """<player, vector> over what travels: added to a loss it adds the vector to the gradient, exactly."""
         return inner(self.along(player, vector))
 
-    def gradient(self, player: str) -> Tensor:
+    def gradient(self, player: Player) -> Tensor:
         """The gradient that moved the player last, as a flat vector, 0 elsewhere; to be read in `step` after its yield."""
         vector = torch.zeros(self._plan.model.numel, device=self.device)
         for parameter, part in self.along(player, vector):
@@ -110,7 +111,7 @@ class SiteState:
                 part.copy_(parameter.grad)
         return vector
 
-    def slope(self, player: str, loss: Tensor) -> Tensor:
+    def slope(self, player: Player, loss: Tensor) -> Tensor:
         """The gradient of a loss by a player's travelling parameters, as a flat vector, 0 elsewhere; moves nothing."""
         vector = torch.zeros(self._plan.model.numel, device=self.device)
         pairs = self.along(player, vector)
@@ -236,6 +237,8 @@ class SiteState:
     def _under(self, root: str) -> Mapping[str, Tensor]:
         if not root:
             return self._tensors
+        if root not in self.nets:
+            raise ContractError(f"site {self.name} has no set of nets {root!r}; it has {', '.join(self.nets)}")
         return {path.removeprefix(root + "."): t for path, t in self._tensors.items() if path.startswith(root + ".")}
 
     def _optimizer(self, parameters: list[Any]) -> torch.optim.Optimizer:

@@ -11,7 +11,8 @@ from torch import Tensor
 from .exchange import ContractError
 from .options import Precision, TrainerOptions
 
-Pairs = Generator[tuple[str | tuple[str, ...], Tensor], None, None]
+Player = str | tuple[str, ...]  # who moves by a loss: one player, or several at once
+Pairs = Generator[tuple[Player, Tensor], None, None]
 
 
 def set_precision(options: TrainerOptions) -> None:

@@ -36,5 +36,7 @@ class Ditto(FedAvg):
         yield from super().step(site, batch)
 
     def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
-        image: Tensor = site.nets["personal"]["generator"](batch.source, batch.code)
+        personal = site.nets["personal"]
+        assert isinstance(personal, nn.ModuleDict)
+        image: Tensor = personal["generator"](batch.source, batch.code)
         return image

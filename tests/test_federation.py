@@ -154,9 +154,6 @@ class Two(Dataset):
     def fingerprint(self, site: str) -> str:
         return site
 
-    def fingerprint(self, site: str) -> str:
-        return site
-
     def load(self, site_name: str, cache: Path) -> Site:
         return site(site_name)
 

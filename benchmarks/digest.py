@@ -1,0 +1,122 @@
+"""The code that a method, network or data set runs, as a digest: an edited one is another run, a reformatted one is not."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import resolve_name
+from pathlib import Path
+
+from fedsynth.registry import DATASETS, METHODS, NETWORKS
+
+ENGINE, PLUGIN = "fedsynth.", "fedsynth.plugins."
+PLUGGED = ("fedsynth.methods.", "fedsynth.networks.", "fedsynth.datasets.", PLUGIN)
+
+
+@cache
+def digests() -> dict[type, str]:
+    """Of every registered class, all read at once: a file that is edited while a sweep runs is none that the sweep runs."""
+    return {entry.cls: digest(entry.cls) for kind in (METHODS, NETWORKS, DATASETS) for entry in kind.entries().values()}
+
+
+def digest(cls: type) -> str:
+    """Of a class's module, its bases', and what these import of the same package; 12 hexadecimal digits.
+
+    A plugin file's imports count from its own folder too. Comments, docstrings and formatting do not count; nor does the
+    engine, apart from its networks: it has `trainer.NUMERICS`.
+    """
+    sources = sorted((source.name, source.code) for source in closure(cls))
+    return hashlib.sha256(repr(sources).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A module's code in one form, without comments and docstrings; the names that it imports; where it lies."""
+
+    name: str
+    code: str
+    imports: tuple[str, ...]
+    folder: Path  # of the file, or of the package that the module belongs to
+
+
+def closure(cls: type) -> list[Source]:
+    """The modules that the digest covers."""
+    found: dict[str, Source] = {}
+    waiting = [source for base in cls.__mro__ if plugged(base) and (source := read(base.__module__))]
+    while waiting:
+        source = waiting.pop()
+        if source.name not in found:
+            found[source.name] = source
+            waiting += [other for name in source.imports if (other := read(name)) and counts(other, source)]
+    return list(found.values())
+
+
+def plugged(base: type) -> bool:
+    """Whether a base is itself a method, network or data set, and not the engine's own."""
+    if base.__module__.startswith(ENGINE):
+        return base.__module__.startswith(PLUGGED)
+    return any(parent.__module__.startswith(ENGINE) for parent in base.__mro__)
+
+
+def counts(other: Source, importer: Source) -> bool:
+    """Whether an imported module is a plugged-in part, or of the importer's package (a plugin file's: of its folder)."""
+    if other.name.startswith(ENGINE):
+        return other.name.startswith(PLUGGED)
+    if importer.name.startswith(PLUGIN):
+        return other.folder == importer.folder
+    return other.name.partition(".")[0] == importer.name.partition(".")[0]
+
+
+@cache
+def read(name: str) -> Source | None:
+    """The module of this name; None if there is none, or no source: an imported name may be a class or a function."""
+    spec = locate(name)
+    text = getattr(spec.loader, "get_source", lambda name: None)(name) if spec and spec.has_location else None
+    if spec is None or not text:
+        return None
+    tree = ast.parse(text)
+    place = Path(spec.origin or "").parent
+    inside = 0 if name.startswith(PLUGIN) else name.count(".") + bool(spec.submodule_search_locations)
+    named = tuple(dict.fromkeys(imports(tree, spec.parent or "")))
+    return Source(name, code(tree), named, [place, *place.parents][inside])
+
+
+def locate(name: str) -> ModuleSpec | None:
+    """Where a module is, without importing it.
+
+    Only its name decides, never what else this process imported so far: a digest is the same wherever it is taken.
+    """
+    parts, path, spec = name.split("."), None, None
+    for depth in range(1, len(parts) + 1):
+        full = ".".join(parts[:depth])
+        if full in sys.modules:
+            spec = getattr(sys.modules[full], "__spec__", None)
+        else:
+            spec = PathFinder.find_spec(full, path) if depth == 1 or path else None
+        path = list(spec.submodule_search_locations or ()) if spec else []
+    return spec
+
+
+def imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """The full names of all that a module imports, modules or not."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            home = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+            yield home
+            yield from (f"{home}.{alias.name}" for alias in node.names)
+
+
+def code(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            match node.body:
+                case [ast.Expr(ast.Constant(str())), *rest]:
+                    node.body = rest
+    return ast.unparse(tree)
