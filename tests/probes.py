@@ -41,7 +41,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
 @dataclass
 class Everything(Method):
     """Two phases, an anchor and a correction in the step; memory at both ends; an extra up and down; local data and noise in
-    `receive`; training before serving."""
+    `receive`; before serving, training and a shrinkage by the round's learning rate."""
 
     mu: float = 0.1
 
@@ -76,4 +76,5 @@ class Everything(Method):
         return Message(super().download(server, name), drift=drift)
 
     def personalise(self, site: SiteState) -> None:
+        site.load(site.pack() * (1 - site.lr))
         site.fit(1)

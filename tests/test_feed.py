@@ -49,9 +49,10 @@ def test_batches_are_a_pure_function_of_seed_site_and_round() -> None:
     assert [plan(again.train(round)) for round in (3, 1, 2)] == [rounds[2], rounds[0], rounds[1]]  # asked in any order
     joined = feed(of=federation(("ixi", "brats", "midas")), **augmented)
     assert [plan(joined.train(round)) for round in (1, 2, 3)] == rounds  # other sites change nothing
-    others = [feed(seed=1, **augmented), feed("oasis", **augmented)]
-    assert len({str(plan(other.train(1))) for other in (first, *others)}) == 3
-    assert len({str(round) for round in rounds}) == 3
+    others = [feed(seed=1, **augmented).train(1), feed("oasis", **augmented).train(1)]
+    for plans in (rounds, [rounds[0], *map(plan, others)]):
+        for aspect in range(1, 4):  # slices, flips and crops, each by itself
+            assert len({str([batch[aspect] for batch in found]) for found in plans}) == 3
 
 
 @pytest.mark.parametrize(("steps", "batch"), [(3, 2), (1, 4), (5, 1), (2, 5), (1, 17)])

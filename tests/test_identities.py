@@ -237,6 +237,7 @@ def test_who_is_absent_is_left_as_it_was(name: str) -> None:
     everyone, present = set(of.sites), set()
     for round in range(1, 6):
         there = set(of.participants(round))
+        assert of.participants(round) == sorted(there)
         assert len(there) == max(1, int(0.5 * len(everyone) + 0.5))
         before = {site: state_of(of.sites[site]) for site in everyone - there}
         of._round(round)
