@@ -91,6 +91,19 @@ def test_the_page_holds_all_that_it_shows(store: Store) -> None:
     assert not re.search(r"url\(|@import|//", re.sub(r'src="[^"]*"', "", page(runs(store))))
 
 
+@pytest.mark.parametrize(("diverged", "images"), [(1, 2), (0, 1)])
+def test_images_are_those_of_the_first_seed(tmp_path: Path, diverged: int, images: int) -> None:
+    store, image = Store(tmp_path), np.zeros((1, 16, 16), np.uint8)
+    for seed in range(2):
+        what = finished.identity(seed=seed)
+        if seed == diverged:
+            finished.finish(store, what, status="diverged", selected_round=0)
+        else:
+            shown = {f"ixi/T1->T2/{kind}": image for kind in ("source", "target", "prediction")}
+            np.savez_compressed(store.folder(finished.finish(store, what)) / "gallery.npz", **shown)  # type: ignore[arg-type]
+    assert Page(page(runs(store))).tags.count("img") == images
+
+
 def test_its_tables_are_those_of_the_leaderboard(store: Store) -> None:
     shown = Page(page(runs(store)))
     for number, table in enumerate(tables(runs(store))):
