@@ -80,5 +80,6 @@ class FedMRI(FedAvg):
         assert site.received is not None
         encoder = torch.cat([parameter.flatten() for parameter, _ in site.along("generator", site.received)])
         near = (encoder - site.received).abs().sum()
-        far = (encoder - site.memory.tensor("encoders")).abs().sum(1) @ site.memory.tensor("known")
-        return near / (far + 1e-14)
+        # one site at a time: the differences to all of them at once are K encoders large and leave the cache
+        far = torch.stack([(encoder - sent).abs().sum() for sent in site.memory.tensor("encoders")])
+        return near / (far @ site.memory.tensor("known") + 1e-14)
