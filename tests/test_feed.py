@@ -115,7 +115,9 @@ def test_every_method_sees_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> 
     found: dict[str, Counter[tuple[str, str, str]]] = {}
     for name, entry in METHODS.entries().items():
         seen.clear()
-        Trainer(entry.cls(), resnet(), federation(("ixi", "oasis")), options(rounds=1, zoom=1.1), seed=3).run()
+        Trainer(
+            entry.cls(), resnet(), federation(("ixi", "oasis")), options(zoom=1.1, validate_every=2), seed=3
+        )._round(1)
         found[name] = Counter(seen)  # pooled has them in another order
     assert len({str(sorted(counts.items())) for counts in found.values()}) == 1
     assert sum(found["fedavg"].values()) == 2 * 3  # sites x steps
