@@ -72,6 +72,7 @@ def section(table: Table) -> dict[str, Any]:
         "scores": [column for column in shown if column.heading not in own],
         "names": [column for column in shown if column.name in NAMES],
         "places": [(metric, list(found)) for metric, found in groupby(single, metric_of)],
+        "heterogeneity": table.rows[0].runs[0].record.data["heterogeneity"],
         "curves": embedded(curves(entries)),
         "montages": [(place, embedded(montage(entries, place))) for place in places(entries)],
     }

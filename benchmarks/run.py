@@ -16,12 +16,13 @@ from omegaconf import DictConfig
 
 import fedsynth
 from fedsynth.federation import SPLITS, Federation
+from fedsynth.lut import heterogeneity
 from fedsynth.trainer import Outcome, Trainer
 
 from .config import Run
 from .identity import changed, identity, name
 from .progress import Progress
-from .records import Record, write_record
+from .records import Record, RecordError, write_record
 from .store import Store
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
@@ -35,20 +36,29 @@ def job(config: DictConfig) -> None:
     run = Run.of(config)
     what = identity(run)
     run_name, store = name(what), Store(Path(run.results))
-    with store.claim(run_name) as mine:
-        if not mine:
-            say(f"{run_name}: another process works on it, so it is left to that one")
-        elif record := store.record(run_name):
-            say(f"{run_name}: {record.status} before, nothing to train")
-        else:
-            store.begin(run_name, what)
-            try:
-                record = execute(run, what, store)
-            except Exception as error:
-                note = store.fail(run_name, error)
-                say(f"{run_name}: failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
+    try:
+        with store.claim(run_name) as mine:
+            if not mine:
+                say(f"{run_name}: another process works on it, so it is left to that one")
+            elif record := store.record(run_name):
+                say(f"{run_name}: {record.status} before, nothing to train")
             else:
-                say(f"{run_name}: {record.status}{': ' if record.reason else ''}{record.reason}")
+                store.begin(run_name, what)
+                attempt(run, what, store)
+    except (OSError, RecordError) as error:  # the store itself: a full disk, a folder's rights, a damaged record
+        say(f"{run_name}: failed: {error}")
+
+
+def attempt(run: Run, what: dict[str, Any], store: Store) -> None:
+    """Execute the run and say how it ended."""
+    run_name = name(what)
+    try:
+        record = execute(run, what, store)
+    except (Exception, SystemExit) as error:  # a method's code may raise anything, even exit
+        note = store.fail(run_name, error)
+        say(f"{run_name}: failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
+    else:
+        say(f"{run_name}: {record.status}{': ' if record.reason else ''}{record.reason}")
 
 
 def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
@@ -90,12 +100,13 @@ def save_gallery(folder: Path, outcome: Outcome) -> None:
 
 
 def data(federation: Federation) -> dict[str, Any]:
-    """Subjects and slices of every site and split, and the size of a slice."""
+    """The size of a slice, subjects and slices of every site and split, and how much the sites differ, by look-up tables."""
     sites = {
         site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
         for site, own in ((site, federation.sites[site]) for site in federation.names)
     }
-    return {"size": list(federation.size), "subjects_and_slices": sites}
+    differ = heterogeneity(federation)
+    return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ}
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -110,12 +121,16 @@ def commit() -> dict[str, Any]:
     """The checkout's commit and whether it has changes; empty outside a checkout."""
     root = Path(fedsynth.__file__).parents[1]
     try:
-        ask = ["git", "-C", str(root)]
-        head = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        status = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        top, head = git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top) == root.resolve():  # and not an environment inside somebody's own repository
+            return {"commit": head, "dirty": bool(git(root, "status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": "", "dirty": False}
-    return {"commit": head, "dirty": bool(status.strip())}
+        pass
+    return {"commit": "", "dirty": False}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def now() -> str:

@@ -10,6 +10,7 @@ from fedsynth.benchmarks.store import Store
 
 TASKS = {"ixi": ["T1->T2"], "oasis": ["T1->T2", "T2->FLAIR"]}
 BUDGET = {"rounds": 100, "local_steps": 100, "local_epochs": 1.0, "batch": 1, "participation": 1.0, "lr": 2e-4}
+TABLES = {"copy_source": 11.0, "mean_image": 15.5, "own_table": 18.25, "pooled_table": 16.75, "gap": 1.5, "others": {}}
 SIZES = {"train": [10, 80], "val": [5, 40], "test": [20, 160]}  # subjects and slices
 
 
@@ -51,7 +52,13 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
         "policy": "no buffers",
         "costs": costs,
         "digest": {"server": "0"},
-        "data": {"size": [64, 64], "subjects_and_slices": dict.fromkeys(what["scenario"]["sites"], SIZES)},
+        "data": {
+            "size": [64, 64],
+            "subjects_and_slices": dict.fromkeys(what["scenario"]["sites"], SIZES),
+            "heterogeneity": [
+                {"site": site, "task": task} | TABLES for site, own in what["scenario"]["tasks"].items() for task in own
+            ],
+        },
         "environment": {"commit": "", "dirty": False, "device": "cpu (any)", "versions": {}},
         "started": "2026-01-01T00:00:00+00:00",
         "finished": "2026-01-01T01:00:00+00:00",

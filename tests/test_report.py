@@ -107,7 +107,7 @@ def test_images_are_those_of_the_first_seed(tmp_path: Path, diverged: int, image
 def test_its_tables_are_those_of_the_leaderboard(store: Store) -> None:
     shown = Page(page(runs(store)))
     for number, table in enumerate(tables(runs(store))):
-        board, psnr, ssim = shown.tables[3 * number : 3 * number + 3]
+        board, psnr, ssim, untrained = shown.tables[4 * number : 4 * number + 4]
         found = columns(table)
         cells = {column.name: column.cells() for column in found}
         scores = [column.name for column in found if "->" not in column.name]
@@ -115,6 +115,8 @@ def test_its_tables_are_those_of_the_leaderboard(store: Store) -> None:
         for metric, places in (("PSNR", psnr), ("SSIM", ssim)):
             names = ["method", "network", *(name for name in cells if re.search(f"->.* {metric}$", name))]
             assert places[2:] == [list(row) for row in zip(*(cells[name] for name in names), strict=True)]
+        assert all(row[2:] == ["11.00", "15.50", "18.25", "16.75", "1.50"] for row in untrained[1:])
+        assert len(untrained) == 1 + len(places[1]) - 2
         assert table.title in shown.text
         for line in (*table.notes, *table.caption):
             assert line.replace("->", "→") in shown.text.replace("->", "→")
