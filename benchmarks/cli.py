@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
+
+from fedsynth.registry import RegistryError
 
 USAGE = """usage: fedsynth VERB [ARGUMENTS]
 
@@ -40,7 +43,16 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     module = import_module(f"fedsynth.benchmarks.{VERBS[verb]}")
     command: Callable[[list[str]], int] = module.main
-    return command(rest)
+    try:
+        status = command(rest)
+        sys.stdout.flush()
+    except RegistryError as error:
+        print(f"fedsynth: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 if __name__ == "__main__":

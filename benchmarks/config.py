@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fedsynth.federation import Dataset, Scenario
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
 from fedsynth.options import TrainerOptions
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry, RegistryError
 
 PUBLISHED = "of_"  # network=of_<method> is the network that the method was published with
 
@@ -48,7 +49,7 @@ class Run:
 
     @classmethod
     def of(cls, config: DictConfig) -> Run:
-        """Raises OptionError where an option is outside its range."""
+        """Raises OptionError for an option that does not exist (Hydra's `+` adds any) or is outside its range."""
         known = [entry.name for entry in fields(cls)]
         if unknown := sorted(set(map(str, config)) - set(known)):
             raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
@@ -57,19 +58,34 @@ class Run:
             plain: dict[str, Any] = {
                 name: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for name, node in nodes.items()
             }
-            return cls(**plain)
         except ValueError as error:
             raise OptionError(str(error)) from error
+        for name, part in plain.items():
+            options = [option.name for option in fields(part)] if is_dataclass(part) else []
+            if options and (unknown := sorted(set(vars(part)) - set(options))):
+                raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
+        return cls(**plain)
 
 
-def register() -> None:
-    """Put the schema and all choices into Hydra's store; must come before `hydra.main`. Their fields become checked options."""
+def register() -> dict[str, str]:
+    """Put the schema and all choices into Hydra's store; must come before `hydra.main`. Their fields become checked options.
+
+    Returns origin -> reason for what failed to load or cannot be a choice; it takes nothing else down.
+    """
     store = ConfigStore.instance().store
     store("schema", Schema)
     store("default", TrainerOptions, "trainer")
-    for name, entry in METHODS.entries().items():
-        store(name, entry.cls, "method")
-        store(PUBLISHED + name, NETWORKS[entry.cls.published], "network")
-    for group, registry in (("network", NETWORKS), ("dataset", DATASETS)):
-        for name, cls in ((name, entry.cls) for name, entry in registry.entries().items()):
-            store(name, cls, group)
+    broken: dict[str, str] = {}
+    groups: tuple[tuple[str, Registry[Any]], ...] = (("network", NETWORKS), ("dataset", DATASETS), ("method", METHODS))
+    for group, registry in groups:
+        broken |= registry.broken()
+        for name, entry in registry.entries().items():
+            try:
+                if "name" in entry.cls.__dataclass_fields__:
+                    raise OptionError("an option cannot be called 'name', which is the entry's own")
+                if group == "method":
+                    store(PUBLISHED + name, NETWORKS[entry.cls.published], "network")
+                store(name, entry.cls, group)
+            except (OptionError, RegistryError, OmegaConfBaseException, NameError) as error:
+                broken[entry.origin] = f"{type(error).__name__}: {error}"
+    return broken

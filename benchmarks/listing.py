@@ -11,21 +11,26 @@ from typing import Any
 
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
 
+from .config import register
+
 KINDS: dict[str, Registry[Any]] = {"methods": METHODS, "networks": NETWORKS, "datasets": DATASETS}
 
 
 def main(argv: list[str]) -> int:
     """Print the named kinds, or all; 1 if something failed to load."""
     parser = argparse.ArgumentParser(prog="fedsynth list", description=__doc__)
-    parser.add_argument("kinds", nargs="*", choices=[*KINDS, "scenarios", []], metavar="KIND")
-    chosen = parser.parse_args(argv).kinds or [*KINDS, "scenarios"]
+    every = [*KINDS, "scenarios"]
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(every))
+    chosen = parser.parse_args(argv).kinds or every
+    if unknown := [kind for kind in chosen if kind not in every]:
+        parser.error(f"no kind {unknown[0]!r}; there are {', '.join(every)}")
     for kind in chosen:
         print(kind)
         for name, summary, options in scenarios() if kind == "scenarios" else entries(kind):
             print(f"  {name:14}{summary}")
             if options:
                 print(f"  {'':14}{options}")
-    broken = {origin: reason for registry in KINDS.values() for origin, reason in registry.broken().items()}
+    broken = register()
     for origin, reason in broken.items():
         print(f"{origin} failed to load: {reason}", file=sys.stderr)
     return int(bool(broken))

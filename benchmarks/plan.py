@@ -14,8 +14,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException, OverrideParseException
 
-from fedsynth.registry import METHODS
-
 from .config import PUBLISHED, Run
 from .identity import identity, name
 from .store import Store
@@ -47,20 +45,20 @@ def combinations(arguments: argparse.Namespace) -> list[list[str]]:
 
 def explain(error: Exception) -> str:
     """What an override got wrong, with the nearest names, from Hydra's or OmegaConf's error."""
-    cause = error.__cause__ or error
+    cause = error.__cause__ or error.__context__ or error
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r}; a text with special characters needs quotes of its own: 'key=[\"T1->T2\"]'"
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         choices = [option for option in error.options if not option.startswith(PUBLISHED)]
-        failed = METHODS.broken().items() if group == "method" else ()
-        notes = [f"\n  {origin} failed to load: {reason}" for origin, reason in failed]
-        return f"no {group} {choice!r}; {nearest(choice, choices, 'there are')}{''.join(notes)}"
+        return f"no {group} {choice!r}; {nearest(choice, choices, 'there are')}"
     if found := re.search(r"Key '(.*?)' not in '(.*?)'", str(cause)):
         parent = getattr(cause, "parent_node", None)
         key, owner = getattr(cause, "full_key", found[1]), "a run" if found[2] == "Schema" else found[2]
         keys = [str(key) for key in parent or ()]
-        return f"{key}: {owner} has no option {found[1]!r}{'; ' if keys else ''}{nearest(found[1], keys, 'it has')}"
+        file = re.match("In '(.*?)'", str(error))
+        by = f", which {file[1]} sets" if file else ""
+        return f"{key}{by}: {owner} has no option {found[1]!r}{'; ' if keys else ''}{nearest(found[1], keys, 'it has')}"
     if "is not in struct" in str(cause):
         key = getattr(cause, "full_key", "")
         return f"{key}: there is no such entry; to add it, write +{key}=..."

@@ -86,7 +86,7 @@ class Store:
         progress = {"round": round, "rounds": rounds, "failed": failed}
         write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
 
-    def fail(self, run: str, error: Exception) -> Path:
+    def fail(self, run: str, error: BaseException) -> Path:
         """Leave a note of a failed attempt: the reason in a line, and the traceback. Returns where it is."""
         reason, progress = f"{type(error).__name__}: {error}", self._progress(run)
         attempts = len(list(self.folder(run).glob("attempt-*.json")))

@@ -15,10 +15,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from fedsynth.exchange import ContractError
-from fedsynth.federation import FederationError
-from fedsynth.registry import METHODS, RegistryError
+from fedsynth.registry import RegistryError
 
-from .config import OptionError, register
+from .config import register
 from .plan import explain, plan
 from .run import job, say
 from .store import State, Store
@@ -52,19 +51,23 @@ def main(argv: list[str]) -> int:
     runs: dict[str, Store] = {}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        register()
-        for origin, reason in METHODS.broken().items():
+        for origin, reason in register().items():
             say(f"fedsynth: {origin} failed to load: {reason}")
         if not only_shown:
             runs = plan(arguments)
             if len(runs) > 1:
                 say(f"{len(runs)} runs, all checked")
         hydra.main("pkg://fedsynth.conf", "config", version_base="1.3")(job)()
-    except (OptionError, FederationError, RegistryError, ContractError) as error:
-        say(f"fedsynth: {error}")
-        return 2
     except (HydraException, OmegaConfBaseException) as error:
         say(f"fedsynth: {explain(error)}")
+        return 2
+    except (
+        ValueError,
+        OSError,
+        RegistryError,
+        ContractError,
+    ) as error:  # of options, scenario, data or a folder's rights
+        say(f"fedsynth: {error}")
         return 2
     except BrokenExecutor as error:
         say(f"fedsynth: a worker was killed ({error}); the same command goes on where it stopped")
@@ -81,6 +84,6 @@ def summary(runs: Mapping[str, Store]) -> int:
     if len(standings) > 1:
         say(f"{len(standings)} runs: " + ", ".join(f"{count[state]} {state.value}" for state in State if count[state]))
     missing = [standing for standing in standings if standing.state not in (State.done, State.diverged, State.running)]
-    for standing in missing:
+    for standing in missing if len(standings) > 1 else ():
         say(f"  {standing.run}: {standing.state.value}{': ' if standing.reason else ''}{standing.reason}")
     return int(bool(missing))

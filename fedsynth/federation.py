@@ -180,6 +180,8 @@ class Scenario:
                         f"it has {', '.join(owned[site])}"
                     )
             plan[site] = tasks
+        if self.spare_sites < 0:
+            raise FederationError(f"scenario {self.name}: spare_sites is {self.spare_sites}; it must be at least 0")
         if not plan:
             raise FederationError(f"scenario {self.name} has no site; choose among {', '.join(sorted(owned))}")
         return plan

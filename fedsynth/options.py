@@ -69,6 +69,8 @@ class TrainerOptions:
         }.items():
             if value <= 0:
                 raise ValueError(f"trainer.{name} is {value}; it must be above 0")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"trainer.betas is {self.betas}; it must be two numbers from 0 to below 1")
         if self.participation > 1:
             raise ValueError(f"trainer.participation is {self.participation}; it is a share of the sites, at most 1")
 

@@ -345,8 +345,12 @@ class Trainer:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a run: "auto" is CUDA where there is one."""
-    return torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    """The device of a run: "auto" is CUDA where there is one. Raises ValueError for one that this machine lacks."""
+    found = torch.cuda.device_count()
+    there = ["cpu", *(["cuda"] if found else []), *(f"cuda:{index}" for index in range(found))]
+    if name not in ("auto", *there):
+        raise ValueError(f"trainer.device is {name!r}; here it can be auto, {', '.join(there)}")
+    return torch.device(name if name != "auto" else there[1] if found else "cpu")
 
 
 def _name(method: Method) -> str:
