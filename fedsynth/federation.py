@@ -103,11 +103,10 @@ class Site:
                 "subjects": [[s.name, s.split, s.slices.start, s.slices.stop] for s in self.subjects],
             }
             (scratch / "index.json").write_text(json.dumps(index, indent=1))
+            scratch.chmod(0o755)  # a cache may be shared, and mkdtemp's folders are their owner's alone
             os.rename(scratch, folder)
         except OSError:
-            if not (
-                folder / "index.json"
-            ).exists():  # not merely overtaken by another process that wrote the same arrays
+            if not (folder / "index.json").exists():  # else another process was first, with the same arrays
                 raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

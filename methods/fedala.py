@@ -17,7 +17,7 @@ from .fedavg import FedAvg
 WINDOW = 10  # passes that convergence looks back on, as the released code
 SPREAD = 0.1  # standard deviation of their losses below which the weights have converged, as the released code
 MOST_PASSES = (
-    100  # ours: the released code has no end, and L1 x 100 may keep the losses' spread above the one that it expects
+    30  # ours: the released code has no end, and L1 x 100 may keep the losses' spread above the one it expects
 )
 
 

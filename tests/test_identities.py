@@ -50,7 +50,7 @@ MAY_MIX: dict[str, str] = {
 
 @pytest.fixture(autouse=True)
 def _few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 3)  # of learning its weights; 100 otherwise
+    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 3)  # of learning its weights; 30 otherwise
 
 
 def network(name: str, norm: Norm = Norm.instance) -> Network:
