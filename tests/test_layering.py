@@ -132,3 +132,21 @@ def test_no_path_of_one_machine() -> None:
         if machine.search(line)
     ]
     assert lines == []
+
+
+def statements(path: Path) -> int:
+    """Statements of a file, without docstrings and imports."""
+    tree = ast.parse(path.read_text())
+    return sum(
+        isinstance(node, ast.stmt)
+        and not isinstance(node, ast.Import | ast.ImportFrom)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in ast.walk(tree)
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "most"), [("fedavg", 15), ("fedbn", 15), ("local", 15), ("pooled", 15), ("pflsynth", 60), ("fedmri", 60)]
+)
+def test_a_method_is_its_difference_from_fedavg(method: str, most: int) -> None:
+    assert 0 < statements(ROOT / "methods" / f"{method}.py") <= most
