@@ -70,7 +70,7 @@ class Run:
 def register() -> dict[str, str]:
     """Put the schema and all choices into Hydra's store; must come before `hydra.main`. Their fields become checked options.
 
-    Returns origin -> reason for what failed to load or cannot be a choice; it takes nothing else down.
+    Returns what failed to load, or cannot be a choice, with the reason; it takes nothing else down.
     """
     store = ConfigStore.instance().store
     store("schema", Schema)
@@ -87,5 +87,5 @@ def register() -> dict[str, str]:
                     store(PUBLISHED + name, NETWORKS[entry.cls.published], "network")
                 store(name, entry.cls, group)
             except (OptionError, RegistryError, OmegaConfBaseException, NameError) as error:
-                broken[entry.origin] = f"{type(error).__name__}: {error}"
+                broken[f"{group} {name} ({entry.origin})"] = f"{type(error).__name__}: {error}"
     return broken

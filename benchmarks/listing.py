@@ -40,7 +40,10 @@ def entries(kind: str) -> list[tuple[str, str, str]]:
     """Name, first line of the module's docstring (where it comes from, if it is not ours) and options of each."""
     rows = []
     for name, entry in KINDS[kind].entries().items():
-        text = inspect.getdoc(sys.modules[entry.cls.__module__]) or inspect.getdoc(entry.cls) or ""
+        own = [inspect.getdoc(sys.modules[entry.cls.__module__]), inspect.getdoc(entry.cls)]
+        text = next(
+            (text for text in own if text and not text.startswith(f"{entry.cls.__name__}(")), ""
+        )  # no signature
         foreign = (
             ""
             if entry.cls.__module__.startswith("fedsynth.") and ".plugins." not in entry.cls.__module__

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -229,7 +230,14 @@ def _files(path: Path) -> list[Path]:
 
 def _checksum(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        stat = path.stat()
+        return _content(path, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise FederationError(f"{path} cannot be read ({error.strerror}); restore it or its permissions") from error
+
+
+@cache
+def _content(path: Path, size: int, modified: int) -> str:
+    """Read once a process, unless the file changes: every run of a sweep asks for it."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

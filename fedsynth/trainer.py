@@ -346,7 +346,7 @@ class Trainer:
 
 def resolve_device(name: str) -> torch.device:
     """The device of a run: "auto" is CUDA where there is one. Raises ValueError for one that this machine lacks."""
-    found = torch.cuda.device_count()
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     there = ["cpu", *(["cuda"] if found else []), *(f"cuda:{index}" for index in range(found))]
     if name not in ("auto", *there):
         raise ValueError(f"trainer.device is {name!r}; here it can be auto, {', '.join(there)}")
