@@ -41,7 +41,7 @@ class Source:
     name: str
     code: str
     imports: tuple[str, ...]
-    folder: Path  # of the file, or of the package that the module belongs to
+    folder: Path | None  # of the file, or of the package that the module belongs to
 
 
 def closure(cls: type) -> list[Source]:
@@ -52,7 +52,7 @@ def closure(cls: type) -> list[Source]:
         source = waiting.pop()
         if source.name not in found:
             found[source.name] = source
-            waiting += [other for name in source.imports if (other := read(name)) and counts(other, source)]
+            waiting += [other for name in source.imports if counts(name, source) and (other := read(name))]
     return list(found.values())
 
 
@@ -63,13 +63,13 @@ def plugged(base: type) -> bool:
     return any(parent.__module__.startswith(ENGINE) for parent in base.__mro__)
 
 
-def counts(other: Source, importer: Source) -> bool:
+def counts(name: str, importer: Source) -> bool:
     """Whether an imported module is a plugged-in part, or of the importer's package (a plugin file's: of its folder)."""
-    if other.name.startswith(ENGINE):
-        return other.name.startswith(PLUGGED)
+    if f"{name}.".startswith(ENGINE):
+        return name.startswith(PLUGGED)
     if importer.name.startswith(PLUGIN):
-        return other.folder == importer.folder
-    return other.name.partition(".")[0] == importer.name.partition(".")[0]
+        return (spec := locate(name)) is not None and folder(spec) == importer.folder
+    return name.partition(".")[0] == importer.name.partition(".")[0]
 
 
 @cache
@@ -80,10 +80,16 @@ def read(name: str) -> Source | None:
     if spec is None or not text:
         return None
     tree = ast.parse(text)
-    place = Path(spec.origin or "").parent
-    inside = 0 if name.startswith(PLUGIN) else name.count(".") + bool(spec.submodule_search_locations)
     named = tuple(dict.fromkeys(imports(tree, spec.parent or "")))
-    return Source(name, code(tree), named, [place, *place.parents][inside])
+    return Source(name, code(tree), named, folder(spec))
+
+
+def folder(spec: ModuleSpec) -> Path | None:
+    """Where a module's file lies, or the package that it belongs to."""
+    if not spec.has_location or not spec.origin:
+        return None
+    inside = 0 if spec.name.startswith(PLUGIN) else spec.name.count(".") + bool(spec.submodule_search_locations)
+    return Path(spec.origin).parents[inside]
 
 
 def locate(name: str) -> ModuleSpec | None:
