@@ -28,7 +28,8 @@ GALLERY_SLICES = 2
 def serving(method: Method, server: Server, site: SiteState) -> Iterator[None]:
     """Inside, the site's nets are what it would serve now: downloaded, received, personalised. Afterwards as before."""
     with site.preserved(), site.hook("serve"):
-        message = method.download(server, site.name).delivered()
+        offer = method.download if site.name in server.names else method.welcome
+        message = offer(server, site.name).delivered()
         site.received = message.model
         method.receive(site, message)
         method.personalise(site)

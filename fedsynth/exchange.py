@@ -147,6 +147,13 @@ class Layout:
         marks = torch.tensor([rule(place) for place in self.places], dtype=torch.bool, device=device)
         return marks.repeat_interleave(torch.tensor(self.lengths, dtype=torch.long, device=device))
 
+    def stack(self, vectors: Sequence[Tensor], held: Sequence[frozenset[str]]) -> Tensor:
+        """The vectors as rows `[K, N]`, NaN where a site does not hold a tensor."""
+        rows = zip(vectors, held, strict=True)
+        return torch.stack(
+            [vector.where(self.where(partial(_held, names), vector.device), torch.nan) for vector, names in rows]
+        )
+
     def mean(
         self, vectors: Sequence[Tensor], weights: Sequence[float], held: Sequence[frozenset[str]], otherwise: Tensor
     ) -> Tensor:

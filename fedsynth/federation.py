@@ -45,6 +45,17 @@ class Task(NamedTuple):
         return cls(source, target)
 
 
+class Columns(NamedTuple):
+    """The columns of a code: a one-hot of `sites` for the site, then one of `contrasts` for the source, one for the target."""
+
+    sites: int
+    contrasts: int
+
+    @property
+    def length(self) -> int:
+        return self.sites + 2 * self.contrasts
+
+
 @dataclass(frozen=True)
 class Subject:
     """One person at one site: co-registered slices of every contrast of the site, all in one split."""
@@ -188,28 +199,39 @@ class Scenario:
 
 @dataclass(frozen=True, eq=False)
 class Federation:
-    """The sites of one run with their tasks, sorted by name whatever order they were listed in."""
+    """The sites of one run with their tasks, sorted by name whatever order they were listed in. `newcomers`, with theirs, take no
+    part in training; each has one of the spare columns of the code."""
 
     sites: Mapping[str, Site]
     tasks: Mapping[str, tuple[Task, ...]]
     spare_sites: int = 0
+    newcomers: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(sorted(self.tasks)))
-        for name in self.names:
+        everyone = {**self.tasks, **self.newcomers}
+        if len(self.newcomers) > self.spare_sites:
+            raise FederationError(
+                f"{len(self.newcomers)} newcomers need as many free columns of the code; spare_sites is {self.spare_sites}"
+            )
+        for name in sorted(everyone):
             site = self.sites[name]
             for split in SPLITS:
                 if not site.of(split):
                     raise FederationError(
                         f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}"
                     )
-            for task in self.tasks[name]:
+            for task in everyone[name]:
+                if unknown := [contrast for contrast in task if contrast not in self.contrasts]:
+                    raise FederationError(
+                        f"newcomer {name}: no site of the federation trains with {unknown[0]}, so task {task} is foreign"
+                    )
                 if missing := [contrast for contrast in task if contrast not in site.contrasts]:
                     raise FederationError(
                         f"site {name}: task {task} needs {missing[0]}, but its images are {', '.join(site.contrasts)}"
                     )
-        sizes = {name: self.sites[name].images.shape[2:] for name in self.names}
+        sizes = {name: self.sites[name].images.shape[2:] for name in sorted(everyone)}
         if len(set(sizes.values())) > 1:
             raise FederationError(f"sites have images of different sizes: {sizes}; prepare them at one size")
 
@@ -231,14 +253,14 @@ class Federation:
         return tuple(c for c in CONTRASTS if c in used) + tuple(sorted(used - set(CONTRASTS)))
 
     @property
-    def code_length(self) -> int:
-        return len(self.names) + self.spare_sites + 2 * len(self.contrasts)
+    def columns(self) -> Columns:
+        return Columns(len(self.names) + self.spare_sites, len(self.contrasts))
 
     def code(self, site: str, task: Task) -> np.ndarray:
-        """Site, source and target one-hots, float32 `[code_length]`."""
-        code = np.zeros(self.code_length, np.float32)
-        start = len(self.names) + self.spare_sites
-        code[self.names.index(site)] = 1
+        """Site, source and target one-hots, float32 `[columns.length]`; newcomers have the columns after the sites'."""
+        code = np.zeros(self.columns.length, np.float32)
+        start = self.columns.sites
+        code[[*self.names, *sorted(self.newcomers)].index(site)] = 1
         code[start + self.contrasts.index(task.source)] = 1
         code[start + len(self.contrasts) + self.contrasts.index(task.target)] = 1
         return code

@@ -7,7 +7,7 @@ over in one go; a step then only indexes. The same seed gives every method the s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -28,6 +28,7 @@ class Batch:
 
     `images` float32 `[B, C, H, W]` in [-1, 1], the federation's contrasts in order, -1 where the site lacks one; `present`
     float32 `[C]` says which it has; `source`, `target` `[B, 1, H, W]`; `code` `[B, L]`: site, source and target one-hots.
+    `second`: other slices of the task, drawn independently, for methods with unpaired losses (`Method.second`).
     """
 
     site: str
@@ -37,6 +38,7 @@ class Batch:
     source: Tensor
     target: Tensor
     code: Tensor
+    second: Batch | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ class Feed:
     ) -> None:
         site = federation.sites[name]
         self.name, self.options, self.seed, self.device = name, options, seed, device
-        self.tasks = federation.tasks[name]
+        self.tasks = federation.tasks.get(name) or federation.newcomers[name]
         self.subjects = site.subjects
         self.masks = torch.from_numpy(np.array(site.masks)).to(device)
         self.images = torch.full(
@@ -79,34 +81,34 @@ class Feed:
         self.steps = options.steps(self.samples)
         self.epoch = ceil(self.samples / options.batch)
 
-    def train(self, round: int) -> list[Draw]:
+    def train(self, round: int, second: bool = False) -> list[Draw]:
         """The local steps of a round, as batches that are made on the device when asked for."""
-        size = self.options.batch
-        first = (round - 1) * self.steps * size
-        order = self._order(first, self.steps * size).reshape(self.steps, size)
-        draws = streams.host(self.seed, self.name, "task", round).integers(len(self.tasks), size=self.steps)
-        rows = torch.from_numpy(order).to(self.device)
-        flips, crops = self._augmentation(round, order.shape)
-        return [
-            Draw(
-                self,
-                self.tasks[draw],
-                rows[k],
-                None if flips is None else flips[k],
-                None if crops is None else crops[k],
-            )
-            for k, draw in enumerate(draws)
-        ]
+        shape = self.steps, self.options.batch
+        first = (round - 1) * self.steps * self.options.batch
+        tasks = streams.host(self.seed, self.name, "task", round).integers(len(self.tasks), size=self.steps)
+        draws = self._draws(tasks, self._order(first, shape[0] * shape[1]).reshape(shape), "augmentation", round)
+        if second:
+            picks = streams.host(self.seed, self.name, "second", round).integers(self.samples, size=shape)
+            others = self._draws(tasks, self.rows["train"][picks], "second augmentation", round)
+            draws = [replace(draw, second=other) for draw, other in zip(draws, others, strict=True)]
+        return draws
 
-    def draw(self, count: int, split: str, *names: object) -> list[Batch]:
+    def draw(self, count: int, split: str, *names: object, second: bool = False) -> list[Batch]:
         """Batches from a stream of their own, not augmented."""
         stream = streams.host(self.seed, self.name, "draw", *names)
         rows = self.rows[split]
         size = min(self.options.batch, len(rows))
         picks = np.stack([rows[stream.permutation(len(rows))[:size]] for _ in range(count)])
         tasks = stream.integers(len(self.tasks), size=count)
+        others = torch.from_numpy(rows[stream.integers(len(rows), size=picks.shape)]).to(self.device)
         on_device = torch.from_numpy(picks).to(self.device)
-        return [self.batch(self.tasks[task], on_device[k]) for k, task in enumerate(tasks)]
+        return [
+            replace(
+                self.batch(self.tasks[task], on_device[k]),
+                second=self.batch(self.tasks[task], others[k]) if second else None,
+            )
+            for k, task in enumerate(tasks)
+        ]
 
     def score(self, task: Task, split: str) -> Iterator[Rehearsal]:
         """All slices of a split in order, as they are."""
@@ -135,8 +137,22 @@ class Feed:
         start = first - first // n * n
         return rows[order[start : start + count]]
 
-    def _augmentation(self, round: int, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
-        stream = streams.host(self.seed, self.name, "augmentation", round)
+    def _draws(self, tasks: np.ndarray, order: np.ndarray, purpose: str, round: int) -> list[Draw]:
+        rows = torch.from_numpy(order).to(self.device)
+        flips, crops = self._augmentation(purpose, round, order.shape)
+        return [
+            Draw(
+                self,
+                self.tasks[task],
+                rows[k],
+                None if flips is None else flips[k],
+                None if crops is None else crops[k],
+            )
+            for k, task in enumerate(tasks)
+        ]
+
+    def _augmentation(self, purpose: str, round: int, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+        stream = streams.host(self.seed, self.name, purpose, round)
         flips = crops = None
         if self.options.flip:
             flips = torch.from_numpy(stream.random(shape) < 0.5).to(self.device)
@@ -158,6 +174,8 @@ class Draw:
     rows: Tensor
     flip: Tensor | None
     crop: Tensor | None
+    second: Draw | None = None
 
     def make(self) -> Batch:
-        return self.feed.batch(self.task, self.rows, self.flip, self.crop)
+        batch = self.feed.batch(self.task, self.rows, self.flip, self.crop)
+        return batch if self.second is None else replace(batch, second=self.second.make())

@@ -7,7 +7,7 @@ in `eval()` and with a noise stream of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import streams
 from .exchange import Message, Place, leaves
-from .federation import Task
+from .federation import Columns, Task
 from .feed import Batch
 from .losses import l1, lsgan
 from .networks.network import Network
@@ -33,28 +33,28 @@ Nets = Any  # a ModuleDict, or a mapping of names to callables
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What nets are made of: the configured network, the length of the code, the tasks, and the seed of the weights.
+    """What nets are made of: the configured network, the columns of the code, the tasks, and the seed of the weights.
 
     Each net's initial weights come from a stream named after it, so that they are the same at every site and under every
     method of a seed. What a method draws for nets of its own, in `build`, comes from a stream of its own.
     """
 
     network: Network
-    code_length: int
+    columns: Columns
     tasks: tuple[Task, ...]
     seed: int
     variant: int = 0
 
     def generator(self) -> nn.Module:
         with self.weights("generator"):
-            return self.network.generator(self.code_length)
+            return self.network.generator(self.columns)
 
-    def discriminators(self) -> nn.ModuleDict:
-        """One discriminator a task, named after it."""
+    def discriminators(self, judge: Callable[[Task], str] = str) -> nn.ModuleDict:
+        """The discriminators that `judge` names for the tasks; one a task, named after it, by default."""
         made = {}
-        for task in self.tasks:
-            with self.weights("discriminator", str(task)):
-                made[str(task)] = self.network.discriminator()
+        for name in dict.fromkeys(map(judge, self.tasks)):
+            with self.weights("discriminator", name):
+                made[name] = self.network.discriminator()
         return nn.ModuleDict(made)
 
     @contextmanager
@@ -70,6 +70,7 @@ class Method:
     """A federated method: override the hooks in which it differs from FedAvg."""
 
     published: ClassVar[str] = "resnet"  # the network that the method was published with
+    second: ClassVar[bool] = False  # wants `batch.second`, another draw of the same task, for unpaired losses
     partial: ClassVar[bool] = False  # shares a part of the generator: all or none of it is an error on any network
     adversarial: float = 1.0  # weight of the LSGAN terms
     l1: float = 100.0  # weight of the L1 term, as pix2pix (Isola et al. 2017) and pFLSynth
@@ -82,7 +83,13 @@ class Method:
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         """The nets of a site, made once and copied to all. A nested ModuleDict is a set of nets."""
-        return nn.ModuleDict({"generator": blueprint.generator(), "discriminators": blueprint.discriminators()})
+        return nn.ModuleDict(
+            {"generator": blueprint.generator(), "discriminators": blueprint.discriminators(self.judge)}
+        )
+
+    def judge(self, task: Task) -> str:
+        """The name of the discriminator of a task; every task has its own by default."""
+        return str(task)
 
     def players(self, nets: nn.ModuleDict) -> dict[str, Any]:
         """Name -> the parameters (a list, or torch's parameter groups) that one optimiser moves; one a net by default."""
@@ -97,10 +104,11 @@ class Method:
         if not self.adversarial:
             yield "generator", self.l1 * l1(fake, batch.target)
             return
-        judge = nets["discriminators"][str(batch.task)]
+        name = self.judge(batch.task)
+        judge = nets["discriminators"][name]
         real = lsgan(judge(batch.source, batch.target), True)
         made = lsgan(judge(batch.source, fake.detach()), False)
-        yield f"discriminators.{batch.task}", self.adversarial * (real + made) / 2
+        yield f"discriminators.{name}", self.adversarial * (real + made) / 2
         fooled = lsgan(judge(batch.source, fake), True)
         yield "generator", self.adversarial * fooled + self.l1 * l1(fake, batch.target)
 
@@ -135,6 +143,10 @@ class Method:
     def download(self, server: Server, name: str) -> Message:
         """What a site is sent, in any round, the first included; may not change the server."""
         return Message(model=server.model, buffers=server.buffers)
+
+    def welcome(self, server: Server, name: str) -> Message:
+        """What a newcomer is sent that never trained. All that does not travel it has from the common start."""
+        return self.download(server, name)
 
     def receive(self, site: SiteState, message: Message) -> None:
         """What a site does with it; may look at local data with `site.draw` and work on it."""

@@ -23,6 +23,16 @@ class Precision(Enum):
     bf16 = "bf16"  # autocast; weights, moments and what travels stay float32
 
 
+class ServerRule(Enum):
+    """How the server makes one vector of several, for any method (robust.py). The middle three weigh sites alike."""
+
+    mean = "mean"
+    median = "median"
+    trimmed_mean = "trimmed_mean"
+    krum = "krum"
+    norm_clip = "norm_clip"
+
+
 @dataclass
 class TrainerOptions:
     """Defaults are the reference's released scripts (Dalmaz et al. 2024): 150 rounds of one local epoch, batch 1, Adam."""
@@ -36,6 +46,9 @@ class TrainerOptions:
     optimizer: Optimizer = Optimizer.adam
     optimizer_state: OptimizerState = OptimizerState.keep
     clip: float = 0.0  # largest gradient norm of a player; 0 for no clipping
+    server_rule: ServerRule = ServerRule.mean
+    corrupt: float = 0.0  # share of the sites that a robust server rule assumes to be corrupt
+    common_start: bool = True  # off: every site begins with weights of its own, as in the released pFLSynth code
     participation: float = 1.0  # share of the sites that take part in a round, at least one
     flip: bool = True  # random left-right flips
     zoom: float = 1.1171875  # enlarge by this and crop at random, as the reference's 286 -> 256; 1 for no crop
@@ -71,6 +84,8 @@ class TrainerOptions:
                 raise ValueError(f"trainer.{name} is {value}; it must be above 0")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"trainer.betas is {self.betas}; it must be two numbers from 0 to below 1")
+        if not 0 <= self.corrupt < 0.5:
+            raise ValueError(f"trainer.corrupt is {self.corrupt}; it is a share of the sites, below a half")
         if self.participation > 1:
             raise ValueError(f"trainer.participation is {self.participation}; it is a share of the sites, at most 1")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
+from . import robust
 from .exchange import Memory, Message, Plan
+from .options import ServerRule, TrainerOptions
 
 if TYPE_CHECKING:
     from .site import SiteState
@@ -16,9 +19,15 @@ if TYPE_CHECKING:
 class Server:
     """`model` and `buffers`: the flat vectors of what travels; `memory`: whatever a method adds; `names`: all sites."""
 
-    def __init__(self, plan: Plan, sites: Mapping[str, SiteState], build: Callable[[int], nn.ModuleDict]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        sites: Mapping[str, SiteState],
+        build: Callable[[int], nn.ModuleDict],
+        options: TrainerOptions,
+    ) -> None:
         self.plan, self.names = plan, tuple(sites)
-        self._build = build
+        self._build, self._options = build, options
         self.samples = {name: site.samples for name, site in sites.items()}
         self.held = {name: site.held for name, site in sites.items()}
         self.model, self.buffers = self.fresh(0)
@@ -35,7 +44,8 @@ class Server:
         self.model, self.buffers = self.model.clone(), self.buffers.clone()
 
     def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
-        """Weighted mean of a vector that all uploads hold, by their own weights if none are given.
+        """Weighted mean of a vector that all uploads hold, by their own weights if none are given; or what the run's
+        `trainer.server_rule` takes in its place.
 
         Taken tensor by tensor over the sites that have it; `model` and `buffers` keep the server's value where none does,
         other vectors are 0 there.
@@ -45,4 +55,16 @@ class Server:
         held = [self.held[name] for name in uploads]
         otherwise = {"model": self.model, "buffers": self.buffers}.get(key)
         layout = self.plan.buffers if key == "buffers" else self.plan.model
-        return layout.mean(vectors, shares, held, vectors[0].new_zeros(()) if otherwise is None else otherwise)
+        reference = torch.zeros_like(vectors[0]) if otherwise is None else otherwise
+        rule, corrupt = self._options.server_rule, self._options.corrupt
+        if rule is ServerRule.mean:
+            return layout.mean(vectors, shares, held, reference)
+        if rule is ServerRule.norm_clip:
+            return layout.mean([*robust.clipped(layout.stack(vectors, held), reference)], shares, held, reference)
+        if rule is ServerRule.krum:
+            models = [message.model for message in uploads.values()]
+            found = layout.stack(vectors, held)[robust.krum(self.plan.model.stack(models, held), corrupt)]
+        else:
+            share = 0.5 if rule is ServerRule.median else corrupt
+            found = robust.trimmed_mean(layout.stack(vectors, held), share).to(reference.dtype)
+        return torch.where(found.isnan(), reference, found)

@@ -135,7 +135,10 @@ class SiteState:
         for name in self.members[: count % len(self.members)]:
             share[name] += 1
         drawn = [(name, share[name]) for name in self.members if share[name]]
-        return [batch for name, n in drawn for batch in self.feeds[name].draw(n, split, purpose, self.round)]
+        second = self._method.second
+        return [
+            batch for name, n in drawn for batch in self.feeds[name].draw(n, split, purpose, self.round, second=second)
+        ]
 
     def fit(self, count: int, step: Callable[[SiteState, Batch], Pairs] | None = None) -> None:
         """Local steps with fresh optimisers, for `personalise`; the method's own step unless another is given."""
@@ -182,7 +185,7 @@ class SiteState:
 
     def schedule(self) -> list[Draw]:
         """The local steps of this round. A group's members keep their own batches, in a common random order."""
-        draws = [draw for feed in self.feeds.values() for draw in feed.train(self.round)]
+        draws = [draw for feed in self.feeds.values() for draw in feed.train(self.round, self._method.second)]
         if len(self.members) > 1:
             order = streams.host(self._seed, self.name, "interleave", self.round).permutation(len(draws))
             draws = [draws[place] for place in order]

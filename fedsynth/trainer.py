@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -108,27 +108,33 @@ class Trainer:
             )
 
         def build(variant: int = 0) -> nn.ModuleDict:
-            blueprint = Blueprint(network, federation.code_length, federation.all_tasks(), seed, variant)
+            blueprint = Blueprint(network, federation.columns, federation.all_tasks(), seed, variant)
             with blueprint.weights("own"):
                 return method.build(blueprint).to(self.device)
 
-        common = build()
+        self.common = common = build()
         for _, net in leaves(common):
             if isinstance(net, Generator):
                 check_stages(net)
         self.plan = Plan(common, method.travels)
         self._check_plan(common, network)
         self.step = Step(_name(method), options, self.device)
-        feeds = {name: Feed(federation, name, options, seed, self.device) for name in federation.names}
-        self.sites: dict[str, SiteState] = {}
-        for group in sorted(groups):
-            members = {name: feeds[name] for name in group}
-            keep = {str(task) for task in federation.all_tasks(group)}
-            nets = _copy_without(common, {str(task) for task in federation.all_tasks()} - keep)
-            name = "+".join(group)
-            self.sites[name] = SiteState(name, members, nets, method, self.plan, self.step, options, seed, self.device)
-        self.server = Server(self.plan, self.sites, build)
+        self.federation = federation
+        self.sites = {
+            "+".join(group): self._site(group, common if options.common_start else build(streams.key(*group)))
+            for group in sorted(groups)
+        }
+        self.server = Server(self.plan, self.sites, build, options)
         self.state = _State()
+
+    def _site(self, members: Sequence[str], start: nn.ModuleDict) -> SiteState:
+        """A site, or several that train as one, with copies of those nets that their tasks need."""
+        feeds = {name: Feed(self.federation, name, self.options, self.seed, self.device) for name in members}
+        keep = {str(task) for feed in feeds.values() for task in feed.tasks}
+        nets = _copy_without(start, {str(task) for task in self.federation.all_tasks()} - keep)
+        return SiteState(
+            "+".join(members), feeds, nets, self.method, self.plan, self.step, self.options, self.seed, self.device
+        )
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -184,6 +190,8 @@ class Trainer:
         method, costs = self.method, self.state.costs
         site.enter(round)
         message = method.download(self.server, site.name).delivered()
+        if round == 1 and not self.options.common_start:
+            message |= {"model": site.pack(), "buffers": site.pack_buffers()}
         costs.bytes_down += self.plan.nbytes(message, site.held)
         site.received = message.model
         with site.hook("receive"):
@@ -198,6 +206,12 @@ class Trainer:
         costs.bytes_up += self.plan.nbytes(upload, site.held)
         counted = zip(sums, torch.stack(list(sums.values())).tolist(), strict=True) if sums else ()
         return upload, {role: total / site.steps for role, total in counted}
+
+    def welcome(self, name: str) -> list[evaluate.Row]:
+        """Scores on the test split of what one of the federation's newcomers would serve after the last round."""
+        newcomer = self._site([name], self.common)
+        newcomer.enter(max(self.state.round, 1))
+        return evaluate.score(self.method, self.server, {name: newcomer}, "test", self.step)
 
     def participants(self, round: int) -> list[str]:
         """The sites of a round, sorted: a share of all, at least one."""

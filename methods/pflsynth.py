@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from fedsynth.exchange import Place
 from fedsynth.method import Method
+from fedsynth.networks.conditioning import PersonalBlock
 from fedsynth.networks.network import Role
-from fedsynth.networks.personalised import PersonalBlock
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from fedsynth.federation import Columns
 from fedsynth.networks import blocks
 from fedsynth.networks.blocks import Dropout, Norm, ReflectionPad, initialise, normalisation
 from fedsynth.networks.network import Network
@@ -73,7 +74,7 @@ def test_dropout_draws_from_its_own_stream_alone() -> None:
 
 
 def test_dropout_can_be_copied_before_it_has_a_stream() -> None:
-    net = ResNet(width=4, blocks=1).generator(0)
+    net = ResNet(width=4, blocks=1).generator(Columns(0, 0))
     assert all(module.generator is None for module in copy.deepcopy(net).modules() if isinstance(module, Dropout))
 
 
@@ -98,7 +99,7 @@ def test_weights_start_as_published(norm: Norm) -> None:
 )
 def test_gradients_repeat_on_cuda(network: Network, repeatable: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products refuse to be deterministic
-    net = network.generator(6).cuda()
+    net = network.generator(Columns(2, 2)).cuda()
     source, code = torch.randn(1, 1, 64, 64, device="cuda"), torch.eye(6, device="cuda")[:1]
     for module in net.modules():
         if isinstance(module, Dropout):

@@ -215,7 +215,7 @@ def test_the_code_is_site_source_and_target() -> None:
     assert plain.code("oasis", Task("T1", "FLAIR")).tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1]
     assert plain.code("ixi", Task("T2", "PD")).dtype == np.float32
     spare = replace(plain, spare_sites=2)
-    assert spare.code_length == 14
+    assert spare.columns.length == 14
     assert spare.code("ixi", Task("T2", "PD")).tolist() == [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from fedsynth.federation import Columns
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Generator, Network, Role, Stage, check_stages
 from fedsynth.networks.personalised import Personalised
@@ -62,11 +63,13 @@ def test_the_discriminators_channels_stop_at_eight_times_its_width() -> None:
 
 def test_resnet_is_the_released_one_without_its_dead_parameters_and_bias_map() -> None:
     released, second_norms, bias_maps = 11_512_448, 10_496, 2 * 256 * 256
-    assert count(ResNet().generator(0)) == released - second_norms - bias_maps + 1  # one bias instead of a map
+    assert (
+        count(ResNet().generator(Columns(0, 0))) == released - second_norms - bias_maps + 1
+    )  # one bias instead of a map
 
 
 def test_unet_has_the_published_size_but_for_affine_norms_and_its_front_is_what_fedmri_shares() -> None:
-    net = UNet().generator(0)
+    net = UNet().generator(Columns(0, 0))
     assert count(net, norms=False) == 7_756_097
     front = [module for role, module in net.stages() if role in (Role.encoder, Role.bottleneck)]
     assert count(*front, norms=False) == 4_709_664
@@ -77,7 +80,7 @@ def test_unet_has_the_published_size_but_for_affine_norms_and_its_front_is_what_
 def test_no_convolution_before_a_normalisation_has_a_bias(network: Network, norm: Norm) -> None:
     generator = copy.copy(network)
     generator.norm = norm
-    for net in (generator.generator(6), generator.discriminator()):
+    for net in (generator.generator(Columns(2, 2)), generator.discriminator()):
         parts = [
             part for part in net.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | NORMS[0] | NORMS[1])
         ]
@@ -96,11 +99,11 @@ def test_no_convolution_before_a_normalisation_has_a_bias(network: Network, norm
 def test_every_tensor_lies_in_exactly_one_stage(network: Network, norm: Norm) -> None:
     network = copy.copy(network)
     network.norm = norm
-    check_stages(network.generator(6))
+    check_stages(network.generator(Columns(2, 2)))
 
 
 def test_the_roles_come_in_forward_order() -> None:
-    resnet, unet, personalised = (network.generator(6).stages() for network in SMALL)
+    resnet, unet, personalised = (network.generator(Columns(2, 2)).stages() for network in SMALL)
     back = [Role.encoder] * 3 + [Role.bottleneck] * 2 + [Role.decoder] * 2 + [Role.head]
     assert [role for role, _ in resnet] == back
     assert [role for role, _ in unet] == [Role.encoder] * 2 + [Role.bottleneck] + [Role.decoder] * 2 + [Role.head]
@@ -111,7 +114,7 @@ def test_the_roles_come_in_forward_order() -> None:
 
 @pytest.mark.parametrize("network", SMALL[:2], ids=lambda network: type(network).__name__)
 def test_the_stages_are_listed_in_the_order_in_which_they_run(network: Network) -> None:
-    net, ran = network.generator(6), []
+    net, ran = network.generator(Columns(2, 2)), []
     for _, stage in net.stages():
         stage.register_forward_hook(lambda module, *_: ran.append(module))
     net(torch.zeros(1, 1, 16, 16), torch.zeros(1, 6))
@@ -169,7 +172,7 @@ def _mirror(x: Tensor, pad: int) -> Tensor:
 
 def test_the_resnet_computes_what_its_description_says() -> None:
     torch.manual_seed(1)
-    net = ResNet(width=4, blocks=2, dropout=0.3).generator(0).double().eval()
+    net = ResNet(width=4, blocks=2, dropout=0.3).generator(Columns(0, 0)).double().eval()
     source = torch.rand(2, 1, 12, 16, dtype=torch.float64) * 2 - 1
     part = _parts(net)
     x = F.relu(_normalised(F.conv2d(_mirror(source, 3), next(part).weight), next(part)))
@@ -190,7 +193,7 @@ def test_the_resnet_computes_what_its_description_says() -> None:
 
 def test_the_unet_computes_what_its_description_says() -> None:
     torch.manual_seed(2)
-    net = UNet(width=4, pools=2).generator(0).double().eval()
+    net = UNet(width=4, pools=2).generator(Columns(0, 0)).double().eval()
     source = torch.rand(2, 1, 8, 12, dtype=torch.float64) * 2 - 1
     part = _parts(net)
 
@@ -230,7 +233,7 @@ def test_the_discriminator_computes_what_its_description_says() -> None:
 @pytest.mark.parametrize("network", SMALL, ids=lambda network: type(network).__name__)
 def test_a_sample_does_not_see_the_others_of_its_batch_and_lands_in_range(network: Network) -> None:
     torch.manual_seed(4)
-    net = network.generator(6).double().eval()
+    net = network.generator(Columns(2, 2)).double().eval()
     source = torch.rand(3, 1, 16, 24, dtype=torch.float64) * 2 - 1
     code = torch.rand(3, 6, dtype=torch.float64)
     together = net(source, code)
@@ -245,7 +248,7 @@ def test_one_seed_gives_the_plain_and_the_personalised_network_the_same_backbone
     states = []
     for network in (ResNet(**options), Personalised(**options, latent=8)):
         torch.manual_seed(5)
-        net = network.generator(6)
+        net = network.generator(Columns(2, 2))
         states.append({name: tensor for name, tensor in net.state_dict().items() if name.startswith("backbone")})
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
@@ -263,7 +266,7 @@ def test_one_seed_gives_the_plain_and_the_personalised_network_the_same_backbone
 )
 def test_a_size_that_does_not_fit_is_refused_and_named(network: Network, size: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        network.generator(6)(torch.zeros(1, 1, *size), torch.zeros(1, 6))
+        network.generator(Columns(2, 2))(torch.zeros(1, 1, *size), torch.zeros(1, 6))
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -283,7 +286,7 @@ def test_the_discriminator_takes_its_smallest_image_and_refuses_a_smaller_one(la
         (lambda: UNet(pools=-1), r"network\.pools is -1"),
         (lambda: UNet(discriminator_layers=0), r"network\.discriminator_layers is 0"),
         (lambda: Personalised(mapper_layers=0), r"network\.mapper_layers is 0"),
-        (lambda: ResNet(width=4, dropout=1.0).generator(0), r"dropout is 1\.0"),
+        (lambda: ResNet(width=4, dropout=1.0).generator(Columns(0, 0)), r"dropout is 1\.0"),
     ],
 )
 def test_an_impossible_option_is_named(make: object, message: str) -> None:
@@ -305,7 +308,9 @@ def test_weights_are_drawn_from_torchs_default_generator_alone(network: Network)
     for seed in (8, 8, 9):
         torch.manual_seed(seed)
         states.append(
-            nn.utils.parameters_to_vector([*network.generator(6).parameters(), *network.discriminator().parameters()])
+            nn.utils.parameters_to_vector(
+                [*network.generator(Columns(2, 2)).parameters(), *network.discriminator().parameters()]
+            )
         )
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])

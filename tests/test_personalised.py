@@ -10,16 +10,16 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
-from fedsynth.networks.network import Role
-from fedsynth.networks.personalised import (
+from fedsynth.federation import Columns
+from fedsynth.networks.conditioning import (
     EqualisedLinear,
     Init,
     Mapper,
     PersonalBlock,
-    Personalised,
-    PersonalisedGenerator,
 )
-from fedsynth.networks.resnet import ResNet
+from fedsynth.networks.network import Role
+from fedsynth.networks.personalised import Personalised
+from fedsynth.networks.resnet import ResNet, ResNetGenerator
 
 SITES = CONTRASTS = 4
 SMALL = {"width": 8, "blocks": 3, "latent": 32, "mapper_layers": 3}
@@ -34,15 +34,15 @@ def code(site: int, source: int, target: int) -> Tensor:
 CHANGED = {"site": code(1, 0, 1), "source": code(0, 2, 1), "target": code(0, 0, 3)}
 
 
-def build(seed: int = 0, **options: object) -> PersonalisedGenerator:
+def build(seed: int = 0, **options: object) -> ResNetGenerator:
     torch.manual_seed(seed)
-    net = Personalised(**options).generator(SITES + 2 * CONTRASTS)  # type: ignore[arg-type]
-    assert isinstance(net, PersonalisedGenerator)
+    net = Personalised(**options).generator(Columns(SITES, CONTRASTS))  # type: ignore[arg-type]
+    assert isinstance(net, ResNetGenerator)
     return net.eval()
 
 
 @pytest.fixture(scope="module")
-def full() -> PersonalisedGenerator:
+def full() -> ResNetGenerator:
     return build()
 
 
@@ -53,7 +53,7 @@ def count(*modules: nn.Module) -> int:
 # Size
 
 
-def test_the_published_size_and_what_of_it_travels(full: PersonalisedGenerator) -> None:
+def test_the_published_size_and_what_of_it_travels(full: ResNetGenerator) -> None:
     assert count(full) == 15_986_817
     backbone = [module for role, module in full.stages() if role is not Role.conditioning]
     mappers = [module for _, module in full.stages() if isinstance(module, Mapper)]
@@ -62,14 +62,14 @@ def test_the_published_size_and_what_of_it_travels(full: PersonalisedGenerator) 
     assert count(*backbone[8:], *mappers) == 6_414_785
 
 
-def test_the_personalisation_blocks_have_their_published_sizes(full: PersonalisedGenerator) -> None:
+def test_the_personalisation_blocks_have_their_published_sizes(full: ResNetGenerator) -> None:
     sizes = [count(module) for _, module in full.stages() if isinstance(module, PersonalBlock)]
     assert sizes == [70_272, 141_568] + [287_232] * 10 + [141_568, 70_272]
 
 
-def test_the_rest_is_the_plain_network(full: PersonalisedGenerator) -> None:
+def test_the_rest_is_the_plain_network(full: ResNetGenerator) -> None:
     rest = count(full) - count(*(module for role, module in full.stages() if role is Role.conditioning))
-    assert rest == count(ResNet().generator(0))
+    assert rest == count(ResNet().generator(Columns(0, 0)))
 
 
 # Forward pass, in numpy
@@ -203,7 +203,7 @@ def test_a_block_gives_each_channel_the_mean_and_deviation_of_the_latent_then_ga
 # Initialisation
 
 
-def _moves(net: PersonalisedGenerator) -> dict[str, float]:
+def _moves(net: ResNetGenerator) -> dict[str, float]:
     """How far each change of the code moves the output, root mean square, in standard deviations of the output."""
     source = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from fedsynth.exchange import Place, Plan
-from fedsynth.federation import Task
+from fedsynth.federation import Columns, Task
 from fedsynth.method import Blueprint
 from fedsynth.methods.pflsynth import PFLSynth
+from fedsynth.networks.conditioning import Init, Mapper, PersonalBlock
 from fedsynth.networks.network import Network, Role
-from fedsynth.networks.personalised import Init, Mapper, PersonalBlock, Personalised
+from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet
 from fedsynth.networks.unet import UNet
 from fedsynth.trainer import Trainer
@@ -23,7 +24,7 @@ TASKS = (Task("T1", "T2"), Task("T2", "PD"))
 
 
 def plan(network: Network) -> Plan:
-    nets = PFLSynth().build(Blueprint(network, 12, TASKS, seed=0))
+    nets = PFLSynth().build(Blueprint(network, Columns(4, 4), TASKS, seed=0))
     return Plan(nets, PFLSynth().travels)
 
 

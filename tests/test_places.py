@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from fedsynth.benchmarks.check import small
 from fedsynth.exchange import ContractError, Place, Plan, places
-from fedsynth.federation import Task
+from fedsynth.federation import Columns, Task
 from fedsynth.method import Blueprint, Method
 from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.pflsynth import PFLSynth
+from fedsynth.networks.conditioning import Mapper, PersonalBlock
 from fedsynth.networks.network import Generator, Network, Norm, Role, Stage
-from fedsynth.networks.personalised import Mapper, PersonalBlock
 from fedsynth.networks.unet import UNet
 from fedsynth.registry import METHODS, NETWORKS
 from fedsynth.trainer import Trainer
@@ -156,7 +156,7 @@ class Plain(Generator):
 
 @dataclass
 class PlainNetwork(Network):
-    def generator(self, code_length: int) -> Generator:
+    def generator(self, columns: Columns) -> Generator:
         return Plain()
 
 
@@ -212,8 +212,8 @@ class Renamed(Generator):
 class RenamedNetwork(Network):
     inner: Any = None
 
-    def generator(self, code_length: int) -> Generator:
-        return Renamed(self.inner.generator(code_length))
+    def generator(self, columns: Columns) -> Generator:
+        return Renamed(self.inner.generator(columns))
 
     def discriminator(self) -> nn.Module:
         made = self.inner.discriminator()

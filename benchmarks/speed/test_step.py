@@ -43,7 +43,7 @@ def bare(network: Network) -> Callable[[], None]:
     tasks = [(0, 1), (1, 2)]
     images = torch.from_numpy(data.sites["a"].images).to(device)
     codes = [torch.from_numpy(data.code("a", task)).to(device) for task in data.tasks["a"]]
-    generator = network.generator(data.code_length).to(device)
+    generator = network.generator(data.columns).to(device)
     judges = [network.discriminator().to(device) for _ in tasks]
     fused = device.type == "cuda" or None
     move = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999), fused=fused)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ..federation import Columns
 from .blocks import Norm
+from .conditioning import Condition, Conditioning, Init, Mapper, conditioning
 from .discriminator import PatchGAN
 
-__all__ = ["Generator", "Network", "Norm", "Role", "Stage", "check_stages"]
+__all__ = ["Condition", "Generator", "Init", "Network", "Norm", "Role", "Stage", "check_stages"]
 
 
 class Role(Enum):
@@ -37,7 +40,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        """`source` `[B, 1, H, W]` in [-1, 1] and `code` `[B, code_length]` (site, source and target one-hots, which a
+        """`source` `[B, 1, H, W]` in [-1, 1] and `code` `[B, columns.length]` (site, source and target one-hots, which a
         network may ignore) to the target `[B, 1, H, W]` in [-1, 1]."""
 
     @abstractmethod
@@ -71,16 +74,28 @@ def check_stages(generator: Generator) -> None:
 class Network(ABC):
     """An architecture. A subclass is a dataclass; its fields are its options (int, float, bool, str, Enum, Optional, list).
 
-    Weights are drawn from torch's default generator inside `generator` and `discriminator`; the trainer seeds it.
+    `condition`: what of the code the generator reads; if anything, a mapper of `mapper_layers` layers makes a latent of it and
+    blocks of `adain` and `gate` shape the feature maps (conditioning.py). Weights are drawn from torch's default generator
+    inside `generator` and `discriminator`; the trainer seeds it.
     """
 
     width: int = 64  # channels at full resolution
     norm: Norm = Norm.instance
     discriminator_width: int = 64
     discriminator_layers: int = 3  # of stride 2
+    condition: Condition = Condition.none
+    latent: int = 512
+    mapper_layers: int = 6
+    adain: bool = True
+    gate: bool = True
+    init: Init = Init.designed
 
     def __post_init__(self) -> None:
-        self.at_least_one("width", "discriminator_width", "discriminator_layers")
+        self.at_least_one("width", "discriminator_width", "discriminator_layers", "latent", "mapper_layers")
+        if self.condition is not Condition.none and not (self.adain or self.gate):
+            raise ValueError(
+                "network.adain and network.gate are both off: then nothing reads the code; set network.condition=none"
+            )
 
     def at_least_one(self, *options: str) -> None:
         """Raise ValueError for an option below 1."""
@@ -89,8 +104,15 @@ class Network(ABC):
                 raise ValueError(f"network.{option} is {value}; it must be at least 1")
 
     @abstractmethod
-    def generator(self, code_length: int) -> Generator:
-        """A new generator, for codes of this length."""
+    def generator(self, columns: Columns) -> Generator:
+        """A new generator, for codes with these columns."""
+
+    def conditioning(self, columns: Columns, channels: Sequence[int]) -> Conditioning | None:
+        """A mapper and a block for each stage that gives out so many channels; None if the network does not read the code."""
+        if self.condition is Condition.none:
+            return None
+        mapper = Mapper(self.condition.read(columns), self.latent, self.mapper_layers)
+        return conditioning(mapper, channels, self.adain, self.gate, self.init)
 
     def discriminator(self) -> nn.Module:
         """A new discriminator of pairs, `forward(source, image)`, with one unbounded score a patch."""

@@ -1,4 +1,4 @@
-"""The residual network that pFLSynth personalises, without the personalisation: the code is ignored.
+"""The residual network that pFLSynth personalises; by default without the personalisation: the code is ignored.
 
 Two strided convolutions, residual blocks, two transposed convolutions, no skips between encoder and decoder (Johnson et
 al. 2016; pix2pix's ResNet-9). The released code's second set of norms is never run and its learned 256x256 bias map ties it
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..federation import Columns
 from .blocks import Norm, ReflectionPad, ResidualBlock, check_size, initialise, normalisation
 from .network import Generator, Network, Role, Stage
+from .staged import StagedGenerator
 
 DIVISOR = 4  # two halvings
 
@@ -48,23 +50,15 @@ def backbone(width: int, blocks: int, dropout: float, norm: Norm) -> list[Stage]
     return stages
 
 
-class ResNetGenerator(Generator):
+class ResNetGenerator(StagedGenerator):
     """The stages one after another. Sides must be multiples of 4, from 8 pixels on."""
-
-    def __init__(self, stages: list[Stage]) -> None:
-        super().__init__()
-        self.roles = [stage.role for stage in stages]
-        self.backbone = nn.ModuleList(stage.module for stage in stages)
 
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
         check_size(source, DIVISOR)
-        image = source
-        for stage in self.backbone:
-            image = stage(image)
+        latent, image = self.latent(code), source
+        for k in range(len(self.backbone)):
+            image = self.through(k, latent, image)
         return image
-
-    def stages(self) -> list[Stage]:
-        return [Stage(role, module) for role, module in zip(self.roles, self.backbone, strict=True)]
 
 
 @dataclass
@@ -78,5 +72,6 @@ class ResNet(Network):
         super().__post_init__()
         self.at_least_one("blocks")
 
-    def generator(self, code_length: int) -> Generator:
-        return ResNetGenerator(backbone(self.width, self.blocks, self.dropout, self.norm))
+    def generator(self, columns: Columns) -> Generator:
+        stages = backbone(self.width, self.blocks, self.dropout, self.norm)
+        return ResNetGenerator(stages, self.conditioning(columns, channels(self.width, self.blocks)))

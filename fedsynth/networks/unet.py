@@ -1,4 +1,4 @@
-"""U-Net in fastMRI's form (Ronneberger et al. 2015; Zbontar et al. 2018), as FedMRI uses it. The code is ignored.
+"""U-Net in fastMRI's form (Ronneberger et al. 2015; Zbontar et al. 2018), as FedMRI uses it; by default the code is ignored.
 
 Pairs of 3x3 convolutions, average pooling, transposed convolutions, skips, LeakyReLU 0.2; here with a tanh at the end
 and, under `norm=instance`, an affine normalisation (the reference's has no parameters).
@@ -7,13 +7,16 @@ and, under `norm=instance`, an affine normalisation (the reference's has no para
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..federation import Columns
 from .blocks import Norm, check_size, initialise, normalisation
 from .network import Generator, Network, Role, Stage
+from .staged import StagedGenerator
 
 
 def _layer(convolution: nn.Module, channels: int, norm: Norm) -> nn.Sequential:
@@ -37,37 +40,42 @@ class Up(nn.Module):
         return self.merge(torch.cat([self.rise(image), skip], 1))
 
 
-class UNetGenerator(Generator):
+def channels(width: int, pools: int) -> list[int]:
+    """How many channels each stage but the last gives out."""
+    rising = [width * 2**level for level in range(pools + 1)]
+    return rising + rising[-2::-1]
+
+
+def backbone(width: int, pools: int, norm: Norm, images: int = 1) -> list[Stage]:
+    """`pools` stages that encode, the bottleneck, as many that decode, and the head: `images` channels in and out."""
+    rising = channels(width, pools)[: pools + 1]
+    stages = [
+        *(Stage(Role.encoder, _pair(i, o, norm)) for i, o in pairwise([images, *rising[:-1]])),
+        Stage(Role.bottleneck, _pair(rising[-2], rising[-1], norm)),
+        *(Stage(Role.decoder, Up(c, norm)) for c in reversed(rising[1:])),
+        Stage(Role.head, nn.Sequential(nn.Conv2d(width, images, 1), nn.Tanh())),
+    ]
+    for _, module in stages:
+        initialise(module)
+    return stages
+
+
+class UNetGenerator(StagedGenerator):
     """Sides must be multiples of 2^pools, at least twice that."""
 
-    def __init__(self, width: int, pools: int, norm: Norm) -> None:
-        super().__init__()
-        channels = [width * 2**level for level in range(pools + 1)]
-        self.divisor = 2**pools
-        self.downs = nn.ModuleList(_pair(i, o, norm) for i, o in zip([1, *channels], channels[:-1], strict=False))
-        self.bottleneck = _pair(channels[-2], channels[-1], norm)
-        self.ups = nn.ModuleList(Up(c, norm) for c in reversed(channels[1:]))
-        self.head = nn.Sequential(nn.Conv2d(width, 1, 1), nn.Tanh())
-        initialise(self)
-
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        check_size(source, self.divisor)
-        image, skips = source, []
-        for down in self.downs:
-            skips.append(down(image))
-            image = F.avg_pool2d(skips[-1], 2)
-        image = self.bottleneck(image)
-        for up in self.ups:
-            image = up(image, skips.pop())
-        return self.head(image)
-
-    def stages(self) -> list[Stage]:
-        return [
-            *(Stage(Role.encoder, down) for down in self.downs),
-            Stage(Role.bottleneck, self.bottleneck),
-            *(Stage(Role.decoder, up) for up in self.ups),
-            Stage(Role.head, self.head),
-        ]
+        pools = len(self.backbone) // 2 - 1
+        check_size(source, 2**pools)
+        latent, image, skips = self.latent(code), source, []
+        for k in range(len(self.backbone)):
+            if k < pools:
+                skips.append(self.through(k, latent, image))
+                image = F.avg_pool2d(skips[-1], 2)
+            elif pools < k <= 2 * pools:
+                image = self.through(k, latent, image, skips.pop())
+            else:  # bottleneck and head
+                image = self.through(k, latent, image)
+        return image
 
 
 @dataclass
@@ -81,5 +89,6 @@ class UNet(Network):
         super().__post_init__()
         self.at_least_one("pools")
 
-    def generator(self, code_length: int) -> Generator:
-        return UNetGenerator(self.width, self.pools, self.norm)
+    def generator(self, columns: Columns) -> Generator:
+        stages = backbone(self.width, self.pools, self.norm)
+        return UNetGenerator(stages, self.conditioning(columns, channels(self.width, self.pools)))
