@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from math import ceil
 from typing import ClassVar
 
 from fedsynth.exchange import Place
+from fedsynth.federation import Task
 from fedsynth.method import Method
-from fedsynth.networks.conditioning import PersonalBlock
+from fedsynth.networks.conditioning import Mapper, PersonalBlock
 from fedsynth.networks.network import Role
+
+
+class Share(Enum):
+    """Which stages of the generator travel."""
+
+    late = "late"  # the paper's
+    early = "early"  # the others
+    all = "all"  # the whole generator, personalisation blocks too
+    none = "none"
 
 
 @dataclass
@@ -19,15 +30,39 @@ class PFLSynth(Method):
     `local_share` is the share of the bottleneck's stages that stay with the encoder: the released code keeps residual
     blocks 1-5 of 9 (stages 4-8 of 15). Other bottlenecks keep the first ceil(local_share x stages). On a network without
     conditioning only the split by depth is left.
+
+    Ablations: `share`; `local_mapper`; `shared_discriminators`; `one_discriminator`, for all tasks of a site; `adversarial` 0.
+    Those of the network are its options: `condition=task` (no site code), `condition=site` (no task code), `adain`, `gate`.
     """
 
     published: ClassVar[str] = "personalised"
-    partial: ClassVar[bool] = True
     local_share: float = 5 / 9
+    share: Share = Share.late
+    local_mapper: bool = False
+    shared_discriminators: bool = False
+    one_discriminator: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.local_share <= 1:
+            raise ValueError(f"method.local_share is {self.local_share}; it is a share of the stages, from 0 to 1")
+
+    @property
+    def partial(self) -> bool:  # type: ignore[override]  # a constant of other methods
+        return self.share in (Share.late, Share.early)
+
+    def judge(self, task: Task) -> str:
+        return "all tasks" if self.one_discriminator else super().judge(task)
 
     def travels(self, place: Place) -> bool:
-        if place.net != "generator" or place.within(PersonalBlock):
+        if place.net == "discriminators":
+            return self.shared_discriminators
+        if self.share in (Share.all, Share.none):
+            return self.share is Share.all
+        if place.within(PersonalBlock):
             return False
+        if place.within(Mapper):
+            return not self.local_mapper
+        early = place.role is Role.encoder
         if place.role is Role.bottleneck:
-            return place.index > ceil(self.local_share * place.count)
-        return place.role is not Role.encoder
+            early = place.index <= ceil(self.local_share * place.count)
+        return early is (self.share is Share.early)

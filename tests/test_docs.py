@@ -105,4 +105,4 @@ def test_the_tools_and_places_that_it_names_exist() -> None:
     (server,) = re.findall(r"`server` offers(.*?)\.\n", PAGE, re.DOTALL)
     for names, owner in ((site, SiteState), (server, Server)):
         assert [name for name in re.findall(r"`(\w+)`", names) if not hasattr(owner, name)] == []
-    assert {name for name in re.findall(r"place\.(\w+)", PAGE)} <= {*dir(Place), *Place.__dataclass_fields__}
+    assert set(re.findall(r"place\.(\w+)", PAGE)) <= {*dir(Place), *Place.__dataclass_fields__}

@@ -23,12 +23,12 @@ from fedsynth.registry import METHODS, NETWORKS
 from fedsynth.trainer import Trainer
 
 TASKS = (Task("T1", "T2"), Task("T2", "PD"))
-LENGTH = 12
+COLUMNS = Columns(4, 4)
 PARTIAL = [name for name, entry in METHODS.entries().items() if entry.cls.partial]
 
 
 def blueprint(network: Network) -> Blueprint:
-    return Blueprint(network, LENGTH, TASKS, seed=0)
+    return Blueprint(network, COLUMNS, TASKS, seed=0)
 
 
 def found(network: Network, method: Method | None = None) -> list[tuple[Place, Tensor]]:

@@ -1,0 +1,37 @@
+"""FedBN as pFLSynth's released code runs it: one site's normalisation for all (icon-lab/pFLSynth at 252494d, 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from fedsynth.exchange import Message, Place
+from fedsynth.server import Server
+
+from .fedavg import FedAvg
+from .fedbn import NORMS
+
+
+@dataclass
+class FedBNReleased(FedAvg):
+    """Not a method to compare with, but what the numbers of such a FedBN mean: that code prepares a state for every site and
+    then loads the first site's into all, so that its normalisation overwrites everybody's.
+
+    Everything travels and is averaged with the same weights, but the affine parameters and running statistics of
+    normalisation layers are those of the site `norms_of` (the released order's first, IXI), as long as it takes part.
+    """
+
+    norms_of: str = "ixi"
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        if self.norms_of in uploads:
+            norms = server.plan.model.where(is_norm, server.model.device)
+            server.model = torch.where(norms, uploads[self.norms_of].model, server.model)
+            server.buffers = uploads[self.norms_of].buffers
+
+
+def is_norm(place: Place) -> bool:
+    return isinstance(place.owner, NORMS)
