@@ -51,6 +51,10 @@ class FedMRI(FedAvg):
         sent = torch.stack(others) if others else server.model.new_zeros(0, len(server.model))
         return Message(super().download(server, name), others=sent, sites=len(server.names))
 
+    def welcome(self, server: Server, name: str) -> Message:
+        others = server.model.new_zeros(0, len(server.model))  # it has nothing to be told apart from yet
+        return Message(super().download(server, name), others=others, sites=len(server.names))
+
     def receive(self, site: SiteState, message: Message) -> None:
         super().receive(site, message)
         others = message.tensor("others")

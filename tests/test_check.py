@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from fedsynth.benchmarks import check
+from fedsynth.benchmarks.case import Case
+from fedsynth.benchmarks.rules import RULES, Rule
 from fedsynth.exchange import Message, Place
 from fedsynth.feed import Batch
 from fedsynth.method import Method
-from fedsynth.registry import METHODS, NETWORKS
+from fedsynth.registry import METHODS
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 
@@ -125,12 +127,12 @@ class SplitsBySize(Method):
     ],
 )
 def test_a_broken_rule_is_named(cls: type[Method], title: str) -> None:
-    case = check.Case(cls(), check.small(NETWORKS[cls.published]))
-    function = next(function for name, _, function in check.RULES if name == title)
+    case = Case.of(cls)
+    function = next(function for name, _, function in RULES if name == title)
     assert complaints(function, case)
 
 
-def complaints(function: check.Rule, case: check.Case) -> list[str]:
+def complaints(function: Rule, case: Case) -> list[str]:
     def run() -> Iterator[str]:
         try:
             yield from function(case)

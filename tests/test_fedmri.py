@@ -13,7 +13,7 @@ from federations import federation, options
 from plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
-from fedsynth.benchmarks.check import small
+from fedsynth.benchmarks.case import small
 from fedsynth.exchange import Message, Place, places
 from fedsynth.federation import Federation
 from fedsynth.method import Method

@@ -20,7 +20,7 @@ from probes import facts
 from torch import Tensor
 
 from fedsynth import checkpoint, streams
-from fedsynth.benchmarks.check import small
+from fedsynth.benchmarks.case import small
 from fedsynth.exchange import Message, places
 from fedsynth.federation import Federation, Task
 from fedsynth.networks.blocks import Norm

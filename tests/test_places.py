@@ -10,7 +10,7 @@ import torch
 from federations import federation, options, personalised, resnet
 from torch import Tensor, nn
 
-from fedsynth.benchmarks.check import small
+from fedsynth.benchmarks.case import small
 from fedsynth.exchange import ContractError, Place, Plan, places
 from fedsynth.federation import Columns, Task
 from fedsynth.method import Blueprint, Method

@@ -12,7 +12,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.nn import functional as F
 
-from fedsynth.benchmarks.check import federation
+from fedsynth.benchmarks.case import federation
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
 from fedsynth.networks.personalised import Personalised
@@ -30,7 +30,7 @@ NETWORKS: dict[str, Network] = {
 
 def ours(network: Network) -> Callable[[], None]:
     options = TrainerOptions(local_steps=STEPS, batch=4, zoom=1.0, device="auto")
-    trainer = Trainer(Method(), network, federation("a", 64), options, seed=0)
+    trainer = Trainer(Method(), network, federation("a", (64, 64)), options, seed=0)
     site = trainer.sites["a"]
     site.round = 1
     return lambda: site.train({})
@@ -39,7 +39,7 @@ def ours(network: Network) -> Callable[[], None]:
 def bare(network: Network) -> Callable[[], None]:
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = federation("a", 64)
+    data = federation("a", (64, 64))
     tasks = [(0, 1), (1, 2)]
     images = torch.from_numpy(data.sites["a"].images).to(device)
     codes = [torch.from_numpy(data.code("a", task)).to(device) for task in data.tasks["a"]]
