@@ -15,7 +15,7 @@ export OMP_NUM_THREADS := 1
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
 demo: $(READY)
 	$(DEMO) method=local,fedavg,fedbn,fedmri network=resnet
-	$(DEMO) method=local,pflsynth,pooled network=personalised network.init=scaled network.latent=64
+	$(DEMO) method=local,pflsynth,pooled network=personalised network.init=scaled
 	$(BIN)/fedsynth leaderboard
 	$(BIN)/fedsynth report
 

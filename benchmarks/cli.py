@@ -15,6 +15,7 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
   run [-m] [OPTION=VALUE ...]      train one run, or with -m every combination of comma-separated values; --help shows all options
   list [KIND ...]                  the methods, networks, datasets and scenarios there are
   check METHOD ... | --all         does a method keep the contract? seconds on a CPU
+  tune METHOD ... [OPTION=VALUE ...]  the same number of trials for each, judged by validation; --trials N --jobs N
   status [PATTERN ...]             which runs are finished, half-finished, failed, running
   leaderboard [PATTERN ...]        tables of finished runs: terminal, Markdown, CSV
   report [PATTERN ...]             one HTML page with tables, curves and images
@@ -25,6 +26,7 @@ VERBS = {
     "run": "sweep",
     "list": "listing",
     "check": "check",
+    "tune": "tune",
     "status": "status",
     "leaderboard": "leaderboard",
     "report": "report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -20,7 +20,8 @@ PUBLISHED = "of_"  # network=of_<method> is the network that the method was publ
 
 @dataclass
 class Schema:
-    """What `conf/config.yaml` is checked against."""
+    """What `conf/config.yaml` is checked against. `where_present`: options for whichever network has them, where the command
+    leaves them at their default, so that an experiment can be made smaller on every network."""
 
     method: Any = MISSING
     network: Any = MISSING
@@ -29,6 +30,7 @@ class Schema:
     trainer: TrainerOptions = MISSING
     seed: int = 0
     results: str = "results"
+    where_present: dict[str, Any] = field(default_factory=dict)
 
 
 class OptionError(ValueError):
@@ -51,7 +53,7 @@ class Run:
     def of(cls, config: DictConfig) -> Run:
         """Raises OptionError for an option that does not exist (Hydra's `+` adds any) or is outside its range."""
         known = [entry.name for entry in fields(cls)]
-        if unknown := sorted(set(map(str, config)) - set(known)):
+        if unknown := sorted(set(map(str, config)) - {*known, "where_present"}):
             raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
         nodes = {name: config[name] for name in known}
         try:
@@ -64,7 +66,10 @@ class Run:
             options = [option.name for option in fields(part)] if is_dataclass(part) else []
             if options and (unknown := sorted(set(vars(part)) - set(options))):
                 raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
-        return cls(**plain)
+        own = {f.name: f.default for f in fields(plain["network"])}
+        wanted = {name: value for name, value in config.get("where_present", {}).items() if name in own}
+        unset = {name: value for name, value in wanted.items() if getattr(plain["network"], name) == own[name]}
+        return cls(**plain | {"network": replace(plain["network"], **unset)})
 
 
 def register() -> dict[str, str]:

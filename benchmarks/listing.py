@@ -27,9 +27,9 @@ def main(argv: list[str]) -> int:
     for kind in chosen:
         print(kind)
         for name, summary, options in scenarios() if kind == "scenarios" else entries(kind):
-            print(f"  {name:14}{summary}")
+            print(f"  {name:17}{summary}")
             if options:
-                print(f"  {'':14}{options}")
+                print(f"  {'':17}{options}")
     broken = register()
     for origin, reason in broken.items():
         print(f"{origin} failed to load: {reason}", file=sys.stderr)

@@ -35,11 +35,15 @@ def plan(arguments: argparse.Namespace) -> dict[str, Store]:
 
 
 def combinations(arguments: argparse.Namespace) -> list[list[str]]:
-    """The overrides of each run: one run, or with --multirun all combinations of the values."""
+    """The overrides of each run: one run, or with --multirun all combinations of the command's and the experiment's values."""
     if not arguments.multirun:
         return [arguments.overrides]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(arguments.overrides), max_batch_size=None)
+    given = parser.parse_overrides(arguments.overrides)
+    fixed = [override.input_line or "" for override in given if not override.is_sweep_override()]
+    experiment = compose(arguments.config_name or "config", fixed, return_hydra_config=True).hydra.sweeper.params or {}
+    swept = parser.parse_overrides([f"{key}={values}" for key, values in experiment.items()])
+    (batch,) = BasicSweeper.split_arguments([*swept, *given], max_batch_size=None)
     return batch
 
 

@@ -50,6 +50,7 @@ class Record:
     status: str  # one of FINISHED
     reason: str  # why a run diverged; else empty
     selected_round: int
+    validation_psnr: float  # of that round, dB, mean over site-tasks; 0 for a run that diverged
     policy: str  # how buffers travel
     costs: dict[str, float]
     digest: dict[str, str]  # SHA-256 of the final tensors, by site, and the server's
@@ -62,7 +63,7 @@ class Record:
 
     def check(self) -> None:
         """Raises RecordError for the first thing that is not as it must be."""
-        kinds = {"str": str, "int": int, "dict": dict}
+        kinds = {"str": str, "int": int, "float": float, "dict": dict}
         for entry in fields(self):
             value, kind = getattr(self, entry.name), kinds[str(entry.type).partition("[")[0]]
             if type(value) is not kind:

@@ -77,6 +77,7 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
         status=outcome.status,
         reason=outcome.reason,
         selected_round=outcome.selected_round,
+        validation_psnr=outcome.validation_psnr,
         policy=outcome.policy,
         costs=outcome.costs,
         digest=outcome.digest,

@@ -44,7 +44,8 @@ class Outcome:
     """What a run found. `status` is "done", or "diverged": non-finite, or at the end worse than copying the source.
 
     `scores`: a row for each of the two selections ("selected" by validation, "last" round), site, task and test subject;
-    a diverged run's are those of the mean training image. `curve`: a row a round and site. `gallery`: see
+    a diverged run's are those of the mean training image. `validation_psnr`: of the selected round, dB, 0 for a diverged run.
+    `curve`: a row a round and site. `gallery`: see
     `evaluate.gallery`. `digest`: name -> SHA-256 of the final tensors of every site and of the server.
     """
 
@@ -53,6 +54,7 @@ class Outcome:
     scores: list[dict[str, Any]]
     curve: list[dict[str, Any]]
     selected_round: int
+    validation_psnr: float
     gallery: dict[str, dict[str, np.ndarray]]
     costs: dict[str, float]
     policy: str
@@ -277,6 +279,7 @@ class Trainer:
             scores=scores,
             curve=self.state.curve,
             selected_round=0 if self.state.diverged else self.state.best_round,
+            validation_psnr=0.0 if self.state.diverged else self.state.best_psnr,
             gallery={} if self.state.diverged else evaluate.gallery(self.method, self.server, self.sites, self.step),
             costs=asdict(self.state.costs) | self._sizes(),
             policy=self._policy(),

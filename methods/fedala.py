@@ -39,6 +39,10 @@ class FedALA(FedAvg):
     sample: float = 0.8
     layers: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 < self.sample <= 1:
+            raise ValueError(f"method.sample is {self.sample}; it is a share of the local data, above 0 and at most 1")
+
     def receive(self, site: SiteState, message: Message) -> None:
         local = site.pack()
         super().receive(site, message)

@@ -35,6 +35,10 @@ class FedRep(FedAvg):
     body_epochs: float = 1.0
     body_share: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0 < self.body_share <= 1:
+            raise ValueError(f"method.body_share is {self.body_share}; it is a share of a round, above 0 and at most 1")
+
     def players(self, nets: nn.ModuleDict) -> dict[str, Any]:
         players = super().players(nets)
         generator, whole = nets["generator"], players.pop("generator")

@@ -49,6 +49,7 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
         "status": "done",
         "reason": "",
         "selected_round": 90,
+        "validation_psnr": 20.5,
         "policy": "no buffers",
         "costs": costs,
         "digest": {"server": "0"},

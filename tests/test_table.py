@@ -108,7 +108,7 @@ def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> 
         {"dataset": {"name": "nifti"}},
         {"data": "d1"},
         {"trainer": {"rounds": 200}},
-        {"trainer": {"lr": 1e-3}},
+        {"trainer": {"batch": 2}},
         {"scenario": {"spare_sites": 1}},
         {"scenario": {"name": "common"}},
         {"scenario": {"sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}}},
@@ -123,6 +123,14 @@ def test_runs_of_another_job_have_another_table(store: Store, other: dict[str, A
     titles = [table.title for table in made(store)]
     assert len(set(titles)) == 2
     assert [len(table.rows) for table in made(store)] == [1, 1]
+
+
+def test_a_learning_rate_of_ones_own_is_a_row_of_the_same_table(store: Store) -> None:
+    finished.finish(store, named("a"), 20)
+    finished.finish(store, named("a", trainer={"lr": 1e-3}), 21)
+    table = only(store)
+    assert [row.method for row in table.rows] == ["a lr=0.001", "a lr=0.0002"]
+    assert not any(" lr=" in line for line in table.caption)
 
 
 @pytest.mark.parametrize("other", [{"device": "cuda"}, {"threads": 4}, {"checkpoint_every": 5}], ids=str)
