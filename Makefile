@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-all lint speed
+.PHONY: demo test test-all lint speed catalogue golden smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -32,6 +32,24 @@ lint: $(READY)
 
 speed: $(READY)
 	$(BIN)/python -m pytest -q benchmarks/speed --benchmark-only
+
+catalogue: $(READY)
+	$(BIN)/python -m fedsynth.benchmarks.catalogue docs/catalogue.md
+
+golden: $(READY)
+	$(BIN)/python tests/golden.py
+
+# The tables under results/smoke, with the records that they are made of; about an hour on two cores.
+SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2
+smoke: $(READY)
+	$(SMOKE) experiment=as_published results=results/smoke/as_published
+	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing
+	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth network.init=designed,released,scaled
+	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth trainer.common_start=false
+	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false
+	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedbn_released
+	for table in as_published equal_footing flaws; do \
+		$(BIN)/fedsynth leaderboard --results results/smoke/$$table --out results/smoke/$$table; done
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

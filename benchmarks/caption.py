@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .table import Row
 
 ELSEWHERE = frozenset({"device", "threads", "checkpoint_every"})  # trainer options that are no part of a run's budget
-TUNED = ("lr",)  # trainer options that may be tuned for each method, and so tell rows apart and not tables
+OWN = ("lr", "server_rule", "corrupt", "common_start")  # trainer options that tell rows apart, not tables
 FEW_SEEDS = 5  # below, no significance is drawn: a spread over seeds cannot be told from so few
 SELECTION = {
     "selected": "the round with the best validation PSNR (mean over site-tasks), one round for all sites",
@@ -61,7 +61,9 @@ def labels(records: Sequence[Record], kind: str, shared: Mapping[str, Any]) -> l
         told = sorted({option for other in namesakes for option in other.changed[kind]} & set(part) - set(shared))
         named = [f"{option}={text(part[option])}" for option in told]
         named += [
-            f"{option}={text(record.identity['trainer'][option])}" for option in tuned(records) if kind == "method"
+            f"{option}={text(record.identity['trainer'][option])}"
+            for option in own_options(records)
+            if kind == "method"
         ]
         plain.append(" ".join([part["name"], *named]))
     versions = {label: set[str]() for label in plain}
@@ -73,9 +75,9 @@ def labels(records: Sequence[Record], kind: str, shared: Mapping[str, Any]) -> l
     ]
 
 
-def tuned(records: Sequence[Record]) -> list[str]:
-    """The options of TUNED in which the rows differ."""
-    return [name for name in TUNED if len({canonical(record.identity["trainer"][name]) for record in records}) > 1]
+def own_options(records: Sequence[Record]) -> list[str]:
+    """The options of OWN in which the rows differ."""
+    return [name for name in OWN if len({canonical(record.identity["trainer"][name]) for record in records}) > 1]
 
 
 def shared_options(records: Sequence[Record]) -> dict[str, Any]:
@@ -123,7 +125,9 @@ def notes(rows: Sequence[Row], seeds: Sequence[int], small: Sequence[str], repea
 def caption(records: Sequence[Record], network: str, policy: str, selection: str) -> list[str]:
     """What the numbers are. `network` and `policy` are empty where rows differ in them."""
     first, shared = records[0].identity, shared_options(records)
-    budget = {name: value for name, value in first["trainer"].items() if name not in {*ELSEWHERE, *tuned(records)}}
+    budget = {
+        name: value for name, value in first["trainer"].items() if name not in {*ELSEWHERE, *own_options(records)}
+    }
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     devices = sorted({f"{record.identity['trainer']['device']}" for record in records})
     lines = [

@@ -18,7 +18,7 @@ from typing import Any
 
 from fedsynth.options import TrainerOptions
 
-from .caption import ELSEWHERE, TUNED, caption, labels, notes, shared_options, titles
+from .caption import ELSEWHERE, OWN, caption, labels, notes, shared_options, titles
 from .records import Record, Rows, canonical, read_curve, read_scores
 from .store import Store
 
@@ -137,15 +137,15 @@ def tables(runs: Iterable[Finished], selection: str = "selected") -> list[Table]
 def comparable(record: Record) -> dict[str, Any]:
     """What all runs of a table have in common."""
     identity = record.identity
-    trainer = {name: value for name, value in identity["trainer"].items() if name not in {*ELSEWHERE, *TUNED}}
+    trainer = {name: value for name, value in identity["trainer"].items() if name not in {*ELSEWHERE, *OWN}}
     shared = {part: identity[part] for part in ("scenario", "dataset", "data", "numerics")}
     return shared | {"trainer": trainer, "code": identity["code"]["dataset"]}
 
 
 def contestant(record: Record) -> dict[str, Any]:
     """What a row stands for."""
-    tuned = {name: record.identity["trainer"][name] for name in TUNED}
-    return {part: record.identity[part] for part in ("method", "network", "code")} | tuned
+    own = {name: record.identity["trainer"][name] for name in OWN}
+    return {part: record.identity[part] for part in ("method", "network", "code")} | own
 
 
 def build(title: str, runs: Sequence[Finished], selection: str) -> Table:

@@ -10,6 +10,7 @@ from fedsynth.benchmarks.store import Store
 
 TASKS = {"ixi": ["T1->T2"], "oasis": ["T1->T2", "T2->FLAIR"]}
 BUDGET = {"rounds": 100, "local_steps": 100, "local_epochs": 1.0, "batch": 1, "participation": 1.0, "lr": 2e-4}
+BUDGET |= {"server_rule": "mean", "corrupt": 0.0, "common_start": True}
 TABLES = {"copy_source": 11.0, "mean_image": 15.5, "own_table": 18.25, "pooled_table": 16.75, "gap": 1.5, "others": {}}
 SIZES = {"train": [10, 80], "val": [5, 40], "test": [20, 160]}  # subjects and slices
 
