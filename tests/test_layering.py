@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -150,3 +151,9 @@ def statements(path: Path) -> int:
 )
 def test_a_method_is_its_difference_from_fedavg(method: str, most: int) -> None:
     assert 0 < statements(ROOT / "methods" / f"{method}.py") <= most
+
+
+def test_methods_stay_short() -> None:
+    counts = {path.stem: statements(path) for path in (ROOT / "methods").glob("*.py")}
+    assert median(counts.values()) <= 40
+    assert {name: count for name, count in counts.items() if count > 150} == {}

@@ -1,0 +1,21 @@
+"""FedYogi: Yogi at the server (Reddi et al., ICLR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .fedadam import FedAdam
+
+
+@dataclass
+class FedYogi(FedAdam):
+    """FedAdam, but v moves towards D^2 by a step of (1 - beta2) D^2 and no further: v <- v - (1 - beta2) D^2 sign(v - D^2).
+
+    Options, their defaults and what differs are FedAdam's.
+    """
+
+    def second_moment(self, v: Tensor, change: Tensor) -> Tensor:
+        square = change.square()
+        return v - (1 - self.beta2) * square * (v - square).sign()

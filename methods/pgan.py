@@ -1,0 +1,19 @@
+"""pGAN: MRI synthesis by a conditional GAN, trained on all sites' slices in one place (Dar et al., IEEE TMI 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .pooled import Pooled
+
+
+@dataclass
+class PGAN(Pooled):
+    """`pooled` on the residual network, the centralised baseline of pFLSynth's released code: LSGAN + 100 L1.
+
+    What differs: the paper adds a perceptual term (features of a VGG-16 that was trained on ImageNet, weight 100) and reads
+    three neighbouring slices. The released code of pFLSynth has neither, and pretrained weights are no part of this suite.
+    """
+
+    published: ClassVar[str] = "resnet"
