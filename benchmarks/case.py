@@ -12,20 +12,23 @@ import numpy as np
 
 from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.method import Method
-from fedsynth.networks.network import Network
+from fedsynth.networks.network import Network, Norm
 from fedsynth.options import TrainerOptions
 from fedsynth.registry import NETWORKS
 from fedsynth.trainer import Outcome, Trainer
 
 TASKS = {"a": ("T1->T2", "T2->PD"), "b": ("T1->T2",), "c": ("T1->T2", "T2->T1")}
-SMALL = {"width": 2, "blocks": 3, "latent": 8, "pools": 2, "discriminator_width": 2, "discriminator_layers": 1}
+SMALL: dict[str, Any] = {
+    **{"width": 2, "blocks": 3, "latent": 8, "pools": 2, "discriminator_width": 2, "discriminator_layers": 1},
+    **{"depths": [1, 2], "heads": [1, 2], "refinements": 1},
+}
 NEWCOMER = "n"
 
 
-def small(network: type[Network]) -> Network:
-    """The network at a size for checks: as narrow as its options allow."""
+def small(network: type[Network], norm: Norm | None = None) -> Network:
+    """The network at a size for checks: as narrow as its options allow; with its own normalisation unless one is needed."""
     options: dict[str, Any] = {name: value for name, value in SMALL.items() if name in network.__dataclass_fields__}
-    return network(**options)
+    return network(**options | ({"norm": norm} if norm else {}))
 
 
 def federation(names: str = "abc", size: tuple[int, int] = (32, 32), scarce: str = "") -> Federation:
@@ -57,13 +60,22 @@ class Case:
     method: Method
     network: Network
     options: TrainerOptions = field(
-        default_factory=lambda: TrainerOptions(rounds=3, local_steps=3, batch=2, lr=1e-3, zoom=1.0, device="cpu")
+        default_factory=lambda: TrainerOptions(
+            rounds=3,
+            local_steps=2,
+            batch=2,
+            lr=1e-3,
+            zoom=1.0,
+            validate_every=3,
+            checkpoint_every=3,
+            device="cpu",
+        )
     )
 
     @classmethod
     def of(cls, method: type[Method]) -> Case:
         """With the method's default options."""
-        return cls(method(), small(NETWORKS[method.published]))
+        return cls(method(), small(NETWORKS[method.published], method.needs_norm))
 
     def trainer(self, of: str | Federation = "abc", folder: Path | None = None, **options: Any) -> Trainer:
         """A trainer of it on the named sites, or on a federation, with some options changed."""

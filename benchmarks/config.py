@@ -89,7 +89,8 @@ def register() -> dict[str, str]:
                 if "name" in entry.cls.__dataclass_fields__:
                     raise OptionError("an option cannot be called 'name', which is the entry's own")
                 if group == "method":
-                    store(PUBLISHED + name, NETWORKS[entry.cls.published], "network")
+                    network, norm = NETWORKS[entry.cls.published], entry.cls.needs_norm
+                    store(PUBLISHED + name, network(norm=norm) if norm else network, "network")
                 store(name, entry.cls, group)
             except (OptionError, RegistryError, OmegaConfBaseException, NameError) as error:
                 broken[f"{group} {name} ({entry.origin})"] = f"{type(error).__name__}: {error}"

@@ -20,7 +20,7 @@ from .exchange import Message, Place, leaves
 from .federation import Columns, Task
 from .feed import Batch
 from .losses import l1, lsgan
-from .networks.network import Network
+from .networks.network import Network, Norm
 
 if TYPE_CHECKING:
     from .server import Server
@@ -70,6 +70,7 @@ class Method:
     """A federated method: override the hooks in which it differs from FedAvg."""
 
     published: ClassVar[str] = "resnet"  # the network that the method was published with
+    needs_norm: ClassVar[Norm | None] = None  # the only normalisation that it works with; its published network has it
     second: ClassVar[bool] = False  # wants `batch.second`, another draw of the same task, for unpaired losses
     partial: ClassVar[bool] = False  # shares a part of the generator: all or none of it is an error on any network
     adversarial: float = 1.0  # weight of the LSGAN terms

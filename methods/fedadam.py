@@ -21,7 +21,7 @@ class FedAdam(FedAvg):
         m <- beta1 m + (1 - beta1) D;  v <- beta2 v + (1 - beta2) D^2;  w <- w + eta m / (sqrt(v) + tau)
 
     This is the paper's algorithm 2, without bias correction, v from tau^2 on. `beta1` 0.9, `beta2` 0.99 and `tau` 1e-3 are what
-    its experiments fix or recommend; `eta` 0.1 is Flower's default, the paper tunes it on a grid of powers of ten. Published rates
+    its experiments fix or recommend; `eta` 0.1 is Flower's default, the paper tunes it by powers of ten. Published rates
     come from classifiers trained by SGD: in the first round a weight moves by about eta * 0.1 |D| / (0.1 |D| + tau), whatever the
     sites' optimiser, against weights of 0.02 at the start of a generator; tune `eta`.
 

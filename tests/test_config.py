@@ -47,6 +47,7 @@ def test_a_method_comes_with_the_network_that_it_was_published_with(name: str) -
     composed = run(f"method={name}")
     assert type(composed.method) is METHODS[name]
     assert type(composed.network) is NETWORKS[METHODS[name].published]
+    assert METHODS[name].needs_norm in (None, composed.network.norm)
 
 
 @pytest.mark.parametrize("network", NETWORKS.entries())

@@ -15,6 +15,7 @@ from scipy.ndimage import map_coordinates
 from fedsynth.federation import Federation, FederationError, Site, Task
 from fedsynth.feed import Batch, Draw, Feed
 from fedsynth.method import Method
+from fedsynth.networks.blocks import Norm
 from fedsynth.registry import METHODS
 from fedsynth.trainer import Trainer
 
@@ -116,7 +117,11 @@ def test_every_method_sees_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> 
     for name, entry in METHODS.entries().items():
         seen.clear()
         Trainer(
-            entry.cls(), resnet(), federation(("ixi", "oasis")), options(zoom=1.1, validate_every=2), seed=3
+            entry.cls(),
+            resnet(norm=entry.cls.needs_norm or Norm.instance),
+            federation(("ixi", "oasis")),
+            options(zoom=1.1, validate_every=2),
+            seed=3,
         )._round(1)
         found[name] = Counter(seen)  # pooled has them in another order
     assert len({str(sorted(counts.items())) for counts in found.values()}) == 1

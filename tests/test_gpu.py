@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fedsynth.method import Method
+from fedsynth.networks.blocks import Norm
 from fedsynth.registry import METHODS
 from fedsynth.trainer import Trainer
 from tests.federations import federation, options, personalised
@@ -21,7 +22,8 @@ pytestmark = [
 
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_local_training_never_waits_for_the_host(name: str) -> None:
-    trainer = Trainer(METHODS[name](), personalised(), federation(), options(device="cuda", rounds=3), seed=0)
+    on = personalised(norm=METHODS[name].needs_norm or Norm.instance)
+    trainer = Trainer(METHODS[name](), on, federation(), options(device="cuda", rounds=3), seed=0)
     trainer._round(1)  # lazily made state, and memory that later rounds only copy into
     for site in trainer.sites.values():
         site.round = 2

@@ -1,6 +1,7 @@
 """What must be equal to the last bit, and what must not be, for every registered method.
 
-A method whose rule breaks an identity by definition is listed with the reason; where it breaks it always, it must.
+That scoring touches nothing and the order of sites does not matter, `fedsynth check` holds (test_check.py). A method whose
+rule breaks an identity by definition is listed with the reason; where it breaks it always, it must.
 """
 
 from __future__ import annotations
@@ -32,22 +33,37 @@ from fedsynth.trainer import Trainer
 SITES = ("brats", "ixi", "oasis")
 NAMES = list(METHODS.entries())
 
+POOLED = [name for name in NAMES if issubclass(METHODS[name], METHODS["pooled"])]
 ALONE_DIFFERS: dict[str, str] = {
+    "fedprox": "a site is pulled to where its round began",
+    "fedavgm": "the server's momentum goes on",
+    "fedadam": "the server takes steps of its own size",
+    "fedyogi": "as fedadam",
+    "fedadagrad": "as fedadam",
     "apfl": "dropout draws other noise for the federated generator, which trains after the personal one",
     "ditto": "dropout draws other noise for the federated generator, which trains after the personal one",
+    "fedcycle": "CycleGAN's losses",
+    "fedamp": "is pulled towards what it uploaded last",
     "feddyn": "the server adds the mean of the sites' h, its own",
+    "fedmed": "CycleGAN's losses",
     "fedmri": "round 2 pushes the encoder away from the one uploaded before, also when it is its own",
     "fedrep": "trains the head alone, then the body alone",
     "ifca": "may choose another of its several starts",
     "pfedme": "follows its personal model at a distance",
+    "prrfl": "the deputy learns from the personal model too",
 }
 TWINS_DIFFER: dict[str, str] = {
+    "fedfomo": "undoes a round that made it worse, which a site with no other to compare with does not",
     "fedmri": "pushes the encoder away from the other site's previous one, also when that is the same",
-    "pooled": "takes the steps of both sites",
+    "flmrcm": "the second aligns its features with the first's of the round before",
+    **dict.fromkeys(POOLED, "takes the steps of both sites"),
 }
 MAY_MIX: dict[str, str] = {
     "fedala": "a site starts from its own mixture of what it had and what it received",
+    "fedamp": "what a site is sent is not loaded, but pulls its model",
+    "fedfomo": "a site mixes the models that it is sent",
     "ifca": "a site is sent the model of the group that it chose",
+    "prrfl": "a site's deputy keeps its phases and its high frequencies",
 }
 COPIES: dict[str, str] = {
     "moon": "global.",  # a frozen copy of what the site received
@@ -61,7 +77,7 @@ def _few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def network(name: str, norm: Norm = Norm.instance) -> Network:
     made = small(NETWORKS[METHODS[name].published])
-    made.norm = norm
+    made.norm = METHODS[name].needs_norm or norm
     return made
 
 
@@ -104,13 +120,13 @@ def staying(of: Trainer, site: SiteState) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_site_alone_is_local_training(name: str) -> None:
-    ours, plain = trained(name, ("ixi",)), locally(METHODS[name].published)
+    ours, plain = trained(name, ("ixi",)), locally(METHODS[name].published, METHODS[name].needs_norm)
     assert equal(nets_of(ours.sites["ixi"]), plain) is (name not in ALONE_DIFFERS)
 
 
 @cache
-def locally(published: str) -> dict[str, Tensor]:
-    return nets_of(trained("local", ("ixi",), small(NETWORKS[published])).sites["ixi"])
+def locally(published: str, norm: Norm | None) -> dict[str, Tensor]:
+    return nets_of(trained("local", ("ixi",), small(NETWORKS[published], norm)).sites["ixi"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,7 +166,7 @@ def test_what_stays_never_reaches_the_server(name: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(of.method, "upload", from_poisoned)
     of._round(1)
     of._round(2)
-    assert poisoned or name == "fedgan"  # which shares every floating tensor
+    assert poisoned or name in ("fedcycle", "fedgan")  # which share every floating tensor
     for value in (of.server.model, of.server.buffers, *of.server.memory.values()):
         assert not isinstance(value, Tensor) or torch.isfinite(value.double()).all()
     assert not of.state.diverged
@@ -206,7 +222,7 @@ def test_bytes_are_what_travelled(name: str, monkeypatch: pytest.MonkeyPatch) ->
         assert (row["bytes_up"], row["bytes_down"]) == (counts["up"][row["site"]], counts["down"][row["site"]])
     assert of.state.costs.bytes_up == sum(counts["up"].values())
     assert of.state.costs.bytes_down == sum(counts["down"].values())
-    assert (of.state.costs.bytes_up == 0) is (name in ("local", "pooled"))
+    assert (of.state.costs.bytes_up == 0) is (name == "local" or name in POOLED)
 
 
 @pytest.mark.parametrize(("name", "uniform"), [("fedavg", False), ("fedbn", True), ("pflsynth", False)])
@@ -227,11 +243,6 @@ def test_the_server_takes_the_mean_of_those_who_took_part(name: str, uniform: bo
 
 
 # --- who is there, and in which order --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_listing_changes_nothing(name: str) -> None:
-    assert facts(trainer(name, ("oasis", "brats", "ixi")).run()) == whole(name)
 
 
 @pytest.mark.parametrize("on", ["resnet", "unet"])
@@ -285,11 +296,6 @@ def test_what_ran_before_changes_nothing_and_nothing_is_left_behind(name: str) -
     assert torch.equal(torch.get_rng_state(), states[0])  # type: ignore[arg-type]  # a tensor
     assert [str(np.random.get_state()), random.getstate()] == states[1:]  # noqa: NPY002
     assert vars(of.method) == before
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_scoring_has_no_effect_on_training(name: str) -> None:
-    assert trainer(name, validate_every=1).run().digest == whole(name)["digest"]
 
 
 @pytest.mark.parametrize("name", NAMES)

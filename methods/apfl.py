@@ -1,0 +1,78 @@
+"""APFL: a personal model mixed with the federated one (Deng, Kamani and Mahdavi, arXiv 2003.13461, 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fedsynth.exchange import Message
+from fedsynth.feed import Batch
+from fedsynth.method import Blueprint
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+from .fedavg import FedAvg
+
+
+@dataclass
+class APFL(FedAvg):
+    """Every site trains the federated generator w as under FedAvg and, on the same batches, a personal one v by the loss of the
+    mixed one, alpha v + (1 - alpha) w, which it serves. Only v learns by that loss, so its gradient has the factor alpha.
+
+    `alpha`: 0.5; `adaptive`: off, both as FedTorch, the authors' code. If on, every site moves its own alpha from there by
+    the mixed model's loss, whose gradient is <v - w, gradient by the mixed model>, and clips it to [0, 1]. It does so with the
+    trainer's optimiser and rate, as the paper and the code give alpha the rate of the weights.
+
+    The mixed model needs discriminators of its own, or alpha 1 would not be local training; its running statistics are the
+    personal generator's. It trains first: by w as it was before the step, as in the paper, and with the noise of local
+    training. A site that never trained serves w. Twice the gradient evaluations of FedAvg.
+
+    What differs: the code mixes images, the paper parameters, as here. The code moves alpha in the first step of a round
+    alone, and adds 0.02 alpha to its gradient; here it moves in every step by its gradient.
+    """
+
+    alpha: float = 0.5
+    adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"method.alpha is {self.alpha}; it must be from 0 to 1")
+
+    def build(self, blueprint: Blueprint) -> nn.ModuleDict:
+        alpha = nn.Parameter(torch.tensor(self.alpha), requires_grad=self.adaptive)
+        own = {"personal": super().build(blueprint), "alpha": nn.ParameterList([alpha])}
+        return nn.ModuleDict({**super().build(blueprint), **own})
+
+    def mixed(self, site: SiteState) -> Callable[[Tensor, Tensor], Tensor]:
+        """The generator alpha v + (1 - alpha) w, through which v and alpha get gradients."""
+        personal, federated = site.nets.get_submodule("personal.generator"), site.nets["generator"]
+        pairs = zip(personal.named_parameters(), federated.parameters(), strict=True)
+        alpha = next(site.nets["alpha"].parameters())
+        parameters = {name: w.detach().lerp(v, alpha) for (name, v), w in pairs}
+        return lambda *given: functional_call(personal, parameters, given)
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        nets = {"generator": self.mixed(site), "discriminators": site.nets.get_submodule("personal.discriminators")}
+        for name, loss in self.objective(nets, batch):
+            if name == "generator" and self.adaptive:
+                yield ("personal.generator", "alpha"), loss
+                with torch.no_grad():
+                    next(site.nets["alpha"].parameters()).clamp_(0, 1)
+            else:
+                yield f"personal.{name}", loss
+        yield from super().step(site, batch)
+
+    def upload(self, site: SiteState) -> Message:
+        site.memory["trained"] = True
+        return super().upload(site)
+
+    def personalise(self, site: SiteState) -> None:
+        if "trained" not in site.memory:
+            site.load(site.pack(), site.pack_buffers(), "personal")
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        return self.mixed(site)(batch.source, batch.code)

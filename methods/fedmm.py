@@ -1,0 +1,113 @@
+"""FedMM: one generator for every subset of contrasts, learned from easy to hard (MM-GAN: Sharma and Hamarneh, IEEE TMI 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fedsynth.exchange import ContractError
+from fedsynth.feed import Batch
+from fedsynth.method import Blueprint, Nets
+from fedsynth.networks.blocks import Dropout
+from fedsynth.networks.mmgan_unet import MMGANUNet
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+from .fedavg import FedAvg
+
+JUDGE = "discriminators_joint"
+STAGES = ("1", "2", "3", "")  # most contrasts that are missing, "" for any number
+SIXTHS = 6  # of the run; each stage but the last takes one: 10 of 60 epochs in the released script
+
+
+@dataclass
+class FedMM(FedAvg):
+    """FedAvg of MM-GAN's generator; discriminators stay. In each step some of the site's contrasts are given, the others are
+    missing, and the generator makes them all. Of contrasts x, and x' which is x where given and synthetic where missing
+    (implicit conditioning), with means over the site's contrasts c:
+
+        D:          [(D_c(x, x) - 1)^2 + (D_c(x, x') - [c is given])^2] / 2
+        generator:  (D_c(x, x') - 1)^2 + 100 |x' - x|, the latter over the missing contrasts alone
+
+    D scores each contrast. Curriculum: one contrast is missing in the first sixth of the run, up to two in the second, up to
+    three in the third, any number afterwards; which they are is drawn evenly from the subsets that fit. What is served knows the
+    task's source alone, as under every method.
+
+    `rounds`: the length of the run; 150 is the trainer's default. `curriculum`: off, any number may be missing from the start,
+    as the released option 2. `l1` 100 is pix2pix's; the released code sets it and then weighs 0.1 and 0.9.
+
+    What differs: the task's source is always given and its target always missing, so that tasks take turns as under every
+    method; the draw is of the other contrasts. A site's contrasts, not all, are given, made and judged: others are background.
+    The released stages 2 and 3 leave out half of the subsets that they add. The discriminator moves first.
+    """
+
+    published: ClassVar[str] = "mmgan_unet"
+    curriculum: bool = True
+    rounds: int = 150
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"method.rounds is {self.rounds}; it must be at least 1")
+
+    def build(self, blueprint: Blueprint) -> nn.ModuleDict:
+        network = blueprint.network
+        if not isinstance(network, MMGANUNet):
+            raise ContractError(
+                f"method FedMM gives its generator many contrasts; that of {type(network).__name__} takes one: set "
+                f"network={self.published}"
+            )
+        return nn.ModuleDict(
+            {
+                "generator": blueprint.generator(),
+                JUDGE: network.joint_discriminator(blueprint.columns.contrasts),
+                "scenario": Scenario(),
+            }
+        )
+
+    def phase(self, site: SiteState, k: int) -> str:
+        passed = SIXTHS * (site.round - 1) // self.rounds if self.curriculum else len(STAGES)
+        return STAGES[min(passed, len(STAGES) - 1)]
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        yield from self.objective(site.nets, batch, site.phase)
+
+    def objective(self, nets: Nets, batch: Batch, most: str = "") -> Pairs:
+        """The losses, with so many contrasts missing at most."""
+        images, present = batch.images, batch.present
+        given = nets["scenario"](batch, int(most or len(present)))
+        missing = present - given
+        made = nets["generator"].translate(images, given, batch.code)
+        shown = torch.where(missing[:, None, None] > 0, made, images)
+        losses = [self.l1 * over(missing, (shown - images).abs())]
+        if self.adversarial:
+            judge = nets[JUDGE]
+            true = over(present, (judge(images, images) - 1).square())
+            told = over(present, (judge(images, shown.detach()) - given[:, None, None]).square())
+            yield JUDGE, self.adversarial * (true + told) / 2
+            losses.append(self.adversarial * over(present, (judge(images, shown) - 1).square()))
+        yield "generator", torch.stack(losses).sum()
+
+
+def over(contrasts: Tensor, values: Tensor) -> Tensor:
+    """The mean of values `[B, C, H, W]` over the contrasts that are 1 in `[C]`."""
+    return (values.mean((0, 2, 3)) * contrasts).sum() / contrasts.sum()
+
+
+class Scenario(Dropout):
+    """Draws which contrasts are given. The trainer gives it, as every Dropout, the site's noise; it drops nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def forward(self, batch: Batch, most: int) -> Tensor:
+        """1 for the source, 0 for the target and what the site lacks; any of the others, so that at most so many are missing."""
+        contrasts = torch.arange(len(batch.present), device=batch.present.device)
+        source, target = batch.code[0, -2 * len(contrasts) :].chunk(2)
+        subsets = torch.arange(2 ** len(contrasts), device=contrasts.device)[:, None] >> contrasts & 1
+        fits = ((source <= subsets) & (subsets <= batch.present - target)).all(1)
+        fits &= (batch.present - subsets).sum(1) <= most
+        luck = torch.rand(len(subsets), device=contrasts.device, generator=self.generator)
+        return subsets.index_select(0, (luck + fits).argmax()[None])[0].to(batch.present.dtype)

@@ -1,0 +1,152 @@
+"""PRR-FL: a deputy learns for the personal model, and shares its low frequencies (Chen et al., MICCAI 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import floor, prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fedsynth.exchange import Message
+from fedsynth.feed import Batch
+from fedsynth.losses import l1
+from fedsynth.method import Blueprint
+from fedsynth.server import Server
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+from .fedbn import FedBN
+
+STAGES = ("recover", "exchange", "sublimate")
+LAST = 0.95  # share of the frequencies that is common in the last round, as the released code
+
+
+@dataclass
+class PRRFL(FedBN):
+    """A site trains a personal generator, which it serves, and a deputy, which alone travels. Each has its own discriminators
+    and loss; on top, one may be drawn towards the image that the other makes of the same batch:
+
+        recover     deputy towards personal     while q < alpha1
+        exchange    both                        while q < alpha2
+        sublimate   personal towards deputy     from there on
+
+    q is how good the deputy is compared to the personal model. The server gives every site its own deputy back (progressive
+    Fourier aggregation): of the 2-D transform of a weight, its rows the input channels and kernel rows, its columns the kernel
+    columns and output channels, the amplitudes in the central share r of the frequencies are the mean of all sites', the
+    phases and the other amplitudes the site's own. r grows from `window` to 0.95 over `rounds`. Biases are averaged,
+    normalisation stays; all sites weigh the same.
+
+    `alpha1` 0.7, `alpha2` 0.9, `window` 0.7 as the released code. `rounds`: the paper's T; 150 is the trainer's default, where
+    the released code has 50 of 5 epochs. In a synthesis task the KL divergence of classes becomes L1 between images, weighed
+    as the loss's L1 (there 1 : 1 with the cross entropy), and the ratio of F1 scores becomes q = L1 error of the personal
+    model / L1 error of the deputy, both on the site's training slices in eval mode (the released code scores training data).
+
+    What differs: the stage is decided once, when the deputy comes, not before each local epoch, and recovery is not forced on
+    the first epoch of a round (rounds here have one; the released code then always exchanges). The frequencies that are shared
+    are |f| <= r n / 2 in both directions, as in the paper, so that weights stay real; the released code leaves out the last
+    one and drops an imaginary part. A transposed convolution's in- and output channels trade places. An absent site's deputy
+    keeps its phases and high frequencies and takes the others' amplitudes all the same. A site that never trained is sent the
+    plain mean, which becomes its personal model as well: in round 1 that is the common start.
+    """
+
+    partial: ClassVar[bool] = False
+    alpha1: float = 0.7
+    alpha2: float = 0.9
+    window: float = 0.7
+    rounds: int = 150
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha1 <= self.alpha2:
+            raise ValueError(f"method.alpha1 is {self.alpha1}; it must be from 0 to method.alpha2, {self.alpha2}")
+        if not 0 <= self.window <= LAST:
+            raise ValueError(f"method.window is {self.window}; it must be from 0 to {LAST}")
+        if self.rounds < 1:
+            raise ValueError(f"method.rounds is {self.rounds}; it must be at least 1")
+
+    def build(self, blueprint: Blueprint) -> nn.ModuleDict:
+        return nn.ModuleDict({**super().build(blueprint), "personal": super().build(blueprint)})
+
+    # --- the site ----------------------------------------------------------------------------------------------------
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        super().receive(site, message)
+        if "stage" not in site.memory:
+            site.load(message.model, root="personal")
+        batches = site.draw("stage", site.epoch)
+        with torch.no_grad():
+            personal, deputy = (
+                torch.stack([l1(net(batch.source, batch.code), batch.target) for batch in batches]).mean()
+                for net in (_personal(site)["generator"], site.nets["generator"])
+            )
+        site.memory["stage"] = int((personal >= self.alpha1 * deputy).int() + (personal >= self.alpha2 * deputy).int())
+
+    def phase(self, site: SiteState, k: int) -> str:
+        return STAGES[int(site.memory["stage"])]
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        personal = _personal(site)
+        served, deputy = (nets["generator"](batch.source, batch.code) for nets in (personal, site.nets))
+        for root, nets, image, teacher, taught in (
+            ("personal.", personal, served, deputy, site.phase != "recover"),
+            ("", site.nets, deputy, served, site.phase != "sublimate"),
+        ):
+            made = {"generator": lambda source, code, image=image: image, "discriminators": nets["discriminators"]}
+            for player, loss in self.objective(made, batch):
+                if player == "generator" and taught:
+                    loss = loss + self.l1 * l1(image, teacher.detach())
+                yield f"{root}{player}", loss
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        image: Tensor = _personal(site)["generator"](batch.source, batch.code)
+        return image
+
+    # --- the server --------------------------------------------------------------------------------------------------
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        super().aggregate(server, uploads)
+        for name, upload in uploads.items():
+            server.memory[f"deputy of {name}"] = upload.model
+        round = int(server.memory.get("round", 0))
+        server.memory["round"] = round + 1
+        share = self.window + min(round / self.rounds, 1) * (LAST - self.window)
+        known = {name: key for name in server.names if (key := f"deputy of {name}") in server.memory}
+        layout = server.plan.model
+        for place, shape in zip(layout.places, layout.shapes, strict=True):
+            weights = {name: layout.part(server.memory.tensor(key), place.path) for name, key in known.items()}
+            if len(shape) < 2:
+                for weight in weights.values():
+                    weight.copy_(layout.part(server.model, place.path))
+                continue
+            spectra = {name: torch.fft.rfft2(_matrix(weight).double()) for name, weight in weights.items()}
+            common = torch.stack([spectra[name].abs() for name in uploads]).mean(0)
+            for name, spectrum in spectra.items():
+                size = _matrix(weights[name]).shape
+                amplitude = torch.where(_low(size, share, spectrum.device), common, spectrum.abs())
+                mixed = torch.fft.irfft2(torch.polar(amplitude, spectrum.angle()), s=size)
+                weights[name].copy_(mixed.view(weights[name].movedim(0, -1).shape).movedim(-1, 0))
+
+    def download(self, server: Server, name: str) -> Message:
+        message = super().download(server, name)
+        return Message(message, model=server.memory.get(f"deputy of {name}", message.model))
+
+
+def _personal(site: SiteState) -> nn.ModuleDict:
+    personal = site.nets["personal"]
+    assert isinstance(personal, nn.ModuleDict)
+    return personal
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A weight as a matrix: (input channels, kernel rows) x (kernel columns, output channels)."""
+    moved = weight.movedim(0, -1)
+    return moved.reshape(prod(moved.shape[: max(1, moved.ndim - 2)]), -1)
+
+
+def _low(size: torch.Size, share: float, device: torch.device) -> Tensor:
+    """Which frequencies of a real 2-D transform lie in the central share of both directions: bool `[h, w // 2 + 1]`."""
+    h, w = size
+    rows, columns = torch.arange(h, device=device), torch.arange(w // 2 + 1, device=device)
+    return (torch.minimum(rows, h - rows) <= floor(h * share / 2))[:, None] & (columns <= floor(w * share / 2))
