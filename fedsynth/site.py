@@ -13,7 +13,7 @@ from . import streams
 from .exchange import ContractError, Memory, Place, Plan, distance, inner
 from .federation import Task
 from .feed import Batch, Draw, Feed
-from .networks.blocks import Dropout
+from .networks.blocks import Noisy
 from .options import Optimizer, TrainerOptions
 from .step import Pairs, Player, Step
 
@@ -54,7 +54,7 @@ class SiteState:
         self._method, self._plan, self._step, self._options, self._seed = method, plan, step, options, seed
         self._noise = torch.Generator(device)
         for module in nets.modules():
-            if isinstance(module, Dropout):
+            if isinstance(module, Noisy):
                 module.generator = self._noise
         groups = method.players(nets)
         self.players = {player: _flat(parameters) for player, parameters in groups.items()}

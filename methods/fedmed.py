@@ -13,7 +13,7 @@ from fedsynth.exchange import Place
 from fedsynth.feed import Batch
 from fedsynth.losses import l1
 from fedsynth.method import Blueprint, Nets
-from fedsynth.networks.blocks import Dropout
+from fedsynth.networks.blocks import Noisy
 from fedsynth.step import Player
 
 from .fedcycle import FedCycle, swap
@@ -75,12 +75,8 @@ class FedMed(FedCycle):
         return l1(there(y[1]), y[1]) + l1(back(x[1]), x[1])
 
 
-class Sanitiser(Dropout):
-    """Returns an image as it is and clips and blurs the gradient that comes back. The trainer gives it, as every Dropout, the
-    site's noise; it drops nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(0.0)
+class Sanitiser(Noisy):
+    """Returns an image as it is and clips and blurs the gradient that comes back."""
 
     def forward(self, image: Tensor) -> Tensor:
         if not (self.training and image.requires_grad):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fedsynth.exchange import ContractError
 from fedsynth.feed import Batch
 from fedsynth.method import Blueprint, Nets
-from fedsynth.networks.blocks import Dropout
-from fedsynth.networks.mmgan_unet import MMGANUNet
+from fedsynth.networks.blocks import Noisy
+from fedsynth.networks.mmgan_unet import JointPatchGAN
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 
@@ -53,19 +53,14 @@ class FedMM(FedAvg):
             raise ValueError(f"method.rounds is {self.rounds}; it must be at least 1")
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
-        network = blueprint.network
-        if not isinstance(network, MMGANUNet):
+        generator = blueprint.generator()
+        if not hasattr(generator, "translate"):
             raise ContractError(
-                f"method FedMM gives its generator many contrasts; that of {type(network).__name__} takes one: set "
+                f"method FedMM gives its generator many contrasts; {type(generator).__name__} takes one: set "
                 f"network={self.published}"
             )
-        return nn.ModuleDict(
-            {
-                "generator": blueprint.generator(),
-                JUDGE: network.joint_discriminator(blueprint.columns.contrasts),
-                "scenario": Scenario(),
-            }
-        )
+        judge = JointPatchGAN(blueprint.network, blueprint.columns.contrasts)
+        return nn.ModuleDict({"generator": generator, JUDGE: judge, "scenario": Scenario()})
 
     def phase(self, site: SiteState, k: int) -> str:
         passed = SIXTHS * (site.round - 1) // self.rounds if self.curriculum else len(STAGES)
@@ -96,11 +91,8 @@ def over(contrasts: Tensor, values: Tensor) -> Tensor:
     return (values.mean((0, 2, 3)) * contrasts).sum() / contrasts.sum()
 
 
-class Scenario(Dropout):
-    """Draws which contrasts are given. The trainer gives it, as every Dropout, the site's noise; it drops nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(0.0)
+class Scenario(Noisy):
+    """Draws which contrasts are given."""
 
     def forward(self, batch: Batch, most: int) -> Tensor:
         """1 for the source, 0 for the target and what the site lacks; any of the others, so that at most so many are missing."""

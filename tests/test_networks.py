@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from fedsynth.federation import Columns
 from fedsynth.networks.blocks import Norm
+from fedsynth.networks.mmgan_unet import MMGANUNet
 from fedsynth.networks.network import Generator, Network, Role, Stage, check_stages
 from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet
+from fedsynth.networks.restormer import Restormer
 from fedsynth.networks.unet import UNet
 
 SMALL = [ResNet(width=4, blocks=2), UNet(width=4, pools=2), Personalised(width=4, blocks=2, latent=8, mapper_layers=3)]
+EVERY = [*SMALL, MMGANUNet(width=4, pools=2), Restormer(width=4, depths=[1, 1, 1], heads=[1, 2, 2], refinements=1)]
 NORMS = (nn.InstanceNorm2d, nn.BatchNorm2d)
 
 
@@ -94,7 +97,7 @@ def test_no_convolution_before_a_normalisation_has_a_bias(network: Network, norm
 # Stages
 
 
-@pytest.mark.parametrize("network", SMALL, ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize("network", EVERY, ids=lambda network: type(network).__name__)
 @pytest.mark.parametrize("norm", Norm)
 def test_every_tensor_lies_in_exactly_one_stage(network: Network, norm: Norm) -> None:
     network = copy.copy(network)
@@ -230,7 +233,7 @@ def test_the_discriminator_computes_what_its_description_says() -> None:
     assert not torch.allclose(net(image, source), x)
 
 
-@pytest.mark.parametrize("network", SMALL, ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize("network", EVERY, ids=lambda network: type(network).__name__)
 def test_a_sample_does_not_see_the_others_of_its_batch_and_lands_in_range(network: Network) -> None:
     torch.manual_seed(4)
     net = network.generator(Columns(2, 2)).double().eval()
@@ -262,6 +265,8 @@ def test_one_seed_gives_the_plain_and_the_personalised_network_the_same_backbone
         (SMALL[2], (32, 18), r"32x18.*multiples of 4"),
         (UNet(width=4), (48, 40), r"48x40.*multiples of 16 and at least 32"),
         (UNet(width=4), (16, 16), r"16x16.*at least 32"),
+        (EVERY[3], (16, 18), r"16x18.*multiples of 4"),
+        (Restormer(width=2, heads=[1, 2, 2, 2]), (16, 20), r"16x20.*multiples of 8 and at least 16"),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused_and_named(network: Network, size: tuple[int, int], message: str) -> None:
@@ -295,14 +300,14 @@ def test_an_impossible_option_is_named(make: object, message: str) -> None:
         make()
 
 
-@pytest.mark.parametrize("network", [ResNet, UNet, Personalised])
+@pytest.mark.parametrize("network", [ResNet, UNet, Personalised, MMGANUNet, Restormer])
 def test_the_options_are_what_omegaconf_accepts(network: type[Network]) -> None:
     schema = OmegaConf.structured(network)
     merged = OmegaConf.merge(schema, OmegaConf.from_dotlist(["width=8", "norm=batch"]))
     assert OmegaConf.to_object(merged) == network(width=8, norm=Norm.batch)
 
 
-@pytest.mark.parametrize("network", SMALL, ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize("network", EVERY, ids=lambda network: type(network).__name__)
 def test_weights_are_drawn_from_torchs_default_generator_alone(network: Network) -> None:
     states = []
     for seed in (8, 8, 9):

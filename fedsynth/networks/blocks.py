@@ -72,11 +72,17 @@ def _mirrored(image: Tensor, pad: int, axis: int) -> Tensor:
     return torch.cat([before, image, after], axis)
 
 
-class Dropout(nn.Module):
+class Noisy(nn.Module):
+    """A module that draws at random: from `generator`, a stream on the tensors' device that the trainer sets, or from torch's
+    default one while that is None."""
+
+    generator: torch.Generator | None = None
+
+
+class Dropout(Noisy):
     """Zero each value with probability `p` in training and scale the rest by 1 / (1 - p), so that the mean stays.
 
-    `F.dropout` takes no generator; this one draws from `generator`, a stream on the tensor's device that the trainer
-    sets, or from torch's default one while that is None.
+    `F.dropout` takes no generator; this one has the trainer's.
     """
 
     def __init__(self, p: float) -> None:
@@ -84,7 +90,6 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout is {p}; a probability in [0, 1) was expected")
         self.p = p
-        self.generator: torch.Generator | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         if not self.training or self.p == 0:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..federation import Columns
-from .blocks import Dropout, initialise
+from .blocks import Noisy, initialise
 from .conditioning import Conditioning
 from .discriminator import PatchGAN
-from .network import Generator, Stage
+from .network import Generator, Network, Stage
 from .unet import UNet, UNetGenerator, backbone, channels
 
 
@@ -29,23 +29,22 @@ class Fill(Enum):
     noise = "noise"  # N(0, 1), the same in each such place
 
 
-class Imputation(Dropout):
-    """Fills in contrasts. The trainer gives it, as every Dropout, the site's noise; it drops nothing."""
+class Imputation(Noisy):
+    """Fills in contrasts."""
 
     def __init__(self, fill: Fill) -> None:
-        super().__init__(0.0)
+        super().__init__()
         self.fill = fill
 
     def forward(self, images: Tensor, given: Tensor) -> Tensor:
         """`images` `[B, C, H, W]` with its channels replaced where `given` `[B, C, 1, 1]` is 0."""
-        there = images * given
         if self.fill is Fill.background:
-            return there - (1 - given)
+            return torch.where(given > 0, images, -1.0)
         if self.fill is Fill.average:
-            filling = there.sum(1, keepdim=True) / given.sum(1, keepdim=True).clamp(min=1)
+            filling = (images * given).sum(1, keepdim=True) / given.sum(1, keepdim=True)
         else:
             filling = torch.empty_like(images[:, :1]).normal_(generator=self.generator)
-        return there + filling * (1 - given)
+        return torch.where(given > 0, images, filling)
 
 
 class MMGANGenerator(UNetGenerator):
@@ -72,7 +71,7 @@ class JointPatchGAN(PatchGAN):
     """Judges all contrasts at once: `forward(true, images)`, each `[B, C, H, W]`, gives each contrast a score a patch,
     `[B, C, H', W']`."""
 
-    def __init__(self, network: UNet, contrasts: int) -> None:
+    def __init__(self, network: Network, contrasts: int) -> None:
         super().__init__(network.discriminator_width, network.discriminator_layers, network.norm)
         first, last = self.body[0], self.body[-1]
         assert isinstance(first, nn.Conv2d)
@@ -93,7 +92,3 @@ class MMGANUNet(UNet):
         stages = backbone(self.width, self.pools, self.norm, images=columns.contrasts)
         conditioning = self.conditioning(columns, channels(self.width, self.pools))
         return MMGANGenerator(stages, conditioning, columns, Imputation(self.fill))
-
-    def joint_discriminator(self, contrasts: int) -> nn.Module:
-        """A new discriminator of so many contrasts at once."""
-        return JointPatchGAN(self, contrasts)

@@ -118,23 +118,19 @@ class Restormer(Network):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least_one("refinements", "expansion")
-        if len(self.depths) < 2 or min(self.depths) < 1:
-            raise ValueError(
-                f"network.depths is {self.depths}; it must be the blocks of two levels or more, at least 1 each"
-            )
-        if len(self.heads) != len(self.depths) or min(self.heads) < 1:
-            raise ValueError(
-                f"network.heads is {self.heads}; it must be a number for each of the {len(self.depths)} levels"
-            )
-        if odd := [heads for level, heads in enumerate(self.heads) if (self.width * 2**level) % heads]:
-            raise ValueError(
-                f"network.heads: {odd[0]} heads do not divide their level's channels, network.width x 2^level"
-            )
         if self.width % 2:
             raise ValueError(f"network.width is {self.width}; it must be even")
+        if len(self.depths) < 2 or min(self.depths) < 1:
+            raise ValueError(f"network.depths is {self.depths}; it must be at least 1 at each of two levels or more")
+        widths = self._widths()
+        if len(self.heads) != len(widths) or any(n < 1 or c % n for n, c in zip(self.heads, widths, strict=True)):
+            raise ValueError(f"network.heads is {self.heads}; it must divide each level's channels, which are {widths}")
+
+    def _widths(self) -> list[int]:
+        return [self.width * 2**level for level in range(len(self.depths))]
 
     def generator(self, columns: Columns) -> Generator:
-        widths = [self.width * 2**level for level in range(len(self.depths))]
+        widths = self._widths()
         *upper, lowest = range(len(self.depths))
         wide = 2 * self.width  # at the end: the last skip is not merged into fewer channels
 
