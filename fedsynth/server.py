@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """`model` and `buffers`: the flat vectors of what travels; `memory`: whatever a method adds; `names`: all sites."""
+    """`model` and `buffers`: the flat vectors of what travels; `memory`: whatever a method adds; `names`: all sites;
+    `rounds` of the run, and its `seed` for streams of the server's own."""
 
     def __init__(
         self,
@@ -25,9 +26,11 @@ class Server:
         sites: Mapping[str, SiteState],
         build: Callable[[int], nn.ModuleDict],
         options: TrainerOptions,
+        seed: int,
     ) -> None:
         self.plan, self.names = plan, tuple(sites)
         self._build, self._options = build, options
+        self.rounds, self.seed = options.rounds, seed
         self.samples = {name: site.samples for name, site in sites.items()}
         self.held = {name: site.held for name, site in sites.items()}
         self.model, self.buffers = self.fresh(0)

@@ -25,9 +25,9 @@ class SiteState:
     """One site, or the group of sites that train as one.
 
     `name`, `members` (the real sites), `tasks`, `samples` (training slices); `nets`; `players`: name -> parameters; `memory`;
-    `round` (from 1) and its `lr`; `steps` (local steps of a round) and `epoch` (batches that the samples fill, the last one
-    perhaps in part); `phase` of the step, "" outside one; `received`: the server's model as it came, None outside a
-    round.
+    `round` (from 1) of `rounds` and its `lr`; `steps` (local steps of a round) and `epoch` (batches that the samples fill,
+    the last one perhaps in part); `phase` of the step, "" outside one; `received`: the server's model as it came, None
+    outside a round.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SiteState:
         self.steps = sum(feed.steps for feed in feeds.values())
         self.epoch = sum(feed.epoch for feed in feeds.values())
         self.memory = Memory()
-        self.round, self.phase, self.lr = 0, "", options.lr
+        self.round, self.rounds, self.phase, self.lr = 0, options.rounds, "", options.lr
         self.received: Tensor | None = None
         self._method, self._plan, self._step, self._options, self._seed = method, plan, step, options, seed
         self._noise = torch.Generator(device)

@@ -126,7 +126,7 @@ class Trainer:
             "+".join(group): self._site(group, common if options.common_start else build(streams.key(*group)))
             for group in sorted(groups)
         }
-        self.server = Server(self.plan, self.sites, build, options)
+        self.server = Server(self.plan, self.sites, build, options, seed)
         self.state = _State()
 
     def _site(self, members: Sequence[str], start: nn.ModuleDict) -> SiteState:

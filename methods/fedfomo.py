@@ -62,7 +62,7 @@ class FedFomo(FedAvg):
     def choose(self, server: Server, name: str) -> list[int]:
         """Which sites' models to send, as places in server.names."""
         round = int(server.memory.get("round", 0))
-        stream = streams.host("fedfomo", name, round)
+        stream = streams.host(server.seed, "fedfomo", name, round)
         known = [k for k, other in enumerate(server.names) if other != name and f"model of {other}" in server.memory]
         left = [known[k] for k in stream.permutation(len(known))]
         key = f"affinity of {name}"

@@ -36,8 +36,8 @@ class FedMM(FedAvg):
     three in the third, any number afterwards; which they are is drawn evenly from the subsets that fit. What is served knows the
     task's source alone, as under every method.
 
-    `rounds`: the length of the run; 150 is the trainer's default. `curriculum`: off, any number may be missing from the start,
-    as the released option 2. `l1` 100 is pix2pix's; the released code sets it and then weighs 0.1 and 0.9.
+    `curriculum`: off, any number may be missing from the start, as the released option 2. `l1` 100 is pix2pix's; the released
+    code sets it and then weighs 0.1 and 0.9.
 
     What differs: the task's source is always given and its target always missing, so that tasks take turns as under every
     method; the draw is of the other contrasts. A site's contrasts, not all, are given, made and judged: others are background.
@@ -46,11 +46,6 @@ class FedMM(FedAvg):
 
     published: ClassVar[str] = "mmgan_unet"
     curriculum: bool = True
-    rounds: int = 150
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"method.rounds is {self.rounds}; it must be at least 1")
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         generator = blueprint.generator()
@@ -63,7 +58,7 @@ class FedMM(FedAvg):
         return nn.ModuleDict({"generator": generator, JUDGE: judge, "scenario": Scenario()})
 
     def phase(self, site: SiteState, k: int) -> str:
-        passed = SIXTHS * (site.round - 1) // self.rounds if self.curriculum else len(STAGES)
+        passed = SIXTHS * (site.round - 1) // site.rounds if self.curriculum else len(STAGES)
         return STAGES[min(passed, len(STAGES) - 1)]
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:

@@ -36,13 +36,13 @@ class PRRFL(FedBN):
     q is how good the deputy is compared to the personal model. The server gives every site its own deputy back (progressive
     Fourier aggregation): of the 2-D transform of a weight, its rows the input channels and kernel rows, its columns the kernel
     columns and output channels, the amplitudes in the central share r of the frequencies are the mean of all sites', the
-    phases and the other amplitudes the site's own. r grows from `window` to 0.95 over `rounds`. Biases are averaged,
+    phases and the other amplitudes the site's own. r grows from `window` to 0.95 over the run. Biases are averaged,
     normalisation stays; all sites weigh the same.
 
-    `alpha1` 0.7, `alpha2` 0.9, `window` 0.7 as the released code. `rounds`: the paper's T; 150 is the trainer's default, where
-    the released code has 50 of 5 epochs. In a synthesis task the KL divergence of classes becomes L1 between images, weighed
-    as the loss's L1 (there 1 : 1 with the cross entropy), and the ratio of F1 scores becomes q = L1 error of the personal
-    model / L1 error of the deputy, both on the site's training slices in eval mode (the released code scores training data).
+    `alpha1` 0.7, `alpha2` 0.9, `window` 0.7 as the released code. In a synthesis task the KL divergence of classes becomes L1
+    between images, weighed as the loss's L1 (there 1 : 1 with the cross entropy), and the ratio of F1 scores becomes q = L1
+    error of the personal model / L1 error of the deputy, both on the site's training slices in eval mode (the released code
+    scores training data).
 
     What differs: the stage is decided once, when the deputy comes, not before each local epoch, and recovery is not forced on
     the first epoch of a round (rounds here have one; the released code then always exchanges). The frequencies that are shared
@@ -56,15 +56,12 @@ class PRRFL(FedBN):
     alpha1: float = 0.7
     alpha2: float = 0.9
     window: float = 0.7
-    rounds: int = 150
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha1 <= self.alpha2:
             raise ValueError(f"method.alpha1 is {self.alpha1}; it must be from 0 to method.alpha2, {self.alpha2}")
         if not 0 <= self.window <= LAST:
             raise ValueError(f"method.window is {self.window}; it must be from 0 to {LAST}")
-        if self.rounds < 1:
-            raise ValueError(f"method.rounds is {self.rounds}; it must be at least 1")
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         return nn.ModuleDict({**super().build(blueprint), "personal": super().build(blueprint)})
@@ -111,7 +108,7 @@ class PRRFL(FedBN):
             server.memory[f"deputy of {name}"] = upload.model
         round = int(server.memory.get("round", 0))
         server.memory["round"] = round + 1
-        share = self.window + min(round / self.rounds, 1) * (LAST - self.window)
+        share = self.window + min(round / server.rounds, 1) * (LAST - self.window)
         known = {name: key for name in server.names if (key := f"deputy of {name}") in server.memory}
         layout = server.plan.model
         for place, shape in zip(layout.places, layout.shapes, strict=True):

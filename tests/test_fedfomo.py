@@ -123,7 +123,7 @@ def server(affinity: list[float], round: int = 0) -> Any:
     for name in names:
         memory[f"model of {name}"] = torch.zeros(1)
     memory["affinity of s0"] = torch.tensor(affinity)
-    return SimpleNamespace(names=names, memory=memory)
+    return SimpleNamespace(names=names, memory=memory, seed=0)
 
 
 def test_the_most_helpful_are_sent() -> None:

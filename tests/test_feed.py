@@ -12,11 +12,11 @@ import torch
 from federations import federation, options, resnet, site
 from scipy.ndimage import map_coordinates
 
+from fedsynth.benchmarks.case import small
 from fedsynth.federation import Federation, FederationError, Site, Task
 from fedsynth.feed import Batch, Draw, Feed
 from fedsynth.method import Method
-from fedsynth.networks.blocks import Norm
-from fedsynth.registry import METHODS
+from fedsynth.registry import METHODS, NETWORKS
 from fedsynth.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -118,13 +118,14 @@ def test_every_method_sees_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> 
         seen.clear()
         Trainer(
             entry.cls(),
-            resnet(norm=entry.cls.needs_norm or Norm.instance),
+            small(NETWORKS[entry.cls.published], entry.cls.needs_norm),
             federation(("ixi", "oasis")),
             options(zoom=1.1, validate_every=2),
             seed=3,
         )._round(1)
         found[name] = Counter(seen)  # pooled has them in another order
-    assert len({str(sorted(counts.items())) for counts in found.values()}) == 1
+    for name, counts in found.items():  # those that learn from unpaired slices see others beside them
+        assert counts == found["fedavg"] or (METHODS[name].second and counts > found["fedavg"]), name
     assert sum(found["fedavg"].values()) == 2 * 3  # sites x steps
 
 

@@ -78,9 +78,7 @@ def judges_and_generator(nets: nn.ModuleDict) -> list[tuple[str, nn.Module]]:
     return [("generator", nets["generator"]), *nets["discriminators"].named_children()]
 
 
-@pytest.mark.parametrize(
-    ("method", "count"), [(Finetune(), 4), (Finetune(steps=2), 2), (FedBABU(), 4), (FedBABU(steps=2), 2)]
-)
+@pytest.mark.parametrize(("method", "count"), [(Finetune(), 4), (Finetune(steps=2), 2), (FedBABU(), 4)])
 def test_what_is_served_is_tuned_on_all_parts_and_put_back(method: FedAvg, count: int) -> None:
     """As many steps as a round has at most, at the rate that training began with."""
     of = trainer(method, rounds=8, local_steps=4)
@@ -100,8 +98,8 @@ def test_what_is_served_is_tuned_on_all_parts_and_put_back(method: FedAvg, count
 
 
 def test_fine_tuning_changes_what_is_served_and_nothing_else() -> None:
-    runs = {steps: trainer(Finetune(steps=steps)).run() for steps in (0, 3)}
-    plain = trainer(FedAvg()).run()
+    runs = {steps: trainer(Finetune(steps=steps), rounds=1).run() for steps in (0, 3)}
+    plain = trainer(FedAvg(), rounds=1).run()
     assert runs[0].scores == plain.scores
     assert runs[0].digest == runs[3].digest == plain.digest
     assert runs[3].scores != plain.scores

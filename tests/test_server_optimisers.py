@@ -70,7 +70,7 @@ def test_the_servers_optimiser_is_the_papers(
     for before, models, slices, after in rounds_of(trainer(method, participation=participation)):
         d = np.average(models, axis=0, weights=slices) - before
         m, v = beta1 * m + (1 - beta1) * d, rule(v, d)
-        expected = before + 0.1 * m / (np.sqrt(v) + 1e-3)
+        expected = before + 0.01 * m / (np.sqrt(v) + 1e-3)
         np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-6)
         assert np.abs(after - before).max() > 1e-4
 
