@@ -231,8 +231,9 @@ def test_names_decide_nothing(name: str, network: str, norm: Norm) -> None:
     try:
         plain, renamed = (found(made, method) for made in (inner, RenamedNetwork(inner=inner)))
     except ContractError as refusal:  # of a method that needs its own network's class, which renaming hides
-        assert f"network={method.published}" in str(refusal)
-        return
+        if f"network={method.published}" in str(refusal):
+            return
+        raise
     paths = [{place.path for place, _ in found if place.role or place.task} for found in (plain, renamed)]
     assert not paths[0] & paths[1]  # what a method adds by itself keeps its name
     for (one, tensor), (other, same) in zip(plain, renamed, strict=True):
