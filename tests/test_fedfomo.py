@@ -159,6 +159,7 @@ def test_every_model_that_is_sent_counts_in_the_bytes() -> None:
     of = trainer(FedFomo(models=2))
     of._round(1)
     of._round(2)
+    assert of.server.memory["round"] == 2  # by which exploration decays
     n = 4 * of.plan.model.numel
     down = [{row["bytes_down"] for row in of.state.curve if row["round"] == round} for round in (1, 2)]
     assert down == [{n}, {2 * n + 2 * 8}]  # two models, and whose they are

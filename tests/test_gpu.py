@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from fedsynth.benchmarks.case import Case
 from fedsynth.method import Method
-from fedsynth.networks.blocks import Norm
 from fedsynth.registry import METHODS
 from fedsynth.trainer import Trainer
 from tests.federations import federation, options, personalised
@@ -22,8 +22,8 @@ pytestmark = [
 
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_local_training_never_waits_for_the_host(name: str) -> None:
-    on = personalised(norm=METHODS[name].needs_norm or Norm.instance)
-    trainer = Trainer(METHODS[name](), on, federation(), options(device="cuda", rounds=3), seed=0)
+    case = Case.of(METHODS[name])
+    trainer = Trainer(case.method, case.network, federation(), options(device="cuda", rounds=3), seed=0)
     trainer._round(1)  # lazily made state, and memory that later rounds only copy into
     for site in trainer.sites.values():
         site.round = 2
