@@ -63,6 +63,7 @@ class Facts:
 def facts(cls: type[Method]) -> Facts:
     """From the plan at full size and from two rounds at a small one."""
     network = NETWORKS[cls.published]()
+    network.norm = cls.needs_norm or network.norm
     total, shared = sizes(cls(), network)
     trainer = Case.of(cls).trainer()
     for round in (1, 2):
