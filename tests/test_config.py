@@ -120,3 +120,31 @@ def test_a_sweep_is_every_combination_of_sites_tasks_methods_and_seeds() -> None
 
 def test_two_ways_to_say_the_same_are_one_run() -> None:
     assert len(planned("-m", "method=fedavg", "network=of_fedavg,resnet")) == 1
+
+
+@pytest.mark.usefixtures("hydra")
+def test_an_experiment_makes_any_network_smaller_where_it_has_the_option_and_the_command_has_not() -> None:
+    unet, resnet = (run("experiment=demo", f"network={name}").network for name in ("unet", "resnet"))
+    assert (unet.width, unet.pools) == (8, 3)  # type: ignore[attr-defined]
+    assert (resnet.width, resnet.blocks, resnet.dropout) == (8, 3, 0.0)  # type: ignore[attr-defined]
+    chosen = run("experiment=demo", "network=resnet", "network.blocks=5").network
+    assert (chosen.blocks, chosen.dropout) == (5, 0.0)  # type: ignore[attr-defined]
+    assert run("network=unet").network.pools == 4  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "absent"),
+    [("as_published", {"fedbn_released"}), ("equal_footing", {"fedbn_released", "fedmm", "silobn"})],
+)
+def test_an_experiment_may_name_its_methods(experiment: str, absent: set[str]) -> None:
+    names = {name.partition("-")[0] for name in planned("-m", f"experiment={experiment}")}
+    assert names == set(METHODS.entries()) - absent
+    chosen = planned("-m", f"experiment={experiment}", "method=fedavg,fedbn")  # the command's word counts
+    assert [name.partition("-")[0] for name in chosen] == ["fedavg", "fedbn"]
+
+
+def test_on_an_equal_footing_everyone_has_one_network() -> None:
+    with initialize_config_module("fedsynth.conf", version_base="1.3"):
+        runs = [run("experiment=equal_footing", f"method={name}") for name in ("fedmri", "fedcycle", "pflsynth")]
+    assert len({repr(one.network) for one in runs}) == 1
+    assert len({repr(one.trainer) for one in runs}) == 1
