@@ -45,7 +45,7 @@ smoke: $(READY)
 	$(SMOKE) experiment=as_published results=results/smoke/as_published
 	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing
 	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
-	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,fedbn,fedmri,pflsynth network.condition=none,task
+	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth network.init=designed,released,scaled
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth trainer.common_start=false
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false

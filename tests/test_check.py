@@ -21,7 +21,8 @@ from fedsynth.step import Pairs
 
 
 @pytest.mark.parametrize("name", METHODS.entries())
-def test_registered_methods_conform(name: str) -> None:
+def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 3)  # of learning its weights; 30 otherwise
     assert {title: wrong for title, _, wrong in check.check(name) if wrong} == {}
 
 
@@ -47,11 +48,11 @@ class Leaks(Method):
 
 @dataclass
 class LooksAtTheClock(Method):
-    """Trains the generator alone from round 2 on, without saying so by a phase."""
+    """Trains the generator alone from round 3 on, without saying so by a phase."""
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:
         for player, loss in super().step(site, batch):
-            if site.round == 1 or player == "generator":
+            if site.round < 3 or player == "generator":
                 yield player, loss
 
 
