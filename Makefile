@@ -43,6 +43,9 @@ golden: $(READY)
 SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2
 smoke: $(READY)
 	$(SMOKE) experiment=as_published results=results/smoke/as_published
+	$(SMOKE) experiment=as_published results=results/smoke/as_published method=local,fedavg network=mmgan_unet,unet
+	$(SMOKE) experiment=as_published results=results/smoke/as_published method=local network=personalised,switchable_unet
+	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedmm method.curriculum=false
 	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing
 	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
 	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
