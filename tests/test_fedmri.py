@@ -42,7 +42,8 @@ def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
 
 def encoder(net: nn.Module) -> dict[str, Tensor]:
     """What the U-Net has before its first transposed convolution, by name."""
-    return {path: p for path, p in net.named_parameters() if path.startswith(("downs.", "bottleneck."))}
+    front = tuple(f"backbone.{k}." for k in range(3))  # two halvings, and the stage below them
+    return {path: p for path, p in net.named_parameters() if path.startswith(front)}
 
 
 def apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
