@@ -35,6 +35,8 @@ METHOD` says; whether it is its paper's, its test in `tests/` does.
 sites; 2 is a model and as long a vector beside it). *Memory*: what a site and the server remember from round to round beside
 the nets, in the same lengths. *Gradients*: backward passes a local step; FedAvg's two are the discriminator's and the
 generator's.
+
+How each did in a short run on the phantom, and why some lie low there, is in [results/smoke](../results/smoke/README.md).
 """
 LEFT_OUT = """## What is not here, and why
 
