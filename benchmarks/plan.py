@@ -40,11 +40,21 @@ def combinations(arguments: argparse.Namespace) -> list[list[str]]:
         return [arguments.overrides]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     given = parser.parse_overrides(arguments.overrides)
-    fixed = [override.input_line or "" for override in given if not override.is_sweep_override()]
-    experiment = compose(arguments.config_name or "config", fixed, return_hydra_config=True).hydra.sweeper.params or {}
+    named = [override.input_line or "" for override in given if override.key_or_group == "experiment"]
+    experiment = compose(arguments.config_name or "config", named, return_hydra_config=True).hydra.sweeper.params or {}
     swept = parser.parse_overrides([f"{key}={values}" for key, values in experiment.items()])
     (batch,) = BasicSweeper.split_arguments([*swept, *given], max_batch_size=None)
     return batch
+
+
+def late(word: str) -> str:
+    """An override of a sweep. Hydra first composes all that is not swept, with the default method and network, which may lack
+    an option of those that are: as a choice of one value it waits for them."""
+    override = OverridesParser.create().parse_override(word)
+    key = override.get_key_element()
+    if not key.lstrip("+").startswith(("method.", "network.")) or override.is_sweep_override():
+        return word
+    return f"{key}=choice({override.get_value_element_as_str()})"
 
 
 def explain(error: Exception) -> str:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from fedsynth.benchmarks.config import Run, register
 from fedsynth.benchmarks.identity import identity
-from fedsynth.benchmarks.plan import combinations, plan
+from fedsynth.benchmarks.plan import combinations, late, plan
 from fedsynth.options import Optimizer
 from fedsynth.registry import METHODS, NETWORKS
 
@@ -148,3 +148,18 @@ def test_on_an_equal_footing_everyone_has_one_network() -> None:
         runs = [run("experiment=equal_footing", f"method={name}") for name in ("fedmri", "fedcycle", "pflsynth")]
     assert len({repr(one.network) for one in runs}) == 1
     assert len({repr(one.trainer) for one in runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "waits"),
+    [
+        ("method.eta=0.5", "method.eta=choice(0.5)"),
+        ("+method.eta=0.5", "+method.eta=choice(0.5)"),
+        ("network.depths=[1,2]", "network.depths=choice([1,2])"),
+        ("method.eta=0.5,0.6", "method.eta=0.5,0.6"),
+        ("trainer.lr=1e-3", "trainer.lr=1e-3"),
+        ('scenario.tasks.ixi=["T1->T2"]', 'scenario.tasks.ixi=["T1->T2"]'),
+    ],
+)
+def test_an_option_of_swept_methods_waits_for_them(word: str, waits: str) -> None:
+    assert late(word) == waits
