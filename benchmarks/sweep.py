@@ -45,6 +45,7 @@ def main(argv: list[str]) -> int:
         print(HELP)
         return 0 if argv else 2
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
+    sys.argv = ["fedsynth run", *argv]
     arguments = get_args_parser().parse_args(argv)
     only_shown = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
     runs: dict[str, Store] = {}
@@ -54,8 +55,7 @@ def main(argv: list[str]) -> int:
             say(f"fedsynth: {origin} failed to load: {reason}")
         if arguments.multirun:
             words = {word: late(word) for word in arguments.overrides}
-            argv, arguments.overrides = [words.get(word, word) for word in argv], [*words.values()]
-        sys.argv = ["fedsynth run", *argv]
+            sys.argv, arguments.overrides = [words.get(word, word) for word in sys.argv], [*words.values()]
         if not only_shown:
             runs = plan(arguments)
             if len(runs) > 1:
