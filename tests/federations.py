@@ -49,14 +49,14 @@ def federation(
 
 
 def resnet(**options: object) -> ResNet:
-    return ResNet(**({"width": 4, "blocks": 3, "discriminator_width": 4, "discriminator_layers": 1} | options))  # type: ignore[arg-type]
+    return ResNet(**({"width": 4, "blocks": 3, "discriminator_width": 4, "discriminator_layers": 1} | options))  # type: ignore[arg-type]  # options by name
 
 
 def personalised(**options: object) -> Personalised:
     small = {"width": 4, "blocks": 3, "latent": 8, "discriminator_width": 4, "discriminator_layers": 1}
-    return Personalised(**(small | options))  # type: ignore[arg-type]
+    return Personalised(**(small | options))  # type: ignore[arg-type]  # options by name
 
 
 def options(**given: object) -> TrainerOptions:
     quick = {"rounds": 2, "local_steps": 3, "batch": 2, "lr": 1e-3, "zoom": 1.0, "device": "cpu"}
-    return TrainerOptions(**(quick | given))  # type: ignore[arg-type]
+    return TrainerOptions(**(quick | given))  # type: ignore[arg-type]  # options by name

@@ -24,7 +24,7 @@ STEPS = 8
 NARROW = {"width": 8, "blocks": 3, "discriminator_width": 16, "discriminator_layers": 2}
 NETWORKS: dict[str, Network] = {
     "resnet": ResNet(**NARROW),  # type: ignore[arg-type]  # integers by name
-    "personalised": Personalised(latent=64, **NARROW),  # type: ignore[arg-type]
+    "personalised": Personalised(latent=64, **NARROW),  # type: ignore[arg-type]  # as above
 }
 
 
