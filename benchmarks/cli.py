@@ -14,22 +14,26 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
 
   run [-m] [OPTION=VALUE ...]      train one run, or with -m every combination of comma-separated values; --help shows all options
   list [KIND ...]                  the methods, networks, datasets and scenarios there are
+  prepare dataset=NAME [FOLDER]    volumes become arrays ahead of a run; --jobs N; --verify: only say what lies there
   check METHOD ... | --all         does a method keep the contract? seconds on a CPU
   tune METHOD ... [OPTION=VALUE ...]  the same number of trials for each, judged by validation; --trials N --jobs N
   status [PATTERN ...]             which runs are finished, half-finished, failed, running
   leaderboard [PATTERN ...]        tables of finished runs: terminal, Markdown, CSV
   report [PATTERN ...]             one HTML page with tables, curves and images
+  export RUN ...                   what a run synthesises for its test subjects, as NIfTI volumes
 
   fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
 """
 VERBS = {
     "run": "sweep",
     "list": "listing",
+    "prepare": "prepare",
     "check": "check",
     "tune": "tune",
     "status": "status",
     "leaderboard": "leaderboard",
     "report": "report",
+    "export": "export",
 }
 
 

@@ -8,8 +8,10 @@ from dataclasses import MISSING, Field, asdict, fields
 from enum import Enum
 from typing import Any
 
+from fedsynth.device import resolve_device
+from fedsynth.options import UNCOUNTED, TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
-from fedsynth.trainer import NUMERICS, resolve_device
+from fedsynth.trainer import NUMERICS
 
 from .config import Run
 from .digest import digests
@@ -36,12 +38,19 @@ def identity(run: Run) -> dict[str, Any]:
     return {
         **{kind: {"name": registry.name_of(type(thing)), **plain(asdict(thing))} for kind, thing, registry in parts},
         "scenario": scenario,
-        "trainer": plain(asdict(run.trainer)) | {"device": resolve_device(run.trainer.device).type},
+        "trainer": trainer(run.trainer),
         "seed": run.seed,
         "data": {site: run.dataset.fingerprint(site) for site in tasks},
         "code": {kind: digests()[type(thing)] for kind, thing, _ in parts},
         "numerics": NUMERICS,
     }
+
+
+def trainer(options: TrainerOptions) -> dict[str, Any]:
+    """Those options that may change numbers, device and execution as they are here."""
+    device = resolve_device(options.device).type
+    counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
+    return plain(counted) | {"device": device, "execution": options.execute(device).value}
 
 
 def name(identity: dict[str, Any]) -> str:

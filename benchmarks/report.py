@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from .card import histograms, lines
 from .figures import Entry, curves, read_gallery, to_png
 from .leaderboard import Column, columns, finished
 from .montage import montage
@@ -67,8 +68,10 @@ def section(table: Table) -> dict[str, Any]:
     shown = columns(table)
     own = {place for row in table.rows if row.psnr for place in row.psnr.places}
     single = [column for column in shown if column.heading in own]
+    card = table.rows[0].runs[0].record.data.get("card")
     return {
         "table": table,
+        "card": card and {"lines": lines(card), "histograms": embedded(histograms(card))},
         "scores": [column for column in shown if column.heading not in own],
         "names": [column for column in shown if column.name in NAMES],
         "places": [(metric, list(found)) for metric, found in groupby(single, metric_of)],

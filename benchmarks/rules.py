@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from fedsynth import checkpoint, evaluate
+from fedsynth import evaluate
 from fedsynth.evaluate import mean_psnr
 from fedsynth.exchange import ContractError, Message, places
 from fedsynth.feed import Batch
@@ -242,10 +242,10 @@ def scarce(case: Case) -> Iterator[str]:
 def newcomer(case: Case) -> Iterator[str]:
     trainer = case.trainer()
     trainer.run()
-    before = checkpoint.digest(trainer._weights())
+    before = trainer.digests()
     if not all(np.isfinite(row["psnr"]) for row in trainer.welcome(NEWCOMER)):
         yield "what it is served has a score that is not finite"
-    if checkpoint.digest(trainer._weights()) != before:
+    if trainer.digests() != before:
         yield "welcoming it changed the server or another site"
 
 

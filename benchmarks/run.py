@@ -82,14 +82,12 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
         costs=outcome.costs,
         digest=outcome.digest,
         data=data(federation),
-        environment=environment(trainer.device),
+        environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
     )
     record = write_record(folder, record, outcome.scores, outcome.curve)
-    (folder / "checkpoint.safetensors").unlink(
-        missing_ok=True
-    )  # of use to a resumed run only; the selected model stays
+    trainer.tidy()
     return record
 
 

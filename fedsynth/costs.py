@@ -1,45 +1,49 @@
-"""What a run costs: bytes, seconds, memory, gradient evaluations."""
+"""What a run costs: bytes, seconds, operations, memory, gradient evaluations."""
 
 from __future__ import annotations
 
-import resource
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass
 class Costs:
-    """Sums over a run; saved with its checkpoint, so that a resumed run goes on counting."""
+    """Sums over a run; saved with its checkpoint, so that a resumed run goes on counting.
+
+    `seconds_*` are the host's, of training and exchange: on a GPU, which works behind the host, they say what the host did, and
+    "waiting" how long it stood still. `fedsynth cost` measures what each part takes on the device.
+    """
 
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0  # of training and exchange, evaluation apart
+    seconds_data: float = 0.0
+    seconds_discriminators: float = 0.0
+    seconds_generator: float = 0.0
+    seconds_graphs: float = 0.0  # captured steps, both players in one
+    seconds_exchange: float = 0.0  # download, receive, upload
+    seconds_aggregation: float = 0.0
+    seconds_waiting: float = 0.0
     evaluation_seconds: float = 0.0
+    flops: int = 0  # floating-point operations of all local steps, counted, not measured
     gradient_evaluations: int = 0  # backward passes, of every player
     peak_memory_bytes: int = 0
 
+    def add(self, rows: Iterable[Mapping[str, Any]], flops: int, seconds: Mapping[str, float]) -> None:
+        """Count a round: its rows of the curve, its operations, and its seconds by what they went to."""
+        for row in rows:
+            self.bytes_up += row["bytes_up"]
+            self.bytes_down += row["bytes_down"]
+            self.gradient_evaluations += row["gradient_evaluations"]
+        self.flops += flops
+        for what, spent in seconds.items():
+            setattr(self, f"seconds_{what}", getattr(self, f"seconds_{what}") + spent)
 
-def reset_peak(device: torch.device) -> None:
-    """Start counting peak memory anew: the device's on CUDA, else the process's resident set (where Linux allows it)."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-        except OSError:  # no such file elsewhere: the peak then includes what the process did before
-            return
-
-
-def peak(device: torch.device) -> int:
-    """Peak memory since `reset_peak`, bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    def summary(self, rate: float) -> dict[str, float]:
+        """All sums; `seconds_idle`, which no part accounts for; and `floor_share`: the seconds that the operations would take at
+        the device's `rate` of matrix products (FLOP/s), as a share of those that training took."""
+        sums = asdict(self)
+        parts = sum(value for name, value in sums.items() if name.startswith("seconds_"))
+        share = self.flops / rate / self.seconds if self.seconds else 0.0
+        return sums | {"seconds_idle": max(0.0, self.seconds - parts), "floor_share": share}

@@ -154,25 +154,28 @@ class Layout:
             [vector.where(self.where(partial(_held, names), vector.device), torch.nan) for vector, names in rows]
         )
 
-    def mean(
-        self, vectors: Sequence[Tensor], weights: Sequence[float], held: Sequence[frozenset[str]], otherwise: Tensor
-    ) -> Tensor:
+    def mean(self, rows: Iterable[tuple[Tensor, float, frozenset[str]]], otherwise: Tensor | None) -> Tensor:
         """Weighted mean of flat vectors, tensor by tensor over the sites that hold it, weights renormalised.
 
-        What no site holds keeps the value of `otherwise`. Summed in float64 in the order given, cast once, so that equal
-        vectors keep every bit.
+        `rows`: each site's vector, its weight and the paths that it holds, taken one by one. What no site holds keeps the value
+        of `otherwise`, or is 0. Summed in float64 in the order given, cast once, so that equal vectors keep every bit.
         """
-        total = torch.zeros_like(vectors[0], dtype=torch.float64)
-        if all(place.path in names for names in held for place in self.places):
-            for vector, weight in zip(vectors, weights, strict=True):
-                total.add_(vector, alpha=weight)
-            return total.div_(sum(weights)).to(vectors[0].dtype)
-        mass = torch.zeros_like(total)
-        for vector, weight, names in zip(vectors, weights, held, strict=True):
-            mask = self.where(partial(_held, names), vector.device)
-            total.add_(torch.where(mask, vector, 0), alpha=weight)
-            mass.add_(mask, alpha=weight)
-        return torch.where(mass > 0, total / mass, otherwise.double()).to(vectors[0].dtype)
+        total, dtype, masses = torch.zeros(0), torch.float32, [0.0] * len(self.places)
+        for number, (vector, weight, names) in enumerate(rows):
+            if not number:
+                total, dtype = torch.zeros_like(vector, dtype=torch.float64), vector.dtype
+            holds = [place.path in names for place in self.places]
+            whole = all(holds)
+            total.add_(
+                vector if whole else vector.where(self.where(partial(_held, names), vector.device), 0), alpha=weight
+            )
+            masses = [mass + weight * here for mass, here in zip(masses, holds, strict=True)]
+        if masses and min(masses) == max(masses) > 0:
+            return total.div_(masses[0]).to(dtype)
+        mass = torch.tensor(masses, dtype=torch.float64, device=total.device)
+        mass = mass.repeat_interleave(torch.tensor(self.lengths, dtype=torch.long, device=total.device))
+        nothing = torch.zeros_like(total) if otherwise is None else otherwise.double()
+        return torch.where(mass > 0, total / mass, nothing).to(dtype)
 
 
 Value = Tensor | float | int
@@ -244,6 +247,7 @@ class Memory(MutableMapping[str, Value]):
 
     def __init__(self) -> None:
         self._items: dict[str, Value] = {}
+        self._spare: dict[str, Tensor] = {}  # what `restore` took out: it comes back at its address
 
     def __getitem__(self, key: str) -> Value:
         return self._items[key]
@@ -258,11 +262,12 @@ class Memory(MutableMapping[str, Value]):
     def __setitem__(self, key: str, value: Value) -> None:
         if not isinstance(key, str):
             raise ContractError(f"a key of memory is a string, not {key!r}, which a checkpoint would turn into one")
-        held = self._items.get(key)
+        held = self._items.get(key, self._spare.pop(key, None))
         if isinstance(value, Tensor):
             if isinstance(held, Tensor) and held.shape == value.shape and held.dtype == value.dtype:
                 with torch.no_grad():
                     held.copy_(value)
+                self._items[key] = held
             else:
                 self._items[key] = value.detach().clone()
         elif isinstance(value, bool | int | float):
@@ -286,8 +291,10 @@ class Memory(MutableMapping[str, Value]):
         return {key: value.clone() if isinstance(value, Tensor) else value for key, value in self._items.items()}
 
     def restore(self, snapshot: Mapping[str, Value]) -> None:
+        """Hold what the snapshot holds and no more, in place."""
         for key in set(self._items) - set(snapshot):
-            del self._items[key]
+            if isinstance(value := self._items.pop(key), Tensor):
+                self._spare[key] = value
         self.update(snapshot)
 
 

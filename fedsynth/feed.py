@@ -40,6 +40,16 @@ class Batch:
     code: Tensor
     second: Batch | None = None
 
+    def tensors(self) -> list[Tensor]:
+        own = [self.images, self.present, self.source, self.target, self.code]
+        return own + (self.second.tensors() if self.second else [])
+
+    def copy(self) -> Batch:
+        """The same in storage of its own."""
+        names = ("images", "present", "source", "target", "code")
+        second = self.second.copy() if self.second else None
+        return replace(self, second=second, **{name: getattr(self, name).clone() for name in names})
+
 
 @dataclass(frozen=True, eq=False)
 class Rehearsal:

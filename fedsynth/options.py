@@ -23,6 +23,22 @@ class Precision(Enum):
     bf16 = "bf16"  # autocast; weights, moments and what travels stay float32
 
 
+class Execution(Enum):
+    """How local steps run."""
+
+    auto = "auto"  # graph on a GPU, else eager
+    eager = "eager"
+    graph = "graph"  # captured and played back as CUDA graphs
+    compiled = "compiled"  # nets go through torch.compile, which takes about a minute and then makes steps faster
+
+
+class Parking(Enum):
+    """Where the states of sites wait that are not at work."""
+
+    host = "host"  # memory, page-locked for a GPU
+    disk = "disk"  # the run's folder: memory stays flat however many sites there are
+
+
 class ServerRule(Enum):
     """How the server makes one vector of several, for any method (robust.py). The middle three weigh sites alike."""
 
@@ -31,6 +47,9 @@ class ServerRule(Enum):
     trimmed_mean = "trimmed_mean"
     krum = "krum"
     norm_clip = "norm_clip"
+
+
+UNCOUNTED = ("checkpoint_every", "resident", "parking")  # options that change no number: no part of a run's identity
 
 
 @dataclass
@@ -60,6 +79,9 @@ class TrainerOptions:
     )
     threads: int = 1
     device: str = "auto"  # cuda where there is one, else cpu
+    execution: Execution = Execution.auto
+    resident: int = 4  # sites whose states stay on the device; a GPU trains as many side by side
+    parking: Parking = Parking.host
 
     def __post_init__(self) -> None:
         lowest = {
@@ -68,6 +90,7 @@ class TrainerOptions:
             "threads": (self.threads, 1),
             "validate_every": (self.validate_every, 1),
             "checkpoint_every": (self.checkpoint_every, 1),
+            "resident": (self.resident, 1),
             "zoom": (self.zoom, 1.0),
             "local_steps": (self.local_steps, 0),
             "clip": (self.clip, 0.0),
@@ -88,6 +111,16 @@ class TrainerOptions:
             raise ValueError(f"trainer.corrupt is {self.corrupt}; it is a share of the sites, below a half")
         if self.participation > 1:
             raise ValueError(f"trainer.participation is {self.participation}; it is a share of the sites, at most 1")
+
+    def execute(self, device: str) -> Execution:
+        """How local steps run on a kind of device. Raises ValueError for what it cannot do."""
+        if self.execution is Execution.auto:
+            return Execution.graph if device == "cuda" else Execution.eager
+        if self.execution is Execution.graph and device != "cuda":
+            raise ValueError(
+                f"trainer.execution=graph needs a CUDA device, and this run is on {device}; set it to auto"
+            )
+        return self.execution
 
     def rate(self, round: int) -> float:
         """Multiplier of the learning rate in round 1..rounds: 1, then linear decay to 1 / (half + 1) of a step above 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,15 @@ class Server:
         named = dict(nets.named_parameters()) | dict(nets.named_buffers())
         return self.plan.model.pack(named), self.plan.buffers.pack(named)
 
+    def tree(self) -> dict[str, Any]:
+        """All that it holds, by reference."""
+        return {"model": self.model, "buffers": self.buffers, "memory": dict(self.memory)}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Take over what `tree` gave."""
+        self.model, self.buffers = tree["model"], tree["buffers"]
+        self.memory.restore(tree["memory"])
+
     def settle(self) -> None:
         """Make `model` and `buffers` vectors of their own: an aggregation may have set them to what its memory holds."""
         self.model, self.buffers = self.model.clone(), self.buffers.clone()
@@ -53,17 +62,20 @@ class Server:
         Taken tensor by tensor over the sites that have it; `model` and `buffers` keep the server's value where none does,
         other vectors are 0 there.
         """
-        vectors = [message.tensor(key) for message in uploads.values()]
-        shares = [float(message["weight"]) if weights is None else weights[name] for name, message in uploads.items()]
-        held = [self.held[name] for name in uploads]
+        rows = (
+            (message.tensor(key), float(message["weight"]) if weights is None else weights[name], self.held[name])
+            for name, message in uploads.items()
+        )
         otherwise = {"model": self.model, "buffers": self.buffers}.get(key)
         layout = self.plan.buffers if key == "buffers" else self.plan.model
-        reference = torch.zeros_like(vectors[0]) if otherwise is None else otherwise
         rule, corrupt = self._options.server_rule, self._options.corrupt
         if rule is ServerRule.mean:
-            return layout.mean(vectors, shares, held, reference)
+            return layout.mean(rows, otherwise)
+        vectors, shares, held = (list(column) for column in zip(*rows, strict=True))
+        reference = torch.zeros_like(vectors[0]) if otherwise is None else otherwise
         if rule is ServerRule.norm_clip:
-            return layout.mean([*robust.clipped(layout.stack(vectors, held), reference)], shares, held, reference)
+            clipped = robust.clipped(layout.stack(vectors, held), reference)
+            return layout.mean(zip(clipped, shares, held, strict=True), reference)
         if rule is ServerRule.krum:
             models = [message.model for message in uploads.values()]
             found = layout.stack(vectors, held)[robust.krum(self.plan.model.stack(models, held), corrupt)]

@@ -13,8 +13,9 @@ from . import streams
 from .exchange import ContractError, Memory, Place, Plan, distance, inner
 from .federation import Task
 from .feed import Batch, Draw, Feed
-from .networks.blocks import Noisy
-from .options import Optimizer, TrainerOptions
+from .options import TrainerOptions
+from .parking import State
+from .seats import Seat, Seats, optimizer
 from .step import Pairs, Player, Step
 
 if TYPE_CHECKING:
@@ -28,13 +29,17 @@ class SiteState:
     `round` (from 1) of `rounds` and its `lr`; `steps` (local steps of a round) and `epoch` (batches that the samples fill,
     the last one perhaps in part); `phase` of the step, "" outside one; `received`: the server's model as it came, None
     outside a round.
+
+    Nets, memory and what was received lie in a seat that is given when they are asked for, and may be given to another site
+    after the hook; so a method asks the site for them every time.
     """
 
     def __init__(
         self,
         name: str,
         feeds: Mapping[str, Feed],
-        nets: nn.ModuleDict,
+        held: frozenset[str],
+        seats: Seats,
         method: Method,
         plan: Plan,
         step: Step,
@@ -42,27 +47,50 @@ class SiteState:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.name, self.feeds, self.nets, self.device = name, feeds, nets, device
+        self.name, self.feeds, self.held, self.device = name, feeds, held, device
         self.members = tuple(feeds)
         self.tasks: tuple[Task, ...] = tuple(sorted({task for feed in feeds.values() for task in feed.tasks}))
         self.samples = sum(feed.samples for feed in feeds.values())
         self.steps = sum(feed.steps for feed in feeds.values())
         self.epoch = sum(feed.epoch for feed in feeds.values())
-        self.memory = Memory()
-        self.round, self.rounds, self.phase, self.lr = 0, options.rounds, "", options.lr
-        self.received: Tensor | None = None
+        self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
+        self.state: State = (name, 0)
         self._method, self._plan, self._step, self._options, self._seed = method, plan, step, options, seed
-        self._noise = torch.Generator(device)
-        for module in nets.modules():
-            if isinstance(module, Noisy):
-                module.generator = self._noise
-        groups = method.players(nets)
-        self.players = {player: _flat(parameters) for player, parameters in groups.items()}
-        self.optimizers = {player: self._optimizer(parameters) for player, parameters in groups.items()}
-        self._tensors = dict(nets.named_parameters()) | dict(nets.named_buffers())
-        travelling = set(plan.model.offsets) | set(plan.buffers.offsets)
-        self.held = frozenset(travelling & set(self._tensors))
-        self._paths = {id(parameter): path for path, parameter in nets.named_parameters()}
+        self._seats = seats
+        self.structure = tuple(sorted(self.tasks))
+
+    @property
+    def seat(self) -> Seat:
+        """Where the site's state is now."""
+        return self._seats.of(self)
+
+    @property
+    def nets(self) -> nn.ModuleDict:
+        return self.seat.nets
+
+    @property
+    def players(self) -> Mapping[str, list[Tensor]]:
+        return self.seat.players
+
+    @property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return self.seat.optimizers
+
+    @property
+    def memory(self) -> Memory:
+        return self.seat.memory
+
+    @property
+    def received(self) -> Tensor | None:
+        return self.seat.received
+
+    @received.setter
+    def received(self, model: Tensor | None) -> None:
+        self.seat.received = model
+
+    @property
+    def _tensors(self) -> Mapping[str, Tensor]:
+        return self.seat.tensors
 
     # --- vectors -----------------------------------------------------------------------------------------------------
 
@@ -88,7 +116,7 @@ class SiteState:
         pairs = []
         names = (player,) if isinstance(player, str) else player
         for parameter in (parameter for name in names for parameter in self.players[name]):
-            path = self._paths[id(parameter)]
+            path = self.seat.paths[id(parameter)]
             path = path if path in self._plan.model.offsets else path.partition(".")[2]
             if path in self._plan.model.offsets:
                 pairs.append((parameter, self._plan.model.part(vector, path)))
@@ -143,7 +171,7 @@ class SiteState:
     def fit(self, count: int, step: Callable[[SiteState, Batch], Pairs] | None = None) -> None:
         """Local steps with fresh optimisers, for `personalise`; the method's own step unless another is given."""
         groups = self._method.players(self.nets)
-        optimizers = {player: self._optimizer(parameters) for player, parameters in groups.items()}
+        optimizers = {name: optimizer(parameters, self._options, self.device) for name, parameters in groups.items()}
         with self.training(True):
             for k, batch in enumerate(self.draw("fit", count)):
                 self.phase = self._method.phase(self, k)
@@ -164,14 +192,12 @@ class SiteState:
     def preserved(self) -> Iterator[None]:
         """Whatever happens to nets and memory inside is undone afterwards."""
         tensors = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
-        memory, received, lr = self.memory.snapshot(), self.received, self.lr
+        memory, lr = self.memory.snapshot(), self.lr
+        received = None if self.received is None else self.received.clone()
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, tensor in self._tensors.items():
-                    tensor.copy_(tensors[name])
-            self.memory.restore(memory)
+            self.seat.load(tensors, memory)
             self.received, self.lr = received, lr
 
     # --- the trainer's side ------------------------------------------------------------------------------------------
@@ -191,51 +217,35 @@ class SiteState:
             draws = [draws[place] for place in order]
         return draws
 
-    def train(self, losses: dict[str, Tensor]) -> None:
-        """The local steps of this round."""
-        self.nets.train()
-        for k, draw in enumerate(self.schedule()):
-            self._reseed("noise", k)
-            self.phase = self._method.phase(self, k)
-            self._step(self._method.step(self, draw.make()), self.players, self.optimizers, losses)
+    def train(self, losses: dict[str, Tensor]) -> Iterator[None]:
+        """The local steps of this round, a pause after each: several sites may take turns. Sums the losses of both roles."""
+        seat = self.seat
+        with seat.at_work():
+            seat.nets.train()
+            draws = self._step.timed("data", self.schedule)
+        for k, draw in enumerate(draws):
+            with seat.at_work():
+                self._reseed("noise", k)
+                self.phase = self._method.phase(self, k)
+                self._step.local(self._method, self, self._step.timed("data", draw.make), losses)
+            yield
+        with seat.at_work():
+            self._step.collect(seat, losses)
         self.phase = ""
 
     def enter(self, round: int) -> None:
         """Go to a round: its number and its learning rates, which are the start values times the schedule's factor."""
-        factor = self._options.rate(round)
-        self.round, self.lr = round, self._options.lr * factor
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-
-    def reset_optimizers(self) -> None:
-        for optimizer in self.optimizers.values():
-            optimizer.state.clear()
+        self.factor = self._options.rate(round)
+        self.round, self.lr = round, self._options.lr * self.factor
+        if self._seats.seated(self):
+            self.seat.rate(self.factor)
 
     def weights(self) -> dict[str, Any]:
         """All tensors of the nets and the memory: what the site serves with."""
-        return {"round": self.round, "tensors": dict(self._tensors), "memory": dict(self.memory)}
-
-    def load_weights(self, saved: Mapping[str, Any]) -> None:
-        """Put back what `weights` gave, in place."""
-        self.enter(saved["round"])
-        with torch.no_grad():
-            for name, tensor in self._tensors.items():
-                tensor.copy_(saved["tensors"][name])
-        self.memory.restore(saved["memory"])
-
-    def optimizer_state(self) -> dict[str, Any]:
-        """Player -> index of its parameter -> the optimiser's tensors."""
-        return {name: optimizer.state_dict()["state"] for name, optimizer in self.optimizers.items()}
-
-    def load_optimizer_state(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put back what `optimizer_state` gave."""
-        for name, optimizer in self.optimizers.items():
-            state = {int(index): entry for index, entry in saved[name].items()}
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        return {"tensors": dict(self._tensors), "memory": dict(self.memory)}
 
     def _reseed(self, *names: object) -> None:
-        self._noise.manual_seed(streams.key(self._seed, self.name, self.round, *names))
+        self.seat.noise.manual_seed(streams.key(self._seed, self.name, self.round, *names))
 
     def _under(self, root: str) -> Mapping[str, Tensor]:
         if not root:
@@ -243,21 +253,3 @@ class SiteState:
         if root not in self.nets:
             raise ContractError(f"site {self.name} has no set of nets {root!r}; it has {', '.join(self.nets)}")
         return {path.removeprefix(root + "."): t for path, t in self._tensors.items() if path.startswith(root + ".")}
-
-    def _optimizer(self, parameters: list[Any]) -> torch.optim.Optimizer:
-        options, fused = self._options, self.device.type == "cuda"
-        made: torch.optim.Optimizer
-        if options.optimizer is Optimizer.sgd:
-            made = torch.optim.SGD(parameters, options.lr, fused=fused or None)
-        else:
-            made = torch.optim.Adam(parameters, options.lr, (options.betas[0], options.betas[1]), fused=fused or None)
-        for group in made.param_groups:
-            group["initial_lr"] = group["lr"]
-        return made
-
-
-def _flat(parameters: list[Any]) -> list[Tensor]:
-    """The parameters of a list or of torch's parameter groups."""
-    if parameters and isinstance(parameters[0], dict):
-        return [parameter for group in parameters for parameter in group["params"]]
-    return list(parameters)

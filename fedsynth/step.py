@@ -1,39 +1,131 @@
-"""How one local step executes: the pairs (player, loss) that a method yields become optimiser updates."""
+"""How one local step executes: the pairs (player, loss) that a method yields become optimiser updates.
+
+On a GPU a step is played back as a CUDA graph: all that Python decides in it is decided once for each thing that it may look
+at besides tensors, and tensors lie at fixed addresses in a seat.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from .exchange import ContractError
-from .options import Precision, TrainerOptions
+from .feed import Batch
+from .options import Execution, Precision, TrainerOptions
 
+if TYPE_CHECKING:
+    from .method import Method
+    from .seats import Seat
+    from .site import SiteState
+
+WARM_UP = (
+    2  # steps of a kind that run eagerly before it is captured: they make the optimiser's state and choose kernels
+)
+GRAPHS = 32  # a seat keeps; the one that was played longest ago goes first
+T = TypeVar("T")
 Player = str | tuple[str, ...]  # who moves by a loss: one player, or several at once
 Pairs = Generator[tuple[Player, Tensor], None, None]
 
 
-def set_precision(options: TrainerOptions) -> None:
-    """Put the process into the arithmetic that the run asked for."""
-    torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(options.deterministic)
-    full = options.precision is Precision.fp32
-    torch.backends.cuda.matmul.allow_tf32 = not full
-    torch.backends.cudnn.allow_tf32 = not full
-    torch.backends.cudnn.benchmark = not options.deterministic
-
-
 class Step:
-    """Runs local steps. Counts backward passes and sums losses on the device; nothing here waits for it."""
+    """Runs local steps, and sums losses on the device; nothing here waits for it.
+
+    Counts backward passes and the floating-point operations of local steps, and the host's seconds by what it did: "data",
+    "discriminators", "generator" (all other players), or "graphs" where both are played back. `eager` says why a method that was
+    to be captured is not, else it is empty.
+    """
 
     def __init__(self, method: str, options: TrainerOptions, device: torch.device) -> None:
         self.method, self.clip, self.device = method, options.clip, device
-        self.autocast: Callable[[], AbstractContextManager[object]] = nullcontext
-        if options.precision is Precision.bf16:
-            self.autocast = lambda: torch.autocast(device.type, torch.bfloat16)
-        self.backwards = 0
+        self.execution = options.execute(device.type)
+        self.precision = options.precision
+        self.backwards, self.flops, self.eager = 0, 0, ""
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._flops: dict[Hashable, int] = {}
+        self._caching = True
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Inside, the arithmetic of the run's precision."""
+        if self.precision is not Precision.bf16:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=self._caching)
+
+    def timed(self, what: str, work: Callable[[], T]) -> T:
+        """The result of some work, whose time on the host is counted."""
+        started = time.perf_counter()
+        result = work()
+        self.seconds[what] += time.perf_counter() - started
+        return result
+
+    def local(self, method: Method, site: SiteState, batch: Batch, losses: dict[str, Tensor]) -> None:
+        """One local step of a method at a site.
+
+        What is played back must be called `collect` for: its losses are summed in the graph.
+        """
+        seat = site.seat
+
+        def run(batch: Batch, losses: dict[str, Tensor]) -> None:
+            self(method.step(site, batch), seat.players, seat.optimizers, losses)
+
+        numbers = tuple((name, value) for name, value in site.memory.items() if not isinstance(value, Tensor))
+        kind = (batch.task, site.phase, batch.images.shape, batch.second is None, site.received is None, numbers)
+        if (key := (site.structure, kind)) not in self._flops:
+            with FlopCounterMode(display=False) as counter, torch.compiler.set_stance("force_eager"):
+                run(batch, losses)
+            self._flops[key] = counter.get_total_flops()
+        elif self.execution is not Execution.graph or self.eager:
+            run(batch, losses)
+        else:
+            addresses = tuple(value.data_ptr() for value in site.memory.values() if isinstance(value, Tensor))
+            self.timed("graphs", lambda: self._play((kind, addresses), seat, batch, losses, run))
+        self.flops += self._flops[key]
+
+    def _play(self, key: Hashable, seat: Seat, batch: Batch, losses: dict[str, Tensor], run: Run) -> None:
+        """Play a captured step, capture it when it was seen often enough, or run it."""
+        if (captured := seat.captured.get(key)) is None:
+            seat.seen[key] += 1
+            if seat.seen[key] > WARM_UP and not self.eager:
+                captured = self._capture(seat, batch, list(losses), run)
+            if captured is None:
+                return run(batch, losses)
+            seat.captured[key] = captured
+            if len(seat.captured) > GRAPHS:
+                seat.captured.popitem(last=False)
+        seat.captured.move_to_end(key)
+        captured.play(batch)
+        self.backwards += captured.backwards
+
+    def _capture(self, seat: Seat, batch: Batch, roles: list[str], run: Run) -> Captured | None:
+        """Record a step without doing it. None if it cannot be recorded, which is said once."""
+        captured = Captured(batch, roles, self.device)
+        before, self._caching = self.backwards, False  # casts of weights belong in the graph
+        try:
+            captured.record(seat, run)
+            captured.backwards = self.backwards - before
+        except ContractError:
+            raise
+        except Exception as error:  # whatever a method does that a graph cannot hold, CUDA says it in errors of its own
+            self.eager = f"{type(error).__name__}: {error}"
+            logging.getLogger(__name__).warning(
+                "method %s cannot be captured as a CUDA graph, so its steps run eagerly: %s", self.method, self.eager
+            )
+            return None
+        finally:
+            self.backwards, self._caching = before, True
+        return captured
+
+    def collect(self, seat: Seat, losses: dict[str, Tensor]) -> None:
+        """Add what a seat's captured steps have summed since they were last asked."""
+        for captured in seat.captured.values():
+            captured.collect(losses)
 
     def __call__(
         self,
@@ -48,6 +140,7 @@ class Step:
         player's gradients are None, not zero, before its loss: Adam would move it by momentum otherwise.
         """
         while True:
+            started = time.perf_counter()
             with self.autocast():
                 pair = next(pairs, None)
             if not torch.is_grad_enabled() or torch.is_autocast_enabled(self.device.type):
@@ -87,6 +180,43 @@ class Step:
                 torch.nn.utils.clip_grad_norm_(parameters, self.clip)
             for name in chosen:
                 optimizers[name].step()
+            torch.autograd.graph.increment_version(parameters)  # fused optimisers do not: a stale graph must raise
+            judged = "discriminators" in chosen[0]
             if losses is not None:
-                role = "discriminator" if "discriminators" in chosen[0] else "generator"
-                losses[role] = losses[role] + loss.detach() if role in losses else loss.detach()
+                role = "discriminator" if judged else "generator"
+                if role in losses:
+                    losses[role].add_(loss.detach())
+                else:
+                    losses[role] = loss.detach().clone()
+            self.seconds["discriminators" if judged else "generator"] += time.perf_counter() - started
+
+
+Run = Callable[[Batch, dict[str, Tensor]], None]
+
+
+class Captured:
+    """A local step as a CUDA graph, with a batch and sums of losses at addresses of its own."""
+
+    def __init__(self, batch: Batch, roles: list[str], device: torch.device) -> None:
+        self.batch = batch.copy()
+        self.inputs = self.batch.tensors()
+        self.losses = {role: torch.zeros((), device=device) for role in roles}
+        self.backwards, self.played = 0, False
+
+    def record(self, seat: Seat, run: Run) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+        self.graph.register_generator_state(seat.noise)  # a playback draws from where the stream then stands
+        with torch.cuda.graph(self.graph, seat.pool, seat.stream, capture_error_mode="thread_local"):
+            run(self.batch, self.losses)
+
+    def play(self, batch: Batch) -> None:
+        torch._foreach_copy_(self.inputs, batch.tensors())
+        self.graph.replay()
+        self.played = True
+
+    def collect(self, losses: dict[str, Tensor]) -> None:
+        if self.played:
+            for role, total in self.losses.items():
+                losses[role] = losses[role] + total if role in losses else total.clone()
+                total.zero_()
+            self.played = False

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,28 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint, evaluate, streams
-from .costs import Costs, peak, reset_peak
-from .exchange import ContractError, Message, Plan, leaves, places
-from .federation import Federation
+from .costs import Costs
+from .device import matrix_rate, peak, reset_peak, resolve_device, set_precision
+from .exchange import ContractError, Plan, leaves
+from .federation import Federation, Task
 from .feed import Feed
 from .method import Blueprint, Method
 from .networks.network import Generator, Network, check_stages
-from .options import OptimizerState, TrainerOptions
+from .options import UNCOUNTED, OptimizerState, Parking as Where, TrainerOptions
+from .parking import Parking
+from .seats import Seats
 from .server import Server
+from .sharing import buffer_policy, check_shares_a_part, sizes
 from .site import SiteState
-from .step import Step, set_precision
+from .snapshots import Snapshots
+from .step import Step
+from .uploads import Uploads
 
-NUMERICS = 1  # part of every run's identity: raise it when a change of the engine changes numbers
+NUMERICS = 2  # part of every run's identity: raise it when a change of the engine changes numbers
 
+DONE = object()  # what a generator gives that has ended
+
+Row = dict[str, Any]
 Progress = Callable[[int, int, str, float], None]
 
 
@@ -45,8 +54,8 @@ class Outcome:
 
     `scores`: a row for each of the two selections ("selected" by validation, "last" round), site, task and test subject;
     a diverged run's are those of the mean training image. `validation_psnr`: of the selected round, dB, 0 for a diverged run.
-    `curve`: a row a round and site. `gallery`: see
-    `evaluate.gallery`. `digest`: name -> SHA-256 of the final tensors of every site and of the server.
+    `curve`: a row a round and site. `gallery`: see `evaluate.gallery`. `execution`: how the local steps ran.
+    `digest`: name -> SHA-256 of the final tensors of every site and of the server.
     """
 
     status: str
@@ -58,6 +67,7 @@ class Outcome:
     gallery: dict[str, dict[str, np.ndarray]]
     costs: dict[str, float]
     policy: str
+    execution: str
     digest: dict[str, str]
 
 
@@ -91,8 +101,9 @@ class Trainer:
         progress: Progress = silent,
     ) -> None:
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
+        counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
         self.recipe = repr(
-            (NUMERICS, method, network, options, seed, sorted(federation.tasks.items()), federation.spare_sites)
+            (NUMERICS, method, network, counted, seed, sorted(federation.tasks.items()), federation.spare_sites)
         )
         if folder is None:
             folder = Path(tempfile.mkdtemp())
@@ -119,24 +130,44 @@ class Trainer:
             if isinstance(net, Generator):
                 check_stages(net)
         self.plan = Plan(common, method.travels)
-        self._check_plan(common, network)
+        check_shares_a_part(method, self.plan, common, network)
         self.step = Step(_name(method), options, self.device)
         self.federation = federation
-        self.sites = {
-            "+".join(group): self._site(group, common if options.common_start else build(streams.key(*group)))
-            for group in sorted(groups)
-        }
+        self.parking = Parking(folder, map("+".join, groups), options.parking is Where.disk, self.device)
+
+        def start(site: SiteState) -> nn.ModuleDict:
+            own = not options.common_start and site.name in self.sites
+            return self._view(site.tasks, build(streams.key(*site.members)) if own else common)
+
+        self.seats = Seats(start, method, options, self.parking, self.device)
+        self.sites = {"+".join(group): self._site(group) for group in sorted(groups)}
         self.server = Server(self.plan, self.sites, build, options, seed)
         self.state = _State()
+        self._secured = 0  # the best round that the checkpoint knows
+        self.snapshots = Snapshots(folder, self.server, self.sites, self.seats, self.parking)
 
-    def _site(self, members: Sequence[str], start: nn.ModuleDict) -> SiteState:
-        """A site, or several that train as one, with copies of those nets that their tasks need."""
+    def _site(self, members: Sequence[str]) -> SiteState:
+        """A site, or several that train as one."""
         feeds = {name: Feed(self.federation, name, self.options, self.seed, self.device) for name in members}
-        keep = {str(task) for feed in feeds.values() for task in feed.tasks}
-        nets = _copy_without(start, {str(task) for task in self.federation.all_tasks()} - keep)
+        view = self._view({task for feed in feeds.values() for task in feed.tasks}, self.common)
+        own = {name for name, _ in (*view.named_parameters(), *view.named_buffers())}
+        held = frozenset(own & {*self.plan.model.offsets, *self.plan.buffers.offsets})
         return SiteState(
-            "+".join(members), feeds, nets, self.method, self.plan, self.step, self.options, self.seed, self.device
+            "+".join(members),
+            feeds,
+            held,
+            self.seats,
+            self.method,
+            self.plan,
+            self.step,
+            self.options,
+            self.seed,
+            self.device,
         )
+
+    def _view(self, tasks: Iterable[Task], nets: nn.ModuleDict) -> nn.ModuleDict:
+        """Those nets that a site with these tasks needs: not the discriminators of others."""
+        return _without(nets, set(map(str, self.federation.all_tasks())) - set(map(str, tasks)))
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -150,34 +181,16 @@ class Trainer:
         return self._outcome()
 
     def _round(self, round: int) -> None:
-        started = time.perf_counter()
-        costs = self.state.costs
-        rows: dict[str, dict[str, Any]] = {}
-        uploads: dict[str, Message] = {}
-        for name in self.participants(round):
-            site = self.sites[name]
-            before = (costs.bytes_up, costs.bytes_down, self.step.backwards, time.perf_counter())
-            uploads[name], losses = self._local(site, round)
-            rows[name] = {
-                "round": round,
-                "site": name,
-                "loss_generator": losses.get("generator", math.nan),
-                "loss_discriminator": losses.get("discriminator", math.nan),
-                "val_psnr": math.nan,
-                "val_ssim": math.nan,
-                "bytes_up": costs.bytes_up - before[0],
-                "bytes_down": costs.bytes_down - before[1],
-                "seconds": time.perf_counter() - before[3],
-                "gradient_evaluations": self.step.backwards - before[2],
-            }
-            if not all(math.isfinite(loss) for loss in losses.values()):
-                self.state.diverged = f"the loss at site {name} is not finite in round {round}: {losses}"
-                break
-            self.progress(round, self.options.rounds, name, losses.get("generator", math.nan))
-        else:
-            self.method.aggregate(self.server, uploads)
+        started, costs = time.perf_counter(), self.state.costs
+        flops, seconds = self.step.flops, dict(self.step.seconds)
+        uploads = Uploads(self.folder / "uploads", self.options, self.device)
+        rows = self._train(round, uploads)
+        if not self.state.diverged:
+            self.step.timed("aggregation", lambda: self.method.aggregate(self.server, uploads))
             self.server.settle()
-        costs.gradient_evaluations += sum(int(row["gradient_evaluations"]) for row in rows.values())
+        uploads.clear()
+        spent = {what: total - seconds.get(what, 0.0) for what, total in self.step.seconds.items()}
+        costs.add(rows.values(), self.step.flops - flops, spent)
         costs.seconds += time.perf_counter() - started
         self.state.round = round
         last = round == self.options.rounds
@@ -186,32 +199,80 @@ class Trainer:
         self.state.curve += rows.values()
         if self.state.diverged or last or round % self.options.checkpoint_every == 0:
             self._save()
+        self._forget()
 
-    def _local(self, site: SiteState, round: int) -> tuple[Message, dict[str, float]]:
-        """One site's part of a round: receive, train, upload."""
-        method, costs = self.method, self.state.costs
+    def _train(self, round: int, uploads: Uploads) -> dict[str, Row]:
+        """The sites' part of a round, several side by side on a GPU: a row of the curve each."""
+        rows: dict[str, Row] = {}
+        waiting = deque(self.participants(round))
+        at_work: deque[tuple[Row, Iterator[None]]] = deque()
+        while (waiting or at_work) and not self.state.diverged:
+            if waiting and len(at_work) < (self.options.resident if self.device.type == "cuda" else 1):
+                name = waiting.popleft()
+                rows[name] = _row(round, name)
+                at_work.append((rows[name], self._local(self.sites[name], rows[name], uploads)))
+                if waiting:
+                    self.parking.expect(self.sites[waiting[0]].state)
+            row, work = at_work.popleft()
+            began, backwards = time.perf_counter(), self.step.backwards
+            working = next(work, DONE) is not DONE
+            row["seconds"] += time.perf_counter() - began
+            row["gradient_evaluations"] += self.step.backwards - backwards
+            if working:
+                at_work.append((row, work))
+            else:
+                self._watch(row)
+        return rows
+
+    def _watch(self, row: Row) -> None:
+        """Say that a site has trained, and notice when it diverged."""
+        losses = {
+            role: row[f"loss_{role}"] for role in ("generator", "discriminator") if row[f"loss_{role}"] is not None
+        }
+        row |= {f"loss_{role}": losses.get(role, math.nan) for role in ("generator", "discriminator")}
+        if all(map(math.isfinite, losses.values())):
+            self.progress(row["round"], self.options.rounds, row["site"], row["loss_generator"])
+        else:
+            self.state.diverged = f"the loss at site {row['site']} is not finite in round {row['round']}: {losses}"
+
+    def _local(self, site: SiteState, row: Row, uploads: Uploads) -> Iterator[None]:
+        """One site's part of a round: receive, train, upload; a pause after each local step."""
+        method, round, losses = self.method, row["round"], dict[str, Tensor]()
         site.enter(round)
-        message = method.download(self.server, site.name).delivered()
-        if round == 1 and not self.options.common_start:
-            message |= {"model": site.pack(), "buffers": site.pack_buffers()}
-        costs.bytes_down += self.plan.nbytes(message, site.held)
-        site.received = message.model
-        with site.hook("receive"):
-            method.receive(site, message)
-        if self.options.optimizer_state is OptimizerState.reset:
-            site.reset_optimizers()
-        sums: dict[str, Tensor] = {}
-        site.train(sums)
-        with site.hook("upload"):
-            upload = method.upload(site).delivered()
+        site.seat.follow()
+        site.state = (site.name, round)
+
+        def receive() -> None:
+            message = method.download(self.server, site.name).delivered()
+            if round == 1 and not self.options.common_start:
+                message |= {"model": site.pack(), "buffers": site.pack_buffers()}
+            row["bytes_down"] = self.plan.nbytes(message, site.held)
+            site.received = message.model
+            with site.hook("receive"):
+                method.receive(site, message)
+
+        def upload() -> None:
+            with site.hook("upload"):
+                message = method.upload(site).delivered()
+            row["bytes_up"] = self.plan.nbytes(message, site.held)
+            uploads.add(site.name, message)
+
+        with site.seat.at_work():
+            self.step.timed("exchange", receive)
+            if self.options.optimizer_state is OptimizerState.reset:
+                site.seat.reset_optimizers()
+        yield from site.train(losses)
+        with site.seat.at_work():
+            self.step.timed("exchange", upload)
+            if losses:
+                totals = self.step.timed("waiting", torch.stack(list(losses.values())).tolist)
+                row |= {f"loss_{role}": total / site.steps for role, total in zip(losses, totals, strict=True)}
         site.received = None
-        costs.bytes_up += self.plan.nbytes(upload, site.held)
-        counted = zip(sums, torch.stack(list(sums.values())).tolist(), strict=True) if sums else ()
-        return upload, {role: total / site.steps for role, total in counted}
+        site.seat.join()
 
     def welcome(self, name: str) -> list[evaluate.Row]:
         """Scores on the test split of what one of the federation's newcomers would serve after the last round."""
-        newcomer = self._site([name], self.common)
+        newcomer = self._site([name])
         newcomer.enter(max(self.state.round, 1))
         return evaluate.score(self.method, self.server, {name: newcomer}, "test", self.step)
 
@@ -225,7 +286,7 @@ class Trainer:
 
     # --- validation and selection ------------------------------------------------------------------------------------
 
-    def _validate(self, round: int, curve: Mapping[str, dict[str, Any]]) -> None:
+    def _validate(self, round: int, curve: Mapping[str, Row]) -> None:
         started = time.perf_counter()
         for site in self.sites.values():
             site.enter(round)
@@ -239,7 +300,7 @@ class Trainer:
             self.state.diverged = f"the validation score is not finite in round {round}"
         elif psnr > self.state.best_psnr:
             self.state.best_psnr, self.state.best_round = psnr, round
-            checkpoint.save(self.folder / "selected.safetensors", self._weights())
+            self.snapshots.write(_selected(round), {})
         if round == self.options.rounds and not self.state.diverged:
             copied = [
                 row
@@ -255,10 +316,7 @@ class Trainer:
         self.state.costs.evaluation_seconds += time.perf_counter() - started
 
     def _outcome(self) -> Outcome:
-        weights = self._weights()
-        digest = {
-            name: checkpoint.digest(tree) for name, tree in {**weights["sites"], "server": weights["server"]}.items()
-        }
+        digest = self.digests()
         scores: list[dict[str, Any]] = []
         if self.state.diverged:
             feeds = [feed for site in self.sites.values() for feed in site.feeds.values()]
@@ -268,7 +326,8 @@ class Trainer:
             last = evaluate.score(self.method, self.server, self.sites, "test", self.step)
             selected = last
             if self.state.best_round != self.options.rounds:
-                self._load_weights(checkpoint.load(self.folder / "selected.safetensors", self.device))
+                best = self.state.best_round
+                self.snapshots.recall(self.snapshots.read(_selected(best), self.device), best)
                 selected = evaluate.score(self.method, self.server, self.sites, "test", self.step)
             for selection, found in (("selected", selected), ("last", last)):
                 scores += [{"selection": selection} | row for row in found]
@@ -281,104 +340,83 @@ class Trainer:
             selected_round=0 if self.state.diverged else self.state.best_round,
             validation_psnr=0.0 if self.state.diverged else self.state.best_psnr,
             gallery={} if self.state.diverged else evaluate.gallery(self.method, self.server, self.sites, self.step),
-            costs=asdict(self.state.costs) | self._sizes(),
-            policy=self._policy(),
+            costs=self.state.costs.summary(matrix_rate(self.device, self.options.precision))
+            | sizes(self.sites.values(), self.plan),
+            policy=buffer_policy(self.common, self.plan),
+            execution=f"eager, as it cannot be captured: {self.step.eager}"
+            if self.step.eager
+            else self.step.execution.value,
             digest=digest,
         )
 
     # --- state -------------------------------------------------------------------------------------------------------
 
-    def _weights(self) -> dict[str, Any]:
-        sites = {name: site.weights() for name, site in self.sites.items()}
-        server = {"model": self.server.model, "buffers": self.server.buffers, "memory": dict(self.server.memory)}
-        return {"sites": sites, "server": server}
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the tensors of each site, and of the server."""
+        sites = {name: checkpoint.digest(site.weights()) for name, site in self.sites.items()}
+        return sites | {"server": checkpoint.digest(self.server.tree())}
 
-    def _load_weights(self, tree: Mapping[str, Any]) -> None:
-        for name, site in self.sites.items():
-            site.load_weights(tree["sites"][name])
-        self.server.model, self.server.buffers = tree["server"]["model"], tree["server"]["buffers"]
-        self.server.memory.restore(tree["server"]["memory"])
+    def tidy(self) -> None:
+        """Of a finished run's folder, keep what the selected round serves with."""
+        self.snapshots.keep([_selected(self.state.best_round)], parts=("weights",))
+
+    def serve_selected(self) -> None:
+        """Make the sites and the server what they were in the selected round of the run in the folder."""
+        self.snapshots.find()
+        [name] = (name for name in self.snapshots.names if name.startswith("selected"))
+        self.snapshots.recall(self.snapshots.read(name, self.device), int(name.rpartition("-")[2]))
 
     def _save(self) -> None:
         self.state.costs.peak_memory_bytes = max(self.state.costs.peak_memory_bytes, peak(self.device))
-        optimizers = {name: site.optimizer_state() for name, site in self.sites.items()}
-        tree = self._weights() | {"optimizers": optimizers, "state": asdict(self.state), "recipe": self.recipe}
-        checkpoint.save(self.folder / "checkpoint.safetensors", tree)
+        self.snapshots.write("checkpoint", {"state": asdict(self.state), "recipe": self.recipe})
+        self._secured = self.state.best_round
+
+    def _forget(self) -> None:
+        self.snapshots.keep(["checkpoint", _selected(self._secured), _selected(self.state.best_round)])
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.safetensors"
-        if path.exists():
-            tree = checkpoint.load(path, self.device)
+        self.snapshots.find()
+        if "checkpoint" in self.snapshots.names:
+            tree = self.snapshots.read("checkpoint", self.device)
             if tree["recipe"] != self.recipe:
                 raise ValueError(
-                    f"{path} is of another run; give every run a folder of its own. This run is\n{self.recipe}\nthat one is\n"
-                    f"{tree['recipe']}"
+                    f"the checkpoint in {self.folder} is of another run; give every run a folder of its own. This run is\n"
+                    f"{self.recipe}\nthat one is\n{tree['recipe']}"
                 )
             self.state = _State(**tree["state"] | {"costs": Costs(**tree["state"]["costs"])})
-            self._load_weights(tree)
-            for name, site in self.sites.items():
-                site.load_optimizer_state(tree["optimizers"][name])
-
-    # --- facts -------------------------------------------------------------------------------------------------------
-
-    def _check_plan(self, common: nn.ModuleDict, network: Network) -> None:
-        """A method that shares a part must have a part to share and a part to keep, on whatever network it is put."""
-        if self.method.partial:
-            chosen = {place.path for place in (*self.plan.model.places, *self.plan.buffers.places)}
-            shared = [place.path in chosen for place, _ in places(common) if place.net == "generator"]
-            if all(shared) or not any(shared):
-                raise ContractError(
-                    f"method {_name(self.method)} shares part of the generator, but on the network "
-                    f"{type(network).__name__} that is {'all' if any(shared) else 'none'} of it; choose another network "
-                    "or norm"
-                )
-
-    def _sizes(self) -> dict[str, float]:
-        """Parameters of one site: of the generator, of what travels, of the discriminators (mean over sites)."""
-        counts = []
-        for site in self.sites.values():
-            named = [(name, sum(p.numel() for p in net.parameters())) for name, net in leaves(site.nets)]
-            counts.append(
-                {
-                    "parameters": sum(n for name, n in named if name == "generator"),
-                    "parameters_travelling": sum(
-                        length
-                        for place, length in zip(self.plan.model.places, self.plan.model.lengths, strict=True)
-                        if place.path in site.held
-                    ),
-                    "parameters_discriminators": sum(n for name, n in named if name.startswith("discriminators")),
-                }
-            )
-        return {key: float(np.mean([count[key] for count in counts])) for key in counts[0]}
-
-    def _policy(self) -> str:
-        """What happens to the running statistics of the generator's normalisation, for the tables' captions."""
-        site = next(iter(self.sites.values()))
-        floating = sum(place.is_buffer for place, _ in places(site.nets) if place.net == "generator")
-        travelling = sum(place.net == "generator" for place in self.plan.buffers.places)
-        if not floating:
-            return "no buffers"
-        return {0: "buffers local", floating: "buffers averaged"}.get(travelling, "buffers partly averaged")
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of a run: "auto" is CUDA where there is one. Raises ValueError for one that this machine lacks."""
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    there = ["cpu", *(["cuda"] if found else []), *(f"cuda:{index}" for index in range(found))]
-    if name not in ("auto", *there):
-        raise ValueError(f"trainer.device is {name!r}; here it can be auto, {', '.join(there)}")
-    return torch.device(name if name != "auto" else there[1] if found else "cpu")
+            self.snapshots.recall(tree, self.state.round)
+            self._secured = self.state.best_round
+        self._forget()
 
 
 def _name(method: Method) -> str:
     return type(method).__name__
 
 
-def _copy_without(nets: nn.ModuleDict, tasks: set[str]) -> nn.ModuleDict:
-    """A copy of the nets, without the discriminators of tasks that a site does not have."""
+def _selected(round: int) -> str:
+    """The name of the snapshot of a round that was the best so far."""
+    return f"selected-round-{round}"
+
+
+def _row(round: int, site: str) -> Row:
+    """A site's row of the curve, to be filled in."""
+    unknown = {"loss_generator": None, "loss_discriminator": None, "val_psnr": math.nan, "val_ssim": math.nan}
+    return {
+        "round": round,
+        "site": site,
+        **unknown,
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "seconds": 0.0,
+        "gradient_evaluations": 0,
+    }
+
+
+def _without(nets: nn.ModuleDict, tasks: set[str]) -> nn.ModuleDict:
+    """The same nets, without the discriminators of some tasks."""
     return nn.ModuleDict(
         {
-            name: _copy_without(net, tasks) if isinstance(net, nn.ModuleDict) else deepcopy(net)
+            name: _without(net, tasks) if isinstance(net, nn.ModuleDict) else net
             for name, net in nets.items()
             if name not in tasks
         }

@@ -16,9 +16,10 @@ from fedsynth.method import Method
 from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
-from fedsynth.trainer import Outcome
+from fedsynth.trainer import Outcome, Trainer
+from fedsynth.uploads import Uploads
 
-TIMED = ("seconds", "evaluation_seconds", "peak_memory_bytes")
+TIMED = ("seconds", "floor_share", "peak_memory_bytes")
 
 
 def facts(outcome: Outcome) -> dict[str, Any]:
@@ -31,11 +32,22 @@ def facts(outcome: Outcome) -> dict[str, Any]:
     return {
         "status": (outcome.status, outcome.reason, outcome.selected_round, outcome.policy),
         "scores": [repr(row) for row in outcome.scores],
-        "curve": [repr({key: value for key, value in row.items() if key not in TIMED}) for row in outcome.curve],
-        "costs": {key: value for key, value in outcome.costs.items() if key not in TIMED},
+        "curve": [repr(untimed(row)) for row in outcome.curve],
+        "costs": untimed(outcome.costs),
         "digest": outcome.digest,
         "gallery": pictures,
     }
+
+
+def untimed(costs: Mapping[str, Any]) -> dict[str, Any]:
+    """What does not depend on the machine."""
+    return {name: value for name, value in costs.items() if not any(word in name for word in TIMED)}
+
+
+def local(of: Trainer, site: str, round: int) -> None:
+    """One site's part of a round, whose upload is lost."""
+    for _ in of._local(of.sites[site], {"round": round}, Uploads(of.folder, of.options, of.device)):
+        pass
 
 
 @dataclass

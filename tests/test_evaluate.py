@@ -150,13 +150,13 @@ def test_scoring_leaves_everything_as_it_was() -> None:
     given = options(validate_every=9)  # so that nothing was scored before
     of = Trainer(Restless(), resnet(norm=Norm.batch), federation(("ixi", "oasis")), given, seed=0)
     of._round(1)
-    before = checkpoint.digest(of._weights())
-    optimizers = checkpoint.digest({name: site.optimizer_state() for name, site in of.sites.items()})
+    before = of.digests()
+    optimizers = checkpoint.digest({name: site.seat.optimizer_state() for name, site in of.sites.items()})
     training = [site.nets.training for site in of.sites.values()]
     evaluate.score(of.method, of.server, of.sites, "val", of.step)
     evaluate.gallery(of.method, of.server, of.sites, of.step)
-    assert checkpoint.digest(of._weights()) == before
-    assert checkpoint.digest({name: site.optimizer_state() for name, site in of.sites.items()}) == optimizers
+    assert of.digests() == before
+    assert checkpoint.digest({name: site.seat.optimizer_state() for name, site in of.sites.items()}) == optimizers
     assert [site.nets.training for site in of.sites.values()] == training
     assert all(site.received is None for site in of.sites.values())
 

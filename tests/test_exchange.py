@@ -96,7 +96,7 @@ def test_an_empty_plan_has_vectors_of_length_zero() -> None:
     vector = plan.model.pack(tensors(net))
     plan.model.unpack(vector, tensors(net))
     assert vector.shape == plan.model.where(everything, vector.device).shape == (0,)
-    assert plan.model.mean([vector, vector], [1, 2], [frozenset()] * 2, vector).shape == (0,)
+    assert plan.model.mean(zip([vector, vector], [1, 2], [frozenset[str]()] * 2, strict=True), vector).shape == (0,)
     assert plan.nbytes(Message(model=vector, weight=3), frozenset()) == 0
 
 
@@ -134,7 +134,7 @@ HOLDERS = [held_by("A->B", "B->A"), held_by("A->B"), held_by("B->A"), held_by("A
 
 def test_mean_is_numpys(both: Plan) -> None:
     vectors = np.random.default_rng(0).normal(size=(4, 24)).astype(np.float32)
-    mean = both.model.mean([*torch.from_numpy(vectors)], WEIGHTS, [HOLDERS[0]] * 4, torch.zeros(24))
+    mean = both.model.mean(zip(torch.from_numpy(vectors), WEIGHTS, [HOLDERS[0]] * 4, strict=True), torch.zeros(24))
     expected = np.average(vectors.astype(np.float64), axis=0, weights=WEIGHTS)
     assert mean.dtype == torch.float32
     np.testing.assert_array_equal(mean.numpy(), expected.astype(np.float32))
@@ -142,7 +142,7 @@ def test_mean_is_numpys(both: Plan) -> None:
 
 def test_weights_are_renormalised_over_those_who_have_it(both: Plan) -> None:
     vectors = np.random.default_rng(1).normal(size=(4, 24)).astype(np.float32)
-    mean = both.model.mean([*torch.from_numpy(vectors)], WEIGHTS, HOLDERS, torch.zeros(24)).numpy()
+    mean = both.model.mean(zip(torch.from_numpy(vectors), WEIGHTS, HOLDERS, strict=True), torch.zeros(24)).numpy()
     for part, sites in ((slice(0, 12), [0, 1, 2, 3]), (slice(12, 18), [0, 1, 3]), (slice(18, 24), [0, 2])):
         weights = [WEIGHTS[site] for site in sites]
         expected = np.average(vectors[sites, part].astype(np.float64), axis=0, weights=weights)
@@ -154,7 +154,7 @@ def test_what_nobody_has_keeps_its_value(both: Plan) -> None:
     for vector in vectors:
         vector[:12] = 1
         vector[18:] = 2
-    mean = both.model.mean(vectors, [1, 3], [held_by("B->A")] * 2, torch.full((24,), 9.0))
+    mean = both.model.mean(zip(vectors, [1, 3], [held_by("B->A")] * 2, strict=True), torch.full((24,), 9.0))
     assert mean.tolist() == [1] * 12 + [9] * 6 + [2] * 6
 
 
@@ -163,7 +163,7 @@ def test_what_nobody_has_keeps_its_value(both: Plan) -> None:
 def test_equal_vectors_keep_every_bit(both: Plan, holders: list[frozenset[str]], weights: tuple[float, ...]) -> None:
     vector = torch.from_numpy(np.random.default_rng(2).normal(size=24).astype(np.float32)) * 1e-3
     for _ in range(20):
-        mean = both.model.mean([vector] * 4, weights, holders, torch.zeros(24))
+        mean = both.model.mean(zip([vector] * 4, weights, holders, strict=True), torch.zeros(24))
         assert torch.equal(mean, vector)
 
 
@@ -177,7 +177,7 @@ def test_parameters_and_buffers_of_one_length_are_not_mistaken() -> None:
     held = [frozenset(tensors(norms("A->B"))), frozenset(tensors(norms("B->A")))]
     vectors = [torch.full((8,), 1.0), torch.full((8,), 5.0)]
     for layout in (plan.model, plan.buffers):
-        mean = layout.mean(vectors, [1, 1], held, torch.zeros(8))
+        mean = layout.mean(zip(vectors, [1, 1], held, strict=True), torch.zeros(8))
         assert mean.tolist() == [1, 1, 1, 1, 5, 5, 5, 5]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from federations import CONTRASTS, federation, options
+from probes import local
 from test_fedcycle import double
 from torch import Tensor, nn
 
@@ -93,11 +94,14 @@ def test_local_steps_are_those_of_a_plain_loop() -> None:
     site = of.sites["ixi"]
     nets = deepcopy(site.nets)
     betas = (of.options.betas[0], of.options.betas[1])
-    adams = {name: torch.optim.Adam(nets[name].parameters(), of.options.lr, betas) for name in (JUDGE, "generator")}
+    adams = {
+        name: torch.optim.Adam(nets[name].parameters(), of.options.lr, betas, fused=True)
+        for name in (JUDGE, "generator")
+    }
     drawn = list[list[float]]()
     site.nets["scenario"].register_forward_hook(lambda _, __, given: drawn.append(given.tolist()))
     site.enter(1)
-    of._local(site, 1)
+    local(of, "ixi", 1)
     assert len(drawn) == 4
     for draw, given in zip(site.schedule(), drawn, strict=True):
         batch = draw.make()
@@ -161,7 +165,7 @@ def test_every_step_draws_anew_and_a_repeated_run_draws_the_same() -> None:
         drawn = list[tuple[float, ...]]()
         of.sites["midas"].nets["scenario"].register_forward_hook(lambda _, __, g, d=drawn: d.append(tuple(g.tolist())))
         for round in (1, 2):
-            of._local(of.sites["midas"], round)
+            local(of, "midas", round)
         runs.append(drawn)
     assert runs[0] == runs[1]
     assert len(set(runs[0][:8])) > 2

@@ -190,10 +190,10 @@ def test_fitting_takes_fresh_optimisers_and_leaves_the_sites_own() -> None:
     of = trainer(Method())
     of._round(1)
     site = of.sites["ixi"]
-    before = {name: str(state) for name, state in site.optimizer_state().items()}
+    before = {name: str(state) for name, state in site.seat.optimizer_state().items()}
     weights = site.pack()
     site.fit(2)
-    assert {name: str(state) for name, state in site.optimizer_state().items()} == before
+    assert {name: str(state) for name, state in site.seat.optimizer_state().items()} == before
     assert not torch.equal(site.pack(), weights)
 
 

@@ -1,0 +1,272 @@
+"""Where a data set's volumes lie, which of them make its sites, and how they become slices; conf/dataset/ has the known ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from fedsynth.federation import CONTRASTS, Dataset, FederationError, Site
+
+from .. import splits, store
+from ..volumes import Chain
+from . import bids, pattern
+from .checksum import Content, content
+from .pattern import Match
+from .prepare import prepare
+from .survey import Candidate, LeftOut, Rules, Survey, survey
+from .verify import Report, verify
+
+PREPARATION = 1  # raise it when the arrays that unchanged options and volumes give change
+
+
+class Kind(Enum):
+    """What a volume is."""
+
+    nifti = "nifti"  # a file
+    dicom = "dicom"  # a folder with one series
+    bids = "bids"  # a NIfTI file of a BIDS data set, found by its suffix, without a pattern
+
+
+class OnError(Enum):
+    """What becomes of a subject that cannot be used: nothing at all is made, or the others are, and it is listed."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+@dataclass
+class Layout(Dataset):
+    """Volumes under one folder, a subject's brought to one grid and cut into axial slices, kept as arrays in `out`.
+
+    The subjects of a site share the contrasts that at least half of them have; who lacks one, or cannot be read, or whose
+    registration is poor, cannot be used. Of a subject's sessions the first with every contrast is taken.
+    """
+
+    label: str = "folder"  # of the data set, in names and messages
+    root: str = ""  # the folder
+    kind: Kind = Kind.nifti
+    pattern: str = "{site}/{subject}/{contrast}.nii.gz"  # under root; also {session} and *, any text without /
+    contrast_names: dict[str, str] = field(
+        default_factory=dict
+    )  # in a path (BIDS: suffix) -> contrast; empty: CONTRASTS
+    site: str = ""  # of every subject, where the pattern has no {site} and there is no table
+    table: str = ""  # a .tsv or .csv under root that names each subject's site
+    table_subject: str = "participant_id"  # its column of subjects, with or without sub-
+    table_site: str = "site"  # its column of sites
+    site_names: dict[str, str] = field(default_factory=dict)  # in the path or table -> site
+    exclude: list[str] = field(default_factory=list)  # subjects, or site/subject; * is any text
+    first: bool = False  # of several volumes of a contrast take the first by name, not none
+    accept: list[str] = field(default_factory=list)  # subjects whose poor registration was looked at and found good
+    volume: int | None = None  # index of the one to take from 4-D files
+    chain: Chain = field(default_factory=Chain)
+    val: float = 0.1  # share of a site's subjects
+    test: float = 0.2  # share of a site's subjects
+    seed: int = 0  # of the split
+    splits: str = ""  # a table site,subject,split instead of val, test and seed
+    on_error: OnError = OnError.stop
+    documented: str = ""  # what the data set's makers say that it holds, for --verify
+    out: str = ""  # where its arrays are kept; empty: prepared/LABEL-HASH, by these options
+
+    def __post_init__(self) -> None:
+        if min(self.val, self.test) <= 0 or self.val + self.test >= 1:
+            raise FederationError(
+                f"dataset: val {self.val} and test {self.test} must be positive and leave a share to train"
+            )
+        if self.kind is not Kind.bids:
+            pattern.check(self.pattern)
+            if not ("{site}" in self.pattern or self.site or self.table):
+                raise FederationError(
+                    f"the pattern {self.pattern} has no {{site}}; name the one site by dataset.site, or a table by dataset.table"
+                )
+
+    # --- a data set --------------------------------------------------------------------------------------------------
+
+    def contrasts(self) -> Mapping[str, Sequence[str]]:
+        return self.survey().contrasts
+
+    def fingerprint(self, site: str) -> str:
+        """Of all that the site's arrays and splits follow from: options, and every volume's subject, contrast and content."""
+        found = self.survey()
+        if site not in found.complete:
+            raise FederationError(
+                f"no site {site!r} under {self.folder}; there are {', '.join(sorted(found.complete))}"
+            )
+        return self.fingerprints(found, self.contents(found))[site]
+
+    def load(self, site: str, cache: Path) -> Site:
+        """The site, prepared now by one process unless it was before; `fedsynth prepare` does it ahead with several."""
+        return self.prepare().site(site)
+
+    def prepare(self, jobs: int = 1) -> store.Store:
+        """Its arrays, made or brought up to date by `jobs` processes unless they are there."""
+        return prepare(self, jobs)
+
+    def verify(self) -> Report:
+        """What the layout finds in its folder, without preparing anything."""
+        return verify(self)
+
+    def volumes(self, site: str) -> list[store.Row]:
+        """The lines of the index, `file` with its folder, of a site that is prepared."""
+        return store.Store.open(self.place).volumes(site)
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    def survey(self) -> Survey:
+        """What lies under `root`; no volume is opened. Raises FederationError where nothing can be used, and with
+        `on_error=stop` for whoever cannot."""
+        found = self.sort(self.matches())
+        if found.left_out and not self.skips:
+            raise FederationError(self.refusal(found.left_out))
+        if not any(found.complete.values()):
+            reason = f" ({found.left_out[0]})" if found.left_out else ""
+            raise FederationError(
+                f"no subject under {self.folder} can be used{reason}; fedsynth prepare --verify says more"
+            )
+        return found
+
+    def matches(self) -> list[Match]:
+        """The volumes that the layout describes. Raises FederationError where there is none."""
+        if not self.root:
+            raise FederationError(
+                f"dataset.root is empty; give the folder of {self.label}, as in dataset.root=data/{self.label}"
+            )
+        if not self.folder.is_dir():
+            raise FederationError(
+                f"there is no folder {self.folder}; correct dataset.root. What was prepared from it is used without it:"
+                f" dataset=prepared 'dataset.folders=[{self.place}]'"
+            )
+        if self.kind is Kind.bids:
+            found = list(bids.match(self.folder, self.names))
+        else:
+            found = list(pattern.match(self.folder, self.pattern, self.names, self.kind is Kind.dicom))
+        if not found:
+            names = ", ".join(self.names)
+            what = (
+                f"the suffix {names}"
+                if self.kind is Kind.bids
+                else f"the form {self.pattern} and a contrast among {names}"
+            )
+            there = ", ".join(sorted(path.name for path in self.folder.iterdir())[:3]) or "nothing"
+            raise FederationError(
+                f"no file under {self.folder} has {what}; found {there}; correct dataset.pattern or dataset.contrast_names"
+            )
+        return found
+
+    def sort(self, matches: Iterable[Match]) -> Survey:
+        """Who is complete among the matches, and who is not."""
+        rules = Rules(
+            contrast_names=self.names,
+            site=self.site or self.label,
+            table=self.folder / self.table if self.table else None,
+            table_subject=self.table_subject,
+            table_site=self.table_site,
+            site_names=self.site_names,
+            exclude=self.exclude,
+            first=self.first,
+            mask=self.chain.mask if "{" in self.chain.mask else "",
+        )
+        return survey(self.folder, matches, rules)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What stands in a path -> contrast."""
+        return self.contrast_names or {contrast: contrast for contrast in CONTRASTS}
+
+    @property
+    def skips(self) -> bool:
+        return self.on_error is OnError.skip
+
+    @staticmethod
+    def refusal(left_out: Sequence[LeftOut], most: int = 5) -> str:
+        """What is said where nobody may be left out."""
+        lines = [str(one) for one in left_out[:most]]
+        more = [f"and {len(left_out) - most} more"] if len(left_out) > most else []
+        remedy = "mend this, leave subjects out by dataset.exclude, or go on without those by dataset.on_error=skip"
+        count = "1 subject" if len(left_out) == 1 else f"{len(left_out)} subjects"
+        return "\n  ".join([f"{count} cannot be used:", *lines, *more, remedy])
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.root).expanduser()
+
+    # --- what it is made of ------------------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> Path:
+        """Where the arrays are kept."""
+        options = {**self.recipe(), "root": str(self.folder.absolute())}
+        return Path(self.out or f"prepared/{self.label}-{store.digest(options)[:8]}").expanduser()
+
+    def recipe(self) -> dict[str, Any]:
+        """The options that decide what becomes of a volume and its subject, apart from those that choose the subjects."""
+        apart = ("label", "root", "out", "documented", "splits", "exclude", "accept", "on_error")
+        options = {key: value for key, value in asdict(self).items() if key not in apart}
+        return json_ready(options) | {"splits": self.table_of_splits(), "preparation": PREPARATION}
+
+    def table_of_splits(self) -> Mapping[str, Mapping[str, str]]:
+        """What the given table of splits says; empty where none is given."""
+        return splits.read(Path(self.splits).expanduser()) if self.splits else {}
+
+    def known(self) -> dict[Path, Content]:
+        """Volume -> its content as the store in `place` has it."""
+        if not (self.place / "dataset.json").exists():
+            return {}
+        rows = [row for row in store.Store.open(self.place).index() if row["file"]]
+        return {
+            self.folder / row["file"]: Content(int(row["bytes"]), int(row["modified"]), row["sha256"]) for row in rows
+        }
+
+    def contents(self, found: Survey) -> dict[Path, Content]:
+        """Volume or mask of a complete subject -> its content. A file that cannot be read raises FederationError, or has an
+        empty content where its subject may be left out, as it will be."""
+        known, contents = self.known(), dict[Path, Content]()
+        for path in tqdm(files(found), f"checking {self.label}", unit="file", leave=False, disable=None):
+            try:
+                contents[path] = content(path, known)
+            except FederationError:
+                if not self.skips:
+                    raise
+                contents[path] = Content(0, 0, "")
+        return contents
+
+    def subject(self, candidate: Candidate, contents: Mapping[Path, Content]) -> str:
+        """A digest of all that a subject's arrays follow from."""
+        chain = json_ready(asdict(self.chain))
+        template = content(Path(self.chain.template).expanduser(), {}).sha256 if self.chain.template else ""
+        volumes = [(contrast, contents[path].sha256) for contrast, path in candidate.volumes.items()]
+        mask = contents[candidate.mask].sha256 if candidate.mask else ""
+        return store.digest((PREPARATION, chain, template, self.volume, volumes, mask))
+
+    def fingerprints(self, found: Survey, contents: Mapping[Path, Content]) -> dict[str, str]:
+        """Site -> its fingerprint."""
+        recipe = self.recipe()
+        return {
+            site: store.digest(
+                (site, recipe, sorted(self.accept), [(name, self.subject(who, contents)) for name, who in own.items()])
+            )
+            for site, own in found.complete.items()
+        }
+
+
+def files(found: Survey) -> list[Path]:
+    """Every volume and mask of the complete subjects."""
+    return [
+        path
+        for own in found.complete.values()
+        for who in own.values()
+        for path in (*who.volumes.values(), *([who.mask] if who.mask else ()))
+    ]
+
+
+def json_ready(value: Any) -> Any:
+    """Enumerations by name, so that the value can be written as JSON."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, dict):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    return [json_ready(item) for item in value] if isinstance(value, list | tuple) else value

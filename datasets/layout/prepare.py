@@ -1,0 +1,280 @@
+"""From a layout's volumes to a store of arrays: in parallel, resumed after a kill, and nothing half-written left in its place."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fedsynth.federation import FederationError, Site, Subject
+
+from .. import splits
+from ..store import Row, Store, write
+from . import subject
+from .checksum import Content
+from .subject import Finished, finished_before, poorly, read, work
+from .survey import Candidate, LeftOut, Survey
+
+if TYPE_CHECKING:
+    from .layout import Layout
+
+LIBRARIES = ("fedsynth", "numpy", "scipy", "nibabel", "SimpleITK", "ancpbids")
+
+
+def prepare(layout: Layout, jobs: int = 1) -> Store:
+    """The layout's store, made or brought up to date unless it is there. `jobs` processes share the subjects.
+
+    Raises FederationError for what cannot be prepared, for whoever cannot with `on_error=stop`, and for a store in `layout.out`
+    that was made with other options.
+    """
+    found = layout.survey()
+    contents = layout.contents(found)
+    asked = layout.fingerprints(found, contents)
+    place = layout.place
+    with alone(place):
+        before = Store.open(place) if (place / "dataset.json").exists() else None
+        if before and unedited(before).info["asked"] == asked:
+            return before
+        if before and (differ := differences(before.info["options"], layout.recipe())):
+            raise FederationError(
+                f"{place} was prepared with other options: {'; '.join(differ)}; choose another dataset.out, or delete it"
+            )
+        scratch = place.with_name(f".{place.name}.partial")
+        try:
+            store = make(layout, found, contents, asked, before, scratch, jobs)
+        except OSError as error:
+            raise FederationError(
+                f"{place} cannot be written ({error.strerror or error}); the subjects that are finished are kept in {scratch}:"
+                " make room and run the same command again"
+            ) from error
+        except BrokenProcessPool as error:
+            raise FederationError(
+                f"a process was killed ({error}), for want of memory perhaps; the subjects that are finished are kept in"
+                f" {scratch}: run the same command again, with fewer --jobs"
+            ) from error
+        shutil.rmtree(scratch, ignore_errors=True)
+        return store
+
+
+def make(
+    layout: Layout,
+    found: Survey,
+    contents: Mapping[Path, Content],
+    asked: Mapping[str, str],
+    before: Store | None,
+    scratch: Path,
+    jobs: int,
+) -> Store:
+    """Process whoever is not finished yet, and write the store."""
+    left_out = [*found.left_out, *twins(found, contents)]
+    refuse(layout, left_out)
+    gone = {(one.site, one.subject) for one in left_out}
+    people = [who for own in found.complete.values() for who in own.values() if (who.site, who.subject) not in gone]
+    keys = {(who.site, who.subject): layout.subject(who, contents) for who in people}
+    earlier = finished_before(before) if before else {}
+    scratch.mkdir(parents=True, exist_ok=True)
+
+    def failed(who: Candidate, reason: str) -> None:
+        left_out.append(LeftOut(who.site, who.subject, reason))
+        refuse(layout, left_out)
+
+    todo = {}
+    for who in people:
+        key = keys[who.site, who.subject]
+        if key not in earlier and not (scratch / key / "index.json").exists():
+            todo[who] = partial(work, who, layout.chain, layout.volume, scratch / key)
+    reasons = carry_out(todo, jobs, f"preparing {layout.label}", failed)
+    finished: dict[str, dict[Candidate, Finished]] = {}
+    for who in people:
+        if who not in reasons:
+            key = keys[who.site, who.subject]
+            one = earlier[key] if key in earlier else read(scratch / key)
+            if (poor := poorly(one)) and who.subject not in layout.accept:
+                failed(who, poor)
+            else:
+                finished.setdefault(who.site, {})[who] = one
+    divided = {}
+    for site in sorted(found.complete):
+        try:
+            divided[site] = divide(layout, site, [who.subject for who in finished.get(site, {})])
+        except FederationError as error:
+            failed(Candidate(site, "*", "", {}), str(error))
+    if not divided:
+        raise FederationError("\n  ".join(["no site can be prepared", *map(str, left_out[:5])]))
+    index: list[Row] = []
+    info = {
+        "label": layout.label,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "root": str(layout.folder.absolute()),
+        "options": layout.recipe(),
+        "documented": layout.documented,
+        "versions": versions(),
+        "asked": dict(asked),
+        "keys": {site: {name: keys[site, name] for name in sorted(own)} for site, own in divided.items()},
+        "left_out": [one._asdict() for one in sorted(left_out)],
+        "excluded": found.excluded,
+        "accepted": sorted(layout.accept),
+    }
+    with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
+
+        def lines(who: Candidate, one: Finished, first: int) -> None:
+            index.extend(subject.lines(who, one, first, layout.folder, contents))
+
+        sites = (
+            assemble(site, found.contrasts[site], finished[site], own, Path(arrays, site), lines)
+            for site, own in divided.items()
+        )
+        return write(layout.place, sites, index, asked, info)
+
+
+def refuse(layout: Layout, left_out: list[LeftOut]) -> None:
+    """Raises FederationError for who is left out, where nobody may be."""
+    if left_out and not layout.skips:
+        raise FederationError(layout.refusal(left_out))
+
+
+def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
+    """Subjects with a volume that another subject has too: one person under two names would be trained and tested on."""
+    owners: dict[str, tuple[str, str]] = {}
+    left_out = []
+    for site, own in sorted(found.complete.items()):
+        for name, who in sorted(own.items()):
+            hashes = [contents[path].sha256 for path in who.volumes.values()]
+            if others := [owners[sha] for sha in hashes if sha in owners and sha]:
+                other = " ".join(others[0])
+                reason = (
+                    f"it has the same file as subject {other}, {next(iter(who.volumes.values())).name}; leave one out"
+                )
+                left_out.append(LeftOut(site, name, reason))
+            else:
+                owners |= dict.fromkeys(hashes, (site, name))
+    return left_out
+
+
+def carry_out(
+    todo: Mapping[Candidate, Callable[[], str]], jobs: int, title: str, failed: Callable[[Candidate, str], None]
+) -> set[Candidate]:
+    """Do the work, show how far it is, and hand every reason why one failed to `failed`; returns who did."""
+    reasons = {}
+    with tqdm(total=len(todo), desc=title, unit="subject", disable=None) as bar:
+
+        def ended(who: Candidate, reason: str) -> None:
+            bar.update()
+            if reason:
+                reasons[who] = reason
+                failed(who, reason)
+
+        if jobs == 1 or len(todo) < 2:
+            for who, job in todo.items():
+                ended(who, job())
+            return set(reasons)
+        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), ignore_interrupt) as pool:
+            futures = {pool.submit(job): who for who, job in todo.items()}
+            try:
+                for future in as_completed(futures):
+                    ended(futures[future], future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return set(reasons)
+
+
+def ignore_interrupt() -> None:
+    """Ctrl-C is the main process's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def divide(layout: Layout, site: str, subjects: Sequence[str]) -> dict[str, str]:
+    """Subject -> split. Raises FederationError for too few subjects, or one that a given table does not name."""
+    if layout.splits:
+        return splits.given(layout.table_of_splits(), Path(layout.splits), site, subjects)
+    return splits.draw(site, subjects, layout.seed, layout.val, layout.test)
+
+
+def assemble(
+    name: str,
+    contrasts: tuple[str, ...],
+    finished: Mapping[Candidate, Finished],
+    divided: Mapping[str, str],
+    arrays: Path,
+    note: Callable[[Candidate, Finished, int], None],
+) -> Site:
+    """The site, one subject at a time in memory; each is noted with the row that its slices begin at."""
+    subjects, rows, shape = [], 0, next(iter(finished.values())).images.shape[1:]
+    arrays.mkdir()
+    with (arrays / "images").open("wb") as images, (arrays / "masks").open("wb") as masks:
+        for who, one in finished.items():
+            images.write(np.ascontiguousarray(one.images, np.float16).data)
+            masks.write(np.ascontiguousarray(one.masks, bool).data)
+            note(who, one, rows)
+            subjects.append(Subject(who.subject, divided[who.subject], slice(rows, rows + len(one.images))))
+            rows += len(one.images)
+    return Site(
+        name,
+        contrasts,
+        np.memmap(arrays / "images", np.float16, "r", shape=(rows, *shape)),
+        np.memmap(arrays / "masks", bool, "r", shape=(rows, *shape[1:])),
+        tuple(subjects),
+    )
+
+
+def unedited(store: Store) -> Store:
+    """The store, if its splits are those that the layout's options give."""
+    for site in store.contrasts:
+        if store.fingerprint(site) != store.info["sites"][site]["fingerprint"]:
+            raise FederationError(
+                f"{store.folder / 'splits.csv'} was edited, so site {site} is no longer what the options say; use it as it is by"
+                f" dataset=prepared 'dataset.folders=[{store.folder}]', or delete {store.folder}"
+            )
+    return store
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "dataset") -> list[str]:
+    """Options that are not as they were, with both values."""
+    found = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{prefix}.{key}")
+        elif old != new:
+            found.append(f"{prefix}.{key} {old}, now {new}")
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that the arrays follow from, as far as they are installed."""
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Inside, no other process prepares this store; whoever comes second waits and finds it done."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f".{place.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tqdm.write(f"another process prepares {place}; waiting for it", sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

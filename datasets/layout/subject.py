@@ -1,0 +1,115 @@
+"""One subject of a layout: processed, kept apart until all are finished, and taken over from an earlier store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fedsynth.federation import FederationError
+
+from ..store import Row, Store, text
+from ..volumes import Chain, Processed, process
+from .checksum import Content
+from .survey import Candidate
+
+
+class Finished(NamedTuple):
+    """A subject's arrays (see `Processed`), and contrast -> how its volume was processed."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    facts: Mapping[str, Row]
+
+
+def work(who: Candidate, chain: Chain, volume: int | None, folder: Path) -> str:
+    """Process one subject and keep it in `folder`; returns why it cannot be, or nothing. Raises OSError for a full disk."""
+    try:
+        processed = process(who.subject, who.volumes, chain, who.mask, volume)
+    except FederationError as error:
+        return str(error)
+    if not len(processed.images):
+        return "no slice of it has a foreground"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        np.save(new / "images.npy", processed.images)
+        np.save(new / "masks.npy", processed.masks)
+        (new / "index.json").write_text(json.dumps(facts(processed)), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed while it wrote
+        os.rename(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return ""
+
+
+def facts(processed: Processed) -> dict[str, Row]:
+    """Contrast -> what the index says of how its volume was processed, as text."""
+    found = {}
+    for contrast, white in processed.white.items():
+        row = {
+            "slices": list(map(int, processed.rows)),
+            "affine": processed.affine,
+            "voxel_mm": [float(edge) for edge in processed.spacing[contrast]],
+            "source_affine": processed.source_affines[contrast],
+            "white": float(white),
+        }
+        if quality := processed.quality.get(contrast):
+            row |= quality._asdict()
+        found[contrast] = {key: text(value) for key, value in row.items()}
+    return found
+
+
+def lines(who: Candidate, one: Finished, first: int, root: Path, contents: Mapping[Path, Content]) -> list[Row]:
+    """The subject's lines of the index; its slices begin at row `first`."""
+    return [
+        {
+            **one.facts[contrast],
+            "site": who.site,
+            "subject": who.subject,
+            "session": who.session,
+            "contrast": contrast,
+            "first": first,
+            "file": path.relative_to(root).as_posix(),
+            **contents[path]._asdict(),
+        }
+        for contrast, path in who.volumes.items()
+    ]
+
+
+def read(folder: Path) -> Finished:
+    """What `work` kept."""
+    images, masks = (np.load(folder / name, mmap_mode="r") for name in ("images.npy", "masks.npy"))
+    return Finished(images, masks, json.loads((folder / "index.json").read_text("utf-8")))
+
+
+def finished_before(store: Store) -> dict[str, Finished]:
+    """The subjects of a store by key, whose volumes or company may have changed since."""
+    index: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in store.index():
+        index.setdefault((row["site"], row["subject"]), {})[row["contrast"]] = row
+    found = {}
+    for name, keys in store.info["keys"].items():
+        site = store.site(name)
+        for subject in site.subjects:
+            rows = subject.slices
+            found[keys[subject.name]] = Finished(site.images[rows], site.masks[rows], index[name, subject.name])
+    return found
+
+
+def poorly(one: Finished) -> str:
+    """Why a subject's registration is poor; empty if it is good."""
+    for contrast, row in one.facts.items():
+        if row.get("poor") == "True":
+            before, after = (float(row[f"dice_{when}"]) for when in ("before", "after"))
+            return (
+                f"the registration of its {contrast} is poor (overlap of the heads {before:.2f} before, {after:.2f}"
+                " after); look at it, then leave the subject out by dataset.exclude or take it by dataset.accept"
+            )
+    return ""

@@ -1,0 +1,190 @@
+"""What lies in a folder according to a layout: who is complete at which site, and who is left out for what reason."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fedsynth.federation import CONTRASTS, FederationError
+
+from .pattern import Match, fill
+
+NO_SITE = "?"  # of a subject that the table of sites does not name
+
+
+class LeftOut(NamedTuple):
+    """A subject that cannot be used, and why."""
+
+    site: str
+    subject: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"site {self.site}, subject {self.subject}: {self.reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A subject with a volume of every contrast of its site, and the mask where masks are given."""
+
+    site: str
+    subject: str
+    session: str
+    volumes: Mapping[str, Path]
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """`complete`: site -> subject -> candidate; `contrasts`: site -> those that at least half of its subjects have;
+    `found`: site -> contrast -> subjects that have it; `excluded`: subjects that the layout leaves out by name."""
+
+    complete: Mapping[str, Mapping[str, Candidate]]
+    contrasts: Mapping[str, tuple[str, ...]]
+    found: Mapping[str, Mapping[str, int]]
+    left_out: tuple[LeftOut, ...]
+    excluded: int
+    matched: frozenset[Path]
+
+
+class Rules(NamedTuple):
+    """What a layout says beyond where files lie; see `Layout` for each."""
+
+    contrast_names: Mapping[str, str]
+    site: str
+    table: Path | None
+    table_subject: str
+    table_site: str
+    site_names: Mapping[str, str]
+    exclude: Sequence[str]
+    first: bool
+    mask: str
+
+
+def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
+    """Sort what was matched by site, subject and session, and say who is complete. Opens no volume."""
+    sites = Sites(rules)
+    volumes: dict[
+        tuple[str, str], dict[str, dict[str, list[Path]]]
+    ] = {}  # site, subject -> session -> contrast -> paths
+    labels: dict[tuple[str, str], Mapping[str, str]] = {}
+    excluded: set[tuple[str, str]] = set()
+    matched: set[Path] = set()
+    for path, fields in matches:
+        matched.add(path)
+        subject, site = fields["subject"], sites(fields)
+        who = (site, subject)
+        if any(fnmatch.fnmatchcase(name, shape) for shape in rules.exclude for name in (subject, f"{site}/{subject}")):
+            excluded.add(who)
+            continue
+        labels.setdefault(who, fields)
+        session = volumes.setdefault(who, {}).setdefault(fields.get("session") or "", {})
+        session.setdefault(rules.contrast_names[fields["contrast"]], []).append(path)
+    found: dict[str, Counter[str]] = {}
+    for (site, _), sessions in sorted(volumes.items()):
+        found.setdefault(site, Counter()).update({contrast for own in sessions.values() for contrast in own})
+    people = Counter(site for site, _ in volumes)
+    contrasts = {site: ordered(c for c in own if 2 * own[c] >= people[site]) for site, own in found.items()}
+    complete: dict[str, dict[str, Candidate]] = {site: {} for site in found if site != NO_SITE}
+    left_out: list[LeftOut] = []
+    for (site, subject), sessions in sorted(volumes.items()):
+        if site == NO_SITE:
+            left_out.append(LeftOut(site, subject, f"{rules.table} does not say which site it is of; add its line"))
+            continue
+        candidate = choose(site, subject, sessions, contrasts[site], rules.first)
+        if isinstance(candidate, Candidate) and rules.mask:
+            fields = {**labels[site, subject], "session": candidate.session}
+            candidate = masked(candidate, root, rules.mask, fields)
+        if isinstance(candidate, Candidate):
+            complete[site][subject] = candidate
+        else:
+            left_out.append(LeftOut(site, subject, candidate))
+    contrasts.pop(NO_SITE, None)
+    return Survey(complete, contrasts, found, tuple(left_out), len(excluded), frozenset(matched))
+
+
+def choose(
+    site: str, subject: str, sessions: Mapping[str, Mapping[str, list[Path]]], contrasts: Sequence[str], first: bool
+) -> Candidate | str:
+    """The subject in the first of its sessions that has every contrast once, or why there is none."""
+    reasons = []
+    for session, volumes in sorted(sessions.items()):
+        where = f"session {session}: " if session else ""
+        one = next(iter(volumes.values()))[0]
+        several = [c for c in contrasts if len(volumes.get(c, ())) > 1]
+        if missing := [c for c in contrasts if c not in volumes]:
+            reasons.append(
+                f"{where}it has {one.name} but no volume of {', '.join(missing)}, which others there have; add it, or take the"
+                " contrast out of dataset.contrast_names"
+            )
+        elif several and not first:
+            paths = volumes[several[0]]
+            reasons.append(
+                f"{where}it has {len(paths)} volumes of {several[0]}, {paths[0]} and {paths[1]}; narrow the pattern, or take the"
+                " first of each by dataset.first=true"
+            )
+        else:
+            return Candidate(site, subject, session, {c: sorted(volumes[c])[0] for c in contrasts})
+    return "; ".join(reasons)
+
+
+def masked(candidate: Candidate, root: Path, pattern: str, fields: Mapping[str, str]) -> Candidate | str:
+    """The candidate with its mask, or why there is none."""
+    wanted = fill(pattern, {key: value for key, value in fields.items() if key != "contrast"})
+    paths = sorted(root / path for path in glob.glob(wanted, root_dir=root))
+    if len(paths) != 1:
+        return f"{len(paths) or 'no'} masks match {wanted} and there must be one; correct dataset.chain.mask"
+    return Candidate(candidate.site, candidate.subject, candidate.session, candidate.volumes, paths[0])
+
+
+class Sites:
+    """Which site a match is of: its own place in the path, else the table of sites, else the layout's only site."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.labels = rules, dict[str, str]()
+        self.table = dict(rows(rules.table, rules.table_subject, rules.table_site)) if rules.table else {}
+
+    def __call__(self, fields: Mapping[str, str]) -> str:
+        label = fields.get("site") or self.rules.site
+        if self.rules.table:
+            subject = fields["subject"]
+            label = self.table.get(subject) or self.table.get(subject.removeprefix("sub-"), "")
+        if not label:
+            return NO_SITE
+        name = self.rules.site_names.get(label) or re.sub(r"[^\w-]+", "_", label).strip("_-") or "site"
+        if self.labels.setdefault(name, label) != label and label not in self.rules.site_names:
+            raise FederationError(
+                f"the sites {self.labels[name]!r} and {label!r} would both be called {name}; name them apart, as in"
+                f" +dataset.site_names.{name}2=..."
+            )
+        return name
+
+
+def rows(path: Path, subject: str, site: str) -> Iterator[tuple[str, str]]:
+    """Subject and site of every line of a table, `.tsv` with tabs, else with commas."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            if missing := [column for column in (subject, site) if column not in (table.fieldnames or ())]:
+                raise FederationError(
+                    f"{path} has no column {missing[0]!r}; it has {', '.join(table.fieldnames or ()) or 'none'}; set"
+                    " dataset.table_subject and dataset.table_site"
+                )
+            for row in table:
+                if (label := (row[site] or "").strip()) not in ("", "n/a"):
+                    yield (row[subject] or "").strip(), label
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FederationError(f"the table of sites {path} cannot be read ({error}); correct dataset.table") from error
+
+
+def ordered(contrasts: Iterable[str]) -> tuple[str, ...]:
+    """The contrasts in the order of the code's one-hots, others behind them by name."""
+    owned = set(contrasts)
+    return tuple(c for c in CONTRASTS if c in owned) + tuple(sorted(owned - set(CONTRASTS)))

@@ -1,0 +1,98 @@
+"""What a layout finds in a folder, before anything is prepared: counts, what is missing, what does not match, headers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from fedsynth.federation import FederationError
+
+from ..volumes import examine
+from .survey import LeftOut, Survey, ordered
+from .walk import walk
+
+if TYPE_CHECKING:
+    from .layout import Layout
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """`unmatched`: files that the layout does not describe; `grids`: site and contrast -> grid -> volumes that have it;
+    `damaged`: volumes whose header or length is wrong, with the reason."""
+
+    layout: Layout
+    found: Survey
+    unmatched: tuple[Path, ...]
+    grids: dict[tuple[str, str], Counter[str]]
+    damaged: tuple[LeftOut, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether every subject that is found can be used, as far as headers tell."""
+        return not self.found.left_out and not self.damaged
+
+    def __str__(self) -> str:
+        found, layout = self.found, self.layout
+        total = sum(map(len, found.complete.values()))
+        lines = [f"{layout.label} in {layout.folder}: {len(found.matched)} volumes, {total} complete subjects"]
+        if layout.documented:
+            lines.append(f"documented: {layout.documented}")
+        for site, counts in sorted(found.found.items()):
+            own = found.complete.get(site, {})
+            lines.append(
+                f"site {site}: {len(own)} complete with {', '.join(found.contrasts.get(site, ())) or 'nothing'}"
+            )
+            for contrast in ordered(counts):
+                count = counts[contrast]
+                note = "" if contrast in found.contrasts.get(site, ()) else ", which most there lack, so it is not used"
+                grids = self.grids.get((site, contrast), Counter()).most_common()
+                shown = "; ".join(f"{n} of {grid}" for grid, n in grids[:3]) + ("; ..." if len(grids) > 3 else "")
+                lines.append(f"  {contrast}: {count} subjects{note}{': ' if shown else ''}{shown}")
+        if found.excluded:
+            lines.append(f"{found.excluded} subjects are left out by dataset.exclude")
+        lines += listed("subjects that are not complete", [str(one) for one in found.left_out])
+        lines += listed(
+            "volumes that cannot be read", [f"site {o.site}, subject {o.subject}: {o.reason}" for o in self.damaged]
+        )
+        names = [path.relative_to(layout.folder).as_posix() for path in self.unmatched]
+        lines += listed("files that the layout does not describe", names)
+        return "\n".join(lines)
+
+
+def verify(layout: Layout) -> Report:
+    """Raises FederationError for a layout or folder that cannot be looked at, and where no file matches."""
+    found = layout.sort(layout.matches())
+    used = {part for path in found.matched for part in ([path] if not path.is_dir() else path.iterdir())}
+    unmatched = tuple(path for path in walk(layout.folder) if path not in used)
+    grids: dict[tuple[str, str], Counter[str]] = {}
+    damaged = []
+    volumes = [
+        (who, contrast, path)
+        for own in found.complete.values()
+        for who in own.values()
+        for contrast, path in who.volumes.items()
+    ]
+    for who, contrast, path in tqdm(volumes, "reading headers", unit="volume", leave=False, disable=None):
+        try:
+            grid = examine(path, layout.volume)
+        except FederationError as error:
+            damaged.append(LeftOut(who.site, who.subject, str(error)))
+        else:
+            edges = " x ".join(f"{edge:.3g}" for edge in grid.spacing)
+            shape = " x ".join(map(str, grid.shape))
+            grids.setdefault((who.site, contrast), Counter())[f"{shape} voxels of {edges} mm"] += 1
+    return Report(layout, found, unmatched, grids, tuple(damaged))
+
+
+def listed(title: str, lines: Iterable[str]) -> list[str]:
+    """How many there are and the first few; nothing for none."""
+    every = list(lines)
+    more = [f"  and {len(every) - EXAMPLES} more"] if len(every) > EXAMPLES else []
+    return [f"{title}: {len(every)}", *(f"  {line}" for line in every[:EXAMPLES]), *more] if every else []

@@ -1,0 +1,147 @@
+"""Any number of prepared data sets in one federation: folders that `fedsynth prepare` wrote."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from fedsynth.federation import Dataset, FederationError, Site
+
+from .layout import Layout
+from .store import Row, Store, numbers, write
+from .volumes import export
+
+
+@dataclass
+class Prepared(Dataset):
+    """The sites of all `folders`. Where two have a site of one name, write one of them as `PREFIX:FOLDER`: its sites are then
+    called `PREFIX-SITE`. A volume that lies in two folders is refused, since its subject could be trained on at one site and
+    tested on at another."""
+
+    folders: list[str] = field(default_factory=list)  # prepared by `fedsynth prepare`
+
+    def contrasts(self) -> Mapping[str, Sequence[str]]:
+        places = self._places()
+        self._check_content([store for store, _ in places.values()])
+        return {name: store.contrasts[own] for name, (store, own) in places.items()}
+
+    def fingerprint(self, site: str) -> str:
+        store, own = self._place(site)
+        return store.fingerprint(own)
+
+    def load(self, site: str, cache: Path) -> Site:
+        store, own = self._place(site)
+        found = store.site(own)
+        return Site(site, found.contrasts, found.images, found.masks, found.subjects)
+
+    def volumes(self, site: str) -> list[Row]:
+        """The lines of the site's index that name a source file."""
+        store, own = self._place(site)
+        return store.volumes(own)
+
+    @staticmethod
+    def keep(dataset: Dataset, out: Path, jobs: int = 1) -> Store:
+        """Any data set as a store. One that prepares itself does so, in its own place; another's sites are copied to `out`."""
+        if isinstance(dataset, Layout):
+            return dataset.prepare(jobs)
+        if isinstance(dataset, Prepared):
+            raise FederationError("dataset=prepared names what is prepared already; use its folders as they are")
+        fingerprints = {name: dataset.fingerprint(name) for name in dataset.contrasts()}
+        if (out / "dataset.json").exists() and (before := Store.open(out)).info["asked"] == fingerprints:
+            return before
+        index: list[Row] = []
+        info = {
+            "label": type(dataset).__name__.lower(),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "options": asdict(dataset),
+            "asked": fingerprints,
+            "left_out": [],
+        }
+        with tempfile.TemporaryDirectory() as cache:
+            return write(out, _copied(dataset, Path(cache), index), index, fingerprints, info)
+
+    @staticmethod
+    def export(stack: np.ndarray, source: Row, white: float, like: Path, out: Path) -> None:
+        """Slices float32 `[N, H, W]` in [-1, 1] of a subject as a NIfTI volume on the grid of `like`, the source contrast's;
+        `source` is its line of the index, and `white` the intensity that 1 stands for."""
+        affine = np.reshape(numbers(source["affine"]), (4, 4))
+        if source["motion"]:
+            affine = np.reshape(numbers(source["motion"]), (4, 4)) @ affine
+        out.parent.mkdir(parents=True, exist_ok=True)
+        export(stack, [int(row) for row in source["slices"].split()], affine, like, out, white)
+
+    def _place(self, site: str) -> tuple[Store, str]:
+        places = self._places()
+        if site not in places:
+            raise FederationError(f"no site {site!r} in dataset.folders; there are {', '.join(sorted(places))}")
+        return places[site]
+
+    def _places(self) -> dict[str, tuple[Store, str]]:
+        """Site -> its store and its name there."""
+        if not self.folders:
+            raise FederationError(
+                "dataset.folders is empty; give prepared folders, as in 'dataset.folders=[prepared/ixi]'"
+            )
+        places: dict[str, tuple[Store, str]] = {}
+        for prefix, folder in map(self._parse, self.folders):
+            store = Store.open(folder)
+            for own in store.contrasts:
+                name = f"{prefix}-{own}" if prefix else own
+                if name in places:
+                    raise FederationError(
+                        f"site {name} is in {places[name][0].folder} and in {folder}; give the sites of one a prefix, as in"
+                        f" 'dataset.folders=[{places[name][0].folder},second:{folder}]'"
+                    )
+                places[name] = (store, own)
+        return places
+
+    @staticmethod
+    def _parse(text: str) -> tuple[str, Path]:
+        """Prefix and folder of an entry."""
+        prefix, colon, folder = text.partition(":")
+        if colon and re.fullmatch(r"\w[\w-]*", prefix) and not Path(text).exists():
+            return prefix, Path(folder).expanduser()
+        return "", Path(text).expanduser()
+
+    @staticmethod
+    def _check_content(stores: Sequence[Store]) -> None:
+        """Raises FederationError for a volume that two stores share."""
+        owners: dict[str, tuple[Path, str]] = {}
+        for store in {store.folder: store for store in stores}.values():
+            for volume in _volumes(store):
+                before = owners.setdefault(volume["sha256"], (store.folder, volume["subject"]))
+                if before[0] != store.folder:
+                    raise FederationError(
+                        f"subject {volume['subject']} of {store.folder} is subject {before[1]} of {before[0]}: their"
+                        f" {volume['contrast']} is one file; prepare them without overlap (dataset.exclude)"
+                    )
+
+
+def _volumes(store: Store) -> Iterator[Mapping[str, str]]:
+    """The lines of its index that name a source file."""
+    return (row for row in store.index() if row["sha256"])
+
+
+def _copied(dataset: Dataset, cache: Path, index: list[Row]) -> Iterator[Site]:
+    """The data set's sites; the lines of their subjects are added to the index."""
+    for name in dataset.contrasts():
+        site = dataset.load(name, cache)
+        for subject in site.subjects:
+            slices = range(subject.slices.stop - subject.slices.start)
+            index += [
+                {
+                    "site": name,
+                    "subject": subject.name,
+                    "contrast": c,
+                    "first": subject.slices.start,
+                    "slices": list(slices),
+                }
+                for c in site.contrasts
+            ]
+        yield site

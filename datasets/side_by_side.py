@@ -1,0 +1,176 @@
+"""PNG folders as the released pFLSynth code reads them: one image a slice, source on the left, target on the right."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from fedsynth.federation import SPLITS, Dataset, FederationError, Site, Subject
+
+from .volumes.mask import foreground
+
+COLUMNS = ("site", "split", "subject", "slices")
+
+
+@dataclass
+class SideBySide(Dataset):
+    """`root/SITE/CONTRASTS/{train,val,test}/0.png, 1.png, ...`, 8-bit colour images twice as wide as a slice.
+
+    CONTRASTS names what the halves hold, as `T1_T2__PD`: the left half's red channel is the first contrast, its green one the
+    second, and the right half's green one the contrast behind the double underscore, or, where there is none (`T1_T2`), the
+    second, which is then on the left as well or not at all. The images do not say where a subject begins, so `subjects` does: a
+    table site, split, subject, slices, in the order of the images by number; `slices` counts a subject's. Each image was scaled
+    by itself to 8 bits when it was made, and that cannot be undone.
+    """
+
+    root: str = ""
+    subjects: str = "subjects.csv"  # under root
+
+    def contrasts(self) -> Mapping[str, Sequence[str]]:
+        return {site: tuple(parse(folder)) for site, folder in self._folders().items()}
+
+    def fingerprint(self, site: str) -> str:
+        """Of every image and the subjects' bounds."""
+        found = sha256(repr(self._bounds(site)).encode())
+        for split in SPLITS:
+            for path in numbered(self._folder(site) / split):
+                with path.open("rb") as file:
+                    found.update(file_digest(file, "sha256").digest())
+        return found.hexdigest()[:24]
+
+    def load(self, site: str, cache: Path) -> Site:
+        folder = cache / f"side_by_side-{site}-{self.fingerprint(site)}"
+        if not (folder / "index.json").exists():
+            self._read(site).save(folder)
+        return Site.open(folder)
+
+    def _read(self, site: str) -> Site:
+        """The site from its images."""
+        folder, bounds = self._folder(site), self._bounds(site)
+        channels = parse(folder)
+        images: list[np.ndarray] = []
+        subjects: list[Subject] = []
+        for split in SPLITS:
+            paths, own = numbered(folder / split), bounds.get(split, [])
+            if (counted := sum(count for _, count in own)) != len(paths):
+                raise FederationError(
+                    f"site {site}: {folder / split} has {len(paths)} images, and {self._table} counts {counted} in its {split}"
+                    " split; correct the table"
+                )
+            for name, count in own:
+                subjects.append(Subject(name, split, slice(len(images), len(images) + count)))
+                taken = paths[:count]
+                del paths[:count]
+                for path in tqdm(taken, f"reading {site} {name}", unit="slice", leave=False, disable=None):
+                    images.append(halves(path, channels))
+        if len(shapes := {image.shape for image in images}) > 1:
+            raise FederationError(
+                f"site {site}: its images have {len(shapes)} sizes, such as {sorted(shapes)[:2]}; use one"
+            )
+        stack = np.stack(images)
+        if black := [subject.name for subject in subjects if not stack[subject.slices].any()]:
+            raise FederationError(f"site {site}: the images of subject {black[0]} are black; leave the subject out")
+        masks = [foreground(stack[s.slices].mean(1).transpose(1, 2, 0).astype(np.float32)) for s in subjects]
+        heads = np.concatenate([mask.transpose(2, 0, 1) for mask in masks])
+        return Site(site, tuple(channels), (stack / 127.5 - 1).astype(np.float16), heads, tuple(subjects))
+
+    def _folders(self) -> dict[str, Path]:
+        """Site -> its folder of contrasts."""
+        root = Path(self.root).expanduser()
+        if not self.root or not root.is_dir():
+            raise FederationError(f"there is no folder {self.root!r}; give the folder of the sites by dataset.root")
+        found: dict[str, Path] = {}
+        for path in sorted(path for path in root.glob("*/*") if (path / SPLITS[0]).is_dir()):
+            if path.parent.name in found:
+                raise FederationError(
+                    f"site {path.parent.name} has two folders of contrasts, {found[path.parent.name].name} and {path.name};"
+                    " move one out"
+                )
+            found[path.parent.name] = path
+        if not found:
+            raise FederationError(
+                f"{root} has no folder SITE/CONTRASTS/train, such as ixi/T1_T2__PD/train; correct dataset.root"
+            )
+        return found
+
+    def _folder(self, site: str) -> Path:
+        folders = self._folders()
+        if site not in folders:
+            raise FederationError(f"no site {site!r} under {self.root}; there are {', '.join(folders)}")
+        return folders[site]
+
+    @property
+    def _table(self) -> Path:
+        return Path(self.root).expanduser() / self.subjects
+
+    def _bounds(self, site: str) -> dict[str, list[tuple[str, int]]]:
+        """Split -> its subjects in order, each with the number of its slices."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for number, row in enumerate(rows(self._table), 2):
+            if row["site"] == site:
+                if row["split"] not in SPLITS or not row["slices"].isdecimal() or int(row["slices"]) < 1:
+                    raise FederationError(
+                        f"{self._table}, line {number}: split {row['split']!r} with {row['slices']!r} slices; a split is one of"
+                        f" {', '.join(SPLITS)}, and slices a number from 1"
+                    )
+                found.setdefault(row["split"], []).append((row["subject"], int(row["slices"])))
+        return found
+
+
+def rows(path: Path) -> Iterator[dict[str, str]]:
+    """The lines of the table of subjects."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            if missing := [column for column in COLUMNS if column not in (table.fieldnames or ())]:
+                raise FederationError(f"{path} has no column {missing[0]}; it needs {', '.join(COLUMNS)}")
+            yield from ({column: (row[column] or "").strip() for column in COLUMNS} for row in table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FederationError(
+            f"the table of subjects {path} cannot be read ({error}); without it nobody knows where a subject begins: write its"
+            f" columns {', '.join(COLUMNS)}"
+        ) from error
+
+
+def parse(folder: Path) -> dict[str, tuple[int, int]]:
+    """Contrast -> half (0 left, 1 right) and colour channel, from the folder's name."""
+    found = re.fullmatch(r"([^_]+)_([^_]+)(?:__([^_]+))?", folder.name)
+    if not found or len({name for name in found.groups() if name}) < len([name for name in found.groups() if name]):
+        raise FederationError(
+            f"{folder}: a folder of contrasts is called FIRST_SECOND or FIRST_SECOND__THIRD, such as T1_T2__PD; rename it"
+        )
+    first, second, third = found.groups()
+    return {first: (0, 0), second: (0, 1), third: (1, 1)} if third else {first: (0, 0), second: (1, 1)}
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The images of a folder by number: 2.png before 10.png."""
+    paths = list(folder.glob("*.png"))
+    if named := [path.name for path in paths if not path.stem.isdecimal()]:
+        raise FederationError(
+            f"{folder}: {min(named)} is not called by a number, so its place is unknown; rename or remove it"
+        )
+    return sorted(paths, key=lambda path: int(path.stem))
+
+
+def halves(path: Path, channels: Mapping[str, tuple[int, int]]) -> np.ndarray:
+    """The contrasts of one image, uint8 `[C, H, W]`."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB")) if image.mode in ("RGB", "RGBA") else None
+            mode = image.mode
+    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: a broken PNG
+        raise FederationError(f"{path} cannot be read ({error}); restore it from its source") from error
+    if pixels is None or pixels.shape[1] % 2:
+        size = "" if pixels is None else f" of odd width {pixels.shape[1]}"
+        raise FederationError(f"{path} is a {mode} image{size}; it must be RGB, twice as wide as a slice")
+    parts = np.split(pixels, 2, axis=1)
+    return np.stack([parts[half][:, :, channel] for half, channel in channels.values()])

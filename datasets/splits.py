@@ -1,0 +1,70 @@
+"""Which subjects train, validate and test: drawn site by site, or given as a table; never a subject in two."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from fedsynth.federation import SPLITS, FederationError
+
+COLUMNS = ("site", "subject", "split")
+
+Splits = Mapping[str, Mapping[str, str]]  # site -> subject -> split
+
+
+def draw(site: str, subjects: Iterable[str], seed: int, val: float, test: float) -> dict[str, str]:
+    """Subject -> split: the site's share of each, at least one subject, whichever the seed draws.
+
+    A subject's place in the draw follows from seed, site and its own name, so that one who joins or leaves moves at most one
+    other over each border. Raises FederationError for fewer than three subjects.
+    """
+    order = sorted(set(subjects), key=lambda name: sha256(repr((seed, site, name)).encode()).digest())
+    if len(order) < len(SPLITS):
+        raise FederationError(
+            f"site {site} has {len(order)} subjects ({', '.join(sorted(order))}) and needs one in each of {', '.join(SPLITS)}"
+        )
+    validated = min(max(1, round(val * len(order))), len(order) - 2)
+    tested = min(max(1, round(test * len(order))), len(order) - 1 - validated)
+    named = ["test"] * tested + ["val"] * validated + ["train"] * (len(order) - tested - validated)
+    return dict(zip(order, named, strict=True))
+
+
+def read(path: Path) -> dict[str, dict[str, str]]:
+    """The splits of a table with the columns site, subject and split. Raises FederationError for a line that cannot be."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            if missing := [column for column in COLUMNS if column not in (table.fieldnames or ())]:
+                raise FederationError(f"{path} has no column {missing[0]}; a table of splits has {', '.join(COLUMNS)}")
+            rows = [tuple((row[column] or "").strip() for column in COLUMNS) for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FederationError(f"{path} cannot be read as a table of splits ({error})") from error
+    found: dict[str, dict[str, str]] = {}
+    for number, (site, subject, split) in enumerate(rows, 2):
+        if split not in SPLITS:
+            raise FederationError(f"{path}, line {number}: {split!r} is no split; a subject is in {', '.join(SPLITS)}")
+        if subject in found.setdefault(site, {}):
+            raise FederationError(f"{path}, line {number}: subject {subject} of site {site} stands there twice")
+        found[site][subject] = split
+    return found
+
+
+def write(path: Path, splits: Splits) -> None:
+    """The table that `read` reads."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for site in sorted(splits):
+            table.writerows((site, subject, split) for subject, split in sorted(splits[site].items()))
+
+
+def given(splits: Splits, source: Path, site: str, subjects: Iterable[str]) -> dict[str, str]:
+    """The table's word for each of a site's subjects. Raises FederationError for one that it does not name."""
+    own = splits.get(site, {})
+    if unnamed := sorted(set(subjects) - set(own)):
+        raise FederationError(
+            f"{source} does not name {len(unnamed)} of the subjects of site {site}, such as {unnamed[0]}; give each a line"
+        )
+    return {subject: own[subject] for subject in subjects}

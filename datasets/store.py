@@ -1,0 +1,183 @@
+"""Prepared sites on disk: memory-mapped arrays with the tables that say what they are and where they come from.
+
+    dataset.json           options, versions, sites with their fingerprints, and whom preparing left out and why
+    splits.csv             site, subject, split; may be edited, and is what holds
+    index.csv              a line a volume: its slices, affines, file with size, time and SHA-256, and its registration
+    sites/NAME/            images.npy and masks.npy, read as they are needed (`Site.open`), and index.json
+
+A store appears, and is replaced, all at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from fedsynth.federation import FederationError, Site
+
+from . import splits
+
+SCHEMA = 1
+INDEX = (
+    *("site", "subject", "session", "contrast", "first", "slices", "affine", "voxel_mm", "source_affine", "white"),
+    *("file", "bytes", "modified", "sha256"),
+    *("mi_before", "mi_after", "dice_before", "dice_after", "motion", "poor"),
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of prepared sites. `info` is what its dataset.json says."""
+
+    folder: Path
+    info: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Raises FederationError for a folder that holds no store, or one of another version."""
+        if not folder.exists() and aside(folder).exists():  # a preparing was killed between its last two steps
+            aside(folder).rename(folder)
+        try:
+            info = json.loads((folder / "dataset.json").read_bytes())
+            schema = info["schema"]
+            for site in info["sites"].values():
+                _ = site["contrasts"], site["fingerprint"], site["splits"], site["slices"]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise FederationError(
+                f"{folder} holds no prepared data set ({type(error).__name__}: {error}); fedsynth prepare writes one"
+            ) from error
+        if schema != SCHEMA:
+            raise FederationError(f"{folder} is a store of version {schema}, and this is {SCHEMA}; prepare it anew")
+        return cls(folder, info)
+
+    @property
+    def contrasts(self) -> dict[str, tuple[str, ...]]:
+        """Site -> its contrasts, in the order of its channels."""
+        return {name: tuple(site["contrasts"]) for name, site in self.info["sites"].items()}
+
+    @cached_property
+    def splits(self) -> dict[str, dict[str, str]]:
+        return splits.read(self.folder / "splits.csv")
+
+    def fingerprint(self, name: str) -> str:
+        """Of all that the site's arrays follow from, and of the splits where they were edited since."""
+        site = self.info["sites"][name]
+        own = digest(self.splits.get(name, {}))
+        return str(site["fingerprint"] if own == site["splits"] else digest((site["fingerprint"], own)))
+
+    def site(self, name: str) -> Site:
+        """The site, its arrays memory-mapped, its subjects split as splits.csv says."""
+        path = self.folder / "sites" / name
+        try:
+            found = Site.open(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FederationError(
+                f"{path} is damaged ({error}); restore it, or delete {self.folder} and prepare it"
+            ) from error
+        if len(found.images) != self.info["sites"][name]["slices"]:
+            raise FederationError(
+                f"{path} has not the slices that dataset.json says; delete {self.folder} and prepare it"
+            )
+        names = [subject.name for subject in found.subjects]
+        own = splits.given(self.splits, self.folder / "splits.csv", name, names)
+        if unknown := sorted(set(self.splits[name]) - set(names)):
+            raise FederationError(
+                f"{self.folder / 'splits.csv'}: site {name} has no subject {unknown[0]}; delete its line"
+            )
+        return replace(found, subjects=tuple(replace(s, split=own[s.name]) for s in found.subjects))
+
+    def index(self) -> list[Row]:
+        """The lines of index.csv, numbers as text; see `numbers` for those that are lists."""
+        path = self.folder / "index.csv"
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise FederationError(f"{path} cannot be read ({error}); delete {self.folder} and prepare it") from error
+
+    def volumes(self, name: str) -> list[Row]:
+        """The lines of a site, `file` as the path that it had when the store was made."""
+        root = Path(self.info.get("root", ""))
+        return [{**row, "file": str(root / row["file"])} for row in self.index() if row["site"] == name and row["file"]]
+
+
+def write(
+    folder: Path, sites: Iterable[Site], index: Iterable[Row], fingerprints: Mapping[str, str], info: Mapping[str, Any]
+) -> Store:
+    """A store of the sites in `folder`, in place of the one that may be there. Raises FederationError for any other folder
+    there, and OSError, of a full disk for example, with whatever was there untouched."""
+    with replacing(folder) as new:
+        entries, own = {}, {}
+        for site in sites:
+            site.save(new / "sites" / site.name)
+            own[site.name] = {subject.name: subject.split for subject in site.subjects}
+            entries[site.name] = {
+                "contrasts": list(site.contrasts),
+                "subjects": len(site.subjects),
+                "slices": len(site.images),
+                "size": list(site.images.shape[2:]),
+                "fingerprint": fingerprints[site.name],
+                "splits": digest(own[site.name]),
+            }
+        splits.write(new / "splits.csv", own)
+        with (new / "index.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, INDEX, restval="", lineterminator="\n")
+            table.writeheader()
+            table.writerows({key: text(value) for key, value in row.items()} for row in index)
+        facts = {"schema": SCHEMA, **info, "sites": entries}
+        (new / "dataset.json").write_text(json.dumps(facts, indent=1, allow_nan=False), "utf-8")
+    return Store.open(folder)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `folder` if the block ends well and leaves nothing if it does not."""
+    if folder.is_dir() and any(folder.iterdir()):
+        Store.open(folder)  # refuses to take the place of anything else
+    elif folder.exists() and not folder.is_dir():
+        raise FederationError(f"{folder} is a file; choose another folder by dataset.out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield new
+        new.chmod(0o755)
+        shutil.rmtree(aside(folder), ignore_errors=True)
+        if folder.exists():
+            os.rename(folder, aside(folder))
+        os.rename(new, folder)
+        shutil.rmtree(aside(folder), ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def aside(folder: Path) -> Path:
+    """Where the store that is replaced lies meanwhile."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def digest(value: object) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def text(value: Any) -> str:
+    """A cell of index.csv: lists and matrices as their numbers, row by row, with blanks between."""
+    if hasattr(value, "ravel"):
+        value = value.ravel().tolist()
+    return " ".join(map(repr, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def numbers(cell: str) -> list[float]:
+    """The numbers of such a cell."""
+    return [float(number) for number in cell.split()]

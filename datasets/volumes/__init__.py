@@ -1,0 +1,20 @@
+"""From the volumes of one subject, as a scanner or a public data set gives them, to slices that networks train on, and back."""
+
+from .chain import Chain, Processed, process
+from .export import export
+from .read import examine, read
+from .register import Quality, Registration
+from .volume import Grid, Volume
+
+__all__ = [
+    "Chain",
+    "Grid",
+    "Processed",
+    "Quality",
+    "Registration",
+    "Volume",
+    "examine",
+    "export",
+    "process",
+    "read",
+]

@@ -1,0 +1,70 @@
+"""The device of a run: which, in what arithmetic, how fast, and how much of its memory was taken."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from .options import Precision, TrainerOptions
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a run: "auto" is CUDA where there is one. Raises ValueError for one that this machine lacks."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = ["cpu", *(["cuda"] if found else []), *(f"cuda:{index}" for index in range(found))]
+    if name not in ("auto", *there):
+        raise ValueError(f"trainer.device is {name!r}; here it can be auto, {', '.join(there)}")
+    return torch.device(name if name != "auto" else there[1] if found else "cpu")
+
+
+def set_precision(options: TrainerOptions) -> None:
+    """Put the process into the arithmetic that the run asked for."""
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(options.deterministic)
+    full = options.precision is Precision.fp32
+    torch.backends.cuda.matmul.allow_tf32 = not full
+    torch.backends.cudnn.allow_tf32 = not full
+    torch.backends.cudnn.benchmark = not options.deterministic
+
+
+def matrix_rate(device: torch.device, precision: Precision) -> float:
+    """FLOP/s of a large matrix product in a run's precision on as many threads as the process has: the best of a few, each long
+    enough to count."""
+    size = 8192 if device.type == "cuda" else 1024
+    dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
+    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(5):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = max(best, 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
+def reset_peak(device: torch.device) -> None:
+    """Start counting peak memory anew: the device's on CUDA, else the process's resident set (where Linux allows it)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:  # no such file elsewhere: the peak then includes what the process did before
+            return
+
+
+def peak(device: torch.device) -> int:
+    """Peak memory since `reset_peak`, bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -1,0 +1,221 @@
+"""Where sites work: a few sets of nets on the device that all sites take in turn, so that 4 or 1,024 sites need the same memory.
+
+A seat holds nets, optimisers, memory and noise at fixed addresses; a site's state is copied in when the site is first asked
+for something and parked when another needs the seat. Sites with the same nets share seats.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .exchange import Memory, leaves
+from .networks.blocks import Noisy
+from .options import Execution, Optimizer, TrainerOptions
+from .parking import Parking, Tree
+
+if TYPE_CHECKING:
+    from .federation import Task
+    from .method import Method
+    from .site import SiteState
+    from .step import Captured
+
+
+class Seat:
+    """`nets` on the device; `players`: name -> parameters, each with its optimiser; `tensors`: all of the nets' by path, and
+    `paths` by a parameter's id; `memory`; `received`, the server's model as it came, or None; `stream` that a GPU works on
+    for this seat, and the `captured` steps that read and write it."""
+
+    def __init__(self, nets: nn.ModuleDict, method: Method, options: TrainerOptions, device: torch.device) -> None:
+        self.nets, self.device = nets, device
+        groups = method.players(nets)
+        self.players = {player: _flat(parameters) for player, parameters in groups.items()}
+        self.optimizers = {player: optimizer(parameters, options, device) for player, parameters in groups.items()}
+        self.tensors = dict(nets.named_parameters()) | dict(nets.named_buffers())
+        self.paths = {id(parameter): path for path, parameter in nets.named_parameters()}
+        self.memory = Memory()
+        self.noise = torch.Generator(device)
+        for module in nets.modules():
+            if isinstance(module, Noisy):
+                module.generator = self.noise
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.captured: OrderedDict[Hashable, Captured] = OrderedDict()
+        self.seen: Counter[Hashable] = Counter()
+        self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        if options.execution is Execution.compiled:
+            for _, net in leaves(nets):
+                net.compile()
+        self._received: Tensor | None = None
+        self._holds_received = False
+
+    @property
+    def received(self) -> Tensor | None:
+        return self._received if self._holds_received else None
+
+    @received.setter
+    def received(self, model: Tensor | None) -> None:
+        self._holds_received = model is not None
+        if model is not None:
+            if self._received is None or self._received.shape != model.shape:
+                self._received = model.clone()
+            else:
+                self._received.copy_(model)
+
+    def follow(self) -> None:
+        """What a GPU does for this seat from here on comes after all that it was told before."""
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
+
+    def join(self) -> None:
+        """What a GPU is told from here on comes after all that it does for this seat."""
+        if self.stream is not None:
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
+
+    def at_work(self) -> AbstractContextManager[Any]:
+        """Inside, a GPU queues work on the seat's own stream, beside that of other seats."""
+        return nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
+
+    def rate(self, factor: float) -> None:
+        """Set every learning rate to its start value times the factor."""
+        for made in self.optimizers.values():
+            for group in made.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(group["initial_lr"] * factor)
+                else:
+                    group["lr"] = group["initial_lr"] * factor
+
+    def reset_optimizers(self) -> None:
+        """Every optimiser as if it had never stepped, in place."""
+        for made in self.optimizers.values():
+            for entry in made.state.values():
+                for value in entry.values():
+                    value.zero_()
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Player -> index of its parameter -> the optimiser's tensors."""
+        return {name: made.state_dict()["state"] for name, made in self.optimizers.items()}
+
+    def load(self, tensors: Mapping[str, Tensor], memory: Mapping[str, Any]) -> None:
+        """Put nets and memory into a state, in place."""
+        with torch.no_grad():
+            for name, tensor in self.tensors.items():
+                tensor.copy_(tensors[name])
+        self.memory.restore(memory)
+
+    def load_optimizers(self, saved: Mapping[str, Mapping[Any, Mapping[str, Tensor]]]) -> None:
+        """Put back what `optimizer_state` gave, in place; what is not there has never stepped."""
+        self.reset_optimizers()
+        for name, entries in saved.items():
+            parameters = [p for group in self.optimizers[name].param_groups for p in group["params"]]
+            state = self.optimizers[name].state
+            for index, entry in entries.items():
+                held = state[parameters[int(index)]]
+                for key, value in entry.items():
+                    if key in held:
+                        held[key].copy_(value)
+                    else:
+                        held[key] = value.to(self.device, copy=True)
+
+
+class Seats:
+    """At most `options.resident` seats, or one for each different set of nets if those are more."""
+
+    def __init__(
+        self,
+        start: Callable[[SiteState], nn.ModuleDict],
+        method: Method,
+        options: TrainerOptions,
+        parking: Parking,
+        device: torch.device,
+    ) -> None:
+        self._start, self._method, self._options, self.parking, self._device = start, method, options, parking, device
+        self._taken: OrderedDict[SiteState, Seat] = OrderedDict()  # the site that was asked longest ago comes first
+        self._free: list[tuple[tuple[Task, ...], Seat]] = []
+
+    def of(self, site: SiteState) -> Seat:
+        """The site's seat: its state is in it."""
+        seat = self._taken.get(site)
+        if seat is None:
+            seat = self._give(site)
+        self._taken.move_to_end(site)
+        return seat
+
+    def seated(self, site: SiteState) -> bool:
+        return site in self._taken
+
+    def tree(self, site: SiteState) -> Tree | None:
+        """The state of a site that is seated, by reference, or is kept in memory."""
+        return self._tree(site) if site in self._taken else self.parking.held(site.state)
+
+    def _tree(self, site: SiteState) -> Tree:
+        return {"weights": site.weights(), "optimizers": self._taken[site].optimizer_state()}
+
+    def vacate(self) -> None:
+        """Nobody is seated any more, and nothing is parked: states are looked for where they were written."""
+        self._free += [(site.structure, seat) for site, seat in self._taken.items()]
+        self._taken.clear()
+
+    def _give(self, site: SiteState) -> Seat:
+        seat = self._find(site) or Seat(deepcopy(self._start(site)), self._method, self._options, self._device)
+        found = self.parking.find(site.state)
+        if found is None:
+            nets = self._start(site)
+            seat.load(dict(nets.named_parameters()) | dict(nets.named_buffers()), {})
+            seat.load_optimizers({})
+        else:
+            seat.load(**found["weights"])
+            seat.load_optimizers(found["optimizers"])
+        seat.received = None
+        seat.rate(site.factor)
+        self._taken[site] = seat
+        return seat
+
+    def _find(self, site: SiteState) -> Seat | None:
+        """A seat with the nets that the site needs: a free one; none while more may be made; else the one that was used longest
+        ago, whose site is parked, or failing that none, in the place of a seat with other nets."""
+        for place, (structure, seat) in enumerate(self._free):
+            if structure == site.structure:
+                del self._free[place]
+                return seat
+        if len(self._taken) + len(self._free) < self._options.resident:
+            return None
+        if self._free:
+            self._free.pop()
+            return None
+        alike = next((other for other in self._taken if other.structure == site.structure), None)
+        leaving = alike or next(iter(self._taken))
+        self.parking.keep(leaving.state, self._tree(leaving))
+        seat = self._taken.pop(leaving)
+        return seat if alike else None
+
+
+def optimizer(parameters: list[Any], options: TrainerOptions, device: torch.device) -> torch.optim.Optimizer:
+    """A player's optimiser, of a list of parameters or torch's groups: fused, and on a GPU with a learning rate that a captured
+    step reads from a tensor."""
+    lr = torch.tensor(options.lr, device=device) if device.type == "cuda" else options.lr
+    made: torch.optim.Optimizer
+    if options.optimizer is Optimizer.sgd:
+        made = torch.optim.SGD(parameters, lr, fused=True)
+    else:
+        betas = (options.betas[0], options.betas[1])
+        made = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=device.type == "cuda")
+    for group in made.param_groups:
+        group["initial_lr"] = float(group["lr"])
+        if device.type == "cuda":
+            group["lr"] = torch.tensor(
+                group["initial_lr"], device=device
+            )  # a group of its own tensor, whoever shared one
+    return made
+
+
+def _flat(parameters: list[Any]) -> list[Tensor]:
+    """The parameters of a list or of torch's parameter groups."""
+    if parameters and isinstance(parameters[0], dict):
+        return [parameter for group in parameters for parameter in group["params"]]
+    return list(parameters)

@@ -1,0 +1,90 @@
+"""Holm against statsmodels, its family-wise error, and letters that say what the decisions say."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from statsmodels.stats.multitest import multipletests
+from test_stats_compare import one_site
+
+from fedsynth.benchmarks.stats.compare import compare
+from fedsynth.benchmarks.stats.multiple import Decision, decide, groups, holm, pairwise
+from fedsynth.benchmarks.stats.scores import StatsError
+
+SOME = compare(one_site(np.random.default_rng(0).normal(size=(5, 4))))
+
+
+def letters(methods: str, *differ: str) -> dict[str, str]:
+    told = {pair: Decision(SOME, 0.5, "".join(pair) in differ) for pair in combinations(methods, 2)}
+    return groups(list(methods), told)
+
+
+@settings(max_examples=20, deadline=None)  # statsmodels takes 0.1 s a call
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.01, 0.02, 0.05]), min_size=1, max_size=30))
+def test_holm_is_statsmodels(p: list[float]) -> None:
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-9)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([]).tolist() == []
+    with pytest.raises(StatsError, match="nan"):
+        holm([0.1, np.nan])
+
+
+def test_decisions_of_a_table() -> None:
+    rng = np.random.default_rng(1)
+    noise: Any = rng.normal(0, 0.2, (3, 5, 8))
+    methods = {name: one_site(20 + gain + noise[i]) for i, (name, gain) in enumerate((("a", 1), ("b", 1), ("c", 0)))}
+    found = pairwise(methods)
+    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found["a", "c"].comparison == compare(methods["a"].minus(methods["c"]))
+    assert [decision.significant for decision in found.values()] == [False, True, True]
+    raw = [decision.comparison.p for decision in found.values()]
+    assert [decision.adjusted for decision in found.values()] == pytest.approx(multipletests(raw, method="holm")[1])
+    assert groups(["a", "b", "c"], found) == {"a": "a", "b": "a", "c": "b"}
+    assert groups(["c", "b", "a"], found) == {"c": "a", "b": "b", "a": "b"}
+
+
+def test_few_seeds_take_no_part() -> None:
+    few = compare(one_site(np.random.default_rng(2).normal(5, 0.1, (4, 6))))
+    found = decide({"few": few, "enough": SOME})
+    assert (found["few"].adjusted, found["few"].significant) == (None, None)
+    assert found["enough"].adjusted == SOME.p
+    with pytest.raises(StatsError, match="a and b: fewer than 5 seeds"):
+        groups(["a", "b"], {("a", "b"): found["few"]})
+    with pytest.raises(StatsError, match="a and b: not compared"):
+        groups(["a", "b"], {})
+
+
+def test_letters_by_hand() -> None:
+    assert letters("xyz") == {"x": "a", "y": "a", "z": "a"}
+    assert letters("xyz", "xz") == {"x": "a", "y": "ab", "z": "b"}
+    assert letters("xyz", "xy", "xz", "yz") == {"x": "a", "y": "b", "z": "c"}
+    assert letters("wxyz", "wx", "yz") == {"w": "ab", "x": "cd", "y": "ac", "z": "bd"}
+    assert letters("x") == {"x": "a"}
+
+
+@given(st.integers(2, 7), st.data())
+def test_a_letter_is_shared_if_and_only_if_the_difference_is_not_significant(count: int, data: st.DataObject) -> None:
+    methods = "stuvwxyz"[:count]
+    differ = data.draw(st.sets(st.sampled_from(["".join(pair) for pair in combinations(methods, 2)])))
+    found = letters(methods, *differ)
+    for a, b in combinations(methods, 2):
+        assert bool(set(found[a]) & set(found[b])) == (a + b not in differ)
+    assert "a" in found[methods[0]]
+    used = sorted(set("".join(found.values())))
+    holders = [{method for method in methods if letter in found[method]} for letter in used]
+    assert not any(one <= other for one in holders for other in holders if one is not other)
+
+
+def test_too_many_groups_for_letters() -> None:
+    methods = [f"m{number:02}" for number in range(53)]
+    told = {pair: Decision(SOME, 0.0, True) for pair in combinations(methods, 2)}
+    with pytest.raises(StatsError, match="53 groups of 53 methods, but 52 letters"):
+        groups(methods, told)
+    assert len(set(groups(methods[1:], told).values())) == 52
