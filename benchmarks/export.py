@@ -123,9 +123,10 @@ def synthesised(run: Run, federation: Federation, folder: Path) -> Iterator[Synt
                 tested = federation.sites[feed.name].of("test")
                 for task in feed.tasks:
                     for subject in tqdm(tested, f"{feed.name} {task}", unit="subject", leave=False, disable=None):
-                        rows = torch.arange(subject.slices.start, subject.slices.stop, device=feed.device)
+                        rows = np.arange(subject.slices.start, subject.slices.stop)
+                        parts = np.split(rows, range(BATCH, len(rows), BATCH))
                         with trainer.step.autocast():
-                            made = [run.method.synthesise(state, feed.batch(task, part)) for part in rows.split(BATCH)]
+                            made = [run.method.synthesise(state, feed.batch(task, part)) for part in parts]
                         stack = torch.cat(made)[:, 0].float().clamp(-1, 1).cpu().numpy()
                         yield feed.name, task, subject, stack
 

@@ -23,6 +23,7 @@ from fedsynth.evaluate import mean_psnr
 from fedsynth.exchange import ContractError, Message, places
 from fedsynth.feed import Batch
 from fedsynth.method import Method
+from fedsynth.options import Parking
 from fedsynth.registry import NETWORKS
 from fedsynth.site import SiteState
 from fedsynth.trainer import Outcome, Trainer
@@ -87,6 +88,12 @@ def resumes(case: Case) -> Iterator[str]:
         first._round(2)
         resumed = case.trainer(folder=Path(name), checkpoint_every=1).run()
     yield from _differences(resumed, case.outcome, "a run resumed after round 2")
+
+
+@rule("may be parked", "any number of sites fits on a device: they take turns in its memory")
+def parked(case: Case) -> Iterator[str]:
+    turns = case.trainer(resident=1, parking=Parking.disk).run()
+    yield from _differences(turns, case.outcome, "a run whose sites share one seat")
 
 
 @rule("is not touched by scoring", "how often a run is validated changes nothing")

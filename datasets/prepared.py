@@ -71,9 +71,6 @@ class Prepared(Dataset):
         """Slices float32 `[N, H, W]` in [-1, 1] of a subject as a NIfTI volume on the grid of `like`, the source contrast's;
         `source` is its line of the index, and `white` the intensity that 1 stands for."""
         affine = np.reshape(numbers(source["affine"]), (4, 4))
-        if source["motion"]:
-            affine = np.reshape(numbers(source["motion"]), (4, 4)) @ affine
-        out.parent.mkdir(parents=True, exist_ok=True)
         export(stack, [int(row) for row in source["slices"].split()], affine, like, out, white)
 
     def _place(self, site: str) -> tuple[Store, str]:

@@ -2,7 +2,8 @@
 
     dataset.json           options, versions, sites with their fingerprints, and whom preparing left out and why
     splits.csv             site, subject, split; may be edited, and is what holds
-    index.csv              a line a volume: its slices, affines, file with size, time and SHA-256, and its registration
+    index.csv              a line a volume: its slices, the affine from (row, column, slice) to its file's world in mm, the file's
+                           own affine, size, time and SHA-256, the intensity shown as 1, and its registration
     sites/NAME/            images.npy and masks.npy, read as they are needed (`Site.open`), and index.json
 
 A store appears, and is replaced, all at once.

@@ -84,7 +84,7 @@ def gallery(
         with serving(method, server, site), torch.no_grad():
             for feed in site.feeds.values():
                 subjects = [s.slices for s in feed.subjects if s.split == "test"][:GALLERY_SLICES]
-                rows = torch.tensor([(s.start + s.stop) // 2 for s in subjects], device=feed.device)
+                rows = np.array([(s.start + s.stop) // 2 for s in subjects])
                 for task in feed.tasks:
                     batch = feed.batch(task, rows)
                     images = {
@@ -115,8 +115,7 @@ def copy_source(feed: Feed, task: Task, split: str) -> list[Row]:
 
 def mean_image(feed: Feed, task: Task, split: str) -> list[Row]:
     """The mean training target offered for every slice: what a run that diverged is scored as."""
-    rows = torch.from_numpy(feed.rows["train"]).to(feed.device)
-    mean = feed.images[rows, feed.channels[task.target]].float().mean(0)
+    mean = feed.images[feed.rows["train"], feed.channels[task.target]].float().mean(0).to(feed.device)
     return by_subject(feed, task, split, lambda batch: mean.expand_as(batch.target))
 
 

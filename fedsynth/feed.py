@@ -60,14 +60,30 @@ class Rehearsal:
     subjects: tuple[str, ...]
 
 
+def fits(federation: Federation, device: torch.device) -> bool:
+    """Whether the slices of all sites may lie on the device: they would take at most half of the memory that is free."""
+    if device.type != "cuda":
+        return True
+    slices = sum(len(site.images) for site in federation.sites.values())
+    halves = slices * len(federation.contrasts) * federation.size[0] * federation.size[1]
+    return 2 * halves <= torch.cuda.mem_get_info(device)[0] // 2
+
+
 class Feed:
-    """One real site's slices, resident on the device as float16."""
+    """One real site's slices as float16: resident on the device, or `staged`, which keeps them in host memory and sends those over
+    that a round needs before its first step."""
 
     def __init__(
-        self, federation: Federation, name: str, options: TrainerOptions, seed: int, device: torch.device
+        self,
+        federation: Federation,
+        name: str,
+        options: TrainerOptions,
+        seed: int,
+        device: torch.device,
+        staged: bool = False,
     ) -> None:
         site = federation.sites[name]
-        self.name, self.options, self.seed, self.device = name, options, seed, device
+        self.name, self.options, self.seed, self.device, self.staged = name, options, seed, device, staged
         self.tasks = federation.tasks.get(name) or federation.newcomers[name]
         self.subjects = site.subjects
         self.masks = torch.from_numpy(np.array(site.masks)).to(device)
@@ -83,7 +99,10 @@ class Feed:
             raise FederationError(
                 f"site {name}: its images hold numbers that are not finite or not in [-1, 1]; see how they are normalised"
             )
-        self.images = self.images.to(device)
+        if not staged:
+            self.images = self.images.to(device)
+        elif device.type == "cuda":
+            self.images = self.images.pin_memory()
         self.channels = {contrast: place for place, contrast in enumerate(federation.contrasts)}
         self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in self.tasks}
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
@@ -110,11 +129,10 @@ class Feed:
         size = min(self.options.batch, len(rows))
         picks = np.stack([rows[stream.permutation(len(rows))[:size]] for _ in range(count)])
         tasks = stream.integers(len(self.tasks), size=count)
-        others = torch.from_numpy(rows[stream.integers(len(rows), size=picks.shape)]).to(self.device)
-        on_device = torch.from_numpy(picks).to(self.device)
+        others = rows[stream.integers(len(rows), size=picks.shape)]
         return [
             replace(
-                self.batch(self.tasks[task], on_device[k]),
+                self.batch(self.tasks[task], picks[k]),
                 second=self.batch(self.tasks[task], others[k]) if second else None,
             )
             for k, task in enumerate(tasks)
@@ -124,12 +142,25 @@ class Feed:
         """All slices of a split in order, as they are."""
         owner = {row: s.name for s in self.subjects for row in range(s.slices.start, s.slices.stop)}
         for chunk in np.array_split(self.rows[split], -(-len(self.rows[split]) // EVALUATION_BATCH)):
-            rows = torch.from_numpy(chunk).to(self.device)
-            yield Rehearsal(self.batch(task, rows), self.masks[rows], tuple(owner[row] for row in chunk))
+            masks = self.masks[torch.from_numpy(chunk).to(self.device)]
+            yield Rehearsal(self.batch(task, chunk), masks, tuple(owner[row] for row in chunk))
 
-    def batch(self, task: Task, rows: Tensor, flip: Tensor | None = None, crop: Tensor | None = None) -> Batch:
-        """Slices `rows`; flipped left-right where `flip` `[B]` says so, resampled by the affine maps `crop` `[B, 2, 3]`."""
-        images = self.images[rows].float()
+    def batch(self, task: Task, rows: np.ndarray) -> Batch:
+        """Slices `rows` as they are."""
+        return self.make(task, *self._slices(rows))
+
+    def _slices(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Slices on the device `[N, C, H, W]` and, in the shape of `rows`, which of them those are."""
+        if not self.staged:
+            return self.images, torch.from_numpy(rows).to(self.device)
+        needed, places = np.unique(rows, return_inverse=True)
+        return self.images[needed].to(self.device), torch.from_numpy(places.reshape(rows.shape)).to(self.device)
+
+    def make(
+        self, task: Task, slices: Tensor, rows: Tensor, flip: Tensor | None = None, crop: Tensor | None = None
+    ) -> Batch:
+        """Rows of the slices; flipped left-right where `flip` `[B]` says so, resampled by the affine maps `crop` `[B, 2, 3]`."""
+        images = slices[rows].float()
         if flip is not None:
             images = torch.where(flip[:, None, None, None], images.flip(-1), images)
         if crop is not None:
@@ -148,12 +179,13 @@ class Feed:
         return rows[order[start : start + count]]
 
     def _draws(self, tasks: np.ndarray, order: np.ndarray, purpose: str, round: int) -> list[Draw]:
-        rows = torch.from_numpy(order).to(self.device)
+        slices, rows = self._slices(order)
         flips, crops = self._augmentation(purpose, round, order.shape)
         return [
             Draw(
                 self,
                 self.tasks[task],
+                slices,
                 rows[k],
                 None if flips is None else flips[k],
                 None if crops is None else crops[k],
@@ -181,11 +213,12 @@ class Draw:
 
     feed: Feed
     task: Task
+    slices: Tensor
     rows: Tensor
     flip: Tensor | None
     crop: Tensor | None
     second: Draw | None = None
 
     def make(self) -> Batch:
-        batch = self.feed.batch(self.task, self.rows, self.flip, self.crop)
+        batch = self.feed.make(self.task, self.slices, self.rows, self.flip, self.crop)
         return batch if self.second is None else replace(batch, second=self.second.make())

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from . import checkpoint
+from .device import trim
 
 State = tuple[str, int]  # a site's name, and the last round in which it trained
 Tree = dict[str, Any]
 PARTS = ("weights", "optimizers")
 HOST = torch.device("cpu")
-AHEAD = 4  # states that may wait in memory to be written to the disk
+AHEAD = 2  # states that may wait in memory to be written to the disk
 
 
 class Parking:
@@ -93,7 +94,9 @@ class Parking:
         for state, writing in self._going.items():
             writing.result()
             self._held.pop(state, None)
-        self._going.clear()
+        if self._going:
+            self._going.clear()
+            trim()
 
     def _write(self, state: State, tree: Tree) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +104,8 @@ class Parking:
             checkpoint.save(self._path(state, part), tree[part])
 
     def _read(self, state: State) -> Tree:
-        return {part: checkpoint.load(self._path(state, part), HOST) for part in PARTS}
+        paths = {part: self._path(state, part) for part in PARTS}  # a finished run keeps no optimisers
+        return {part: checkpoint.load(path, HOST) if path.exists() else {} for part, path in paths.items()}
 
     def _path(self, state: State, part: str) -> Path:
         site, trained = state

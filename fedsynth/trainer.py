@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from . import checkpoint, evaluate, streams
 from .costs import Costs
-from .device import matrix_rate, peak, reset_peak, resolve_device, set_precision
+from .device import matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
 from .exchange import ContractError, Plan, leaves
 from .federation import Federation, Task
-from .feed import Feed
+from .feed import Feed, fits
 from .method import Blueprint, Method
 from .networks.network import Generator, Network, check_stages
 from .options import UNCOUNTED, OptimizerState, Parking as Where, TrainerOptions
+from .outcome import Outcome
 from .parking import Parking
 from .seats import Seats
 from .server import Server
@@ -46,29 +47,6 @@ Progress = Callable[[int, int, str, float], None]
 
 def silent(round: int, rounds: int, site: str, loss: float) -> None:
     """The progress that shows nothing."""
-
-
-@dataclass
-class Outcome:
-    """What a run found. `status` is "done", or "diverged": non-finite, or at the end worse than copying the source.
-
-    `scores`: a row for each of the two selections ("selected" by validation, "last" round), site, task and test subject;
-    a diverged run's are those of the mean training image. `validation_psnr`: of the selected round, dB, 0 for a diverged run.
-    `curve`: a row a round and site. `gallery`: see `evaluate.gallery`. `execution`: how the local steps ran.
-    `digest`: name -> SHA-256 of the final tensors of every site and of the server.
-    """
-
-    status: str
-    reason: str
-    scores: list[dict[str, Any]]
-    curve: list[dict[str, Any]]
-    selected_round: int
-    validation_psnr: float
-    gallery: dict[str, dict[str, np.ndarray]]
-    costs: dict[str, float]
-    policy: str
-    execution: str
-    digest: dict[str, str]
 
 
 @dataclass
@@ -110,6 +88,7 @@ class Trainer:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.folder = folder
         self.device = resolve_device(options.device)
+        self.side_by_side = options.resident if self.device.type == "cuda" else 1  # sites that train at a time
         if options.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when CUDA starts
         reset_peak(self.device)
@@ -117,7 +96,7 @@ class Trainer:
         groups = [sorted(group) for group in method.federate(federation.names)]
         if sorted(name for group in groups for name in group) != sorted(federation.names):
             raise ContractError(
-                f"method {_name(method)}: federate() gave {groups}; every site must be in exactly one group"
+                f"method {type(method).__name__}: federate() gave {groups}; every site must be in exactly one group"
             )
 
         def build(variant: int = 0) -> nn.ModuleDict:
@@ -131,8 +110,8 @@ class Trainer:
                 check_stages(net)
         self.plan = Plan(common, method.travels)
         check_shares_a_part(method, self.plan, common, network)
-        self.step = Step(_name(method), options, self.device)
-        self.federation = federation
+        self.step = Step(type(method).__name__, options, self.device)
+        self.federation, self._staged = federation, not fits(federation, self.device)
         self.parking = Parking(folder, map("+".join, groups), options.parking is Where.disk, self.device)
 
         def start(site: SiteState) -> nn.ModuleDict:
@@ -145,10 +124,13 @@ class Trainer:
         self.state = _State()
         self._secured = 0  # the best round that the checkpoint knows
         self.snapshots = Snapshots(folder, self.server, self.sites, self.seats, self.parking)
+        trim()
 
     def _site(self, members: Sequence[str]) -> SiteState:
         """A site, or several that train as one."""
-        feeds = {name: Feed(self.federation, name, self.options, self.seed, self.device) for name in members}
+        feeds = {
+            name: Feed(self.federation, name, self.options, self.seed, self.device, self._staged) for name in members
+        }
         view = self._view({task for feed in feeds.values() for task in feed.tasks}, self.common)
         own = {name for name, _ in (*view.named_parameters(), *view.named_buffers())}
         held = frozenset(own & {*self.plan.model.offsets, *self.plan.buffers.offsets})
@@ -207,7 +189,7 @@ class Trainer:
         waiting = deque(self.participants(round))
         at_work: deque[tuple[Row, Iterator[None]]] = deque()
         while (waiting or at_work) and not self.state.diverged:
-            if waiting and len(at_work) < (self.options.resident if self.device.type == "cuda" else 1):
+            if waiting and len(at_work) < self.side_by_side:
                 name = waiting.popleft()
                 rows[name] = _row(round, name)
                 at_work.append((rows[name], self._local(self.sites[name], rows[name], uploads)))
@@ -332,6 +314,7 @@ class Trainer:
             for selection, found in (("selected", selected), ("last", last)):
                 scores += [{"selection": selection} | row for row in found]
         self.state.costs.peak_memory_bytes = max(self.state.costs.peak_memory_bytes, peak(self.device))
+        rate = matrix_rate(self.device, self.options.precision)
         return Outcome(
             status="diverged" if self.state.diverged else "done",
             reason=self.state.diverged,
@@ -340,8 +323,7 @@ class Trainer:
             selected_round=0 if self.state.diverged else self.state.best_round,
             validation_psnr=0.0 if self.state.diverged else self.state.best_psnr,
             gallery={} if self.state.diverged else evaluate.gallery(self.method, self.server, self.sites, self.step),
-            costs=self.state.costs.summary(matrix_rate(self.device, self.options.precision))
-            | sizes(self.sites.values(), self.plan),
+            costs=self.state.costs.summary(rate) | sizes(self.sites.values(), self.plan),
             policy=buffer_policy(self.common, self.plan),
             execution=f"eager, as it cannot be captured: {self.step.eager}"
             if self.step.eager
@@ -387,10 +369,6 @@ class Trainer:
             self.snapshots.recall(tree, self.state.round)
             self._secured = self.state.best_round
         self._forget()
-
-
-def _name(method: Method) -> str:
-    return type(method).__name__
 
 
 def _selected(round: int) -> str:

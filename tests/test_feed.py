@@ -39,6 +39,19 @@ def plan(draws: list[Draw]) -> list[tuple[object, ...]]:
     ]
 
 
+def test_staged_slices_are_the_same_slices() -> None:
+    given: dict[str, Any] = {"zoom": 1.1, "local_steps": 4}
+    one, other = (Feed(federation(), "ixi", options(**given), 0, CPU, staged) for staged in (False, True))
+    batches = [
+        [draw.make() for round in (1, 2) for draw in of.train(round, second=True)]
+        + of.draw(3, "train", "look", second=True)
+        + [part.batch for part in of.score(of.tasks[0], "test")]
+        for of in (one, other)
+    ]
+    for ours, theirs in zip(*batches, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours.tensors(), theirs.tensors(), strict=True))
+
+
 # --- order -----------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import shutil
 from itertools import combinations
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import trees
@@ -14,6 +15,8 @@ from federations import options, resnet
 from fedsynth.datasets.layout import Layout, OnError
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.datasets.prepared import Prepared
+from fedsynth.datasets.store import numbers
+from fedsynth.datasets.volumes import Registration
 from fedsynth.federation import SPLITS, Federation, FederationError, Scenario
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.trainer import Trainer
@@ -196,3 +199,40 @@ def test_what_the_folder_cannot_give_is_said(tmp_path: Path) -> None:
         trees.layout("bids", tmp_path / "in").contrasts()
     with pytest.raises(FederationError, match=r"no site 'east' under .*; there are north, south_é"):
         trees.layout("folder", tmp_path / "in").fingerprint("east")
+
+
+@pytest.mark.slow
+def test_registration_brings_contrasts_together_and_export_knows_how(tmp_path: Path) -> None:
+    """T2 files that claim to lie 7 mm off: registered they fit again, and what is exported on them lies where they say."""
+    phantom = Phantom(size=64, slices=24)
+    shift = np.array([5.0, -4.0, 3.0])
+    for person in range(3):
+        images, _ = phantom.subject("midas", f"train{person:03d}")
+        for channel, contrast in enumerate(("T1", "T2")):
+            affine = np.diag([3.4, 3.4, 2.0, 1.0])
+            affine[:3, 3] = [-32 * 3.4, -32 * 3.4, -24.0] + (contrast == "T2") * shift
+            path = tmp_path / "in" / f"Normal-{person:03d}" / f"{contrast}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(images[:, channel, ::-1].astype(np.float32).T + 1, affine), path)
+    chain = {"size": 64, "spacing": 3.4, "register": Registration.rigid}
+    store = trees.layout("midas", tmp_path / "in", chain=chain).prepare(jobs=2)
+    rows = {(row["subject"], row["contrast"]): row for row in store.index()}
+    site = store.site("midas")
+    for person, subject in enumerate(site.subjects):
+        first, row = rows[subject.name, "T1"], rows[subject.name, "T2"]
+        assert row["poor"] == "False"
+        motion = np.reshape(numbers(row["motion"]), (4, 4))
+        np.testing.assert_allclose(motion[:3, 3], shift, atol=1.7)  # half a pixel
+        own, home = (np.reshape(numbers(line["affine"]), (4, 4)) for line in (row, first))
+        np.testing.assert_allclose(own, motion @ home)
+        kept = list(map(int, row["slices"].split()))
+        given = phantom.subject("midas", f"train{person:03d}")[0][kept, 1].astype(float)
+        assert np.corrcoef(given.ravel(), site.images[subject.slices, 1].astype(float).ravel())[0, 1] > 0.97
+        like = tmp_path / "in" / subject.name / "T2.nii.gz"
+        Prepared.export(
+            site.images[subject.slices, 1].astype(np.float32), row, float(row["white"]), like, tmp_path / "out.nii.gz"
+        )
+        made, own = nibabel.load(tmp_path / "out.nii.gz"), nibabel.load(like)
+        np.testing.assert_allclose(made.affine, own.affine)
+        inside = np.asarray(made.dataobj)[..., kept[2:-2]]
+        assert np.corrcoef(inside.ravel(), np.asarray(own.dataobj)[..., kept[2:-2]].ravel())[0, 1] > 0.97

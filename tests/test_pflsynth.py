@@ -79,7 +79,7 @@ def movement(trainer: Trainer, first: int, second: int) -> float:
     """How far another one-hot in the code moves ixi's output, in standard deviations of the output."""
     site = trainer.sites["ixi"]
     feed = site.feeds["ixi"]
-    batch = feed.batch(Task("T1", "T2"), torch.arange(4))
+    batch = feed.batch(Task("T1", "T2"), np.arange(4))
     other = batch.code.clone()
     other[:, [first, second]] = other[:, [second, first]]
     with site.hook("probe"), torch.no_grad():

@@ -42,4 +42,4 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
 def test_every_layout_is_in_its_table() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     known = {path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")}
-    assert told == known | (set(DATASETS.entries()) - {"layout", "phantom", "prepared", "nifti"})
+    assert told == known | (set(DATASETS.entries()) - {"layout", "phantom", "prepared"})

@@ -373,7 +373,7 @@ def test_there_is_no_dropout_in_scores() -> None:
     assert scores[0] == scores[1]
     with evaluate.serving(of.method, of.server, of.sites["ixi"]), torch.no_grad():
         feed = of.sites["ixi"].feeds["ixi"]
-        batch = feed.batch(feed.tasks[0], torch.tensor([0, 1]))
+        batch = feed.batch(feed.tasks[0], np.array([0, 1]))
         images = [of.method.synthesise(of.sites["ixi"], batch) for _ in range(2)]
     assert torch.equal(*images)
 

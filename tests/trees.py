@@ -69,6 +69,11 @@ def quality(poor: bool) -> Quality:
     return Quality(1.1, 1.2, 0.5, 0.4 if poor else 0.9, np.eye(4), poor)
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def ixi(root: Path, people: int = 4) -> None:
     number = 0
     for hospital in ("Guys", "HH", "IOP"):

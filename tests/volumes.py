@@ -1,16 +1,22 @@
-"""NIfTI volumes of an analytic head, stored in any way, and sites made of them, for tests."""
+"""Heads in three dimensions, analytic or the phantom's, stored in any way, for tests."""
 
 from __future__ import annotations
 
 import struct
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 from nibabel.testing import data_path
+from numpy.typing import DTypeLike
+from scipy import ndimage
 
-from fedsynth.datasets.nifti import Nifti
+from fedsynth.datasets.phantom.scanner import Scan
+from fedsynth.datasets.phantom.sites import hospital
 
 SHAPE = (21, 26, 12)  # of the volumes, right, front, up
 SPACING = (4.0, 4.0, 6.0)  # mm
@@ -26,7 +32,11 @@ def head(points: np.ndarray, contrast: str = "T1") -> np.ndarray:
 
 
 def sampled(
-    codes="RAS", shape=SHAPE, spacing=SPACING, contrast="T1", shift=(0.0, 0.0, 0.0)
+    codes: str = "RAS",
+    shape: Sequence[int] = SHAPE,
+    spacing: Sequence[float] = SPACING,
+    contrast: str = "T1",
+    shift: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> tuple[np.ndarray, np.ndarray]:
     """The head on one and the same grid of points whatever the axes it is stored along, and the affine of that storage."""
     affine, extents = np.eye(4), []
@@ -50,11 +60,19 @@ def turned(voxels: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarr
 
 
 def write(
-    path: Path, voxels=None, affine=None, dtype=np.float32, slope=0.0, inter=0.0, kind=nibabel.Nifti1Image, order="<"
+    path: Path,
+    voxels: np.ndarray | None = None,
+    affine: np.ndarray | None = None,
+    dtype: DTypeLike = np.float32,
+    slope: float = 0.0,
+    inter: float = 0.0,
+    kind: Any = nibabel.Nifti1Image,
+    order: str = "<",
 ) -> Path:
     """Save intensities as they are, or with a slope (NIfTI-1 only) as the numbers that `slope * number + inter` gives back."""
     if voxels is None:
         voxels, affine = sampled()
+    assert voxels is not None
     if slope:
         voxels = (voxels - inter) / slope
     if np.dtype(dtype).kind in "iu":
@@ -71,12 +89,50 @@ def write(
     return path
 
 
-def four_subjects(folder: Path) -> Path:
-    """A site of four subjects with T1 and T2."""
-    for subject, contrast in product(["ann", "bob", "cyd", "dan"], ["T1", "T2"]):
-        write(folder / subject / f"{contrast}.nii.gz", *sampled(contrast=contrast))
-    return folder
+@cache
+def phantom(site: str = "ixi", edge: float = 2.0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The head of one subject of the phantom: contrast -> voxels float32 `[X, Y, Z]` of `edge` mm, all in register, with the
+    noise of the site's scanner, and their affine."""
+    preset = hospital(
+        site,
+        nuisance=0,
+        same_protocol=False,
+        same_quality=False,
+        same_population=False,
+        keep_skull=True,
+        same_fov=False,
+    )
+    pixels = round(240 / edge)
+    scan = Scan(replace(preset, fov=pixels * edge), (0, site, "volume"), pixels, 0)
+    heights = np.arange(-66, 92, edge)
+    stack = 1000 * np.stack([scan.slice(z)[0] for z in heights])  # up, contrast, back, right
+    first = -(pixels - 1) / 2 * edge
+    affine = np.array([[edge, 0, 0, first], [0, edge, 0, first], [0, 0, edge, heights[0]], [0, 0, 0, 1]])
+    turned = {c: stack[:, i, ::-1].transpose(2, 1, 0).astype(np.float32) for i, c in enumerate(preset.acquisitions)}
+    return turned, affine
 
 
-def dataset(folder: Path, **options) -> Nifti:
-    return Nifti(**({"sites": {"north": str(folder)}, "size": 32, "spacing": 4.0} | options))
+def rigid(degrees: Sequence[float], mm: Sequence[float]) -> np.ndarray:
+    """Turned about the axes x, y and z through a point inside the head, then shifted, `[4, 4]`."""
+    about, motion = np.array([0.0, 0.0, 15.0]), np.eye(4)
+    for axis, angle in enumerate(np.deg2rad(degrees)):
+        i, j = [k for k in range(3) if k != axis]
+        turn = np.eye(3)
+        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        motion[:3, :3] = turn @ motion[:3, :3]
+    motion[:3, 3] = about - motion[:3, :3] @ about + mm
+    return motion
+
+
+def acquired(
+    voxels: np.ndarray, affine: np.ndarray, motion: np.ndarray, grid: np.ndarray, shape: Sequence[int]
+) -> np.ndarray:
+    """What a scanner would see of the head after `motion`, on voxels `shape` that `grid` `[4, 4]` places: the mean over five
+    points through the thickness of each slice, by cubic interpolation."""
+    total = np.zeros(shape)
+    for part in (-0.4, -0.2, 0.0, 0.2, 0.4):
+        x, y, z = np.indices(shape)
+        points = np.stack([x, y, z + part, np.ones(shape)]).reshape(4, -1)
+        places = np.linalg.solve(affine, np.linalg.solve(motion, grid @ points))[:3]
+        total += ndimage.map_coordinates(voxels, places, order=3).reshape(shape) / 5
+    return total.clip(0)

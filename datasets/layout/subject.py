@@ -41,7 +41,9 @@ def work(who: Candidate, chain: Chain, volume: int | None, folder: Path) -> str:
     try:
         np.save(new / "images.npy", processed.images)
         np.save(new / "masks.npy", processed.masks)
-        (new / "index.json").write_text(json.dumps(facts(processed)), "utf-8")
+        (new / "index.json").write_text(
+            json.dumps(facts(processed, chain.reference or next(iter(who.volumes)))), "utf-8"
+        )
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed while it wrote
         os.rename(new, folder)
     finally:
@@ -49,18 +51,20 @@ def work(who: Candidate, chain: Chain, volume: int | None, folder: Path) -> str:
     return ""
 
 
-def facts(processed: Processed) -> dict[str, Row]:
-    """Contrast -> what the index says of how its volume was processed, as text."""
+def facts(processed: Processed, reference: str) -> dict[str, Row]:
+    """Contrast -> what the index says of how its volume was processed, as text. Each has an affine to the world of its own file;
+    the one that was processed is to that of the reference contrast."""
     found = {}
     for contrast, white in processed.white.items():
+        quality = processed.quality.get(contrast)
         row = {
             "slices": list(map(int, processed.rows)),
-            "affine": processed.affine,
+            "affine": quality.motion @ processed.affine if quality and contrast != reference else processed.affine,
             "voxel_mm": [float(edge) for edge in processed.spacing[contrast]],
             "source_affine": processed.source_affines[contrast],
             "white": float(white),
         }
-        if quality := processed.quality.get(contrast):
+        if quality:
             row |= quality._asdict()
         found[contrast] = {key: text(value) for key, value in row.items()}
     return found

@@ -1,9 +1,11 @@
 """From the volumes of one subject, as a scanner or a public data set gives them, to slices that networks train on, and back."""
 
-from .chain import Chain, Processed, process
+from .chain import Chain
 from .export import export
+from .process import Processed, process
+from .quality import Quality
 from .read import examine, read
-from .register import Quality, Registration
+from .register import Registration
 from .volume import Grid, Volume
 
 __all__ = [

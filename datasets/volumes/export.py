@@ -1,19 +1,50 @@
-"""Slices back to NIfTI."""
+"""Slices, such as a generator's, written back where the subject's own volume lies, so that a viewer lays one upon the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel
 import numpy as np
+from scipy import ndimage
+
+from fedsynth.federation import FederationError
+
+from .read import source
 
 
 def export(
     stack: np.ndarray, rows: Sequence[int], affine: np.ndarray, like: Path, out: Path, white: float = 1.0
 ) -> None:
-    """Write slices `[N, H, W]` in [-1, 1], such as a generator's, to `out` on the grid of the source volume `like`.
+    """Write slices `[N, H, W]` in [-1, 1] to `out` (.nii or .nii.gz), float32, on the grid of the source volume `like`.
 
-    `rows` and `affine` are those of `Processed`, for a `like` in the world of the reference contrast; `quality[contrast].motion @
-    affine` is the affine for another contrast's volume. Intensities are `(x + 1) / 2 * white`, 0 where no slice lies.
+    `rows` and `affine` are those of `Processed`, for a `like` in the world of the reference contrast; for another contrast's
+    volume the affine is `quality[contrast].motion @ affine`. Intensities are `(x + 1) / 2 * white`, interpolated linearly, and
+    0 where no slice lies. Raises FederationError if `out` is `like`, if the stack does not fit `rows`, or if `like` cannot be
+    read.
     """
-    raise NotImplementedError
+    if stack.ndim != 3 or len(stack) != len(rows):
+        raise FederationError(f"a stack of shape {stack.shape} does not fit {len(rows)} rows; give [N, H, W]")
+    if not out.name.endswith((".nii", ".nii.gz")):
+        raise FederationError(f"{out} must end in .nii or .nii.gz")
+    if out.exists() and like.exists() and out.samefile(like):
+        raise FederationError(f"{out} is the source volume itself; write to another file")
+    target = source(like, 0)
+    depth = max(rows) + 1
+    filled = np.zeros((depth, *stack.shape[1:]), np.float32)
+    filled[list(rows)] = (np.asarray(stack, np.float32) + 1) / 2 * white
+    there = np.zeros(depth, np.float32)
+    there[list(rows)] = 1
+    matrix = np.linalg.solve(affine, target.affine)[[2, 0, 1, 3]]  # to (slice, row, column), the order of the stack
+    voxels, weights = (
+        ndimage.affine_transform(values, matrix[:3, :3], matrix[:3, 3], target.shape, order=1, mode="grid-constant")
+        for values in (filled, np.broadcast_to(there[:, None, None], filled.shape))
+    )
+    voxels[weights < 0.999] = 0  # beside a slice that was not taken
+    image = nibabel.Nifti1Image(voxels, target.affine)
+    image.header.set_xyzt_units("mm")
+    scratch = out.with_name(f".{out.name}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, scratch)
+    scratch.replace(out)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy import ndimage
 
+from fedsynth.federation import FederationError
+
 from .intensity import clip_level
+from .read import read_voxels
+from .volume import Grid, Volume
 
 
 def foreground(voxels: np.ndarray) -> np.ndarray:
@@ -20,3 +26,21 @@ def foreground(voxels: np.ndarray) -> np.ndarray:
         return above
     head = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     return np.stack([ndimage.binary_fill_holes(head[:, :, k]) for k in range(head.shape[2])], axis=2)
+
+
+def given(path: Path, grid: Grid) -> Volume:
+    """The mask in `path`, voxels bool, as HD-BET and SynthStrip write it. Raises FederationError unless it lies on `grid` and
+    holds two values, one of them 0."""
+    mask = read_voxels(path)
+    if not mask.grid.same(grid):
+        raise FederationError(
+            f"{path} ({mask.grid}) is a mask on another grid than the reference contrast's volume ({grid}); make it from"
+            " that volume"
+        )
+    values = np.unique(mask.voxels)
+    if len(values) != 2 or 0 not in values:
+        raise FederationError(
+            f"{path} holds {len(values)} values from {values[0]:g} to {values[-1]:g}, where a mask holds 0 and one other;"
+            " give the mask, not the stripped volume"
+        )
+    return Volume(mask.voxels != 0, mask.grid)

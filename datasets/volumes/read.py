@@ -1,17 +1,94 @@
-"""Reading."""
+"""One volume from disk: read as what it says it is, turned to one orientation, or refused."""
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
-from .volume import Grid, Volume
+import nibabel
+import numpy as np
+
+from fedsynth.federation import FederationError
+
+from . import dicom, nifti
+from .intensity import clip_level
+from .volume import Grid, Source, Volume, edges
+
+EDGES = (0.05, 20.0)  # mm; a voxel's edge outside means that the affine is not in the millimetres that NIfTI prescribes
+
+
+def source(path: Path, chosen: int | None = None) -> Source:
+    """The volume as it is stored in `path`, a NIfTI file or a folder with one DICOM series; `chosen` as in `read`."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise FederationError(f"{path} cannot be read ({error.strerror}); restore it or its permissions") from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise FederationError(f"{path} is neither a file nor a folder; restore it from its source")
+    found = dicom.opened(path) if stat.S_ISDIR(mode) else nifti.opened(path, chosen)
+    _invertible(path, found.affine)
+    return found
 
 
 def examine(path: Path, chosen: int | None = None) -> Grid:
-    """The grid of a volume, once its header and the length of its file are found right. No voxel is looked at."""
-    raise NotImplementedError
+    """The grid of a volume, once its header and the length of its file are found right. Its voxels are not looked at."""
+    return _turned(source(path, chosen))[1]
 
 
 def read(path: Path, chosen: int | None = None) -> Volume:
-    """The volume in `path`, a NIfTI file or a folder with one DICOM series, in its nearest right-anterior-superior axes."""
-    raise NotImplementedError
+    """The volume in `path`, a NIfTI file or a folder with one DICOM series, turned to the right-anterior-superior axes nearest to
+    its own, without interpolation; of a 4-D file that of index `chosen`.
+
+    Raises FederationError, naming the file and what to do, for whatever is not one whole three-dimensional grey-valued magnitude
+    image. What the header claims is compared with what the file holds before memory is taken.
+    """
+    volume = read_voxels(path, chosen)
+    _magnitude(path, volume.voxels)
+    return volume
+
+
+def read_voxels(path: Path, chosen: int | None = None) -> Volume:
+    """The same for what need not be an image, such as a mask: any finite values."""
+    found = source(path, chosen)
+    axes, grid = _turned(found)
+    voxels = found.load()
+    if bad := voxels.size - int(np.isfinite(voxels).sum()):
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(voxels))[0])
+        raise FederationError(f"{path}: {bad} voxels are NaN or infinite, the first at {where}; export it without them")
+    return Volume(nibabel.orientations.apply_orientation(voxels, axes), grid)
+
+
+def _turned(found: Source) -> tuple[np.ndarray, Grid]:
+    """Which of the file's axes run right, anterior and superior, and which way, as nibabel's orientations; the turned grid."""
+    axes = nibabel.orientations.io_orientation(found.affine)
+    x, y, z = (found.shape[i] for i in np.argsort(axes[:, 0]))
+    return axes, Grid((x, y, z), found.affine @ nibabel.orientations.inv_ornt_aff(axes, found.shape))
+
+
+def _invertible(path: Path, affine: np.ndarray) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        linear = np.asarray(affine, np.float64)[:3, :3]
+        spacing = np.linalg.norm(linear, axis=0)
+        volume = abs(np.linalg.det(linear))
+    if not np.isfinite(affine).all() or not np.isfinite(spacing).all() or volume <= 1e-3 * spacing.prod():
+        rows = affine[:3].tolist()
+        raise FederationError(f"{path}: its affine {rows} cannot be inverted; correct the header's sform or qform")
+    if spacing.min() < EDGES[0] or spacing.max() > EDGES[1]:
+        raise FederationError(
+            f"{path}: voxels of {edges(spacing)} mm, where edges of {EDGES[0]} to {EDGES[1]} mm are expected;"
+            " write its affine in mm"
+        )
+
+
+def _magnitude(path: Path, voxels: np.ndarray) -> None:
+    low, high = float(voxels.min()), float(voxels.max())
+    if low == high or high <= 0:
+        raise FederationError(
+            f"{path}: all its voxels lie between {low:g} and {high:g}, no image; leave the subject out or restore the volume"
+        )
+    level = clip_level(voxels)
+    if (negative := float((voxels < -level).mean())) > 0.01:
+        raise FederationError(
+            f"{path}: {negative:.0%} of its voxels are far below 0, where a magnitude image is expected; use the volume"
+            " before it was standardised"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """`shape` `[X, Y, Z]` of voxels whose axes run right, anterior and superior, or nearly so, and the `affine` `[4, 4]`, float64,
-    from their indices to mm in the world of their file: right, anterior, superior."""
+    """`shape` `[X, Y, Z]` of voxels whose axes run right, anterior and superior, or nearly so, and the `affine` `[4, 4]`,
+    float64, from their indices to mm in the world of their file: right, anterior, superior."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
@@ -20,6 +21,12 @@ class Grid:
     def spacing(self) -> np.ndarray:
         """Edges of a voxel in mm, `[3]`."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def edges(self) -> tuple[float, float, float]:
+        """The same as plain numbers."""
+        x, y, z = self.spacing.tolist()
+        return x, y, z
 
     def __str__(self) -> str:
         origin = ", ".join(f"{x:.2f}" for x in self.affine[:3, 3])
@@ -39,6 +46,15 @@ class Volume(NamedTuple):
 
     voxels: np.ndarray
     grid: Grid
+
+
+class Source(NamedTuple):
+    """A volume as its file stores it, along any axes: its extents, its affine to mm (right, anterior, superior), and `load`,
+    which reads its voxels, float32 of that shape."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    load: Callable[[], np.ndarray]
 
 
 def edges(spacing: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """The one job that every engine of the comparison does: sites, nets, batches and the local step.
 
-FedAvg on `resnet`: the generator travels, each site keeps one discriminator a task and the state of its optimisers; LSGAN
-+ 100 L1, Adam. Weights, sites and batches are those of `fedsynth.trainer.Trainer`, and there is neither dropout nor
+FedAvg on a residual network: the generator travels, each site keeps one discriminator a task and the state of its
+optimisers; LSGAN + 100 L1, Adam. Weights, sites and batches are those of `fedsynth.trainer.Trainer`, and there is neither dropout nor
 augmentation, so that the engines' losses can be compared round by round.
 """
 
@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.feed import Batch, Feed
 from fedsynth.method import Blueprint, Method
-from fedsynth.networks.resnet import ResNet
+from fedsynth.networks.network import Network
 from fedsynth.options import TrainerOptions
+from fedsynth.registry import NETWORKS
 
 TASKS = (
     ("T1->T2", "T2->PD"),
@@ -38,6 +39,7 @@ ROUNDS = 1_000_000  # more than anyone asks for: the learning rate stays at its 
 class Job:
     """The defaults are the small step of `make demo`, at 64x64 pixels."""
 
+    network: str = "resnet"
     width: int = 8
     blocks: int = 3
     size: int = 64  # pixels a side
@@ -80,14 +82,15 @@ class Job:
         return [f"s{k}" for k in range(self.sites)]
 
     @property
-    def network(self) -> ResNet:
-        return ResNet(
+    def architecture(self) -> Network:
+        made: Network = NETWORKS[self.network](
             width=self.width,
             blocks=self.blocks,
             dropout=0.0,
             discriminator_width=self.discriminator_width,
             discriminator_layers=self.discriminator_layers,
         )
+        return made
 
     @property
     def options(self) -> TrainerOptions:
@@ -121,7 +124,9 @@ class Job:
     def nets(self, name: str) -> nn.ModuleDict:
         """A site's generator and its discriminators, with the weights that every site and engine starts from."""
         columns = self.federation.columns
-        return Method().build(Blueprint(self.network, columns, self.federation.tasks[name], seed=0)).to(self.device)
+        return (
+            Method().build(Blueprint(self.architecture, columns, self.federation.tasks[name], seed=0)).to(self.device)
+        )
 
     def feed(self, name: str) -> Feed:
         return Feed(self.federation, name, self.options, 0, torch.device(self.device))

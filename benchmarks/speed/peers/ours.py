@@ -16,7 +16,7 @@ from fedsynth.trainer import Trainer
 class Ours:
     def __init__(self, job: Job) -> None:
         set_precision(job.options)
-        self.trainer = Trainer(Method(), job.network, job.federation, job.options, seed=0)
+        self.trainer = Trainer(Method(), job.architecture, job.federation, job.options, seed=0)
 
     def round(self, round: int) -> float:
         self.trainer._round(round)

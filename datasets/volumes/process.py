@@ -1,0 +1,160 @@
+"""The volumes of one subject, taken through the chain to slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fedsynth.federation import FederationError
+
+from .bias import corrected
+from .chain import Chain
+from .intensity import white_level
+from .mask import foreground, given
+from .quality import Quality, measure
+from .read import read
+from .register import Registration, register
+from .resample import nearest, onto, reached
+from .slices import choose, cut
+from .volume import Grid, Volume
+
+LOST = 0.05  # largest share of the foreground that may lie outside the pixels of the slices, or outside a contrast's volume
+
+
+class Processed(NamedTuple):
+    """Slices of one subject, from below up, rows running from front to back and columns from the person's left to the right.
+
+    `images` float16 `[N, C, H, W]` in [-1, 1], contrasts in the order given, and `masks` bool `[N, H, W]`, the foreground.
+    `rows`: where each slice lies along the third axis of the grid, N indices. `affine` float64 `[4, 4]`: (row, column, index
+    along the third axis, 1) -> mm in the world of the reference contrast's file. By contrast: `spacing`, its voxels' edges in mm
+    along right, anterior, superior; `source_affines`, float64 `[4, 4]`, that of its file turned to right-anterior-superior;
+    `white`, the intensity shown as 1; `quality` of its registration, if it was registered, which for the reference contrast is
+    that to the template. `lost` is the share of the foreground that lies outside the slices' pixels, at most 0.05.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    rows: tuple[int, ...]
+    affine: np.ndarray
+    spacing: dict[str, tuple[float, float, float]]
+    source_affines: dict[str, np.ndarray]
+    white: dict[str, float]
+    quality: dict[str, Quality]
+    lost: float
+
+
+def process(
+    subject: str, volumes: Mapping[str, Path], chain: Chain, mask: Path | None = None, chosen: int | None = None
+) -> Processed:
+    """The slices of one subject. `volumes`: contrast -> a NIfTI file or a folder with one DICOM series.
+
+    `mask` is the given mask, where `chain.mask` is a pattern; `chosen` the index of the volume to take from 4-D files. Slices
+    that some contrast's volume does not reach are left out. Raises FederationError that names the file, what was found and what
+    to do.
+    """
+    name = chain.reference or next(iter(volumes))
+    if name not in volumes:
+        raise FederationError(f"subject {subject} has no {name}, the reference contrast; it has {', '.join(volumes)}")
+    if (mask is None) != (chain.mask == "head"):
+        raise FederationError(f"subject {subject}: chain.mask is {chain.mask!r}, and the mask given is {mask}")
+    reference = _read(volumes[name], chain, chosen)
+    space = _space(reference, volumes[name], name, chain)
+    brain = None if mask is None else nearest(space.grid, given(mask, reference.grid), space.home)
+    placed = {}
+    for contrast, path in volumes.items():
+        volume = reference if contrast == name else _read(path, chain, chosen)
+        placed[contrast] = _placed(volume, path, reference, volumes[name], space, chain)
+    seen = np.logical_and.reduce([each.seen for each in placed.values()])
+    if brain is not None and chain.strip:  # before the white levels, so that they are those of the brain
+        placed = {c: each._replace(voxels=np.where(brain, each.voxels, 0)) for c, each in placed.items()}
+    for contrast, each in placed.items():
+        if not (each.voxels > 0).any():
+            raise FederationError(
+                f"{volumes[contrast]} shows nothing where {mask or volumes[name]} does; correct its affine or leave {subject} out"
+            )
+    white = {contrast: white_level(each.voxels) for contrast, each in placed.items()}
+    images = [each.voxels / np.float32(white[contrast]) for contrast, each in placed.items()]
+    head = foreground(np.sum(images, axis=0)) if brain is None else brain
+    if chain.strip:
+        images = [voxels * head for voxels in images]
+    rows = choose(head, (head & seen).sum((0, 1)) >= (1 - LOST) * head.sum((0, 1)), chain.foreground, chain.slices)
+    if not len(rows):
+        raise FederationError(
+            f"no slice of {volumes[name]} shows foreground that all of {', '.join(volumes)} reach; leave subject {subject} out"
+        )
+    slices = cut(images, head, space.grid, rows, chain.size, chain.spacing)
+    if slices.lost > LOST:
+        x, y = np.nonzero(head[:, :, rows].any(axis=2))
+        reach = max(np.ptp(x) * space.grid.spacing[0], np.ptp(y) * space.grid.spacing[1])
+        raise FederationError(
+            f"{slices.lost:.0%} of the foreground of {volumes[name]}, {reach:.0f} mm across, lies outside {chain.size} pixels of"
+            f" {chain.spacing} mm; raise chain.size or chain.spacing"
+        )
+    return Processed(
+        (2 * slices.images.clip(0, 1) - 1).astype(np.float16),
+        slices.masks,
+        tuple(rows.tolist()),
+        space.home @ slices.affine,
+        {contrast: each.source.edges for contrast, each in placed.items()},
+        {contrast: each.source.affine for contrast, each in placed.items()},
+        white,
+        space.quality | {contrast: each.quality for contrast, each in placed.items() if each.quality},
+        slices.lost,
+    )
+
+
+class _Space(NamedTuple):
+    """The grid that slices are cut from, the motion from its world to the reference contrast's, and how that was found."""
+
+    grid: Grid
+    home: np.ndarray
+    quality: dict[str, Quality]
+
+
+class _Placed(NamedTuple):
+    voxels: np.ndarray  # on the space's grid
+    seen: np.ndarray  # bool, which of that grid's voxels the volume reaches
+    source: Grid
+    quality: Quality | None
+
+
+def _read(path: Path, chain: Chain, chosen: int | None) -> Volume:
+    volume = read(path, chosen)
+    return corrected(volume) if chain.bias else volume
+
+
+def _space(reference: Volume, path: Path, name: str, chain: Chain) -> _Space:
+    if not chain.template:
+        return _Space(reference.grid, np.eye(4), {})
+    template = read(Path(chain.template))
+    quality = _registered(template, Path(chain.template), reference, path, Registration.affine)
+    return _Space(template.grid, quality.motion, {name: quality})
+
+
+def _placed(
+    volume: Volume, path: Path, reference: Volume, reference_path: Path, space: _Space, chain: Chain
+) -> _Placed:
+    """The volume on the space's grid, by one interpolation, or by none where it lies there already."""
+    quality = None
+    motion = space.home
+    if volume is not reference and chain.register is not Registration.none:
+        quality = _registered(reference, reference_path, volume, path, chain.register)
+        motion = quality.motion @ space.home
+    elif not volume.grid.same(reference.grid):
+        raise FederationError(
+            f"{reference_path} ({reference.grid}) and {path} ({volume.grid}) lie on different grids; register and resample one"
+            " onto the other, as chain.register=rigid does"
+        )
+    if quality is None and not chain.template:
+        return _Placed(volume.voxels, np.ones(space.grid.shape, bool), volume.grid, None)
+    return _Placed(onto(space.grid, volume, motion), reached(space.grid, volume.grid, motion), volume.grid, quality)
+
+
+def _registered(fixed: Volume, fixed_path: Path, moving: Volume, path: Path, kind: Registration) -> Quality:
+    try:
+        return measure(fixed, moving, register(fixed, moving, kind))
+    except FederationError as error:
+        raise FederationError(f"{path} cannot be registered to {fixed_path}: {error}") from error
