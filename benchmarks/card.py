@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from fedsynth.federation import CONTRASTS, SPLITS, Federation, Site, Subject, Task
+from fedsynth.federation import SPLITS, Federation, Site, Subject, Task
 from fedsynth.lut import heterogeneity
-
-from .figures import COLOURS, style, to_png
 
 BINS = 40  # of a histogram, over intensities 0 to 1
 SAMPLE = 64  # slices a site whose intensities are counted, evenly spaced
@@ -49,6 +45,15 @@ def of_site(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> Fact
     }
 
 
+def edges(rows: Iterable[Mapping[str, str]]) -> dict[str, list[list[float]]]:
+    """Contrast -> the edges in mm of each source volume, from the lines of a site in a store's index."""
+    found: dict[str, list[list[float]]] = {}
+    for row in rows:
+        if row["voxel_mm"]:
+            found.setdefault(row["contrast"], []).append([float(edge) for edge in row["voxel_mm"].split()])
+    return found
+
+
 def spread(edges: Sequence[Sequence[float]]) -> str:
     """Voxel edges in mm: the median of each, and the range where it is not one."""
     table = np.asarray(edges, float)
@@ -71,32 +76,6 @@ def lines(found: Facts) -> list[dict[str, str]]:
         }
         for name, own in found.items()
     ]
-
-
-def histograms(found: Facts) -> Figure:
-    """The intensities of the foreground: a panel a contrast, a line a site."""
-    owned = {contrast for own in found.values() for contrast in own["contrasts"]}
-    contrasts = [c for c in CONTRASTS if c in owned] + sorted(owned - set(CONTRASTS))
-    centres = (np.arange(BINS) + 0.5) / BINS
-    with style():
-        figure = Figure(figsize=(2.4 * len(contrasts) + 1.2, 2.3), layout="constrained")
-        panels = figure.subplots(1, len(contrasts), squeeze=False, sharey=True)[0]
-        for axes, contrast in zip(panels, contrasts, strict=True):
-            for number, (name, own) in enumerate(found.items()):
-                if contrast in own["histogram"]:
-                    look = {
-                        "color": COLOURS[number % len(COLOURS)],
-                        "linestyle": "-" if number < len(COLOURS) else "--",
-                    }
-                    axes.plot(centres, own["histogram"][contrast], linewidth=1.3, label=name, **look)
-            axes.set(title=contrast, xlabel="intensity", xlim=(0, 1))
-            axes.grid(alpha=0.3)
-        panels[0].set(ylabel="share of the foreground")
-        handles = {
-            label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend([handles[n] for n in found], list(found), loc="outside right upper", frameon=False)
-    return figure
 
 
 def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
@@ -168,9 +147,3 @@ def rows(table: Sequence[Mapping[str, str]]) -> Iterator[str]:
     yield "| " + " | ".join("---" for _ in table[0]) + " |"
     for row in table:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row.values()) + " |"
-
-
-def write_card(folder: Path, title: str, sites: Mapping[str, Site], found: Facts, notes: Sequence[str]) -> None:
-    """card.md and card.png in the folder."""
-    (folder / "card.png").write_bytes(to_png(histograms(found)))
-    (folder / "card.md").write_text(markdown(title, found, shift(sites), notes), encoding="utf-8")

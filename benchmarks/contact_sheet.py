@@ -27,9 +27,11 @@ def sheet(site: Site, subjects: tuple[Subject, ...]) -> Image.Image:
     blocks = min(BLOCKS, -(-len(subjects) // 8))
     down = -(-len(subjects) // blocks)
     wide, high = len(site.contrasts) * (TILE + GAP) + 3 * GAP, TILE + GAP + LINE
-    page = Image.new("RGB", (blocks * wide + GAP, 2 * LINE + down * high + GAP), GROUND)
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    font = ImageFont.load_default(12)
     title = f"{site.name}: {len(site.subjects)} subjects, {len(site.images)} slices; the middle slice of each"
+    width = max(blocks * wide, round(font.getlength(title))) + 2 * GAP
+    page = Image.new("RGB", (width, 2 * LINE + down * high + GAP), GROUND)
+    draw = ImageDraw.Draw(page)
     draw.text((GAP, 1), title, TEXT, font)
     for number, subject in enumerate(subjects):
         left, top = GAP + number // down * wide, 2 * LINE + number % down * high

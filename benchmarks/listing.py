@@ -1,4 +1,4 @@
-"""`fedsynth list`: the methods, networks, data sets and scenarios there are, and what failed to load."""
+"""`fedsynth list`: the methods, networks, data sets, scenarios and experiments there are, and what failed to load."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ KINDS: dict[str, Registry[Any]] = {"methods": METHODS, "networks": NETWORKS, "da
 def main(argv: list[str]) -> int:
     """Print the named kinds, or all; 1 if something failed to load."""
     parser = argparse.ArgumentParser(prog="fedsynth list", description=__doc__)
-    every = [*KINDS, "scenarios"]
+    every = [*KINDS, "scenarios", "experiments"]
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(every))
     chosen = parser.parse_args(argv).kinds or every
     if unknown := [kind for kind in chosen if kind not in every]:
         parser.error(f"no kind {unknown[0]!r}; there are {', '.join(every)}")
     for kind in chosen:
         print(kind)
-        for name, summary, options in scenarios() if kind == "scenarios" else entries(kind):
+        for name, summary, options in [*(entries(kind) if kind in KINDS else []), *presets(kind)]:
             print(f"  {name:17}{summary}")
             if options:
                 print(f"  {'':17}{options}")
@@ -54,9 +54,12 @@ def entries(kind: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def scenarios() -> list[tuple[str, str, str]]:
-    """Name and first comment line of each file in conf/scenario."""
-    found = sorted(files("fedsynth.conf").joinpath("scenario").iterdir(), key=lambda path: path.name)
-    return [
-        (path.name.removesuffix(".yaml"), path.read_text().splitlines()[0].removeprefix("# "), "") for path in found
-    ]
+def presets(kind: str) -> list[tuple[str, str, str]]:
+    """Name and first comment line of each file in a group of conf/."""
+    folder = files("fedsynth.conf").joinpath(kind.removesuffix("s"))
+    lines = (
+        {path.name: path.read_text().splitlines()[0].removeprefix("# ") for path in folder.iterdir()}
+        if folder.is_dir()
+        else {}
+    )
+    return [(name.removesuffix(".yaml"), line, "") for name, line in sorted(lines.items()) if name.endswith(".yaml")]

@@ -18,9 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 from fedsynth.federation import SPLITS, Dataset, FederationError
 from fedsynth.registry import DATASETS, RegistryError
 
-from .card import Facts, facts, write_card
+from .card import Facts, edges, facts, markdown, shift
 from .config import Run, register
 from .contact_sheet import pages
+from .figures import to_png
+from .histograms import histograms
 from .identity import plain
 from .plan import explain
 from .records import fingerprint, write_atomically
@@ -100,15 +102,13 @@ def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     place = out or Path("prepared", f"{name}-{fingerprint(plain(asdict(dataset)))[:8]}")
     store = keep.keep(dataset, place, jobs)
     sites = {site: store.site(site) for site in store.contrasts}
-    voxels: dict[str, dict[str, list[list[float]]]] = {}
-    for row in store.index():
-        if row["voxel_mm"]:
-            edges = [float(edge) for edge in row["voxel_mm"].split()]
-            voxels.setdefault(row["site"], {}).setdefault(row["contrast"], []).append(edges)
-    found = facts(sites, voxels)
+    index = store.index()
+    found = facts(sites, {site: edges(row for row in index if row["site"] == site) for site in sites})
     left_out = store.info["left_out"]
     notes = [f"{len(left_out)} subjects were left out; dataset.json says why."] if left_out else []
-    write_card(store.folder, f"Data card: {store.info['label']}", sites, found, notes)
+    write_atomically(store.folder / "card.png", to_png(histograms(found)))
+    card = markdown(f"Data card: {store.info['label']}", found, shift(sites), notes)
+    write_atomically(store.folder / "card.md", card.encode())
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)
     for site in sites.values():

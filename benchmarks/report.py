@@ -15,8 +15,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from .card import histograms, lines
+from .card import lines
 from .figures import Entry, curves, read_gallery, to_png
+from .histograms import histograms
 from .leaderboard import Column, columns, finished
 from .montage import montage
 from .records import Record, write_atomically

@@ -15,10 +15,11 @@ import torch
 from omegaconf import DictConfig
 
 import fedsynth
-from fedsynth.federation import SPLITS, Federation
+from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.lut import heterogeneity
 from fedsynth.trainer import Outcome, Trainer
 
+from .card import edges, facts
 from .config import Run
 from .identity import changed, identity, name
 from .progress import Progress
@@ -81,7 +82,7 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
         policy=outcome.policy,
         costs=outcome.costs,
         digest=outcome.digest,
-        data=data(federation),
+        data=data(federation, run.dataset),
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
@@ -98,14 +99,17 @@ def save_gallery(folder: Path, outcome: Outcome) -> None:
         np.savez_compressed(folder / "gallery.npz", **shown)  # type: ignore[arg-type]  # arrays by name
 
 
-def data(federation: Federation) -> dict[str, Any]:
+def data(federation: Federation, dataset: Dataset) -> dict[str, Any]:
     """The size of a slice, subjects and slices of every site and split, and how much the sites differ, by look-up tables."""
     sites = {
         site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
         for site, own in ((site, federation.sites[site]) for site in federation.names)
     }
     differ = heterogeneity(federation)
-    return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ}
+    volumes = getattr(dataset, "volumes", lambda site: [])
+    own = {site: federation.sites[site] for site in federation.names}
+    card = facts(own, {site: edges(volumes(site)) for site in own})
+    return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ, "card": card}
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def fits(federation: Federation, device: torch.device) -> bool:
 
 
 class Feed:
-    """One real site's slices as float16: resident on the device, or `staged`, which keeps them in host memory and sends those over
-    that a round needs before its first step."""
+    """One real site's slices as float16: resident on the device, or `staged`, kept in host memory, from which those that a round
+    needs are sent over before its first step."""
 
     def __init__(
         self,

@@ -99,8 +99,10 @@ def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterato
 
 def _mean_image(federation: Federation, name: str, task: Task) -> Predict:
     """Answers every slice with the mean target of the site's training slices."""
-    targets = [target for _, target in _pairs(federation, name, task, "train")]
-    mean = sum(target.sum(0) for target in targets) / sum(len(target) for target in targets)
+    total, count = np.float32(0), 0
+    for _, target in _pairs(federation, name, task, "train"):
+        total, count = total + target.sum(0), count + len(target)
+    mean = total / count
     return lambda source: np.broadcast_to(mean, source.shape)
 
 

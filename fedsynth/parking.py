@@ -21,7 +21,7 @@ State = tuple[str, int]  # a site's name, and the last round in which it trained
 Tree = dict[str, Any]
 PARTS = ("weights", "optimizers")
 HOST = torch.device("cpu")
-AHEAD = 2  # states that may wait in memory to be written to the disk
+AHEAD = 1  # states that may wait in memory to be written to the disk
 
 
 class Parking:

@@ -10,8 +10,9 @@ import numpy as np
 from federations import federation, site
 from test_report import Page
 
-from fedsynth.benchmarks.card import facts, lines, markdown, shift, spread, thin, write_card
+from fedsynth.benchmarks.card import edges, facts, lines, markdown, shift, spread, thin
 from fedsynth.benchmarks.contact_sheet import OUTLINE, TILE, outlined, pages, sheet
+from fedsynth.benchmarks.histograms import histograms
 from fedsynth.benchmarks.report import page
 from fedsynth.benchmarks.store import Store
 from fedsynth.benchmarks.table import Finished
@@ -43,6 +44,9 @@ def test_its_numbers_are_those_of_the_site() -> None:
         }
     ]  # fmt: skip
     assert spread([[0.5, 0.5, 3]]) == "0.5 x 0.5 x 3"
+    assert edges([{"contrast": "T1", "voxel_mm": "1.0 1.0 1.2"}, {"contrast": "T1", "voxel_mm": ""}]) == {
+        "T1": [[1.0, 1.0, 1.2]]
+    }
 
 
 def test_a_site_like_the_others_has_no_gap_and_another_has_one() -> None:
@@ -68,15 +72,15 @@ def test_thinning_keeps_some_of_every_split() -> None:
     np.testing.assert_array_equal(few.images[few.subjects[0].slices], whole.images[[0, 2, 5, 8]][..., ::2, ::2])
 
 
-def test_it_is_written_with_its_picture(tmp_path: Path) -> None:
+def test_it_is_written_as_markdown_and_drawn() -> None:
     sites = dict(federation().sites)
-    write_card(tmp_path, "Data card: test", sites, facts(sites), ["3 subjects were left out."])
-    assert (tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
-    text = (tmp_path / "card.md").read_text("utf-8")
+    text = markdown("Data card: test", facts(sites), shift(sites), ["3 subjects were left out."])
     assert text.startswith("# Data card: test\n\n3 subjects were left out.\n")
     assert text.count("| brats |") == 1 + 12  # of the sites, and of every pair of its four contrasts
     assert "![intensities](card.png)" in text
-    assert text == markdown("Data card: test", facts(sites), shift(sites), ["3 subjects were left out."])
+    panels = histograms(facts(sites)).axes
+    assert [axes.get_title() for axes in panels] == ["T1", "T2", "PD", "FLAIR"]
+    assert [len(axes.lines) for axes in panels] == [4] * 4
 
 
 def test_every_subject_is_on_a_sheet_with_its_outline() -> None:

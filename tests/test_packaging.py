@@ -154,7 +154,7 @@ def expect(found: dict[str, Any], engine: Path, rooms: Path) -> None:
         "files": sorted(name for name in SOURCE if name.split("/")[0] in ROOMS),
         "strangers": [],
         "theirs": "theirs",
-        "data sets": ["nifti", "phantom"],
+        "data sets": ["layout", "phantom", "prepared", "side_by_side"],
         "broken": {},
         "one class": True,
         "twice": [],

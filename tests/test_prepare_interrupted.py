@@ -26,6 +26,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_a_killed_preparing_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
     """Killed with SIGKILL in its third subject; the same command then does the other six only, and ends as if undisturbed."""
     code = f"""
@@ -87,6 +88,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(
     assert trees.content(after.folder) != before
 
 
+@pytest.mark.slow
 def test_several_processes_make_the_same_store(root: Path, tmp_path: Path) -> None:
     one = trees.layout("folder", root, out=str(tmp_path / "one")).prepare().folder
     two = trees.layout("folder", root, out=str(tmp_path / "two")).prepare(jobs=2).folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
@@ -46,6 +47,7 @@ def dicom(folder: Path, voxels: np.ndarray) -> Path:
     import SimpleITK
 
     folder.mkdir(parents=True)
+    before = locale.setlocale(locale.LC_ALL)
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     series = f"1.2.826.0.1.3680043.2.1125.{abs(hash(folder)) % 10**9}"
@@ -61,6 +63,7 @@ def dicom(folder: Path, voxels: np.ndarray) -> Path:
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{number:03d}.dcm"))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)  # the writer leaves C, in which the next text file would be read as ASCII
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,14 +52,6 @@ def sampled(
     return head(points[..., :3], contrast), affine
 
 
-def turned(voxels: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarray, np.ndarray]:
-    """The same volume stored along other axes, by nibabel."""
-    target = nibabel.orientations.axcodes2ornt(codes)
-    transform = nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), target)
-    image = nibabel.Nifti1Image(voxels, affine).as_reoriented(transform)
-    return image.get_fdata(), image.affine
-
-
 def write(
     path: Path,
     voxels: np.ndarray | None = None,
@@ -83,9 +76,12 @@ def write(
     nibabel.save(kind(voxels.astype(dtype), affine, header), path)
     assert nibabel.load(path).header.endianness == order
     if slope:  # nibabel saves none of its own choosing for numbers that need none
-        raw = bytearray(path.read_bytes())
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rb") as file:
+            raw = bytearray(file.read())
         raw[112:120] = struct.pack(f"{order}2f", slope, inter)
-        path.write_bytes(raw)
+        with opened(path, "wb") as file:
+            file.write(raw)
     return path
 
 

@@ -25,8 +25,8 @@ class _Slice(NamedTuple):
 
 
 def opened(folder: Path) -> Source:
-    """The one series in `folder`, read by SimpleITK. Raises FederationError for none or several, and for slices that differ in
-    shape or direction, repeat a position, or leave a gap. A slice missing at an end shows nowhere."""
+    """The one series in `folder`, read by SimpleITK. Raises FederationError for none or several, for a single slice, and for
+    slices that differ in shape or direction, repeat a position, or leave a gap. A slice missing at an end shows nowhere."""
     sitk = simpleitk()
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
@@ -50,6 +50,10 @@ def opened(folder: Path) -> Source:
     affine[:3, 3] = RAS @ first.origin
     x, y = first.size[:2]
     depth = first.size[2] if len(files) == 1 else len(files)
+    if depth == 1:
+        raise FederationError(
+            f"{folder} holds a single slice, where a volume is expected; add the others of its series"
+        )
 
     def load() -> np.ndarray:
         reader = sitk.ImageSeriesReader()

@@ -21,8 +21,8 @@ def export(
 
     `rows` and `affine` are those of `Processed`, for a `like` in the world of the reference contrast; for another contrast's
     volume the affine is `quality[contrast].motion @ affine`. Intensities are `(x + 1) / 2 * white`, interpolated linearly, and
-    0 where no slice lies. Raises FederationError if `out` is `like`, if the stack does not fit `rows`, or if `like` cannot be
-    read.
+    0 where the nearest slice is not among them. Raises FederationError if `out` is `like`, if the stack does not fit `rows`, or
+    if `like` cannot be read.
     """
     if stack.ndim != 3 or len(stack) != len(rows):
         raise FederationError(f"a stack of shape {stack.shape} does not fit {len(rows)} rows; give [N, H, W]")
@@ -41,8 +41,8 @@ def export(
         ndimage.affine_transform(values, matrix[:3, :3], matrix[:3, 3], target.shape, order=1, mode="grid-constant")
         for values in (filled, np.broadcast_to(there[:, None, None], filled.shape))
     )
-    voxels[weights < 0.999] = 0  # beside a slice that was not taken
-    image = nibabel.Nifti1Image(voxels, target.affine)
+    near = weights >= 0.5  # the nearest slice was taken; where the next was not, it counts alone
+    image = nibabel.Nifti1Image(np.where(near, voxels / np.where(near, weights, 1), 0), target.affine)
     image.header.set_xyzt_units("mm")
     scratch = out.with_name(f".{out.name}")
     out.parent.mkdir(parents=True, exist_ok=True)

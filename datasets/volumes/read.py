@@ -21,6 +21,8 @@ def source(path: Path, chosen: int | None = None) -> Source:
     """The volume as it is stored in `path`, a NIfTI file or a folder with one DICOM series; `chosen` as in `read`."""
     try:
         mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
     except OSError as error:
         raise FederationError(f"{path} cannot be read ({error.strerror}); restore it or its permissions") from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
@@ -66,7 +68,7 @@ def _turned(found: Source) -> tuple[np.ndarray, Grid]:
 
 
 def _invertible(path: Path, affine: np.ndarray) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         linear = np.asarray(affine, np.float64)[:3, :3]
         spacing = np.linalg.norm(linear, axis=0)
         volume = abs(np.linalg.det(linear))

@@ -45,11 +45,15 @@ def register(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray:
 
     Mattes' mutual information of every voxel in and around fixed's head, climbed in ever shorter steps from coarse to fine
     (SimpleITK). It starts from the headers' agreement and from heads laid upon each other, and keeps the better. An affine motion
-    is sought from the coarsest and from the finest rigid one, and the better kept. No sampling, no seed, one thread: the same
-    volumes give the same motion. Raises FederationError where the volumes share no voxel.
+    is sought from the coarsest and from the finest rigid one, and the best kept, be it the rigid one. No sampling, no seed, one
+    thread: the same volumes give the same motion. Raises FederationError where the volumes share no voxel or one shows no head.
     """
     sitk = simpleitk()
-    levels = [_level(fixed, moving, edge) for edge in LEVELS]
+    by_size = {}  # two edges come to one level where the voxels themselves are no finer
+    for edge in LEVELS:
+        level = _level(fixed, moving, edge)
+        by_size[level.fixed.GetSize(), level.moving.GetSize()] = level
+    levels = list(by_size.values())
     centre, other = (_centre(coarse(volume, LEVELS[1])) for volume in (fixed, moving))
     starts = []
     for shift in (np.zeros(3), other - centre):
@@ -60,9 +64,9 @@ def register(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray:
     first = max(starts, key=_information)
     best = _climb(levels[1:], sitk.Euler3DTransform(first.transform))
     if kind is Registration.affine:
-        best = max(
-            _climb(levels, _affine(first.transform)), _climb(levels[-1:], _affine(best.transform)), key=_information
-        )
+        coarse_first = _climb(levels, _affine(first.transform))
+        fine_only = _climb(levels[-1:], _affine(best.transform), caution=4)
+        best = max(best, coarse_first, fine_only, key=_information)
     if not np.isfinite(best.information):
         raise FederationError(
             "the two volumes share no voxel under any motion that was tried; see whether both show the head"
@@ -86,19 +90,31 @@ def coarse(volume: Volume, edge: float) -> Volume:
 
 def _level(fixed: Volume, moving: Volume, edge: float) -> _Level:
     one, other = coarse(fixed, edge), coarse(moving, edge)
-    near = ndimage.distance_transform_edt(~foreground(one.voxels), sampling=one.grid.spacing) <= MARGIN
+    near = ndimage.distance_transform_edt(~_head(one), sampling=one.grid.spacing) <= MARGIN
     region = image(near.astype(np.uint8), one.grid)
     return _Level(edge, image(one.voxels, one.grid), image(other.voxels, other.grid), region)
 
 
+def _head(volume: Volume) -> np.ndarray:
+    """Its foreground, bool `[X, Y, Z]`."""
+    head = foreground(volume.voxels)
+    if not head.any():
+        raise FederationError("one of the two shows nothing of the size of a head")
+    return head
+
+
 def _centre(volume: Volume) -> np.ndarray:
     """The middle of the head, mm `[3]`."""
-    middle: np.ndarray = volume.grid.affine @ [*np.argwhere(foreground(volume.voxels)).mean(0), 1]
+    middle: np.ndarray = volume.grid.affine @ [*np.argwhere(_head(volume)).mean(0), 1]
     return middle[:3]
 
 
-def _climb(levels: Sequence[_Level], transform: Any) -> _Found:
-    """The transform, improved in place level by level, and the mutual information that it reached; -inf without overlap."""
+def _climb(levels: Sequence[_Level], transform: Any, caution: float = 1) -> _Found:
+    """The transform, improved in place level by level, and the mutual information that it reached; -inf without overlap.
+
+    The first step of a level moves the head by an eighth of the level's edge, over `caution`: of long ones an affine transform,
+    which may leave its optimum by stretching, does not recover.
+    """
     sitk = simpleitk()
     information = -np.inf
     for level in levels:
@@ -107,9 +123,8 @@ def _climb(levels: Sequence[_Level], transform: Any) -> _Found:
         method.SetMetricAsMattesMutualInformation(BINS)
         method.SetMetricFixedMask(level.region)
         method.SetInterpolator(sitk.sitkLinear)
-        # of long first steps an affine transform does not recover
         method.SetOptimizerAsRegularStepGradientDescent(
-            level.edge / 8, minStep=1e-4, numberOfIterations=200, gradientMagnitudeTolerance=1e-8
+            level.edge / 8 / caution, minStep=1e-4, numberOfIterations=200, gradientMagnitudeTolerance=1e-8
         )
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetInitialTransform(transform, inPlace=True)

@@ -1,8 +1,8 @@
 """The one job that every engine of the comparison does: sites, nets, batches and the local step.
 
 FedAvg on a residual network: the generator travels, each site keeps one discriminator a task and the state of its
-optimisers; LSGAN + 100 L1, Adam. Weights, sites and batches are those of `fedsynth.trainer.Trainer`, and there is neither dropout nor
-augmentation, so that the engines' losses can be compared round by round.
+optimisers; LSGAN + 100 L1, Adam. Weights, sites and batches are those of `fedsynth.trainer.Trainer`, and there is neither
+dropout nor augmentation, so that the engines' losses can be compared round by round.
 """
 
 from __future__ import annotations
