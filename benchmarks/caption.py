@@ -11,7 +11,9 @@ from .records import Record, canonical, sha256
 if TYPE_CHECKING:
     from .table import Row
 
-ELSEWHERE = frozenset({"device", "execution", "threads", "checkpoint_every"})  # trainer options that are no part of a budget
+ELSEWHERE = frozenset(
+    {"device", "execution", "threads", "checkpoint_every"}
+)  # trainer options that are no part of a budget
 OWN = ("lr", "server_rule", "corrupt", "common_start")  # trainer options that tell rows apart, not tables
 FEW_SEEDS = 5  # below, no significance is drawn: a spread over seeds cannot be told from so few
 SELECTION = {

@@ -16,6 +16,7 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
   list [KIND ...]                  the methods, networks, datasets and scenarios there are
   prepare dataset=NAME [FOLDER]    volumes become arrays ahead of a run; --jobs N; --verify: only say what lies there
   check METHOD ... | --all         does a method keep the contract? seconds on a CPU
+  cost METHOD ... [OPTION=VALUE ...]  seconds and where they go, operations, memory, bytes, measured alone; --profile FOLDER
   tune METHOD ... [OPTION=VALUE ...]  the same number of trials for each, judged by validation; --trials N --jobs N
   status [PATTERN ...]             which runs are finished, half-finished, failed, running
   leaderboard [PATTERN ...]        tables of finished runs: terminal, Markdown, CSV
@@ -29,6 +30,7 @@ VERBS = {
     "list": "listing",
     "prepare": "prepare",
     "check": "check",
+    "cost": "cost",
     "tune": "tune",
     "status": "status",
     "leaderboard": "leaderboard",

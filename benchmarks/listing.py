@@ -57,9 +57,6 @@ def entries(kind: str) -> list[tuple[str, str, str]]:
 def presets(kind: str) -> list[tuple[str, str, str]]:
     """Name and first comment line of each file in a group of conf/."""
     folder = files("fedsynth.conf").joinpath(kind.removesuffix("s"))
-    lines = (
-        {path.name: path.read_text().splitlines()[0].removeprefix("# ") for path in folder.iterdir()}
-        if folder.is_dir()
-        else {}
-    )
-    return [(name.removesuffix(".yaml"), line, "") for name, line in sorted(lines.items()) if name.endswith(".yaml")]
+    paths = sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else []
+    texts = {path.name.removesuffix(".yaml"): path.read_text().removeprefix("# @package _global_\n") for path in paths}
+    return [(name, text.splitlines()[0].removeprefix("# "), "") for name, text in texts.items() if "." not in name]

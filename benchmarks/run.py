@@ -15,10 +15,12 @@ import torch
 from omegaconf import DictConfig
 
 import fedsynth
+from fedsynth.device import resolve_device
 from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.lut import heterogeneity
 from fedsynth.trainer import Outcome, Trainer
 
+from . import room
 from .card import edges, facts
 from .config import Run
 from .identity import changed, identity, name
@@ -67,6 +69,7 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
     run_name, started = name(what), now()
     folder = store.folder(run_name)
     federation = Federation.load(run.scenario, run.dataset, Path(run.results) / "cache")
+    room.take(run, federation, resolve_device(run.trainer.device), store.folder(run_name).parent / ".gpu")
     with Progress(store, run_name, folder) as progress:
         trainer = Trainer(run.method, run.network, federation, run.trainer, run.seed, folder, progress)
         outcome = trainer.run()
@@ -106,9 +109,9 @@ def data(federation: Federation, dataset: Dataset) -> dict[str, Any]:
         for site, own in ((site, federation.sites[site]) for site in federation.names)
     }
     differ = heterogeneity(federation)
-    volumes = getattr(dataset, "volumes", lambda site: [])
     own = {site: federation.sites[site] for site in federation.names}
-    card = facts(own, {site: edges(volumes(site)) for site in own})
+    known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
+    card = facts(own, {site: edges(known(site)) if known else {} for site in own})
     return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ, "card": card}
 
 

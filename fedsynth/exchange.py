@@ -18,7 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from .networks.network import Generator, Role
 
-
 BLOCK = (
     1 << 18
 )  # numbers that are added up at a time: they stay in a processor's cache, several times faster than all at once

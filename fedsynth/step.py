@@ -49,6 +49,7 @@ class Step:
         self.precision = options.precision
         self.backwards, self.flops, self.eager = 0, 0, ""
         self.seconds: dict[str, float] = defaultdict(float)
+        self.waits = False  # for the device after each part, so that its seconds count and not the host's
         self._flops: dict[Hashable, int] = {}
         self._caching = True
 
@@ -62,8 +63,13 @@ class Step:
         """The result of some work, whose time on the host is counted."""
         started = time.perf_counter()
         result = work()
-        self.seconds[what] += time.perf_counter() - started
+        self.seconds[what] += self._now() - started
         return result
+
+    def _now(self) -> float:
+        if self.waits and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def local(self, method: Method, site: SiteState, batch: Batch, losses: dict[str, Tensor]) -> None:
         """One local step of a method at a site.
@@ -188,7 +194,7 @@ class Step:
                     losses[role].add_(loss.detach())
                 else:
                     losses[role] = loss.detach().clone()
-            self.seconds["discriminators" if judged else "generator"] += time.perf_counter() - started
+            self.seconds["discriminators" if judged else "generator"] += self._now() - started
 
 
 Run = Callable[[Batch, dict[str, Tensor]], None]

@@ -88,7 +88,7 @@ def test_arrows_point_one_way() -> None:
         ("datasets/nifti.py", "from fedsynth import streams", False),
         ("datasets/nifti.py", "from ..method import Method", False),
         ("datasets/phantom/atlas.py", "from .tissues import TABLE", True),
-        ("datasets/phantom/atlas.py", "from ..volume import read", True),
+        ("datasets/phantom/atlas.py", "from ..volumes import read", True),
         ("datasets/phantom/atlas.py", "from ...methods import fedbn", False),
         ("datasets/phantom/__init__.py", "from .dataset import Phantom", True),
         ("datasets/phantom/__init__.py", "from ...trainer import Trainer", False),

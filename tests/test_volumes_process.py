@@ -326,6 +326,10 @@ def test_a_subject_that_cannot_be_processed_is_refused_by_file(tmp_path: Path) -
         r"speck.nii cannot be registered to .*T1.nii.gz: one of the two shows nothing of the size of a head",
         register=Registration.rigid,
     )
+    plane = write(tmp_path / "plane.nii", np.random.default_rng(0).random((40, 40, 1)), np.diag([3.0, 3, 4, 1]))
+    refused(
+        {"T1": plane}, r"plane.nii: N4 finds no bias field in 40 x 40 x 1 voxels .*; set chain.bias=false", bias=True
+    )
     refused({"T1": tmp_path / "speck.nii"}, r"no slice of .*speck.nii shows foreground")
     mask = np.zeros(SHAPE)
     mask[0, 0, 0] = 1

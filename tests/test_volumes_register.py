@@ -178,6 +178,12 @@ def test_the_numbers_of_quality_are_those_of_their_definitions() -> None:
     assert quality.mi_before == quality.mi_after
 
 
+def test_volumes_without_structure_are_poor() -> None:
+    flat = volume(np.pad(np.ones((20, 20, 10)), 5), np.diag([3.0, 3.0, 4.0, 1]))
+    quality = measure(flat, flat, STILL)
+    assert (quality.mi_after, quality.dice_after, quality.poor) == (1.0, 1.0, True)
+
+
 def test_coarse_keeps_every_point_in_its_place() -> None:
     voxels, affine = sampled(shape=(40, 44, 24), spacing=(2.0, 2.0, 3.0))
     fine = volume(voxels, affine)

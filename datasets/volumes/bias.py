@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedsynth.federation import FederationError
+
 from .itk import image, simpleitk
 from .mask import foreground
 from .volume import Volume
@@ -12,7 +14,10 @@ COARSE = 4.0  # mm, edge of the voxels that the field is fitted on; it is smooth
 
 
 def corrected(volume: Volume) -> Volume:
-    """The volume divided by the field that N4 finds inside its head, with SimpleITK's defaults, on one thread."""
+    """The volume divided by the field that N4 finds inside its head, with SimpleITK's defaults, on one thread.
+
+    Raises FederationError where it finds none, as in a volume of few voxels.
+    """
     sitk = simpleitk()
     full = image(volume.voxels, volume.grid)
     head = image(foreground(volume.voxels).astype(np.uint8), volume.grid)
@@ -20,6 +25,10 @@ def corrected(volume: Volume) -> Volume:
     shrink = [max(1, min(round(COARSE / edge), extent)) for edge, extent in edges]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfWorkUnits(1)
-    n4.Execute(sitk.Shrink(full, shrink), sitk.Shrink(head, shrink))
-    field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full)).T
+    try:
+        n4.Execute(sitk.Shrink(full, shrink), sitk.Shrink(head, shrink))
+        field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full)).T
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise FederationError(f"N4 finds no bias field in {volume.grid} ({reason}); set chain.bias=false") from error
     return volume._replace(voxels=volume.voxels / np.exp(field))

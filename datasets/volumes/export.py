@@ -46,5 +46,8 @@ def export(
     image.header.set_xyzt_units("mm")
     scratch = out.with_name(f".{out.name}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(image, scratch)
-    scratch.replace(out)
+    try:
+        nibabel.save(image, scratch)
+        scratch.replace(out)
+    finally:
+        scratch.unlink(missing_ok=True)

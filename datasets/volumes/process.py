@@ -123,7 +123,10 @@ class _Placed(NamedTuple):
 
 def _read(path: Path, chain: Chain, chosen: int | None) -> Volume:
     volume = read(path, chosen)
-    return corrected(volume) if chain.bias else volume
+    try:
+        return corrected(volume) if chain.bias else volume
+    except FederationError as error:
+        raise FederationError(f"{path}: {error}") from error
 
 
 def _space(reference: Volume, path: Path, name: str, chain: Chain) -> _Space:

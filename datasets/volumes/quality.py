@@ -54,6 +54,7 @@ def _agreement(fixed: Volume, moving: Volume, motion: np.ndarray) -> tuple[float
         return 1.0, 0.0
     head, heads = foreground(fixed.voxels) & there, foreground(other)
     overlap = 2 * float((head & heads).sum()) / max(1, float(head.sum() + heads.sum()))
-    if head.sum() < BINS:
-        return 1.0, overlap
-    return float(normalized_mutual_information(fixed.voxels[head], other[head], bins=BINS)), overlap
+    one, two = fixed.voxels[head], other[head]
+    if len(one) < BINS or np.ptp(one) == 0 or np.ptp(two) == 0:
+        return 1.0, overlap  # what is constant tells nothing
+    return float(normalized_mutual_information(one, two, bins=BINS)), overlap
