@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-all lint speed catalogue golden smoke
+.PHONY: demo test test-all lint speed peers catalogue golden smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -31,7 +31,17 @@ lint: $(READY)
 	$(BIN)/mypy
 
 speed: $(READY)
-	$(BIN)/python -m pytest -q benchmarks/speed --benchmark-only
+	$(BIN)/python -m pytest -q benchmarks/speed --benchmark-only --benchmark-json .benchmarks/speed.json
+
+# A round of ours in turns with other engines', each in an environment of its own under .peers/ (a gigabyte each).
+PEERS := flower fluke pfl_research
+peers: $(READY) $(PEERS:%=.peers/%/.ready)
+	$(BIN)/python -m fedsynth.benchmarks.speed.peers.compare
+
+.peers/%/.ready: benchmarks/speed/peers/requirements-%.txt
+	$(PYTHON) -m venv .peers/$*
+	.peers/$*/bin/python -m pip install -q -r $<
+	@touch $@
 
 catalogue: $(READY)
 	$(BIN)/python -m fedsynth.benchmarks.catalogue docs/catalogue.md

@@ -72,21 +72,28 @@ def lines(found: Facts) -> list[dict[str, str]]:
             **{split: f"{own['subjects'][split]} ({own['slices'][split]})" for split in SPLITS},
             "pixels": " x ".join(map(str, own["size"])),
             "foreground": f"{own['foreground']:.0%}",
-            "source voxels, mm": "; ".join(f"{c} {edges}" for c, edges in own["voxels"].items()) or "-",
+            "source voxels, mm": "; ".join(alike(own["voxels"])) or "-",
         }
         for name, own in found.items()
     ]
 
 
+def alike(voxels: Mapping[str, str]) -> Iterator[str]:
+    """What is said of voxels, with the contrasts of which it is said."""
+    for edges in dict.fromkeys(voxels.values()):
+        yield f"{', '.join(contrast for contrast in voxels if voxels[contrast] == edges)} {edges}"
+
+
 def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
-    """What `lut.heterogeneity` says of every task that a site could have, each by itself, from a thinned copy of the sites: the
-    table of all sites is then that of one task, and the gap is due to the sites and not to a conflict of targets."""
+    """What `lut.heterogeneity` says of every task that two or more sites could have, each by itself, from a thinned copy of the
+    sites: the table of all sites is then that of one task, and the gap is due to the sites and not to a conflict of targets."""
     thinned = {name: thin(site) for name, site in sorted(sites.items())}
     tasks = sorted({Task(*pair) for site in sites.values() for pair in permutations(site.contrasts, 2)})
     found: list[dict[str, Any]] = []
     for task in tasks:
         able = {name: (task,) for name, site in thinned.items() if set(task) <= set(site.contrasts)}
-        found += heterogeneity(Federation({name: thinned[name] for name in able}, able))
+        if len(able) > 1:
+            found += heterogeneity(Federation({name: thinned[name] for name in able}, able))
     return sorted(found, key=lambda row: (row["site"], row["task"]))
 
 

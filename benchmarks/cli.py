@@ -20,8 +20,11 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
   tune METHOD ... [OPTION=VALUE ...]  the same number of trials for each, judged by validation; --trials N --jobs N
   status [PATTERN ...]             which runs are finished, half-finished, failed, running
   leaderboard [PATTERN ...]        tables of finished runs: terminal, Markdown, CSV
+  compare A B [PATTERN ...]        one pair of methods explained: difference, interval, who gains, what it costs
   report [PATTERN ...]             one HTML page with tables, curves and images
   export RUN ...                   what a run synthesises for its test subjects, as NIfTI volumes
+  pack FILE.zip [PATTERN ...]      the records of finished runs in one file, for another laboratory
+  merge FILE.zip|FOLDER ...        another laboratory's records into this store, each checked
 
   fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
 """
@@ -34,8 +37,11 @@ VERBS = {
     "tune": "tune",
     "status": "status",
     "leaderboard": "leaderboard",
+    "compare": "compare",
     "report": "report",
     "export": "export",
+    "pack": "pack",
+    "merge": "merge",
 }
 
 

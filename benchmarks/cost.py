@@ -91,14 +91,14 @@ def measure(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, float
     federation = Federation.load(run.scenario, run.dataset, Path(run.results) / "cache")
     trainer = warm(run, federation, rounds)
     reset_peak(trainer.device)
-    costs = train(trainer, rounds)
+    costs, memory = train(trainer, rounds), peak(trainer.device)
     found = costs.summary(matrix_rate(trainer.device, run.trainer.precision))
     if trainer.device.type == "cuda":
         parts = warm(replace(run, trainer=replace(run.trainer, execution=Execution.eager)), federation, rounds)
         parts.step.waits = True
         eager = train(parts, rounds).summary(1.0)
         found |= {name: value for name, value in eager.items() if name.startswith("seconds_")}
-    found["peak_memory_bytes"] = peak(trainer.device)
+    found["peak_memory_bytes"] = memory
     if folder:
         trace(trainer, rounds + 2, folder)
     execution = f"eager ({trainer.step.eager})" if trainer.step.eager else trainer.step.execution.value

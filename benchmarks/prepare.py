@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import re
+import shlex
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +19,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from fedsynth.federation import SPLITS, Dataset, FederationError
+from fedsynth.federation import SPLITS, Dataset, FederationError, Site
 from fedsynth.registry import DATASETS, RegistryError
 
 from .card import Facts, edges, facts, markdown, shift
@@ -65,7 +69,8 @@ def main(argv: list[str]) -> int:
             )
         if not any(word.startswith("dataset=") for word in overrides):
             if not (folders and arguments.verify):
-                parser.error("which data set? dataset=NAME; --verify FOLDER tries all layouts on it")
+                instead = f", and not {overrides[0]}" if overrides else ""
+                parser.error(f"which data set? dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
             return verify_all(folders[0], overrides)
         dataset = compose_dataset(overrides, *folders)
         return verify(dataset) if arguments.verify else prepare(dataset, arguments.out, arguments.jobs)
@@ -99,6 +104,8 @@ def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     if out and "out" in options:
         dataset = replace(dataset, out=str(out))  # type: ignore[call-arg]  # it has one
     keep: Any = DATASETS["prepared"]
+    if isinstance(dataset, keep):
+        return federation(dataset, out)
     place = out or Path("prepared", f"{name}-{fingerprint(plain(asdict(dataset)))[:8]}")
     store = keep.keep(dataset, place, jobs)
     sites = {site: store.site(site) for site in store.contrasts}
@@ -106,9 +113,7 @@ def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     found = facts(sites, {site: edges(row for row in index if row["site"] == site) for site in sites})
     left_out = store.info["left_out"]
     notes = [f"{len(left_out)} subjects were left out; dataset.json says why."] if left_out else []
-    write_atomically(store.folder / "card.png", to_png(histograms(found)))
-    card = markdown(f"Data card: {store.info['label']}", found, shift(sites), notes)
-    write_atomically(store.folder / "card.md", card.encode())
+    write_card(store.folder, store.info["label"], found, sites, notes)
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)
     for site in sites.values():
@@ -118,11 +123,35 @@ def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
             write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
     print(summary(found, left_out))
     print(f"\nLook at {sheets} and at {store.folder / 'card.md'} before you train.")
-    print(
-        f"To use it: dataset=prepared 'dataset.folders=[{store.folder}]', or the options of this command, and as sites"
-    )
-    print(f"  'scenario.sites=[{','.join(sites)}]'")
+    print(f"To use it: dataset=prepared {override('dataset.folders', [str(store.folder)])}", end="")
+    print(f", or the options of this command, and as sites\n  {override('scenario.sites', sites)}")
     return 0
+
+
+def federation(dataset: Any, out: Path | None) -> int:
+    """The data card of all that the folders of `dataset=prepared` hold, together; the folders stay as they are."""
+    place = out or Path("prepared", f"card-{fingerprint(plain(asdict(dataset)))[:8]}")
+    if (place / "dataset.json").exists():
+        raise FederationError(f"{place} holds prepared data with a card of its own; give another folder by --out")
+    with tempfile.TemporaryDirectory() as cache:
+        sites = {name: dataset.load(name, Path(cache)) for name in dataset.contrasts()}
+    found = facts(sites, {name: edges(dataset.volumes(name)) for name in sites})
+    place.mkdir(parents=True, exist_ok=True)
+    write_card(place, ", ".join(dataset.folders), found, sites)
+    print(f"{summary(found, [])}\n\nLook at {place / 'card.md'} before you train.")
+    return 0
+
+
+def write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site], notes: Sequence[str] = ()) -> None:
+    """card.md, and the picture that it shows."""
+    write_atomically(folder / "card.png", to_png(histograms(found)))
+    write_atomically(folder / "card.md", markdown(f"Data card: {label}", found, shift(sites), notes).encode())
+
+
+def override(key: str, values: Iterable[str]) -> str:
+    """A list as it is typed in a shell: what Hydra would not read as text has quotes of its own."""
+    items = [v if re.fullmatch(r"[\w./-]+", v, re.ASCII) else json.dumps(v, ensure_ascii=False) for v in values]
+    return shlex.quote(f"{key}=[{','.join(items)}]")
 
 
 def summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:

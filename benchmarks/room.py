@@ -1,8 +1,9 @@
-"""Several runs share a GPU: each takes the memory that it is estimated to need before it starts, or waits until that is free."""
+"""Several runs share a GPU: each writes down the memory that it is estimated to need before it starts, or waits for its turn."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from pathlib import Path
 
@@ -51,24 +52,33 @@ def estimate(run: Run, federation: Federation) -> int:
     return int(CONTEXT + MARGIN * (sites * (STATE * parameters + 2 * produced.total) + data))
 
 
-def take(run: Run, federation: Federation, device: torch.device, lock: Path) -> None:
-    """Return once the device has room for the run, which this process then holds. Nothing to do on a CPU.
+def take(run: Run, federation: Federation, device: torch.device, ledger: Path) -> None:
+    """Return once the device has room for the run beside those in the ledger, a line a living process, to which this one is
+    added. Nothing to do on a CPU.
 
     Raises ValueError for a run that would not fit on the device if it were alone.
     """
     if device.type != "cuda":
         return
-    needed = estimate(run, federation)
-    whole = torch.cuda.mem_get_info(device)[1]
+    needed, whole = estimate(run, federation), torch.cuda.mem_get_info(device)[1]
     if needed > whole:
         raise ValueError(
             f"the run needs about {needed / 2**30:.1f} GiB and the device has {whole / 2**30:.1f}; use a smaller"
             " trainer.resident or trainer.batch, or a narrower network"
         )
-    while True:
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # two that look at once would both see the same free memory
-            if torch.cuda.mem_get_info(device)[0] >= needed:
-                torch.empty(needed - CONTEXT, dtype=torch.uint8, device=device)  # freed, it stays with this process
-                return
+    while not entered(ledger, needed, whole, torch.cuda.mem_get_info(device)[0]):
         time.sleep(SECONDS)
+
+
+def entered(ledger: Path, needed: int, whole: int, free: int) -> bool:
+    """Whether there is room, which this process then has."""
+    with ledger.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # two that look at once would both find room
+        file.seek(0)
+        lines = [line.split() for line in file]
+        others = {pid: int(taken) for pid, taken in lines if Path("/proc", pid).exists() and int(pid) != os.getpid()}
+        fits = sum(others.values()) + needed <= whole and needed <= free
+        mine = {str(os.getpid()): needed} if fits else {}
+        file.truncate(0)
+        file.writelines(f"{pid} {taken}\n" for pid, taken in (others | mine).items())
+    return fits

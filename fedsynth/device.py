@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import sys
 import time
@@ -11,6 +12,10 @@ from pathlib import Path
 import torch
 
 from .options import Precision, TrainerOptions
+
+os.environ.setdefault(
+    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+)  # deterministic; cuBLAS reads it once, when a process first uses it
 
 
 def resolve_device(name: str) -> torch.device:
@@ -26,6 +31,7 @@ def set_precision(options: TrainerOptions) -> None:
     """Put the process into the arithmetic that the run asked for."""
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(options.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # by torch, at run time
     full = options.precision is Precision.fp32
     torch.backends.cuda.matmul.allow_tf32 = not full
     torch.backends.cudnn.allow_tf32 = not full
@@ -62,7 +68,7 @@ def reset_peak(device: torch.device) -> None:
 def peak(device: torch.device) -> int:
     """Peak memory since `reset_peak`, bytes."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)  # what is inside a captured step does not count as allocated
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -249,7 +249,8 @@ class Memory(MutableMapping[str, Value]):
     Setting a tensor of the same shape and type writes in place, so that its address holds; any other tensor is copied in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device  # where tensors are kept; None: where they come from
         self._items: dict[str, Value] = {}
         self._spare: dict[str, Tensor] = {}  # what `restore` took out: it comes back at its address
 
@@ -270,10 +271,12 @@ class Memory(MutableMapping[str, Value]):
         if isinstance(value, Tensor):
             if isinstance(held, Tensor) and held.shape == value.shape and held.dtype == value.dtype:
                 with torch.no_grad():
-                    held.copy_(value)
+                    held.copy_(value, non_blocking=True)
                 self._items[key] = held
             else:
-                self._items[key] = value.detach().clone()
+                if isinstance(held, Tensor) and held.is_cuda:  # it may still be read by what was queued
+                    held.record_stream(torch.cuda.current_stream(held.device))
+                self._items[key] = value.detach().to(self._device or value.device, copy=True)
         elif isinstance(value, bool | int | float):
             self._items[key] = value
         else:

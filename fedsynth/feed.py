@@ -66,7 +66,8 @@ def fits(federation: Federation, device: torch.device) -> bool:
         return True
     slices = sum(len(site.images) for site in federation.sites.values())
     halves = slices * len(federation.contrasts) * federation.size[0] * federation.size[1]
-    return 2 * halves <= torch.cuda.mem_get_info(device)[0] // 2
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return 2 * halves <= (torch.cuda.mem_get_info(device)[0] + cached) // 2
 
 
 class Feed:
@@ -101,8 +102,6 @@ class Feed:
             )
         if not staged:
             self.images = self.images.to(device)
-        elif device.type == "cuda":
-            self.images = self.images.pin_memory()
         self.channels = {contrast: place for place, contrast in enumerate(federation.contrasts)}
         self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in self.tasks}
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
@@ -154,7 +153,11 @@ class Feed:
         if not self.staged:
             return self.images, torch.from_numpy(rows).to(self.device)
         needed, places = np.unique(rows, return_inverse=True)
-        return self.images[needed].to(self.device), torch.from_numpy(places.reshape(rows.shape)).to(self.device)
+        shape = (len(needed), *self.images.shape[1:])
+        part = torch.empty(shape, dtype=self.images.dtype, pin_memory=self.device.type == "cuda")
+        torch.index_select(self.images, 0, torch.from_numpy(needed), out=part)
+        sent = part.to(self.device, non_blocking=True)
+        return sent, torch.from_numpy(places.reshape(rows.shape)).to(self.device)
 
     def make(
         self, task: Task, slices: Tensor, rows: Tensor, flip: Tensor | None = None, crop: Tensor | None = None

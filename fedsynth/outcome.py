@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+Row = dict[str, Any]
 
 
 @dataclass
@@ -29,3 +32,17 @@ class Outcome:
     policy: str
     execution: str
     digest: dict[str, str]
+
+
+def curve_row(round: int, site: str) -> Row:
+    """A site's row of the curve, to be filled in."""
+    unknown = {"loss_generator": None, "loss_discriminator": None, "val_psnr": math.nan, "val_ssim": math.nan}
+    return {
+        "round": round,
+        "site": site,
+        **unknown,
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "seconds": 0.0,
+        "gradient_evaluations": 0,
+    }

@@ -84,7 +84,9 @@ class Parking:
     def forget_all_but(self, states: Iterable[State], parts: Iterable[str] = PARTS) -> None:
         """Delete the files of all other states, and of these the parts that are not named."""
         self._settle()
-        kept = {self._path(state, part) for state in states for part in parts}
+        needed = set(states)
+        self._coming = {state: reading for state, reading in self._coming.items() if state in needed}
+        kept = {self._path(state, part) for state in needed for part in parts}
         for path in self.folder.glob("*.safetensors"):
             if path not in kept:
                 path.unlink()

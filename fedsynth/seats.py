@@ -39,7 +39,7 @@ class Seat:
         self.optimizers = {player: optimizer(parameters, options, device) for player, parameters in groups.items()}
         self.tensors = dict(nets.named_parameters()) | dict(nets.named_buffers())
         self.paths = {id(parameter): path for path, parameter in nets.named_parameters()}
-        self.memory = Memory()
+        self.memory = Memory(device)
         self.noise = torch.Generator(device)
         for module in nets.modules():
             if isinstance(module, Noisy):
@@ -51,21 +51,29 @@ class Seat:
         if options.execution is Execution.compiled:
             for _, net in leaves(nets):
                 net.compile()
-        self._received: Tensor | None = None
-        self._holds_received = False
+        self._received: dict[torch.Size, Tensor] = {}  # each shape has an address of its own, which holds
+        self._shape: torch.Size | None = None
 
     @property
     def received(self) -> Tensor | None:
-        return self._received if self._holds_received else None
+        return None if self._shape is None else self._received[self._shape]
 
     @received.setter
     def received(self, model: Tensor | None) -> None:
-        self._holds_received = model is not None
+        self._shape = None if model is None else model.shape
         if model is not None:
-            if self._received is None or self._received.shape != model.shape:
-                self._received = model.clone()
+            if model.shape in self._received:
+                self._received[model.shape].copy_(model)
             else:
-                self._received.copy_(model)
+                self._received[model.shape] = model.clone()
+
+    def facts(self) -> tuple[Hashable, ...]:
+        """What a step may read besides the tensors of the nets and a batch: numbers, and where and of which form tensors lie."""
+        tensors = {**self.memory, "received": self.received} if self._shape is not None else self.memory
+        return tuple(
+            (name, value.data_ptr(), value.shape, value.dtype) if isinstance(value, Tensor) else (name, value)
+            for name, value in sorted(tensors.items())
+        )
 
     def follow(self) -> None:
         """What a GPU does for this seat from here on comes after all that it was told before."""
@@ -76,6 +84,19 @@ class Seat:
         """What a GPU is told from here on comes after all that it does for this seat."""
         if self.stream is not None:
             torch.cuda.current_stream(self.device).wait_stream(self.stream)
+
+    def wait(self) -> None:
+        """Until a GPU has done all that it was told for this seat."""
+        if self.stream is not None:
+            self.stream.synchronize()
+
+    def renew_noise(self) -> None:
+        """Streams as they were at the last seed: some versions of torch leave them as if a failed capture went on."""
+        if self.device.type == "cuda":
+            index = torch.cuda.current_device() if self.device.index is None else self.device.index
+            for used in (self.noise, torch.cuda.default_generators[index]):
+                fresh = torch.Generator(self.device).manual_seed(used.initial_seed())
+                used.graphsafe_set_state(fresh.graphsafe_get_state())
 
     def at_work(self) -> AbstractContextManager[Any]:
         """Inside, a GPU queues work on the seat's own stream, beside that of other seats."""
@@ -105,7 +126,7 @@ class Seat:
         """Put nets and memory into a state, in place."""
         with torch.no_grad():
             for name, tensor in self.tensors.items():
-                tensor.copy_(tensors[name])
+                tensor.copy_(tensors[name], non_blocking=True)
         self.memory.restore(memory)
 
     def load_optimizers(self, saved: Mapping[str, Mapping[Any, Mapping[str, Tensor]]]) -> None:
@@ -118,13 +139,13 @@ class Seat:
                 held = state[parameters[int(index)]]
                 for key, value in entry.items():
                     if key in held:
-                        held[key].copy_(value)
+                        held[key].copy_(value, non_blocking=True)
                     else:
                         held[key] = value.to(self.device, copy=True)
 
 
 class Seats:
-    """At most `options.resident` seats, or one for each different set of nets if those are more."""
+    """At most `options.resident` seats, or one for each different set of nets if those are more, or one for each site at work."""
 
     def __init__(
         self,
@@ -177,22 +198,20 @@ class Seats:
         return seat
 
     def _find(self, site: SiteState) -> Seat | None:
-        """A seat with the nets that the site needs: a free one; none while more may be made; else the one that was used longest
-        ago, whose site is parked, or failing that none, in the place of a seat with other nets."""
+        """A seat with the nets that the site needs: a free one, or if no more may be made the one that was used longest ago by a
+        site that is not at work, which is parked; None where one is to be made."""
         for place, (structure, seat) in enumerate(self._free):
             if structure == site.structure:
                 del self._free[place]
                 return seat
         if len(self._taken) + len(self._free) < self._options.resident:
             return None
-        if self._free:
-            self._free.pop()
+        idle = (other for other in self._taken if not other.at_work and other.structure == site.structure)
+        leaving = next(idle, None)
+        if leaving is None:
             return None
-        alike = next((other for other in self._taken if other.structure == site.structure), None)
-        leaving = alike or next(iter(self._taken))
         self.parking.keep(leaving.state, self._tree(leaving))
-        seat = self._taken.pop(leaving)
-        return seat if alike else None
+        return self._taken.pop(leaving)
 
 
 def optimizer(parameters: list[Any], options: TrainerOptions, device: torch.device) -> torch.optim.Optimizer:

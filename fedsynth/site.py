@@ -55,6 +55,7 @@ class SiteState:
         self.epoch = sum(feed.epoch for feed in feeds.values())
         self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
         self.state: State = (name, 0)
+        self.at_work = False  # in mid-training: its seat cannot be given away
         self._method, self._plan, self._step, self._options, self._seed = method, plan, step, options, seed
         self._seats = seats
         self.structure = tuple(sorted(self.tasks))

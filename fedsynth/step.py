@@ -51,13 +51,13 @@ class Step:
         self.seconds: dict[str, float] = defaultdict(float)
         self.waits = False  # for the device after each part, so that its seconds count and not the host's
         self._flops: dict[Hashable, int] = {}
-        self._caching = True
+        self._roles: dict[Hashable, list[str]] = {}  # whose losses a step has
 
     def autocast(self) -> AbstractContextManager[object]:
         """Inside, the arithmetic of the run's precision."""
         if self.precision is not Precision.bf16:
             return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=self._caching)
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def timed(self, what: str, work: Callable[[], T]) -> T:
         """The result of some work, whose time on the host is counted."""
@@ -82,29 +82,35 @@ class Step:
             self(method.step(site, batch), seat.players, seat.optimizers, losses)
 
         numbers = tuple((name, value) for name, value in site.memory.items() if not isinstance(value, Tensor))
-        kind = (batch.task, site.phase, batch.images.shape, batch.second is None, site.received is None, numbers)
-        if (key := (site.structure, kind)) not in self._flops:
+        kind = (site.structure, batch.task, site.phase, batch.images.shape, batch.second is None, numbers)
+        if kind not in self._flops:
+            own: dict[str, Tensor] = {}
             with FlopCounterMode(display=False) as counter, torch.compiler.set_stance("force_eager"):
-                run(batch, losses)
-            self._flops[key] = counter.get_total_flops()
+                run(batch, own)
+            self._flops[kind], self._roles[kind] = counter.get_total_flops(), [*own]
+            for role, loss in own.items():
+                losses[role] = losses[role] + loss if role in losses else loss
         elif self.execution is not Execution.graph or self.eager:
             run(batch, losses)
         else:
-            addresses = tuple(value.data_ptr() for value in site.memory.values() if isinstance(value, Tensor))
-            self.timed("graphs", lambda: self._play((kind, addresses), seat, batch, losses, run))
-        self.flops += self._flops[key]
+            self.timed("graphs", lambda: self._play(kind, seat, batch, losses, run))
+        self.flops += self._flops[kind]
 
-    def _play(self, key: Hashable, seat: Seat, batch: Batch, losses: dict[str, Tensor], run: Run) -> None:
+    def _play(self, kind: Hashable, seat: Seat, batch: Batch, losses: dict[str, Tensor], run: Run) -> None:
         """Play a captured step, capture it when it was seen often enough, or run it."""
+        key = (kind, facts := seat.facts())
         if (captured := seat.captured.get(key)) is None:
-            seat.seen[key] += 1
-            if seat.seen[key] > WARM_UP and not self.eager:
-                captured = self._capture(seat, batch, list(losses), run)
+            if seat.seen[key] >= WARM_UP:
+                captured = self._capture(seat, batch, self._roles[kind], run)
             if captured is None:
-                return run(batch, losses)
+                run(batch, losses)
+                seat.seen[key] += seat.facts() == facts  # a step that makes memory of its own will not do so again
+                return
             seat.captured[key] = captured
             if len(seat.captured) > GRAPHS:
-                seat.captured.popitem(last=False)
+                _, gone = seat.captured.popitem(last=False)
+                gone.collect(losses)
+                seat.wait()
         seat.captured.move_to_end(key)
         captured.play(batch)
         self.backwards += captured.backwards
@@ -112,7 +118,7 @@ class Step:
     def _capture(self, seat: Seat, batch: Batch, roles: list[str], run: Run) -> Captured | None:
         """Record a step without doing it. None if it cannot be recorded, which is said once."""
         captured = Captured(batch, roles, self.device)
-        before, self._caching = self.backwards, False  # casts of weights belong in the graph
+        before = self.backwards
         try:
             captured.record(seat, run)
             captured.backwards = self.backwards - before
@@ -123,9 +129,11 @@ class Step:
             logging.getLogger(__name__).warning(
                 "method %s cannot be captured as a CUDA graph, so its steps run eagerly: %s", self.method, self.eager
             )
+            self._failed = captured  # some versions of torch still ask it for memory
+            seat.renew_noise()
             return None
         finally:
-            self.backwards, self._caching = before, True
+            self.backwards = before
         return captured
 
     def collect(self, seat: Seat, losses: dict[str, Tensor]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -27,7 +26,7 @@ from .feed import Feed, fits
 from .method import Blueprint, Method
 from .networks.network import Generator, Network, check_stages
 from .options import UNCOUNTED, OptimizerState, Parking as Where, TrainerOptions
-from .outcome import Outcome
+from .outcome import Outcome, Row, curve_row
 from .parking import Parking
 from .seats import Seats
 from .server import Server
@@ -41,7 +40,6 @@ NUMERICS = 2  # part of every run's identity: raise it when a change of the engi
 
 DONE = object()  # what a generator gives that has ended
 
-Row = dict[str, Any]
 Progress = Callable[[int, int, str, float], None]
 
 
@@ -89,8 +87,6 @@ class Trainer:
         self.folder = folder
         self.device = resolve_device(options.device)
         self.side_by_side = options.resident if self.device.type == "cuda" else 1  # sites that train at a time
-        if options.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when CUDA starts
         reset_peak(self.device)
 
         groups = [sorted(group) for group in method.federate(federation.names)]
@@ -191,10 +187,10 @@ class Trainer:
         while (waiting or at_work) and not self.state.diverged:
             if waiting and len(at_work) < self.side_by_side:
                 name = waiting.popleft()
-                rows[name] = _row(round, name)
+                rows[name] = curve_row(round, name)
                 at_work.append((rows[name], self._local(self.sites[name], rows[name], uploads)))
-                if waiting:
-                    self.parking.expect(self.sites[waiting[0]].state)
+                if waiting and not self.seats.seated(following := self.sites[waiting[0]]):
+                    self.parking.expect(following.state)
             row, work = at_work.popleft()
             began, backwards = time.perf_counter(), self.step.backwards
             working = next(work, DONE) is not DONE
@@ -204,6 +200,8 @@ class Trainer:
                 at_work.append((row, work))
             else:
                 self._watch(row)
+        for row, _ in at_work:  # where a run diverged
+            self._leave(self.sites[row["site"]])
         return rows
 
     def _watch(self, row: Row) -> None:
@@ -221,6 +219,7 @@ class Trainer:
         """One site's part of a round: receive, train, upload; a pause after each local step."""
         method, round, losses = self.method, row["round"], dict[str, Tensor]()
         site.enter(round)
+        site.at_work = True
         site.seat.follow()
         site.state = (site.name, round)
 
@@ -250,7 +249,12 @@ class Trainer:
                 totals = self.step.timed("waiting", torch.stack(list(losses.values())).tolist)
                 row |= {f"loss_{role}": total / site.steps for role, total in zip(losses, totals, strict=True)}
         site.received = None
-        site.seat.join()
+        self._leave(site)
+
+    def _leave(self, site: SiteState) -> None:
+        if site.at_work:
+            site.seat.join()
+            site.at_work = False
 
     def welcome(self, name: str) -> list[evaluate.Row]:
         """Scores on the test split of what one of the federation's newcomers would serve after the last round."""
@@ -374,20 +378,6 @@ class Trainer:
 def _selected(round: int) -> str:
     """The name of the snapshot of a round that was the best so far."""
     return f"selected-round-{round}"
-
-
-def _row(round: int, site: str) -> Row:
-    """A site's row of the curve, to be filled in."""
-    unknown = {"loss_generator": None, "loss_discriminator": None, "val_psnr": math.nan, "val_ssim": math.nan}
-    return {
-        "round": round,
-        "site": site,
-        **unknown,
-        "bytes_up": 0,
-        "bytes_down": 0,
-        "seconds": 0.0,
-        "gradient_evaluations": 0,
-    }
 
 
 def _without(nets: nn.ModuleDict, tasks: set[str]) -> nn.ModuleDict:

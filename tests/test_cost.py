@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -84,20 +86,28 @@ def test_an_estimate_grows_with_what_takes_memory() -> None:
 
 
 def test_a_run_waits_for_room_and_a_run_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given, data = run(resnet()), federation()
-    needed = estimate(given, data)
-    free, naps = iter([0, needed - 1, needed - 1, needed]), []  # the first look is for the whole
+    given, data, ledger, needed = run(resnet()), federation(), tmp_path / "ledger", 1000
+    free, naps = iter([0, needed - 1, needed - 1, needed]), list[float]()  # the first look is for the whole
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (next(free), 2 * needed))
     monkeypatch.setattr(room.time, "sleep", naps.append)
-    taken = []
-    monkeypatch.setattr(room.torch, "empty", lambda *size, device, **_: taken.append((size, device)))
     monkeypatch.setattr(room, "estimate", lambda run, federation: needed)
-    room.take(given, data, GPU, tmp_path / "lock")
-    assert taken == [((needed - room.CONTEXT,), GPU)]
+    room.take(given, data, GPU, ledger)
     assert naps == [room.SECONDS] * 2
+    assert ledger.read_text() == f"{os.getpid()} {needed}\n"
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, needed - 1))
     with pytest.raises(ValueError, match="use a smaller"):
-        room.take(given, data, GPU, tmp_path / "lock")
+        room.take(given, data, GPU, ledger)
+
+
+def test_what_others_were_promised_is_not_free(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with subprocess.Popen(["sleep", "60"]) as other:
+        ledger.write_text(f"{other.pid} 600\n")
+        assert not room.entered(ledger, 500, whole=1000, free=1000)
+        assert room.entered(ledger, 400, whole=1000, free=1000)
+        assert ledger.read_text() == f"{other.pid} 600\n{os.getpid()} 400\n"
+        other.kill()
+    assert room.entered(ledger, 900, whole=1000, free=1000)  # the dead hold nothing
 
 
 def test_a_cpu_has_no_room_to_take(tmp_path: Path) -> None:

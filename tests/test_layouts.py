@@ -181,7 +181,7 @@ def test_what_the_folder_cannot_give_is_said(tmp_path: Path) -> None:
     trees.folder(tmp_path / "in")
     for change, message in (
         ({"root": ""}, r"dataset.root is empty; give the folder of folder, as in dataset.root=data/folder"),
-        ({"root": str(tmp_path / "none")}, r"there is no folder .*none; correct.*dataset=prepared"),
+        ({"root": str(tmp_path / "none")}, r"there is no folder .*none; give the folder of folder by dataset.root$"),
         (
             {"pattern": "{site}/{subject}/{contrast}.nii"},
             r"has the form .*nii and .* T1, T2, PD, FLAIR; found nor",

@@ -44,7 +44,7 @@ def test_the_verb_prepares_and_shows(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert sorted(path.name for path in (out / "sheets").iterdir()) == ["Guys-1.png", "HH-1.png", "IOP-1.png"]
     card = (out / "card.md").read_text()
     assert "| Guys | T1, T2, PD | 1 (4) | 1 (4) | 1 (4) | 32 x 32 |" in card
-    assert "T1 6 x 6 x 12; T2 6 x 6 x 12" in card
+    assert "T1, T2, PD 6 x 6 x 12" in card
     with (out / "splits.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 9
     assert main(command) == 0
@@ -85,12 +85,13 @@ def test_verify_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytes
     ("command", "status", "message"),
     [
         (["dataset=ixi"], 2, "dataset.root is empty; give the folder of ixi"),
-        (["dataset=ixi", "nowhere"], 2, "there is no folder nowhere; correct dataset.root"),
+        (["dataset=ixi", "nowhere"], 2, "there is no folder nowhere; give the folder of ixi by dataset.root$"),
         (["dataset=ixy", "nowhere"], 2, "no dataset 'ixy'; the nearest: ixi"),
         (["dataset=ixi", "dataset.patern=x"], 2, "no option 'patern'; the nearest: pattern"),
         (["dataset=phantom", "somewhere"], 2, "dataset=phantom is not made from a folder, but somewhere was given"),
         (["dataset=phantom", "--verify"], 2, "dataset=phantom has no layout to verify"),
-        (["dataset=prepared", "dataset.folders=[x]"], 2, "names what is prepared already"),
+        (["dataset=prepared", "dataset.folders=[x]"], 2, "x holds no prepared data set"),
+        (["datset=ixi", "a"], 2, "dataset=NAME, and not datset=ixi;"),
         (["--verify", "nowhere"], 2, "there is no folder nowhere"),
         (["somewhere"], 2, r"which data set\? dataset=NAME; --verify FOLDER tries all"),
         (["dataset=ixi", "a", "b"], 2, "two folders, a and b"),
@@ -113,3 +114,25 @@ def test_a_command_that_cannot_be_is_answered(
     assert found == status
     assert re.search(message, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_federation_of_prepared_folders_has_one_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    phantom = ["dataset=phantom", "dataset.size=32", "dataset.slices=1", *(f"dataset.{split}=1" for split in SPLITS)]
+    trees.folder(tmp_path / "in", 3, ("Köln",))
+    assert main(["prepare", *phantom, "--out", str(tmp_path / "phantom")]) == 0
+    assert main(["prepare", "dataset=folder", str(tmp_path / "in"), *QUICK, "--out", str(tmp_path / "é")]) == 0
+    said = capsys.readouterr().out
+    assert f"""dataset=prepared 'dataset.folders=["{tmp_path / "é"}"]'""" in said
+    assert """'scenario.sites=["Köln"]'""" in said
+    folders = f'dataset.folders=["{tmp_path / "phantom"}","{tmp_path / "é"}"]'
+    assert main(["prepare", "dataset=prepared", folders, "--out", str(tmp_path / "card")]) == 0
+    assert "Köln " in capsys.readouterr().out
+    card = (tmp_path / "card" / "card.md").read_text("utf-8")
+    assert "| Köln | T1, T2 | 1 (4) | 1 (4) | 1 (4) | 32 x 32 |" in card
+    assert "| T1, T2 6 x 6 x 12 |" in card
+    assert "| Köln | T1->T2 |" in card
+    assert "| brats | T1->FLAIR |" in card
+    assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["card.md", "card.png"]
+    before = trees.content(tmp_path)
+    assert main(["prepare", "dataset=prepared", folders, "--out", str(tmp_path / "phantom")]) == 2
+    assert trees.content(tmp_path) == before

@@ -31,6 +31,8 @@ def spoil(root: Path, how: str) -> None:
             (own / "T2.nii.gz").unlink()
         case "twin":
             shutil.copy(root / "north" / "p0" / "T2.nii.gz", own / "T2.nii.gz")
+        case "copy":
+            shutil.copy(own / "T1.nii.gz", own / "T2.nii.gz")
         case "loop":
             (own / "T2.nii.gz").unlink()
             (own / "T2.nii.gz").symlink_to("T2.nii.gz")
@@ -55,7 +57,8 @@ def spoil(root: Path, how: str) -> None:
     ("how", "reason"),
     [
         ("missing", r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
-        ("twin", r"it has the same file as subject north p0, T1.nii.gz; leave one out"),
+        ("twin", r"its .*p1/T2.nii.gz is the same file as subject north p0 has; leave one out"),
+        ("copy", r"of .*p1/T1.nii.gz and .*p1/T2.nii.gz, two are one file; restore them"),
         ("loop", r"p1/T2.nii.gz"),
         ("gone", r"p1/T2.nii.gz"),
         ("garbage", r"p1/T2.nii.gz"),

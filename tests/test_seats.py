@@ -12,6 +12,7 @@ from probes import Everything, facts, local
 from fedsynth import checkpoint
 from fedsynth.exchange import Memory, Message
 from fedsynth.method import Method
+from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.pflsynth import PFLSynth
 from fedsynth.networks.blocks import Norm
 from fedsynth.options import OptimizerState, Parking
@@ -57,12 +58,33 @@ def test_as_many_seats_as_are_asked_for() -> None:
     assert len(seats) == 2
 
 
-def test_a_seat_makes_way_for_other_nets() -> None:
+def test_sites_with_other_nets_have_other_seats() -> None:
     of = trainer(Method(), resident=1)
     for _ in range(2):
         for site in of.sites.values():
             assert set(site.nets["discriminators"]) == {str(task) for task in site.tasks}
-    assert len(of.seats._taken) == 1
+    assert len(of.seats._taken) == 4
+
+
+def test_nobody_takes_the_seat_of_a_site_at_work() -> None:
+    """With two kinds of nets and room for two seats, two sites of one kind train side by side."""
+    tasks = {"brats": ("T1->T2",), "ixi": ("T2->PD",), "midas": ("T1->T2",), "oasis": ("T2->PD",)}
+    runs = [
+        trainer(Ditto(), width, tasks=tasks, resident=resident).run() for width, resident in ((1, 4), (2, 2), (4, 2))
+    ]
+    assert facts(runs[0]) == facts(runs[1]) == facts(runs[2])
+
+
+def test_nothing_that_was_read_ahead_is_left_over() -> None:
+    of = trainer(Everything(), tasks=SAME, rounds=3, resident=2, parking=Parking.disk)
+    of.run()
+    assert not of.parking._coming
+
+
+def test_memory_lies_on_its_device_whatever_is_put_into_it() -> None:
+    memory = Memory(torch.device("meta"))
+    memory["v"] = torch.ones(3)
+    assert memory.tensor("v").device.type == "meta"
 
 
 def test_addresses_hold_while_sites_take_turns() -> None:
@@ -75,7 +97,7 @@ def test_addresses_hold_while_sites_take_turns() -> None:
             seat = site.seat
             state = [t for made in seat.optimizers.values() for entry in made.state.values() for t in entry.values()]
             memory = [value for value in seat.memory.values() if isinstance(value, torch.Tensor)]
-            seen.add(tuple(t.data_ptr() for t in (*seat.tensors.values(), *state, *memory, seat._received)))  # type: ignore[union-attr]  # it has received
+            seen.add(tuple(t.data_ptr() for t in (*seat.tensors.values(), *state, *memory, *seat._received.values())))
     assert len(seen) == 1
 
 

@@ -86,8 +86,8 @@ def write(
 
 
 @cache
-def phantom(site: str = "ixi", edge: float = 2.0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The head of one subject of the phantom: contrast -> voxels float32 `[X, Y, Z]` of `edge` mm, all in register, with the
+def phantom(site: str = "ixi", edge: float = 2.0, person: str = "volume") -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The head of a subject of the phantom: contrast -> voxels float32 `[X, Y, Z]` of `edge` mm, all in register, with the
     noise of the site's scanner, and their affine."""
     preset = hospital(
         site,
@@ -99,7 +99,7 @@ def phantom(site: str = "ixi", edge: float = 2.0) -> tuple[dict[str, np.ndarray]
         same_fov=False,
     )
     pixels = round(240 / edge)
-    scan = Scan(replace(preset, fov=pixels * edge), (0, site, "volume"), pixels, 0)
+    scan = Scan(replace(preset, fov=pixels * edge), (0, site, person), pixels, 0)
     heights = np.arange(-66, 92, edge)
     stack = 1000 * np.stack([scan.slice(z)[0] for z in heights])  # up, contrast, back, right
     first = -(pixels - 1) / 2 * edge

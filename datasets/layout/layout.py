@@ -136,10 +136,13 @@ class Layout(Dataset):
                 f"dataset.root is empty; give the folder of {self.label}, as in dataset.root=data/{self.label}"
             )
         if not self.folder.is_dir():
-            raise FederationError(
-                f"there is no folder {self.folder}; correct dataset.root. What was prepared from it is used without it:"
-                f" dataset=prepared 'dataset.folders=[{self.place}]'"
+            what = f"{self.folder} is a file" if self.folder.exists() else f"there is no folder {self.folder}"
+            kept = (
+                f". What was prepared from it is used without it: dataset=prepared 'dataset.folders=[{self.place}]'"
+                if (self.place / "dataset.json").exists()
+                else ""
             )
+            raise FederationError(f"{what}; give the folder of {self.label} by dataset.root{kept}")
         if self.kind is Kind.bids:
             found = list(bids.match(self.folder, self.names))
         else:

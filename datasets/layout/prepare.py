@@ -59,7 +59,7 @@ def prepare(layout: Layout, jobs: int = 1) -> Store:
             store = make(layout, found, contents, asked, before, scratch, jobs)
         except OSError as error:
             raise FederationError(
-                f"{place} cannot be written ({error.strerror or error}); the subjects that are finished are kept in {scratch}:"
+                f"{place} cannot be written ({error.strerror or f'{error}: the disk is full'}); the subjects that are finished are kept in {scratch}:"
                 " make room and run the same command again"
             ) from error
         except BrokenProcessPool as error:
@@ -149,18 +149,22 @@ def refuse(layout: Layout, left_out: list[LeftOut]) -> None:
 
 
 def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
-    """Subjects with a volume that another subject has too: one person under two names would be trained and tested on."""
+    """Subjects with a volume that another subject has too, since one person under two names would be trained and tested on, or
+    one file for two contrasts."""
     owners: dict[str, tuple[str, str]] = {}
     left_out = []
     for site, own in sorted(found.complete.items()):
         for name, who in sorted(own.items()):
-            hashes = [contents[path].sha256 for path in who.volumes.values()]
-            if others := [owners[sha] for sha in hashes if sha in owners and sha]:
-                other = " ".join(others[0])
-                reason = (
-                    f"it has the same file as subject {other}, {next(iter(who.volumes.values())).name}; leave one out"
+            readable = [path for path in who.volumes.values() if contents[path].sha256]
+            hashes = {contents[path].sha256: path for path in readable}
+            if shared := [sha for sha in hashes if sha in owners]:
+                other, path = " ".join(owners[shared[0]]), hashes[shared[0]]
+                left_out.append(
+                    LeftOut(site, name, f"its {path} is the same file as subject {other} has; leave one out")
                 )
-                left_out.append(LeftOut(site, name, reason))
+            elif len(hashes) < len(readable):
+                paths = " and ".join(map(str, readable))
+                left_out.append(LeftOut(site, name, f"of {paths}, two are one file; restore them from their source"))
             else:
                 owners |= dict.fromkeys(hashes, (site, name))
     return left_out
@@ -183,9 +187,10 @@ def carry_out(
             for who, job in todo.items():
                 ended(who, job())
             return set(reasons)
-        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), ignore_interrupt) as pool:
-            futures = {pool.submit(job): who for who, job in todo.items()}
+        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn")) as pool:
             try:
+                with uninterrupted():
+                    futures = {pool.submit(job): who for who, job in todo.items()}
                 for future in as_completed(futures):
                     ended(futures[future], future.result())
             except BaseException:
@@ -194,9 +199,14 @@ def carry_out(
     return set(reasons)
 
 
-def ignore_interrupt() -> None:
-    """Ctrl-C is the main process's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the end, and never reaches the processes that are started inside: it is the main process's to answer."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def divide(layout: Layout, site: str, subjects: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,55 @@
+"""How a metric is told: its name, its unit, its digits, which way is better.
+
+Statistics take every metric as higher is better, so one of which less is better comes to them with its sign turned; a table
+shows it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a column of `scores.csv` is told."""
+
+    column: str
+    label: str
+    unit: str  # behind a number
+    scale: float  # from the column to the unit; negative where less is better
+    digits: int
+    bound: float | None  # differences below it do not matter, unless it is said otherwise
+
+    @classmethod
+    def of(cls, column: str) -> Metric:
+        """The metric of one of `records.METRICS`."""
+        name, _, inside = column.partition("_")
+        told = {"psnr": ("PSNR", " dB", 1.0, 2, 0.2), "ssim": ("SSIM x 100", "", 100.0, 2, None)}
+        label, unit, scale, digits, bound = told.get(name, (name.upper(), "", -1.0, 4, None))
+        return cls(column, f"{label} in the foreground" if inside else label, unit, scale, digits, bound)
+
+    @property
+    def difference(self) -> str:
+        return "A - B" if self.scale > 0 else "B - A"
+
+    @property
+    def convention(self) -> str:
+        """Which way is better."""
+        if self.scale > 0:
+            return f"{self.label}: higher is better; where A - B is above 0, A is better"
+        return f"{self.label}: lower is better, so the difference is B - A; where it is above 0, A is better"
+
+    def plain(self, value: float | None) -> str:
+        """A score that higher is better, as it is in the table."""
+        return "-" if value is None else f"{np.sign(self.scale) * value + 0.0:.{self.digits}f}"
+
+    def spread(self, value: float | None) -> str:
+        return "-" if value is None else f"{value:.{self.digits}f}"
+
+    def signed(self, value: float) -> str:
+        return f"{round(value, self.digits) + 0.0:+.{self.digits}f}"  # here and above, + 0.0 makes 0 of -0
+
+    def between(self, low: float, high: float) -> str:
+        return f"{self.signed(low)} to {self.signed(high)}"
