@@ -78,34 +78,33 @@ def paired(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[list
     Raises RowError for a name that no table has, that means several rows of one, or the row that the other name means.
     """
     rows = [row for table in found for row in table.rows]
-    chosen = [(table, choose(table, a), choose(table, b)) for table in found]
-    for name, own in ((a, [one for _, one, _ in chosen]), (b, [one for _, _, one in chosen])):
-        if not any(own):
+    chosen = [(table, meant(table, a), meant(table, b)) for table in found]
+    for name, side in ((a, 1), (b, 2)):
+        if not any(entry[side] for entry in chosen):
             raise RowError(f"no row is called {name!r}; there are {quoted(nearest(name, rows))}")
     pairs, apart = [], []
     for table, first, second in chosen:
-        if first is None or second is None:
-            missing = [name for name, row in ((a, first), (b, second)) if row is None]
+        sides = ((a, first), (b, second))
+        if missing := [name for name, fitting in sides if not fitting]:
             apart.append(f"{table.title}: no finished run of {' or '.join(missing)}")
-        elif first is second:
-            raise RowError(f"{table.title}: {a!r} and {b!r} are the same row, {full(first)!r}; name two")
-        else:
-            try:
-                pairs.append(Pair.of(table, first, second, metric))
-            except StatsError as error:
-                apart.append(f"{table.title}: {error}")
+            continue
+        for name, fitting in sides:
+            if len(fitting) > 1:
+                choices = quoted([full(row) for row in fitting])
+                raise RowError(f"{table.title}: {name!r} means {len(fitting)} rows, {choices}; give one of these")
+        if first[0] is second[0]:
+            raise RowError(f"{table.title}: {a!r} and {b!r} are the same row, {full(first[0])!r}; name two")
+        try:
+            pairs.append(Pair.of(table, first[0], second[0], metric))
+        except StatsError as error:
+            apart.append(f"{table.title}: {error}")
     return pairs, apart
 
 
-def choose(table: Table, name: str) -> Row | None:
-    """The row that a name means: the one labelled so, else the one whose method, network and options fit it."""
+def meant(table: Table, name: str) -> list[Row]:
+    """The rows that a name means: those labelled so, else those whose method, network and options fit it."""
     labelled = [row for row in table.rows if name in (row.method, full(row))]
-    fitting = labelled or [row for row in table.rows if fits(row, name)]
-    if len(fitting) > 1:
-        raise RowError(
-            f"{table.title}: {name!r} means {len(fitting)} rows, {quoted(map(full, fitting))}; give one of these"
-        )
-    return fitting[0] if fitting else None
+    return labelled or [row for row in table.rows if fits(row, name)]
 
 
 def fits(row: Row, name: str) -> bool:
@@ -133,7 +132,7 @@ def nearest(name: str, rows: Sequence[Row]) -> list[str]:
     return sorted(methods, key=lambda label: (methods[label] not in near, label))
 
 
-def quoted(names: Sequence[str] | map[str]) -> str:
+def quoted(names: Sequence[str]) -> str:
     return ", ".join(f"{name!r}" for name in names)
 
 

@@ -28,7 +28,8 @@ def sheet(site: Site, subjects: tuple[Subject, ...]) -> Image.Image:
     down = -(-len(subjects) // blocks)
     wide, high = len(site.contrasts) * (TILE + GAP) + 3 * GAP, TILE + GAP + LINE
     font = ImageFont.load_default(12)
-    title = f"{site.name}: {len(site.subjects)} subjects, {len(site.images)} slices; the middle slice of each, its foreground outlined"
+    what = "the middle slice of each, its foreground outlined"
+    title = f"{site.name}: {len(site.subjects)} subjects, {len(site.images)} slices; {what}"
     width = max(blocks * wide, round(font.getlength(title))) + 2 * GAP
     page = Image.new("RGB", (width, 2 * LINE + down * high + GAP), GROUND)
     draw = ImageDraw.Draw(page)

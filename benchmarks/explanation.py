@@ -41,7 +41,7 @@ def explain(pair: Pair, bound: float | None, decision: Decision | None, tables: 
         said = verdict(pair, found, same, decision)
     else:
         said = f"nothing can be said of the difference: {found}."
-    return "\n".join([*lines, "", *grid(costs(pair)), "", *folded([f"Verdict: {said}", *warnings(pair)])])
+    return "\n".join([*lines, "", *grid(costs(pair)), "", *folded([f"Verdict: {said}", *warnings(pair, decision)])])
 
 
 def setting(pair: Pair) -> Iterator[str]:
@@ -141,10 +141,8 @@ def verdict(pair: Pair, found: Comparison, same: Equivalence | None, decision: D
     if decision.significant:
         winner, loser = (a, b) if found.difference > 0 else (b, a)
         size = f"by {metric.spread(abs(found.difference))}{metric.unit} ({metric.spread(low)} to {metric.spread(high)})"
-        small = same is not None and same.equivalent
-        return f"{winner} is better than {loser} {size}" + (
-            ", which is within the bound of what does not matter." * small or "."
-        )
+        small = ", which is within the bound of what does not matter" if same and same.equivalent else ""
+        return f"{winner} is better than {loser} {size}{small}."
     if same and same.equivalent:
         return f"{a} and {b} are equivalent within {same.bound:g}{metric.unit}."
     shown = ", nor are they shown to be equivalent" if same else ""
@@ -154,8 +152,10 @@ def verdict(pair: Pair, found: Comparison, same: Equivalence | None, decision: D
     )
 
 
-def warnings(pair: Pair) -> Iterator[str]:
+def warnings(pair: Pair, decision: Decision | None) -> Iterator[str]:
     """What must be read with the verdict."""
+    if decision and decision.significant is not None:
+        yield "p is that of a pair chosen before looking; of all pairs of a table, some p are small by chance."
     if pair.table.smoke:
         yield f"Smoke run ({', '.join(too_small(pair.a.runs[0].record))}): more training may turn the difference around."
     for name, row in (("A", pair.a), ("B", pair.b)):

@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
@@ -85,25 +86,31 @@ def candidates(source: Path, refuse: Callable[[str, object], None]) -> Iterator[
     """Every folder with a `record.json`, at any depth. Raises Refused where there is none, BadZipFile, OSError."""
     found = False
     if source.is_dir():
-        for path in sorted(source.resolve().rglob("record.json")):
+        for folder in sorted(path.parent for path in source.resolve().rglob("record.json")):
             found = True
-            yield Candidate(path.parent.name, str(path.parent), lambda name, at=path.parent: (at / name).read_bytes())
+            yield Candidate(folder.name, str(folder), partial(read_file, folder))
     else:
         with ZipFile(source) as archive:
             for member in sorted(set(archive.namelist())):
-                path = PurePosixPath(member)
+                inside = PurePosixPath(member)
                 if leaves(member):
                     found = True
                     refuse(f"{source}: {member}", "a path that leaves the folder it is unpacked in")
-                elif path.name == "record.json":
+                elif inside.name == "record.json":
                     found = True
                     yield Candidate(
-                        path.parent.name,
-                        f"{source}: {path.parent}",
-                        lambda name, at=path.parent: archive.read(str(at / name)),
+                        inside.parent.name, f"{source}: {inside.parent}", partial(read_member, archive, inside.parent)
                     )
     if not found:
         raise Refused("no record.json in it; give what `fedsynth pack` wrote, or a folder with finished runs")
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    return (folder / name).read_bytes()
+
+
+def read_member(archive: ZipFile, folder: PurePosixPath, name: str) -> bytes:
+    return archive.read(str(folder / name))
 
 
 def leaves(member: str) -> bool:

@@ -31,7 +31,7 @@ from .identity import plain
 from .plan import explain
 from .records import fingerprint, write_atomically
 
-USAGE = """fedsynth prepare dataset=NAME [FOLDER] [OPTION=VALUE ...] [--jobs N]
+USAGE = """fedsynth prepare dataset=NAME [FOLDER] [OPTION=VALUE ...] [--jobs N] [--out FOLDER]
        fedsynth prepare --verify [dataset=NAME] FOLDER [OPTION=VALUE ...]"""
 LISTED = 20  # of those who were left out; dataset.json has all
 

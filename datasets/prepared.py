@@ -51,7 +51,7 @@ class Prepared(Dataset):
         if isinstance(dataset, Layout):
             return dataset.prepare(jobs)
         if isinstance(dataset, Prepared):
-            raise FederationError("dataset=prepared names what is prepared already; use its folders as they are")
+            raise FederationError("dataset=prepared names what is prepared already; use it as it is")
         fingerprints = {name: dataset.fingerprint(name) for name in dataset.contrasts()}
         if (out / "dataset.json").exists() and (before := Store.open(out)).info["asked"] == fingerprints:
             return before

@@ -349,7 +349,9 @@ class Trainer:
     def serve_selected(self) -> None:
         """Make the sites and the server what they were in the selected round of the run in the folder."""
         self.snapshots.find()
-        [name] = (name for name in self.snapshots.names if name.startswith("selected"))
+        name = next((name for name in self.snapshots.names if name.startswith("selected")), "")
+        if not name:
+            raise ValueError(f"{self.folder} holds no trained model: a run leaves it where it was trained")
         self.snapshots.recall(self.snapshots.read(name, self.device), int(name.rpartition("-")[2]))
 
     def _save(self) -> None:

@@ -41,7 +41,7 @@ class PlainSite:
         self.options, self.feed, self.samples = options, site.feeds[site.name], site.samples
         groups = dict(parts(self.generator)) | {str(task): self.judges[str(task)].parameters() for task in site.tasks}
         betas = (options.betas[0], options.betas[1])
-        self.adams = {name: torch.optim.Adam(group, options.lr, betas) for name, group in groups.items()}
+        self.adams = {name: torch.optim.Adam(group, options.lr, betas, fused=True) for name, group in groups.items()}
 
     def train(self, round: int, moving: Sequence[str] | None = None) -> None:
         """The local steps of a round; `moving` names the part of the generator that moves in each, if it has parts."""

@@ -107,7 +107,7 @@ class Plain:
         leaves = [self.nets["generator"]]
         for kind in ("discriminators", "discriminators_back"):
             leaves += list(cast(nn.ModuleDict, self.nets[kind]).values())
-        self.adams = {id(net): torch.optim.Adam(net.parameters(), of.options.lr, betas) for net in leaves}
+        self.adams = {id(net): torch.optim.Adam(net.parameters(), of.options.lr, betas, fused=True) for net in leaves}
 
     def train(self, round: int) -> None:
         for adam in self.adams.values():

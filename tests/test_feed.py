@@ -234,7 +234,7 @@ def test_a_crop_of_whole_pixels_is_resize_then_crop() -> None:
     size, share, (top, left) = 20, 1 / 1.25, (3, 1)
     centres = [(2 * offset + 16) / size - 1 for offset in (left, top)]
     crop = torch.tensor([[[share, 0, centres[0]], [0, share, centres[1]]]])
-    found = of.batch(Task("T1", "T2"), torch.tensor([0]), crop=crop).images
+    found = of.make(Task("T1", "T2"), of.images, torch.tensor([0]), crop=crop).images
     enlarged = torch.nn.functional.interpolate(of.images[:1].float(), size=(size, size), mode="bilinear")
     torch.testing.assert_close(found, enlarged[..., top : top + 16, left : left + 16], atol=1e-5, rtol=0)
 

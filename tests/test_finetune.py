@@ -63,7 +63,10 @@ def tuned(site: SiteState, message: Message, lr: float, count: int) -> nn.Module
     with site.preserved():
         site.load(message.model)
         nets = deepcopy(site.nets).train()
-    adams = {name: torch.optim.Adam(net.parameters(), lr, (0.5, 0.999)) for name, net in judges_and_generator(nets)}
+    adams = {
+        name: torch.optim.Adam(net.parameters(), lr, (0.5, 0.999), fused=True)
+        for name, net in judges_and_generator(nets)
+    }
     for batch in site.draw("fit", count):
         judge = nets["discriminators"][str(batch.task)]  # type: ignore[index]  # a ModuleDict
         fake = nets["generator"](batch.source, batch.code)

@@ -77,7 +77,8 @@ def test_rounds_are_the_papers(participation: float) -> None:
     of = trainer(FLMRCM(target="ixi", align=3.0, latents=5), participation=participation, rounds=4, local_steps=2)
     plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
     identifiers = {name: deepcopy(site.nets["identifier"]) for name, site in of.sites.items()}
-    adams = {name: torch.optim.Adam(net.parameters(), of.options.lr, (0.5, 0.999)) for name, net in identifiers.items()}
+    given: dict[str, Any] = {"lr": of.options.lr, "betas": (0.5, 0.999), "fused": True}
+    adams = {name: torch.optim.Adam(net.parameters(), **given) for name, net in identifiers.items()}
     everyone = [site.generator for site in plain.values()]
     names = [name for name, _ in everyone[0].named_parameters()]
     held: dict[str, Tensor] = {}  # who was sent what last

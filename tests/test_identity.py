@@ -13,7 +13,7 @@ from fedsynth.benchmarks.config import Run
 from fedsynth.benchmarks.identity import changed, identity, name, plain
 from fedsynth.benchmarks.records import fingerprint
 from fedsynth.federation import FederationError, Scenario
-from fedsynth.options import Precision, TrainerOptions
+from fedsynth.options import UNCOUNTED, Precision, TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS
 
 TASKS = {"ixi": ["T1->T2", "T2->PD"], "oasis": ["T1->T2"]}
@@ -48,11 +48,21 @@ def other(value: Any) -> Any:
     return (value / 2 or 0.5) if isinstance(value, float) else value + 1
 
 
+CONSTRAINED = ("zoom", "device", "corrupt", "execution")  # not every other value is one that a run on a CPU can have
+
+
+@pytest.mark.parametrize("option", UNCOUNTED)
+def test_how_a_run_is_executed_does_not_count(option: str) -> None:
+    base = run()
+    changed = replace(base.trainer, **{option: other(getattr(base.trainer, option))})
+    assert identity(replace(base, trainer=changed)) == identity(base)
+
+
 @pytest.mark.parametrize("part", ["method", "network", "trainer"])
 def test_every_option_counts(part: str) -> None:
     base, seen = run(), set()
     thing = getattr(base, part)
-    options = [option.name for option in fields(thing) if option.name not in ("zoom", "device", "corrupt")]
+    options = [option.name for option in fields(thing) if option.name not in (*UNCOUNTED, *CONSTRAINED)]
     for option in options:
         seen.add(name(identity(replace(base, **{part: replace(thing, **{option: other(getattr(thing, option))})}))))
     assert len(seen | {name(identity(base))}) == len(options) + 1

@@ -114,7 +114,11 @@ def test_two_rounds_are_the_papers_with_equal_weights(method: PerFedAvg, given: 
     adam, rate = of.options.optimizer is Optimizer.adam, of.options.lr
 
     def make(parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, rate, (0.5, 0.999)) if adam else torch.optim.SGD(parameters, rate)
+        return (
+            torch.optim.Adam(parameters, rate, (0.5, 0.999), fused=True)
+            if adam
+            else torch.optim.SGD(parameters, rate, fused=True)
+        )
 
     sites = {name: Oracle(site, method, make) for name, site in of.sites.items()}
     for round in (1, 2):

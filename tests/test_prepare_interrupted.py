@@ -15,6 +15,7 @@ import pytest
 import trees
 
 from fedsynth.datasets.layout import subject
+from fedsynth.datasets.layout.prepare import uninterrupted
 from fedsynth.federation import FederationError
 
 ROOT = Path(__file__).parents[1]
@@ -61,9 +62,20 @@ print(len(made))
     assert not list(tmp_path.glob(".*partial"))
 
 
-@pytest.mark.parametrize("where", ["subject", "store"])
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        ("subject", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
+        ("store", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device"),
+        (
+            "subject",
+            OSError("9 requested and 4 written"),
+            "9 requested and 4 written: the disk is full",
+        ),  # as numpy says it
+    ],
+)
 def test_a_full_disk_leaves_the_store_as_it_was(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: OSError, message: str
 ) -> None:
     store = trees.layout("folder", root).prepare()
     before = trees.content(store.folder)
@@ -73,13 +85,11 @@ def test_a_full_disk_leaves_the_store_as_it_was(
     def full(path: Path, array: np.ndarray) -> None:
         calls.append(path)
         if len(calls) == (2 if where == "subject" else 4):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise error
         save(path, array)
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(
-        FederationError, match=r"in-store cannot be written \(No space left on device\).*partial: make room"
-    ):
+    with pytest.raises(FederationError, match=rf"in-store cannot be written \({message}\).*partial: make room"):
         trees.layout("folder", root).prepare()
     monkeypatch.undo()
     assert trees.content(store.folder) == before
@@ -109,3 +119,10 @@ def test_who_comes_second_waits_and_finds_it_done(
     assert stores[0].folder == stores[1].folder
     assert len(made) == 8
     assert "another process prepares" in capsys.readouterr().err
+
+
+def test_processes_that_share_the_work_leave_ctrl_c_to_the_first() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    with uninterrupted():
+        assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGINT

@@ -23,6 +23,7 @@ from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Dropout, Norm
 from fedsynth.options import OptimizerState, TrainerOptions
+from fedsynth.sharing import buffer_policy
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome, Trainer
@@ -335,7 +336,8 @@ class SharesMeans(Method):
     ],
 )
 def test_the_policy_of_buffers_is_said(method: Method, norm: Norm, policy: str) -> None:
-    assert trainer(method, norm=norm)._policy() == policy
+    of = trainer(method, norm=norm)
+    assert buffer_policy(of.common, of.plan) == policy
 
 
 class Listening(Method):

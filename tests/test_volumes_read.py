@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import nibabel
+import nilearn
 import numpy as np
 import pytest
 from volumes import SCANS, SHAPE, SPACING, head, sampled, write
 
 from fedsynth.datasets.volumes import examine, read
 from fedsynth.federation import FederationError
+
+MNI = Path(nilearn.__file__).parent / "datasets/data"
 
 
 def test_all_48_orientations_read_as_one(tmp_path: Path) -> None:
@@ -107,6 +110,26 @@ def test_a_real_scan_reads_as_nibabel_reads_it() -> None:
     turned = nibabel.as_closest_canonical(echo)
     np.testing.assert_array_equal(chosen.voxels, turned.get_fdata(dtype=np.float32)[..., 1])
     np.testing.assert_allclose(chosen.grid.affine, turned.affine)
+
+
+@pytest.mark.parametrize("name", ["t1", "gm", "wm"])
+def test_the_mni152_template_reads_as_nibabel_reads_it(tmp_path: Path, name: str) -> None:
+    path = MNI / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    found = read(path)
+    np.testing.assert_array_equal(found.voxels, image.get_fdata(dtype=np.float32))
+    np.testing.assert_allclose(found.grid.affine, image.affine)
+    assert examine(path).same(found.grid)
+    right, back = (
+        np.linalg.solve(found.grid.affine, [*place, 1])[:3].round().astype(int) for place in ([60, 0, 0], [0, -90, 0])
+    )
+    assert right[0] > found.grid.shape[0] / 2
+    assert back[1] < found.grid.shape[1] / 2
+    series = nibabel.Nifti1Image(np.stack([image.dataobj] * 2, -1).astype(np.float32), image.affine)
+    nibabel.save(series, tmp_path / "series.nii")
+    with pytest.raises(FederationError, match=r"series.nii is 4-D, .* where one 3-D volume is expected"):
+        read(tmp_path / "series.nii")
+    np.testing.assert_array_equal(read(tmp_path / "series.nii", 1).voxels, found.voxels)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,11 @@ def prepare(layout: Layout, jobs: int = 1) -> Store:
         try:
             store = make(layout, found, contents, asked, before, scratch, jobs)
         except OSError as error:
+            reason = (
+                error.strerror or f"{error}: the disk is full"
+            )  # numpy counts what it could write, and says no more
             raise FederationError(
-                f"{place} cannot be written ({error.strerror or f'{error}: the disk is full'}); the subjects that are finished are kept in {scratch}:"
+                f"{place} cannot be written ({reason}); the subjects that are finished are kept in {scratch}:"
                 " make room and run the same command again"
             ) from error
         except BrokenProcessPool as error:
