@@ -55,14 +55,16 @@ def main(argv: list[str] | None = None) -> int:
         near = get_close_matches(verb, VERBS, 1)
         print(f"fedsynth: no verb {verb!r}{f'; did you mean {near[0]!r}?' if near else ''}\n\n{USAGE}", file=sys.stderr)
         return 2
-    module = import_module(f"fedsynth.benchmarks.{VERBS[verb]}")
-    command: Callable[[list[str]], int] = module.main
     try:
+        command: Callable[[list[str]], int] = import_module(f"fedsynth.benchmarks.{VERBS[verb]}").main
         status = command(rest)
         sys.stdout.flush()
     except RegistryError as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("fedsynth: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # who reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

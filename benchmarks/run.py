@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +18,9 @@ import torch
 from omegaconf import DictConfig
 
 import fedsynth
+from fedsynth import lut
 from fedsynth.device import resolve_device
 from fedsynth.federation import SPLITS, Dataset, Federation
-from fedsynth.lut import heterogeneity
 from fedsynth.trainer import Outcome, Trainer
 
 from . import room
@@ -25,7 +28,7 @@ from .card import edges, facts
 from .config import Run
 from .identity import changed, identity, name
 from .progress import Progress
-from .records import Record, RecordError, write_record
+from .records import Record, RecordError, fingerprint, write_record
 from .store import Store
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
@@ -85,7 +88,7 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
         policy=outcome.policy,
         costs=outcome.costs,
         digest=outcome.digest,
-        data=data(federation, run.dataset),
+        data=data(federation, run.dataset, what["data"], Path(run.results) / "cache"),
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
@@ -102,17 +105,31 @@ def save_gallery(folder: Path, outcome: Outcome) -> None:
         np.savez_compressed(folder / "gallery.npz", **shown)  # type: ignore[arg-type]  # arrays by name
 
 
-def data(federation: Federation, dataset: Dataset) -> dict[str, Any]:
+def data(federation: Federation, dataset: Dataset, fingerprints: Mapping[str, str], cache: Path) -> dict[str, Any]:
     """The size of a slice, subjects and slices of every site and split, and how much the sites differ, by look-up tables."""
     sites = {
         site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
         for site, own in ((site, federation.sites[site]) for site in federation.names)
     }
-    differ = heterogeneity(federation)
+    differ = differences(federation, fingerprints, cache)
     own = {site: federation.sites[site] for site in federation.names}
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
     card = facts(own, {site: edges(known(site)) if known else {} for site in own})
     return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ, "card": card}
+
+
+def differences(federation: Federation, fingerprints: Mapping[str, str], cache: Path) -> list[dict[str, object]]:
+    """`lut.heterogeneity`, which reads every slice: once for the same data, tasks and code, and then from the cache."""
+    tasks = {site: list(map(str, federation.tasks[site])) for site in federation.names}
+    code = Path(lut.__file__).read_text("utf-8")
+    place = cache / f"heterogeneity-{fingerprint({'data': dict(fingerprints), 'tasks': tasks, 'code': code})}.json"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch = place.with_name(f".{place.name}.{os.getpid()}")
+        scratch.write_text(json.dumps(lut.heterogeneity(federation)), "utf-8")
+        scratch.replace(place)
+    found: list[dict[str, object]] = json.loads(place.read_bytes())
+    return found
 
 
 def environment(device: torch.device) -> dict[str, Any]:
