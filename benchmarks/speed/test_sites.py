@@ -1,7 +1,7 @@
 """Memory and seconds of a round for 4 to 1,024 sites, whose states are parked on the disk while others train.
 
 Each number of sites has a process of its own: `python -m fedsynth.benchmarks.speed.test_sites 256`. Memory is the peak of two
-rounds, the device's or on a CPU the process's, without the sites' slices, which lie in memory.
+rounds, the device's or on a CPU the process's, without the sites' slices, which lie in memory. Seconds are the second round's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fedsynth.benchmarks.speed.peers.job import Job
+from fedsynth.benchmarks.speed.turns import seconds
 from fedsynth.device import peak, set_precision
 from fedsynth.method import Method
 from fedsynth.options import Parking
@@ -35,15 +35,13 @@ def rounds(sites: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(Method(), job.architecture, job.federation, options, seed=0, folder=Path(folder))
         trainer._round(1)
-        started = time.perf_counter()
-        trainer._round(2)
-        seconds = time.perf_counter() - started
+        spent = seconds(lambda: trainer._round(2))
     feeds = [feed for site in trainer.sites.values() for feed in site.feeds.values()]
     arrays = [site.images for site in job.federation.sites.values()] + [
         site.masks for site in job.federation.sites.values()
     ]
     slices = sum(t.nbytes for feed in feeds for t in (feed.images, feed.masks)) + sum(array.nbytes for array in arrays)
-    return {"memory": peak(trainer.device) - slices, "seconds": seconds}
+    return {"memory": peak(trainer.device) - slices, "seconds": spent}
 
 
 def measured(sites: int) -> dict[str, float]:

@@ -25,8 +25,10 @@ from fedsynth.trainer import Trainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NARROW = Job(network="personalised", sites=1, steps=4, device=DEVICE.type)  # the step of `make demo`
-MID = replace(NARROW, width=32, blocks=9, size=128, batch=1, steps=2, discriminator_width=32, discriminator_layers=3)
-FULL = replace(MID, width=64, size=256, steps=1, discriminator_width=64)  # the paper's
+MID = replace(
+    NARROW, width=32, blocks=9, size=128, batch=1, steps=2, discriminator_width=32, discriminator_layers=3, latent=256
+)
+FULL = replace(MID, width=64, size=256, steps=1, discriminator_width=64, latent=512)  # the paper's
 JOBS = {"narrow": NARROW, "mid": MID, "full": FULL}
 PRECISIONS = [Precision.fp32] if DEVICE.type == "cpu" else [Precision.fp32, Precision.tf32, Precision.bf16]
 

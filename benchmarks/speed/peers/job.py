@@ -48,6 +48,7 @@ class Job:
     batch: int = 4
     discriminator_width: int = 16
     discriminator_layers: int = 2
+    latent: int = 64  # of a network that reads the code
     threads: int = 1
     device: str = "cpu"
 
@@ -89,6 +90,7 @@ class Job:
             dropout=0.0,
             discriminator_width=self.discriminator_width,
             discriminator_layers=self.discriminator_layers,
+            latent=self.latent,
         )
         return made
 
