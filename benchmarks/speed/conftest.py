@@ -20,7 +20,8 @@ def _one_thread() -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    machine_info.pop("node", None)
+    for private in ("node", "release"):
+        machine_info.pop(private, None)
     machine_info["cores"] = os.cpu_count()
     machine_info["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     machine_info["versions"] = {name: version(name) for name in ("torch", "numpy", "pytest-benchmark")}
