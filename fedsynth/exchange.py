@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -309,29 +310,29 @@ class _Distance(torch.autograd.Function):
     """1/2 sum |p - v|^2 over lists of tensors, with multi-tensor kernels both ways."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, anchors: list[Tensor], *parameters: Tensor) -> Tensor:
-        ctx.gaps = torch._foreach_sub(list(parameters), anchors)  # type: ignore[attr-defined]  # private to this function
-        return torch.stack(torch._foreach_norm(ctx.gaps)).square().sum() / 2  # type: ignore[attr-defined]
+    def forward(ctx: Any, anchors: list[Tensor], *parameters: Tensor) -> Tensor:
+        ctx.gaps = torch._foreach_sub(list(parameters), anchors)
+        return torch.stack(torch._foreach_norm(ctx.gaps)).square().sum() / 2
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *torch._foreach_mul(ctx.gaps, slope)  # type: ignore[attr-defined]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch._foreach_mul(ctx.gaps, slope)
 
 
 class _Inner(torch.autograd.Function):
     """sum <p, v> over lists of tensors: the loss whose gradient is v."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, vectors: list[Tensor], *parameters: Tensor) -> Tensor:
-        ctx.vectors = vectors  # type: ignore[attr-defined]
+    def forward(ctx: Any, vectors: list[Tensor], *parameters: Tensor) -> Tensor:
+        ctx.vectors = vectors
         products = torch._foreach_mul(list(parameters), vectors)
         return torch.stack([product.sum() for product in products]).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *torch._foreach_mul(ctx.vectors, slope)  # type: ignore[attr-defined]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch._foreach_mul(ctx.vectors, slope)
 
 
 def distance(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor | float:

@@ -17,7 +17,7 @@ try:
 except RuntimeError:  # PyPI's build cannot load its operators beside a torch without CUDA; none of them is called here
     for operator in ("nms", "qnms"):
         torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision  # noqa: F401
+    import torchvision  # noqa: F401  # as above, now that its operators have names
 
 from fluke import FlukeENV
 from fluke.algorithms import CentralizedFL
