@@ -122,6 +122,7 @@ def test_who_comes_second_waits_and_finds_it_done(
 
 
 def test_processes_that_share_the_work_leave_ctrl_c_to_the_first() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
     with uninterrupted():
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0
