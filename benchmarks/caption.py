@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .metric import Metric
 from .records import Record, canonical, sha256
+from .stats.compare import FEW_SEEDS
+from .stats.rising import LIMITED
 
 if TYPE_CHECKING:
     from .table import Row
@@ -15,11 +18,21 @@ ELSEWHERE = frozenset(
     {"device", "execution", "threads", "checkpoint_every"}
 )  # trainer options that are no part of a budget
 OWN = ("lr", "server_rule", "corrupt", "common_start")  # trainer options that tell rows apart, not tables
-FEW_SEEDS = 5  # below, no significance is drawn: a spread over seeds cannot be told from so few
-SELECTION = {
-    "selected": "the round with the best validation PSNR (mean over site-tasks), one round for all sites",
-    "last": "the last round",
-}
+SIMULATED = frozenset({"phantom"})  # data sets
+ROUND = "the round with the best validation PSNR (mean over site-tasks), one round for all sites"
+
+
+def told(selection: str) -> str:
+    """Whose scores those of a selection are."""
+    kind, _, which = selection.partition("-")
+    return {
+        "selected": ROUND,
+        "last": "the last round",
+        "welcome": "newcomers before any adaptation, with what they are sent (a method that sends nothing has none)",
+        "adapted": f"newcomers after adaptation on {which} of their training subjects (`local`: from scratch)",
+        "from": f"the model that serves {which}, at the other sites",
+        "asked": "tasks that a site asks for and never trained",
+    }[kind] + ("" if selection in ("selected", "last") else f"; of {ROUND}")
 
 
 def titles(groups: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -95,59 +108,122 @@ def shared_options(records: Sequence[Record]) -> dict[str, Any]:
     return shared
 
 
-def notes(rows: Sequence[Row], seeds: Sequence[int], small: Sequence[str], repeats: int) -> list[str]:
+def notes(
+    rows: Sequence[Row], seeds: Sequence[int], small: Sequence[str], repeats: int, metric: Metric
+) -> Iterator[str]:
     """What must be read with the numbers. `small`: why they rank nothing; `repeats`: runs left out for newer ones."""
-    found = []
     if small:
-        found.append(
-            f"Smoke run; {', '.join(small)}. Rows are in the order of their mean PSNR and have no rank: "
+        yield (
+            f"Smoke run; {', '.join(small)}. Rows are in the order of their mean {metric.heading} and have no rank: "
             "ranks at this budget may change with training."
         )
     if len(seeds) < FEW_SEEDS:
-        found.append(
+        yield (
             f"Few seeds ({len(seeds)}): below {FEW_SEEDS} no significance is drawn, and rows may change places with the seed."
         )
     for row in rows:
         name = f"{row.method} on {row.network}"
         if row.missing:
-            found.append(
+            yield (
                 f"{name}: {len(row.seeds)}/{len(seeds)} seeds, so neither average nor rank; no finished run of "
                 f"{', '.join(f'seed {seed}' for seed in row.missing)}."
             )
         if row.diverged:
-            found.append(
+            yield (
                 f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged; such a run is scored as the mean "
                 "training image and its row comes after those without."
             )
     if repeats:
-        found.append(f"{repeats} older runs of the same row and seed (another device or thread count) are left out.")
-    return found
+        yield f"{repeats} older runs of the same row and seed (another device or thread count) are left out."
+    if without := [score for row in rows if (score := row.scores.get(metric.column)) and score.without]:
+        yield (
+            f"{metric.heading} is of {without[0].subjects} (site, task, subject); {without[0].without} have no such score "
+            "and are left out."
+        )
 
 
-def caption(records: Sequence[Record], network: str, policy: str, selection: str) -> list[str]:
-    """What the numbers are. `network` and `policy` are empty where rows differ in them."""
+def caption(
+    records: Sequence[Record], network: str, policy: str, selection: str, metric: Metric, several: bool
+) -> Iterator[str]:
+    """What the numbers are. `network` and `policy` are empty where rows differ in them; `several`: there is a second row."""
     first, shared = records[0].identity, shared_options(records)
     budget = {
         name: value for name, value in first["trainer"].items() if name not in {*ELSEWHERE, *own_options(records)}
     }
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
-    devices = sorted({f"{record.identity['trainer']['device']}" for record in records})
-    lines = [
-        f"Scores are those of {SELECTION[selection]}. They are means over a subject's slices, then over subjects, "
-        "site-tasks and seeds; sd is the standard deviation over seeds.",
-        "PSNR: dB, images in [0, 1] with a peak of 1, at most 60. SSIM: x 100, scikit-image's default (uniform 7x7 window).",
-        "Costs: MB (10^6 bytes) up and down a site and round; parameters of a site's generator; gradient evaluations and "
-        "seconds of a whole run. Seconds are indicative: other runs may have shared the machine.",
-        f"Sites: {'; '.join(site(records[0], name) for name in sorted(first['scenario']['tasks']))}.",
-        f"Seeds: {', '.join(str(seed) for seed in sorted({record.identity['seed'] for record in records}))}.",
-        f"Data: {first['dataset']['name']} {options(data)}.",
-        f"Training: {options(budget)}; device {', '.join(devices)}.",
-    ]
+    seeds = sorted({record.identity["seed"] for record in records})
+    if first["dataset"]["name"] in SIMULATED:
+        yield "Simulated data: not evidence of clinical performance."
+    yield (
+        f"Scores are those of {told(selection)}. They are means over a subject's slices, then over subjects, "
+        "site-tasks and seeds; sd is the standard deviation over seeds."
+    )
+    yield (
+        "PSNR: dB, images in [0, 1] with a peak of 1, at most 60. SSIM: x 100, scikit-image's default (uniform 7x7 window). "
+        "NMSE: lower is better."
+    )
+    if len(seeds) > 1:
+        yield from statistics(len(seeds), metric, several)
+    yield (
+        f"Worst site, worst 5 % (mean over a seed's worst 5 % of subjects) and sd over sites are of {metric.heading}. "
+        "Rising: dB of validation PSNR gained over the last quarter of the rounds (least-squares line, mean over seeds); above "
+        f"{LIMITED:g} a row is limited by its budget."
+    )
+    yield (
+        "To local: when validation PSNR first reaches that of `local` on the same network at its selected round, mean over "
+        "seeds; - where a seed never does. At equal MB: the best validation PSNR for the bytes of the row that sends least."
+    )
+    yield (
+        "Costs: MB (10^6 bytes) up and down a site and round; parameters of a site's generator; gradient evaluations of a whole "
+        "run; seconds a round and MB of peak memory. Both are indicative: other runs may have shared the machine."
+    )
+    yield f"Sites: {'; '.join(site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
+    yield f"Seeds: {', '.join(map(str, seeds))}."
+    yield f"Data: {first['dataset']['name']} {options(data)}."
+    yield f"Training: {options(budget)}; device {gathered(str(record.identity['trainer']['device']) for record in records)}."
     if network or shared:
-        lines.append(f"Networks: {' '.join(filter(None, (network or 'all with', options(shared))))}.")
+        yield f"Networks: {' '.join(filter(None, (network or 'all with', options(shared))))}."
     if policy:
-        lines.append(f"Running statistics of the normalisation: {policy}.")
-    return lines
+        yield f"Running statistics of the normalisation: {policy}."
+    yield provenance(records)
+
+
+def statistics(seeds: int, metric: Metric, several: bool) -> Iterator[str]:
+    """Which tests were used."""
+    yield (
+        f"+-: half of the 95 % interval of {metric.heading}, for other seeds and other subjects at these sites (two-way random "
+        "effects of seeds and subjects, Satterthwaite's degrees of freedom)."
+    )
+    if not several:
+        return
+    letters = "rows that share a letter do not differ (all pairs of the table, Holm at 5 %)"
+    yield (
+        f"Gain: {metric.heading} over `local` with the same network{'' if metric.sign > 0 else ', above 0 where less'}; its +- by "
+        "the same model on paired differences, not corrected; "
+        + ("its p is Holm's over the table's gains. " if seeds >= FEW_SEEDS else "")
+        + "Effect: gain over its sd over subjects. Sites: share that gain. Gap closed: share of the gain of `pooled`, where that "
+        "is above 0 at 5 %." + (f" Groups: {letters}." if seeds >= FEW_SEEDS else "")
+    )
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """What the runs were made with."""
+    versions: dict[str, set[str]] = {}
+    for record in records:
+        for library, version in record.environment["versions"].items():
+            versions.setdefault(library, set()).add(version)
+    commits = {f"{record.environment['commit'][:10]}{' with changes' * record.environment['dirty']}" for record in records}
+    made = [f"{library} {'/'.join(sorted(versions[library]))}" for library in sorted(versions)]
+    days = sorted(record.finished[:10] for record in records)
+    return (
+        f"Records: {len(records)}, finished {' to '.join(dict.fromkeys((days[0], days[-1])))}; hardware "
+        f"{gathered(record.environment['device'] for record in records)}; commit {gathered(commits) or 'unknown'}; "
+        f"{', '.join(made) or 'versions unknown'}."
+    )
+
+
+def gathered(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(filter(None, values))))
 
 
 def site(record: Record, name: str) -> str:

@@ -9,11 +9,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fedsynth.federation import Dataset, Scenario
+from fedsynth.federation import Dataset
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
 from fedsynth.options import TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry, RegistryError
+from fedsynth.scenario import Scenario
 
 PUBLISHED = "of_"  # network=of_<method> is the network that the method was published with
 

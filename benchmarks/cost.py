@@ -88,7 +88,7 @@ def measured(name: str, overrides: Sequence[str], rounds: int, folder: Path | No
 
 def measure(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, float], str]:
     """Costs a round, by name, and how the steps ran."""
-    federation = Federation.load(run.scenario, run.dataset, Path(run.results) / "cache")
+    federation = run.scenario.federation(run.dataset, Path(run.results) / "cache")
     trainer = warm(run, federation, rounds)
     reset_peak(trainer.device)
     costs, memory = train(trainer, rounds), peak(trainer.device)

@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from fedsynth.evaluate import serving
-from fedsynth.federation import Federation, FederationError, Scenario, Subject, Task
+from fedsynth.federation import Federation, FederationError, Subject, Task
 from fedsynth.options import TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, RegistryError
 from fedsynth.trainer import Trainer
 
 from .config import Run
+from .identity import scenario_of
 from .records import Record, RecordError
 from .store import Store
 
@@ -73,7 +74,7 @@ def export(record: Record, folder: Path, results: Path, out: Path, root: Path | 
         raise FederationError(
             f"{record.run} was trained on dataset={DATASETS.name_of(type(run.dataset))}, which has no volumes"
         )
-    federation = Federation.load(run.scenario, run.dataset, results / "cache")
+    federation = run.scenario.federation(run.dataset, results / "cache")
     for site in federation.names:
         if run.dataset.fingerprint(site) != record.identity["data"][site]:
             raise FederationError(
@@ -134,13 +135,12 @@ def synthesised(run: Run, federation: Federation, folder: Path) -> Iterator[Synt
 def rebuilt(record: Record, results: Path) -> Run:
     """The run that a record's identity describes, on whichever device there is."""
     identity: Mapping[str, Any] = record.identity
-    scenario = identity["scenario"]
     trainer = typed(TrainerOptions, identity["trainer"])
     return Run(
         method=named(METHODS, identity["method"]),
         network=named(NETWORKS, identity["network"]),
         dataset=named(DATASETS, identity["dataset"]),
-        scenario=Scenario(scenario["name"], scenario["sites"], scenario["tasks"], scenario["spare_sites"]),
+        scenario=scenario_of(identity["scenario"]),
         trainer=replace(trainer, device="auto"),
         seed=identity["seed"],
         results=str(results),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields
 from enum import Enum
 from typing import Any
 
 from fedsynth.device import resolve_device
+from fedsynth.federation import Task
 from fedsynth.options import UNCOUNTED, TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
+from fedsynth.scenario import Scenario
 from fedsynth.trainer import NUMERICS
 
 from .config import Run
@@ -24,12 +27,6 @@ def identity(run: Run) -> dict[str, Any]:
     The rest of the engine counts by `trainer.NUMERICS`, which is raised when a change of it changes numbers.
     """
     tasks = run.scenario.resolve(run.dataset)
-    scenario = {
-        "name": run.scenario.name,
-        "sites": list(tasks),
-        "tasks": {site: sorted(map(str, own)) for site, own in tasks.items()},
-        "spare_sites": run.scenario.spare_sites,
-    }
     parts: tuple[tuple[str, Any, Registry[Any]], ...] = (
         ("method", run.method, METHODS),
         ("network", run.network, NETWORKS),
@@ -37,13 +34,40 @@ def identity(run: Run) -> dict[str, Any]:
     )
     return {
         **{kind: {"name": registry.name_of(type(thing)), **plain(asdict(thing))} for kind, thing, registry in parts},
-        "scenario": scenario,
+        "scenario": scenario(run.scenario, tasks),
         "trainer": trainer(run.trainer),
         "seed": run.seed,
         "data": {site: run.dataset.fingerprint(site) for site in tasks},
         "code": {kind: digests()[type(thing)] for kind, thing, _ in parts},
         "numerics": NUMERICS,
     }
+
+
+def scenario(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str, Any]:
+    """What takes part and how. `tasks` of the sites that train, `newcomers` with theirs; an option with an entry a site holds one
+    for each that has it. Without newcomers their adaptation is none of it."""
+    texts = {site: sorted(map(str, own)) for site, own in tasks.items()}
+    told = plain(asdict(given)) | {
+        "sites": [site for site in texts if site not in given.newcomers],
+        "tasks": {site: own for site, own in texts.items() if site not in given.newcomers},
+        "newcomers": {site: own for site, own in texts.items() if site in given.newcomers},
+        "asks": {site: sorted(str(Task.parse(task)) for task in own) for site, own in sorted(given.asks.items())},
+        "poisoned": given.corrupt(site for site in tasks if site not in given.newcomers),
+        "spare_sites": max(given.spare_sites, len(given.newcomers)),
+    }
+    for option in ("train_subjects", "shift"):
+        own = {site: given.of_site(getattr(given, option), site) for site in tasks}
+        told[option] = {site: value for site, value in own.items() if value}
+    return {name: value for name, value in told.items() if given.newcomers or name not in ("adapt", "adapt_steps")}
+
+
+def scenario_of(identity: Mapping[str, Any]) -> Scenario:
+    """The scenario of which `scenario` told."""
+    newcomers = identity.get("newcomers", {})
+    tasks = identity["tasks"] | newcomers
+    poisoned = len(identity.get("poisoned", ())) / len(identity["tasks"])
+    parts = {"sites": list(tasks), "tasks": tasks, "newcomers": list(newcomers), "poisoned": poisoned}
+    return Scenario(**dict(identity) | parts)
 
 
 def trainer(options: TrainerOptions) -> dict[str, Any]:

@@ -31,6 +31,16 @@ class Metric:
         return cls(column, f"{label} in the foreground" if inside else label, unit, scale, digits, bound)
 
     @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where less is."""
+        return 1 if self.scale > 0 else -1
+
+    @property
+    def heading(self) -> str:
+        """Of a column; what its numbers are scaled by is told elsewhere."""
+        return self.label.removesuffix(" x 100")
+
+    @property
     def difference(self) -> str:
         return "A - B" if self.scale > 0 else "B - A"
 

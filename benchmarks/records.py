@@ -13,7 +13,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,8 @@ class Record:
 
     def check_scores(self, scores: Rows) -> None:
         """Raises RecordError unless there is one finite score for each selection, site, task and test subject."""
-        tasks = self.identity["scenario"]["tasks"]
-        expected = {(selection, site, task) for selection in SELECTIONS for site in tasks for task in tasks[site]}
-        if different := expected ^ {(row["selection"], row["site"], row["task"]) for row in scores}:
+        found = {(row["selection"], row["site"], row["task"]) for row in scores}
+        if different := set(places(self.identity["scenario"])) ^ found - welcomes(self.identity["scenario"]):
             raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
         seen = set()
         for row in scores:
@@ -91,6 +90,24 @@ class Record:
                     f"{self.run}: the score of {place} is {'repeated' if place in seen else 'not finite'}"
                 )
             seen.add(place)
+
+
+def places(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The (selection, site, task) that every run of a scenario has scores of."""
+    poisoned = scenario.get("poisoned", ())
+    tasks = {site: own for site, own in scenario["tasks"].items() if site not in poisoned}
+    sites = [*SELECTIONS, *(f"from-{site}" for site in tasks if scenario.get("across"))]
+    yield from (
+        (name, site, task) for name in sites for site in tasks for task in tasks[site] if name != f"from-{site}"
+    )
+    yield from (("asked", site, task) for site, own in scenario.get("asks", {}).items() for task in own)
+    for site, own in scenario.get("newcomers", {}).items():
+        yield from ((f"adapted-{count}", site, task) for count in scenario["adapt"] for task in own)
+
+
+def welcomes(scenario: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """Those that only a run has whose method has something to send to a newcomer."""
+    return {("welcome", site, task) for site, own in scenario.get("newcomers", {}).items() for task in own}
 
 
 def canonical(value: object) -> str:

@@ -1,31 +1,40 @@
 """`fedsynth report`: one self-contained HTML page with the tables of the finished runs, their curves and their images.
 
-The page is a pure function of the runs and of what they left: made again, it is the same byte for byte.
+The page is a pure function of the runs and of what they left: made again, it is the same byte for byte. It holds its numbers
+as JSON, a block a tab, and its images as data URIs; the scripts in page/ draw a tab when it is opened, from a file and without
+a network.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from base64 import b64encode
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
-from .card import lines
-from .figures import Entry, curves, read_gallery, to_png
-from .histograms import histograms
-from .leaderboard import Column, columns, finished
-from .montage import montage
+from .blocks import ranking
+from .failures import failures
+from .figures import COLOURS, Entry, read_gallery
+from .leaderboard import finished
+from .means import Means, means
+from .montage import ERRORS
 from .records import Record, write_atomically
+from .scarce import families
+from .section import plain, section
+from .sprites import Budget, sprite
+from .stats.scores import StatsError
 from .store import Store
 from .table import Finished, Table, tables
 
-TEMPLATE = Path(__file__).with_name("report.html")
-NAMES = ("method", "network")
+PAGE = Path(__file__).with_name("page")
+SCRIPTS = ("elements", "board", "chart", "sections", "gallery", "overview", "tabs")
 
 
 def main(argv: list[str]) -> int:
@@ -37,70 +46,132 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
     parser.add_argument("--out", type=Path, help="the page (default: RESULTS/report/index.html)")
     arguments = parser.parse_args(argv)
-    runs = finished(Store(arguments.results), arguments.patterns)
+    store = Store(arguments.results)
+    runs = finished(store, arguments.patterns)
     if not runs:
         return 1
     out = arguments.out or arguments.results / "report" / "index.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page(runs).encode())
+    write_atomically(out, page(store, runs, arguments.patterns).encode())
     print(f"wrote {out}")
     return 0
 
 
-def page(runs: Sequence[Finished]) -> str:
+def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -> str:
     """The whole page as HTML."""
-    loader = FileSystemLoader(TEMPLATE.parent)
+    of = {run.record.run: means(run.folder) for run in runs}
+    found = tables(runs)
+    script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{script}}})();\n'
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["arrow"] = lambda text: text.replace("->", "→")
+    return environment.get_template("page.html").render(
+        titles=[table.title for table in found],
+        runs=len(runs),
+        style=Markup((PAGE / "page.css").read_text()),
+        script=Markup(script),
+        digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        blocks=[(name, embedded(content)) for name, content in contents(store, runs, patterns, found, of)],
+    )
+
+
+def contents(
+    store: Store, runs: Sequence[Finished], patterns: Sequence[str], found: Sequence[Table], of: Mapping[str, Means]
+) -> Iterator[tuple[str, Any]]:
+    """The page's blocks of data, each with its name."""
     records = [run.record for run in runs]
-    return environment.get_template(TEMPLATE.name).render(
-        sections=[section(table) for table in tables(runs)], records=records, versions=versions(records)
+    methods = sorted({record.identity["method"]["name"] for record in records})
+    heat = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
+    yield "common", {"methods": methods, "colours": len(COLOURS), "heat": heat.tobytes().hex()}
+    yield "overview", overview(found, of)
+    budget = Budget.of([galleries(table) for table in found])
+    for number, table in enumerate(found):
+        facts, pictures = section(table, of), []
+        facts["images"] = []
+        if galleries(table)[0]:
+            rows = entries(table)
+            for place in sorted({place for entry in rows for place in entry.gallery}):
+                told, picture = sprite(rows, place, budget)
+                facts["images"].append(told)
+                pictures.append(picture)
+        yield f"table-{number}", facts
+        for place, picture in enumerate(pictures):
+            yield f"images-{number}-{place}", picture
+    yield "runs", {"rows": [origin(run) for run in runs], "versions": versions(records)}
+    yield (
+        "failures",
+        [[one.what, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)],
     )
 
 
-def section(table: Table) -> dict[str, Any]:
-    """What the page shows of one table."""
-    entries = [
-        Entry(label, row.runs, read_gallery(row.runs[0].folder))
-        for label, row in zip(labels(table), table.rows, strict=True)
+def galleries(table: Table) -> tuple[int, list[int]]:
+    """How many rows have images, and of how many subjects at each site-task."""
+    folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").exists()]
+    if not folders:
+        return 0, []
+    return len(folders), [len(images["target"]) for images in read_gallery(folders[0]).values()]
+
+
+def entries(table: Table) -> list[Entry]:
+    """The rows with the images of their first seed."""
+    return [Entry(row.method, row.runs, read_gallery(row.runs[0].folder)) for row in table.rows]
+
+
+def overview(found: Sequence[Table], of: Mapping[str, Means]) -> dict[str, Any]:
+    """What is told of all tables together."""
+    try:
+        over = ranking(found, of)
+        ranks: dict[str, Any] = {
+            "names": over.names,
+            "blocks": over.blocks,
+            "mean": [plain(float(value)) for value in over.ranks.mean],
+            "low": [plain(float(value)) for value in over.ranks.low],
+            "high": [plain(float(value)) for value in over.ranks.high],
+            "p": plain(over.ranks.p),
+            "critical": plain(over.ranks.critical),
+            "cliques": over.cliques(),
+        }
+    except StatsError as error:
+        ranks = {"reason": str(error)}
+    scarce = [
+        {"title": family.title, "rows": {name: list(map(list, own.items())) for name, own in family.rows.items()}}
+        for family in families(found, of)
     ]
-    shown = columns(table)
-    own = {place for row in table.rows if row.psnr for place in row.psnr.places}
-    single = [column for column in shown if column.heading in own]
-    card = table.rows[0].runs[0].record.data.get("card")
-    return {
-        "table": table,
-        "card": card and {"lines": lines(card), "histograms": embedded(histograms(card))},
-        "scores": [column for column in shown if column.heading not in own],
-        "names": [column for column in shown if column.name in NAMES],
-        "places": [(metric, list(found)) for metric, found in groupby(single, metric_of)],
-        "heterogeneity": table.rows[0].runs[0].record.data["heterogeneity"],
-        "curves": embedded(curves(entries)),
-        "montages": [(place, embedded(montage(entries, place))) for place in places(entries)],
-    }
+    tables = [
+        {
+            "title": table.title,
+            "rows": len(table.rows),
+            "runs": sum(len(row.runs) for row in table.rows),
+            "seeds": len(table.seeds),
+            "holes": sum(len(row.missing) for row in table.rows),
+            "diverged": sum(row.diverged for row in table.rows),
+            "smoke": table.smoke,
+        }
+        for table in found
+    ]
+    return {"tables": tables, "ranks": ranks, "scarce": scarce}
 
 
-def labels(table: Table) -> list[str]:
-    """A name for each row, with the network where rows differ in it."""
-    several = len({row.network for row in table.rows}) > 1
-    return [f"{row.method}, {row.network}" if several else row.method for row in table.rows]
+def origin(run: Finished) -> list[Any]:
+    """Where a run's numbers come from."""
+    record = run.record
+    environment = record.environment
+    return [
+        record.run,
+        f"{record.status}: {record.reason}" if record.reason else record.status,
+        record.selected_round or None,
+        (environment["commit"][:10] or "-") + (" with changes" if environment["dirty"] else ""),
+        environment["device"],
+        record.finished[:16].replace("T", " "),
+        hashlib.sha256((run.folder / "record.json").read_bytes()).hexdigest()[:12],
+    ]
 
 
-def metric_of(column: Column) -> str:
-    """The metric of a column that shows a single site-task."""
-    return column.name.rpartition(" ")[2]
-
-
-def places(entries: Sequence[Entry]) -> list[str]:
-    """Every "site/task" of which some row has images."""
-    return sorted({place for entry in entries for place in entry.gallery})
-
-
-def embedded(figure: Figure) -> str:
-    """The figure as a data URI."""
-    return f"data:image/png;base64,{b64encode(to_png(figure)).decode()}"
+def embedded(content: Any) -> Markup:
+    """JSON that no browser takes for markup."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def versions(records: Sequence[Record]) -> dict[str, list[str]]:

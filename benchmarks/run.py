@@ -71,7 +71,7 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
     """Train, or go on training, and leave the record."""
     run_name, started = name(what), now()
     folder = store.folder(run_name)
-    federation = Federation.load(run.scenario, run.dataset, Path(run.results) / "cache")
+    federation = run.scenario.federation(run.dataset, Path(run.results) / "cache")
     room.take(run, federation, resolve_device(run.trainer.device), store.folder(run_name).parent / ".gpu")
     with Progress(store, run_name, folder) as progress:
         trainer = Trainer(run.method, run.network, federation, run.trainer, run.seed, folder, progress)

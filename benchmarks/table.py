@@ -1,7 +1,8 @@
 """The leaderboard as a pure function of finished runs: which of them may be compared, their averages, their order.
 
 Runs share a table when they had the same scenario, data and training budget. A row is a method and a network with their
-options and code, averaged over seeds. Sums are exact (`math.fsum`), so a table comes out the same on every machine.
+options and code, averaged over seeds. `Row.scores` has a score.py `Score` of each metric shown, `Row.standing` what statistics
+say of the row (standing.py), for the table's `metric`, by which the rows are ordered. columns.py makes columns of it.
 
 A table is a *smoke run* and ranks nothing where fewer than STEPS local steps a site were trained, or a site has fewer than
 TEST_SUBJECTS or VAL_SUBJECTS: training would still change the order, or the mean and the selected round hang on single
@@ -13,19 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from fedsynth.options import TrainerOptions
 
 from .caption import ELSEWHERE, OWN, caption, labels, notes, shared_options, titles
+from .excerpt import Values, read_columns, read_values
+from .metric import Metric
 from .records import Record, Rows, canonical, read_curve, read_scores
+from .score import Score
+from .standing import Contender, Standing, standings
+from .stats.reach import Curve
+from .stats.scores import Scores, StatsError
 from .store import Store
 
 STEPS, TEST_SUBJECTS, VAL_SUBJECTS = 10_000, 20, 5
-DECIMALS = 2  # of PSNR, dB, as printed
-
-Place = tuple[str, str]  # site, task
+CURVE = ("round", "site", "val_psnr", "bytes_up", "bytes_down")  # the columns of a curve that a table needs
+SHOWN = ("psnr", "ssim", "nmse")  # in every table, beside the metric that orders it
 
 
 @dataclass(frozen=True)
@@ -47,30 +53,15 @@ class Finished:
     def curve(self) -> Rows:
         return read_curve(self.folder)
 
+    def values(self, selection: str, metrics: Sequence[str]) -> dict[str, Values]:
+        """Every metric's scores of one selection, read fast; empty where there are none."""
+        return read_values(self.folder, selection, metrics)
 
-@dataclass(frozen=True)
-class Score:
-    """A metric of a row: its mean over site-tasks and seeds, their spread over seeds, and the mean of every site-task."""
-
-    mean: float
-    sd: float | None  # over seeds, of the mean over site-tasks; None for one seed
-    places: dict[Place, float]
-
-    @classmethod
-    def of(cls, seeds: Sequence[Rows], metric: str, scale: float = 1) -> Score:
-        """From the scores of each seed: the mean over subjects, then site-tasks, then seeds."""
-        means = [by_place(rows, metric, scale) for rows in seeds]
-        overall = [fmean(places.values()) for places in means]
-        spread = stdev(overall) if len(overall) > 1 else None
-        return cls(fmean(overall), spread, {place: fmean(places[place] for places in means) for place in means[0]})
-
-
-def by_place(rows: Rows, metric: str, scale: float) -> dict[Place, float]:
-    """The mean over test subjects of every site and task, sorted."""
-    found: dict[Place, list[float]] = {}
-    for row in rows:
-        found.setdefault((row["site"], row["task"]), []).append(scale * row[metric])
-    return {place: fmean(found[place]) for place in sorted(found)}
+    @property
+    def tasks(self) -> dict[str, list[str]]:
+        """Of each site that trains."""
+        tasks: dict[str, list[str]] = self.record.identity["scenario"]["tasks"]
+        return tasks
 
 
 @dataclass(frozen=True)
@@ -81,11 +72,23 @@ class Row:
     network: str
     runs: tuple[Finished, ...]  # one a seed, by seed
     missing: tuple[int, ...]  # seeds that other rows of the table have
-    psnr: Score | None  # dB
-    ssim: Score | None  # x 100
+    scores: dict[str, Score]  # by metric, in the units of metric.py; without those that no subject has
+    matrix: Scores | None  # of the table's metric, seeds x (site, task, subject), higher is better
+    curves: tuple[Curve, ...]  # validation of every run; empty where rounds are of some of the sites only
     bytes_up: float  # a site and round
     bytes_down: float
     rank: int | None = None
+    standing: Standing | None = None
+
+    @property
+    def psnr(self) -> Score | None:
+        """dB."""
+        return self.scores.get("psnr")
+
+    @property
+    def ssim(self) -> Score | None:
+        """x 100."""
+        return self.scores.get("ssim")
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -116,7 +119,8 @@ class Table:
     """Comparable runs, the best first. `notes` must be read with the numbers, `caption` says what they are."""
 
     title: str
-    selection: str  # whose scores, one of records.SELECTIONS
+    selection: str  # whose scores, one of records.SELECTIONS or a probe
+    metric: Metric  # which orders the rows
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
     smoke: bool
@@ -124,14 +128,18 @@ class Table:
     caption: tuple[str, ...]
 
 
-def tables(runs: Iterable[Finished], selection: str = "selected") -> list[Table]:
-    """Every table that can be made of the runs, by title; `selection` is "selected" (by validation) or "last" (round)."""
+def tables(runs: Iterable[Finished], selection: str = "selected", metric: str = "psnr") -> list[Table]:
+    """Every table that can be made of the runs, by title.
+
+    `selection` is "selected" (by validation), "last" (round) or a probe; `metric`, one of records.METRICS, orders the rows.
+    Raises RecordError where a run was not scored by the metric.
+    """
     groups: dict[str, list[Finished]] = {}
     for run in sorted(runs, key=lambda run: (run.record.finished, run.record.run)):
         groups.setdefault(canonical(comparable(run.record)), []).append(run)
     keys = sorted(groups)
     found = zip(titles([comparable(groups[key][0].record) for key in keys]), keys, strict=True)
-    return [build(title, groups[key], selection) for title, key in sorted(found)]
+    return [build(title, groups[key], selection, Metric.of(metric)) for title, key in sorted(found)]
 
 
 def comparable(record: Record) -> dict[str, Any]:
@@ -148,7 +156,7 @@ def contestant(record: Record) -> dict[str, Any]:
     return {part: record.identity[part] for part in ("method", "network", "code")} | own
 
 
-def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
+def build(title: str, runs: Sequence[Finished], selection: str, metric: Metric) -> Table:
     """The table of comparable runs, given oldest first: the newest of a row and seed counts."""
     newest: dict[str, dict[int, Finished]] = {}
     for run in runs:
@@ -159,50 +167,94 @@ def build(title: str, runs: Sequence[Finished], selection: str) -> Table:
     heads = [entry[0].record for entry in entries]
     methods, networks = labels(heads, "method", {}), labels(heads, "network", shared_options(heads))
     rows = [
-        average(own, method, network, seeds, selection)
+        average(own, method, network, seeds, selection, metric)
         for own, method, network in zip(entries, methods, networks, strict=True)
     ]
     small = too_small(kept[0])
-    rows = ordered(rows, ranks=not small)
+    rows = ordered(rows, metric, ranks=not small)
+    found, reasons = standings(contenders(rows))
+    rows = [replace(row, standing=standing) for row, standing in zip(rows, found, strict=True)]
     return Table(
         title=f"{title}: smoke run" if small else title,
         selection=selection,
+        metric=metric,
         rows=tuple(rows),
         seeds=tuple(seeds),
         smoke=bool(small),
-        notes=tuple(notes(rows, seeds, small, len(runs) - len(kept))),
-        caption=tuple(caption(kept, alike(networks), alike([row.policy for row in rows]), selection)),
+        notes=(*notes(rows, seeds, small, len(runs) - len(kept), metric), *reasons),
+        caption=tuple(caption(kept, alike(networks), alike([row.policy for row in rows]), selection, metric, len(rows) > 1)),
     )
 
 
-def average(runs: Sequence[Finished], method: str, network: str, seeds: Sequence[int], selection: str) -> Row:
-    """A row without rank from the runs of its seeds; `seeds` are those of the table."""
+def average(
+    runs: Sequence[Finished], method: str, network: str, seeds: Sequence[int], selection: str, metric: Metric
+) -> Row:
+    """A row without rank and standing from the runs of its seeds; `seeds` are those of the table."""
     missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in runs}))
-    psnr = ssim = None
+    scores: dict[str, Score] = {}
+    matrix = None
     if not missing:
-        scores = [[row for row in run.scores if row["selection"] == selection] for run in runs]
-        psnr, ssim = Score.of(scores, "psnr"), Score.of(scores, "ssim", scale=100)
-    traffic = [(row["bytes_up"], row["bytes_down"]) for run in runs for row in run.curve]
+        shown = tuple(dict.fromkeys((metric.column, *SHOWN)))
+        values = [run.values(selection, shown) for run in runs]
+        for name in shown:
+            if found := Score.of([own[name] for own in values], abs(Metric.of(name).scale)):
+                scores[name] = found
+        if metric.column in scores:
+            own = {run.record.identity["seed"]: every[metric.column] for run, every in zip(runs, values, strict=True)}
+            matrix = Scores.stack(own, metric.scale)
+    rounds = [read_columns(run.folder / "curve.csv", CURVE) for run in runs]
+    traffic = [(row["bytes_up"], row["bytes_down"]) for rows in rounds for row in rows]
     up, down = map(fmean, zip(*traffic, strict=True))
-    return Row(method, network, tuple(runs), missing, psnr, ssim, up, down)
+    return Row(method, network, tuple(runs), missing, scores, matrix, courses(runs, rounds), up, down)
 
 
-def ordered(rows: Sequence[Row], ranks: bool) -> list[Row]:
-    """Rows by mean PSNR, those with diverged seeds after those without, rows with holes at the end and without rank.
+def courses(runs: Sequence[Finished], rounds: Sequence[Rows]) -> tuple[Curve, ...]:
+    """The validation curves of a row's runs, or none where one run has none of all sites."""
+    try:
+        return tuple(Curve.of(rows, run.tasks) for run, rows in zip(runs, rounds, strict=True))
+    except StatsError:
+        return ()
 
-    Rows whose PSNR is the same as printed share a rank.
+
+def ordered(rows: Sequence[Row], metric: Metric, ranks: bool) -> list[Row]:
+    """Rows by their mean, the best first, those with diverged seeds after those without, rows without a score at the end and
+    without rank.
+
+    Rows whose means are the same as printed share a rank.
     """
 
     def standing(row: Row) -> tuple[bool, float, float]:
-        share = row.diverged / len(row.seeds)
-        return (True, 0, 0) if row.psnr is None else (False, share, -round(row.psnr.mean, DECIMALS))
+        share, score = row.diverged / len(row.seeds), row.scores.get(metric.column)
+        return (True, 0, 0) if score is None else (False, share, -metric.sign * round(score.mean, metric.digits))
 
     found = sorted(rows, key=lambda row: (standing(row), row.method, row.network))
     places = [standing(row) for row in found]
     return [
-        replace(row, rank=places.index(place) + 1) if ranks and row.psnr else row
+        replace(row, rank=places.index(place) + 1) if ranks and not place[0] else row
         for row, place in zip(found, places, strict=True)
     ]
+
+
+def contenders(rows: Sequence[Row]) -> list[Contender]:
+    """The rows, best first, with the best `local` and `pooled` on the network of each."""
+
+    def control(row: Row, method: str) -> int | None:
+        network = ran_on(row)
+        fitting = (
+            place
+            for place, other in enumerate(rows)
+            if other.matrix and other.runs[0].record.identity["method"]["name"] == method and ran_on(other) == network
+        )
+        place = next(fitting, None)
+        return None if place is None or rows[place] is row else place
+
+    return [Contender(row.matrix, control(row, "local"), control(row, "pooled")) for row in rows]
+
+
+def ran_on(row: Row) -> dict[str, Any]:
+    """The network of a row, with its options and code."""
+    identity = row.runs[0].record.identity
+    return {"options": identity["network"], "code": identity["code"]["network"]}
 
 
 def too_small(record: Record) -> list[str]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers
         Dataset as Dataset,
         Federation as Federation,
         FederationError as FederationError,
-        Scenario as Scenario,
         Site as Site,
         Subject as Subject,
         Task as Task,
@@ -27,16 +26,18 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers
     from .networks.network import Generator as Generator, Network as Network, Norm as Norm, Role as Role, Stage as Stage
     from .options import TrainerOptions as TrainerOptions
     from .registry import DATASETS as DATASETS, METHODS as METHODS, NETWORKS as NETWORKS, RegistryError as RegistryError
+    from .scenario import Scenario as Scenario
     from .trainer import Outcome as Outcome, Trainer as Trainer
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "federation": ("Dataset", "Federation", "FederationError", "Scenario", "Site", "Subject", "Task"),
+    "federation": ("Dataset", "Federation", "FederationError", "Site", "Subject", "Task"),
     "method": ("Method",),
     "networks.network": ("Generator", "Network", "Norm", "Role", "Stage"),
     "options": ("TrainerOptions",),
     "registry": ("DATASETS", "METHODS", "NETWORKS", "RegistryError"),
+    "scenario": ("Scenario",),
     "trainer": ("Outcome", "Trainer"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -25,16 +25,23 @@ GALLERY_SLICES = 2
 
 
 @contextmanager
-def serving(method: Method, server: Server, site: SiteState) -> Iterator[None]:
-    """Inside, the site's nets are what it would serve now: downloaded, received, personalised. Afterwards as before."""
+def serving(method: Method, server: Server, site: SiteState, adapted: bool = False) -> Iterator[None]:
+    """Inside, the site's nets are what it would serve now: downloaded, received (unless `adapted`: it goes on from what it has),
+    personalised. Afterwards as before."""
     with site.preserved(), site.hook("serve"):
-        offer = method.download if site.name in server.names else method.welcome
-        message = offer(server, site.name).delivered()
-        site.received = message.model
-        method.receive(site, message)
+        if not adapted:
+            take(method, server, site)
         method.personalise(site)
         with site.hook("synthesise"):
             yield
+
+
+def take(method: Method, server: Server, site: SiteState) -> None:
+    """The site receives what it is sent now, a newcomer its welcome."""
+    offer = method.download if site.name in server.names else method.welcome
+    message = offer(server, site.name).delivered()
+    site.received = message.model
+    method.receive(site, message)
 
 
 def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:

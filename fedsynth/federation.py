@@ -152,49 +152,26 @@ class Dataset(ABC):
         """One site, from `cache` if it was made before, else made and cached there."""
 
 
-@dataclass
-class Scenario:
-    """Which sites take part, and the tasks of each. `tasks` has an entry a site, or one named `default` for all others."""
+@dataclass(kw_only=True)
+class Conditions:
+    """What happens in a federation besides that every site trains in every round, and what is scored at the end besides every
+    site's own tasks (probes.py). A run without any of it is one with the defaults."""
 
-    name: str
-    sites: list[str]
-    tasks: dict[str, list[str]]
-    spare_sites: int = 0  # columns of the site code kept free for newcomers
+    fail: float = 0.0  # probability that a site drops out of a round, and nothing of it arrives
+    straggle: float = 0.0  # probability that a site does only a share of its local steps in a round, drawn evenly
+    joins: dict[str, float] = field(default_factory=dict)  # site -> share of the rounds after which it joins
+    poisoned: float = (
+        0.0  # share of the sites, the last by name, that upload the opposite of what they learnt; not scored
+    )
+    asks: dict[str, list[str]] = field(default_factory=dict)  # site -> tasks that it asks for and never trains
+    across: bool = False  # score the model that serves a site at every other site too
+    adapt: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # training subjects on which a newcomer adapts
+    adapt_steps: int = 100  # local steps for it, at the learning rate of the first round
 
-    def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
-        """Site -> its tasks, both sorted: the order in which they are listed changes nothing.
-
-        Raises FederationError for what the data set cannot do.
-        """
-        owned = dataset.contrasts()
-        plan: dict[str, tuple[Task, ...]] = {}
-        for site in sorted(self.sites):
-            if self.sites.count(site) > 1:
-                raise FederationError(f"scenario {self.name}: site {site!r} is listed twice")
-            if site not in owned:
-                raise FederationError(
-                    f"scenario {self.name}: no site {site!r}; the data set has {', '.join(sorted(owned))}"
-                )
-            texts = self.tasks.get(site, self.tasks.get("default", []))
-            if not texts:
-                raise FederationError(f"scenario {self.name}: site {site!r} has no task; give scenario.tasks.{site}")
-            tasks = tuple(sorted(Task.parse(text) for text in texts))
-            if len(set(tasks)) < len(tasks):
-                raise FederationError(
-                    f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}"
-                )
-            for task in tasks:
-                if missing := [contrast for contrast in task if contrast not in owned[site]]:
-                    raise FederationError(
-                        f"scenario {self.name}: task {task} needs {missing[0]}, which site {site!r} lacks; "
-                        f"it has {', '.join(owned[site])}"
-                    )
-            plan[site] = tasks
-        if self.spare_sites < 0:
-            raise FederationError(f"scenario {self.name}: spare_sites is {self.spare_sites}; it must be at least 0")
-        if not plan:
-            raise FederationError(f"scenario {self.name} has no site; choose among {', '.join(sorted(owned))}")
-        return plan
+    def corrupt(self, names: Iterable[str]) -> list[str]:
+        """Those of the sites that train which are poisoned, sorted."""
+        known = sorted(names)
+        return known[len(known) - int(self.poisoned * len(known) + 0.5) :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +183,7 @@ class Federation:
     tasks: Mapping[str, tuple[Task, ...]]
     spare_sites: int = 0
     newcomers: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=Conditions)
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -222,10 +200,10 @@ class Federation:
                     raise FederationError(
                         f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}"
                     )
-            for task in everyone[name]:
+            for task in (*everyone[name], *self.asked(name)):
                 if unknown := [contrast for contrast in task if contrast not in self.contrasts]:
                     raise FederationError(
-                        f"newcomer {name}: no site of the federation trains with {unknown[0]}, so task {task} is foreign"
+                        f"site {name}: no site of the federation trains with {unknown[0]}, so task {task} is foreign"
                     )
                 if missing := [contrast for contrast in task if contrast not in site.contrasts]:
                     raise FederationError(
@@ -235,10 +213,14 @@ class Federation:
         if len(set(sizes.values())) > 1:
             raise FederationError(f"sites have images of different sizes: {sizes}; prepare them at one size")
 
-    @classmethod
-    def load(cls, scenario: Scenario, dataset: Dataset, cache: Path) -> Federation:
-        tasks = scenario.resolve(dataset)
-        return cls({name: dataset.load(name, cache) for name in tasks}, tasks, scenario.spare_sites)
+    @cached_property
+    def poisoned(self) -> frozenset[str]:
+        """The sites that are."""
+        return frozenset(self.conditions.corrupt(self.names))
+
+    def asked(self, name: str) -> tuple[Task, ...]:
+        """The tasks that a site asks for and never trains."""
+        return tuple(sorted(map(Task.parse, self.conditions.asks.get(name, ()))))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -103,7 +103,8 @@ class Feed:
         if not staged:
             self.images = self.images.to(device)
         self.channels = {contrast: place for place, contrast in enumerate(federation.contrasts)}
-        self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in self.tasks}
+        known = (*self.tasks, *federation.asked(name))
+        self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in known}
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
         self.samples = len(self.rows["train"])
         self.steps = options.steps(self.samples)

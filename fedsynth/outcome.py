@@ -34,13 +34,15 @@ class Outcome:
     digest: dict[str, str]
 
 
-def curve_row(round: int, site: str) -> Row:
-    """A site's row of the curve, to be filled in."""
-    unknown = {"loss_generator": None, "loss_discriminator": None, "val_psnr": math.nan, "val_ssim": math.nan}
+def curve_row(round: int, site: str, loss: float | None = math.nan) -> Row:
+    """A site's row of the curve, as it is for one that is absent; with `loss` None where losses are to be filled in."""
     return {
         "round": round,
         "site": site,
-        **unknown,
+        "loss_generator": loss,
+        "loss_discriminator": loss,
+        "val_psnr": math.nan,
+        "val_ssim": math.nan,
         "bytes_up": 0,
         "bytes_down": 0,
         "seconds": 0.0,

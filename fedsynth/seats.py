@@ -177,6 +177,10 @@ class Seats:
     def _tree(self, site: SiteState) -> Tree:
         return {"weights": site.weights(), "optimizers": self._taken[site].optimizer_state()}
 
+    def dismiss(self, site: SiteState) -> None:
+        """Give up a site's state: it is not parked and not to be asked for again."""
+        self._free.append((site.structure, self._taken.pop(site)))
+
     def vacate(self) -> None:
         """Nobody is seated any more, and nothing is parked: states are looked for where they were written."""
         self._free += [(site.structure, seat) for site, seat in self._taken.items()]

@@ -26,9 +26,9 @@ class SiteState:
     """One site, or the group of sites that train as one.
 
     `name`, `members` (the real sites), `tasks`, `samples` (training slices); `nets`; `players`: name -> parameters; `memory`;
-    `round` (from 1) of `rounds` and its `lr`; `steps` (local steps of a round) and `epoch` (batches that the samples fill,
-    the last one perhaps in part); `phase` of the step, "" outside one; `received`: the server's model as it came, None
-    outside a round.
+    `round` (from 1) of `rounds` and its `lr`; `steps` (local steps of this round, of the `full` number) and `epoch` (batches
+    that the samples fill, the last one perhaps in part); `phase` of the step, "" outside one; `received`: the server's model as
+    it came, None outside a round.
 
     Nets, memory and what was received lie in a seat that is given when they are asked for, and may be given to another site
     after the hook; so a method asks the site for them every time.
@@ -51,7 +51,8 @@ class SiteState:
         self.members = tuple(feeds)
         self.tasks: tuple[Task, ...] = tuple(sorted({task for feed in feeds.values() for task in feed.tasks}))
         self.samples = sum(feed.samples for feed in feeds.values())
-        self.steps = sum(feed.steps for feed in feeds.values())
+        self.full = sum(feed.steps for feed in feeds.values())
+        self.steps = self.full  # fewer where it straggles
         self.epoch = sum(feed.epoch for feed in feeds.values())
         self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
         self.state: State = (name, 0)
@@ -216,7 +217,7 @@ class SiteState:
         if len(self.members) > 1:
             order = streams.host(self._seed, self.name, "interleave", self.round).permutation(len(draws))
             draws = [draws[place] for place in order]
-        return draws
+        return draws[: self.steps]
 
     def train(self, losses: dict[str, Tensor]) -> Iterator[None]:
         """The local steps of this round, a pause after each: several sites may take turns. Sums the losses of both roles."""

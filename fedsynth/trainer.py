@@ -8,7 +8,7 @@ import tempfile
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint, evaluate, streams
+from . import checkpoint, evaluate, probes, streams
+from .attendance import Attendance
 from .costs import Costs
 from .device import matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
 from .exchange import ContractError, Plan, leaves
 from .federation import Federation, Task
-from .feed import Feed, fits
+from .feed import Batch, Feed, fits
 from .method import Blueprint, Method
 from .networks.network import Generator, Network, check_stages
 from .options import UNCOUNTED, OptimizerState, Parking as Where, TrainerOptions
 from .outcome import Outcome, Row, curve_row
 from .parking import Parking
+from .poison import poisoned
 from .seats import Seats
 from .server import Server
 from .sharing import buffer_policy, check_shares_a_part, sizes
@@ -78,9 +80,8 @@ class Trainer:
     ) -> None:
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
         counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
-        self.recipe = repr(
-            (NUMERICS, method, network, counted, seed, sorted(federation.tasks.items()), federation.spare_sites)
-        )
+        plan = sorted(federation.tasks.items()), federation.spare_sites, federation.conditions
+        self.recipe = repr((NUMERICS, method, network, counted, seed, *plan))
         if folder is None:
             folder = Path(tempfile.mkdtemp())
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -115,18 +116,17 @@ class Trainer:
             return self._view(site.tasks, build(streams.key(*site.members)) if own else common)
 
         self.seats = Seats(start, method, options, self.parking, self.device)
-        self.sites = {"+".join(group): self._site(group) for group in sorted(groups)}
+        self.sites = {"+".join(group): self.site(group, federation, options) for group in sorted(groups)}
+        self.participants = Attendance(list(self.sites), options, federation.conditions, seed)
         self.server = Server(self.plan, self.sites, build, options, seed)
         self.state = _State()
         self._secured = 0  # the best round that the checkpoint knows
         self.snapshots = Snapshots(folder, self.server, self.sites, self.seats, self.parking)
         trim()
 
-    def _site(self, members: Sequence[str]) -> SiteState:
-        """A site, or several that train as one."""
-        feeds = {
-            name: Feed(self.federation, name, self.options, self.seed, self.device, self._staged) for name in members
-        }
+    def site(self, members: Sequence[str], of: Federation, options: TrainerOptions) -> SiteState:
+        """A site, or several that train as one, as it is at the start."""
+        feeds = {name: Feed(of, name, options, self.seed, self.device, self._staged) for name in members}
         view = self._view({task for feed in feeds.values() for task in feed.tasks}, self.common)
         own = {name for name, _ in (*view.named_parameters(), *view.named_buffers())}
         held = frozenset(own & {*self.plan.model.offsets, *self.plan.buffers.offsets})
@@ -138,7 +138,7 @@ class Trainer:
             self.method,
             self.plan,
             self.step,
-            self.options,
+            options,
             self.seed,
             self.device,
         )
@@ -187,7 +187,7 @@ class Trainer:
         while (waiting or at_work) and not self.state.diverged:
             if waiting and len(at_work) < self.side_by_side:
                 name = waiting.popleft()
-                rows[name] = curve_row(round, name)
+                rows[name] = curve_row(round, name, loss=None)
                 at_work.append((rows[name], self._local(self.sites[name], rows[name], uploads)))
                 if waiting and not self.seats.seated(following := self.sites[waiting[0]]):
                     self.parking.expect(following.state)
@@ -219,6 +219,7 @@ class Trainer:
         """One site's part of a round: receive, train, upload; a pause after each local step."""
         method, round, losses = self.method, row["round"], dict[str, Tensor]()
         site.enter(round)
+        site.steps = self.participants.steps(site.name, site.full, round)
         site.at_work = True
         site.seat.follow()
         site.state = (site.name, round)
@@ -236,6 +237,8 @@ class Trainer:
             with site.hook("upload"):
                 message = method.upload(site).delivered()
             row["bytes_up"] = self.plan.nbytes(message, site.held)
+            if site.name in self.federation.poisoned:
+                message = poisoned(message, site.received)
             uploads.add(site.name, message)
 
         with site.seat.at_work():
@@ -256,31 +259,24 @@ class Trainer:
             site.seat.join()
             site.at_work = False
 
-    def welcome(self, name: str) -> list[evaluate.Row]:
-        """Scores on the test split of what one of the federation's newcomers would serve after the last round."""
-        newcomer = self._site([name])
-        newcomer.enter(max(self.state.round, 1))
-        return evaluate.score(self.method, self.server, {name: newcomer}, "test", self.step)
-
-    def participants(self, round: int) -> list[str]:
-        """The sites of a round, sorted: a share of all, at least one."""
-        names = sorted(self.sites)
-        count = max(1, int(self.options.participation * len(names) + 0.5))
-        if count == len(names):
-            return names
-        return sorted(sorted(names, key=lambda name: streams.key(self.seed, name, "participation", round))[:count])
+    def answer(self, site: SiteState, batch: Batch) -> Tensor:
+        """What a site that serves makes of a batch."""
+        with self.step.autocast():
+            return self.method.synthesise(site, batch)
 
     # --- validation and selection ------------------------------------------------------------------------------------
 
-    def _validate(self, round: int, curve: Mapping[str, Row]) -> None:
+    def _validate(self, round: int, curve: dict[str, Row]) -> None:
         started = time.perf_counter()
         for site in self.sites.values():
             site.enter(round)
-        rows = evaluate.score(self.method, self.server, self.sites, "val", self.step)
-        for name, row in curve.items():
+        rows = self._score("val")
+        for name in self.sites:
             own = [r for r in rows if r["site"] in self.sites[name].members]
-            row["val_psnr"] = evaluate.mean_psnr(own)
-            row["val_ssim"] = float(np.mean([r["ssim"] for r in own]))
+            if own:
+                row = curve.setdefault(name, curve_row(round, name))
+                row["val_psnr"] = evaluate.mean_psnr(own)
+                row["val_ssim"] = float(np.mean([r["ssim"] for r in own]))
         psnr = evaluate.mean_psnr(rows)
         if not math.isfinite(psnr):
             self.state.diverged = f"the validation score is not finite in round {round}"
@@ -301,22 +297,32 @@ class Trainer:
                 )
         self.state.costs.evaluation_seconds += time.perf_counter() - started
 
+    def _score(self, split: str) -> list[Row]:
+        """What every site that is not poisoned serves."""
+        return self._honest(evaluate.score(self.method, self.server, self.sites, split, self.step))
+
+    def _honest(self, rows: Iterable[Row]) -> list[Row]:
+        return [row for row in rows if row["site"] not in self.federation.poisoned]
+
     def _outcome(self) -> Outcome:
         digest = self.digests()
         scores: list[dict[str, Any]] = []
         if self.state.diverged:
             feeds = [feed for site in self.sites.values() for feed in site.feeds.values()]
-            rows = [r for feed in feeds for task in feed.tasks for r in evaluate.mean_image(feed, task, "test")]
+            rows = self._honest(
+                r for feed in feeds for task in feed.tasks for r in evaluate.mean_image(feed, task, "test")
+            )
             scores = [{"selection": selection} | row for selection in ("selected", "last") for row in rows]
         else:
-            last = evaluate.score(self.method, self.server, self.sites, "test", self.step)
+            last = self._score("test")
             selected = last
             if self.state.best_round != self.options.rounds:
                 best = self.state.best_round
                 self.snapshots.recall(self.snapshots.read(_selected(best), self.device), best)
-                selected = evaluate.score(self.method, self.server, self.sites, "test", self.step)
+                selected = self._score("test")
             for selection, found in (("selected", selected), ("last", last)):
                 scores += [{"selection": selection} | row for row in found]
+        scores += probes.scores(self)
         self.state.costs.peak_memory_bytes = max(self.state.costs.peak_memory_bytes, peak(self.device))
         rate = matrix_rate(self.device, self.options.precision)
         return Outcome(

@@ -11,8 +11,9 @@ from pathlib import Path
 from fedsynth import evaluate
 from fedsynth.benchmarks.case import Case
 from fedsynth.datasets.phantom.dataset import Phantom
-from fedsynth.federation import Federation, Scenario
+from fedsynth.federation import Federation
 from fedsynth.registry import METHODS
+from fedsynth.scenario import Scenario
 from fedsynth.trainer import Trainer
 
 FILE = Path(__file__).with_suffix(".json")
@@ -20,7 +21,7 @@ SCENARIO = Scenario("golden", ["ixi", "oasis"], {"ixi": ["T1->T2", "T2->PD"], "o
 
 
 def phantom(cache: Path) -> Federation:
-    return Federation.load(SCENARIO, Phantom(size=32, slices=2, train=2, val=1, test=1), cache)
+    return SCENARIO.federation(Phantom(size=32, slices=2, train=2, val=1, test=1), cache)
 
 
 def run(name: str, federation: Federation) -> dict[str, float]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from federations import federation, site
 
-from fedsynth.federation import Dataset, Federation, FederationError, Scenario, Site, Subject, Task
+from fedsynth.federation import Dataset, Federation, FederationError, Site, Subject, Task
+from fedsynth.scenario import Scenario
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
@@ -164,7 +165,7 @@ def test_a_scenario_resolves_by_name(tmp_path: Path) -> None:
         "ixi": (Task("T1", "T2"), Task("T2", "PD")),
         "midas": (Task("T2", "T1"),),
     }
-    loaded = Federation.load(scenario, Two(), tmp_path)
+    loaded = scenario.federation(Two(), tmp_path)
     assert loaded.names == ("ixi", "midas")
     assert loaded.spare_sites == 1
     assert loaded.size == (16, 16)

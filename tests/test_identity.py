@@ -12,9 +12,10 @@ import pytest
 from fedsynth.benchmarks.config import Run
 from fedsynth.benchmarks.identity import changed, identity, name, plain
 from fedsynth.benchmarks.records import fingerprint
-from fedsynth.federation import FederationError, Scenario
+from fedsynth.federation import FederationError
 from fedsynth.options import UNCOUNTED, Precision, TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.scenario import Scenario
 
 TASKS = {"ixi": ["T1->T2", "T2->PD"], "oasis": ["T1->T2"]}
 

@@ -17,8 +17,9 @@ from fedsynth.datasets.phantom import Phantom
 from fedsynth.datasets.prepared import Prepared
 from fedsynth.datasets.store import numbers
 from fedsynth.datasets.volumes import Registration
-from fedsynth.federation import SPLITS, Federation, FederationError, Scenario
+from fedsynth.federation import SPLITS, FederationError
 from fedsynth.methods.fedavg import FedAvg
+from fedsynth.scenario import Scenario
 from fedsynth.trainer import Trainer
 
 EXPECTED = {
@@ -119,7 +120,7 @@ def test_two_layouts_and_the_phantom_train_as_one_federation(tmp_path: Path) -> 
     assert set(dataset.contrasts()) == {"Guys", "HH", "IOP", "Ward_3", "MR-2", "brats", "ixi", "midas", "oasis"}
     sites = ["Guys", "MR-2", "midas"]
     scenario = Scenario("mixed", sites, {"Guys": ["T1->T2", "T2->PD"], "default": ["T1->T2"]})
-    federation = Federation.load(scenario, dataset, tmp_path / "cache")
+    federation = scenario.federation(dataset, tmp_path / "cache")
     outcome = Trainer(FedAvg(), resnet(), federation, options(), seed=0, folder=tmp_path / "run").run()
     assert {row["site"] for row in outcome.scores} == set(sites)
     assert {row["subject"] for row in outcome.scores if row["site"] == "MR-2"} == {

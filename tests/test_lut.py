@@ -10,8 +10,9 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from fedsynth.datasets.phantom import Phantom
-from fedsynth.federation import Federation, Scenario, Site, Subject, Task
+from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.lut import BINS, Table, heterogeneity, psnr
+from fedsynth.scenario import Scenario
 
 VARIABLE = {
     "brats": ["T1->T2", "FLAIR->T2"],
@@ -88,7 +89,7 @@ def test_tables_are_fitted_on_training_subjects_only() -> None:
 def gap(cache: Path, source: str, target: str, **options: bool) -> float:
     """Mean gap in dB over the sites' tasks from `source` to `target` (any by default)."""
     dataset = Phantom(slices=4, train=4, val=1, test=3, **options)
-    rows = heterogeneity(Federation.load(Scenario("variable", list(VARIABLE), VARIABLE), dataset, cache))
+    rows = heterogeneity(Scenario("variable", list(VARIABLE), VARIABLE).federation(dataset, cache))
     return float(np.mean([row["gap"] for row in rows if str(row["task"]).startswith(f"{source}->{target}")]))
 
 

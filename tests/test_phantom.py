@@ -16,7 +16,8 @@ from fedsynth.datasets.phantom.scanner import Exposure, Scan
 from fedsynth.datasets.phantom.signals import SpinEcho
 from fedsynth.datasets.phantom.sites import PRESETS, Acquisition, Hospital, hospital
 from fedsynth.datasets.phantom.tissues import INDEX
-from fedsynth.federation import FederationError, Scenario
+from fedsynth.federation import FederationError
+from fedsynth.scenario import Scenario
 
 SITES = ("brats", "ixi", "midas", "oasis")
 SWITCHES = ("same_protocol", "same_quality", "same_population", "keep_skull", "same_fov")

@@ -11,16 +11,19 @@ from hypothesis import given, settings, strategies as st
 from statsmodels.stats.multitest import multipletests
 from test_stats_compare import one_site
 
+from fedsynth.benchmarks.stats import multiple
 from fedsynth.benchmarks.stats.compare import compare
-from fedsynth.benchmarks.stats.multiple import Decision, decide, groups, holm, pairwise
+from fedsynth.benchmarks.stats.multiple import decide, groups, holm, pairwise
 from fedsynth.benchmarks.stats.scores import StatsError
 
 SOME = compare(one_site(np.random.default_rng(0).normal(size=(5, 4))))
 
 
 def letters(methods: str, *differ: str) -> dict[str, str]:
-    told = {pair: Decision(SOME, 0.5, "".join(pair) in differ) for pair in combinations(methods, 2)}
-    return groups(list(methods), told)
+    adjusted = np.ones((len(methods), len(methods)))
+    for a, b in combinations(range(len(methods)), 2):
+        adjusted[a, b] = adjusted[b, a] = 0.01 if methods[a] + methods[b] in differ else 0.5
+    return dict(zip(methods, groups(adjusted), strict=True))
 
 
 @settings(max_examples=20, deadline=None)  # statsmodels takes 0.1 s a call
@@ -40,14 +43,23 @@ def test_decisions_of_a_table() -> None:
     rng = np.random.default_rng(1)
     noise: Any = rng.normal(0, 0.2, (3, 5, 8))
     methods = {name: one_site(20 + gain + noise[i]) for i, (name, gain) in enumerate((("a", 1), ("b", 1), ("c", 0)))}
-    found = pairwise(methods)
-    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert found["a", "c"].comparison == compare(methods["a"].minus(methods["c"]))
-    assert [decision.significant for decision in found.values()] == [False, True, True]
-    raw = [decision.comparison.p for decision in found.values()]
-    assert [decision.adjusted for decision in found.values()] == pytest.approx(multipletests(raw, method="holm")[1])
-    assert groups(["a", "b", "c"], found) == {"a": "a", "b": "a", "c": "b"}
-    assert groups(["c", "b", "a"], found) == {"c": "a", "b": "b", "a": "b"}
+    found = pairwise(list(methods.values()))
+    raw = [compare(methods[a].minus(methods[b])).p for a, b in combinations(methods, 2)]
+    assert found[np.triu_indices(3, 1)] == pytest.approx(multipletests(raw, method="holm")[1], abs=1e-12)
+    assert (found == found.T).all()
+    assert found.diagonal().tolist() == [1, 1, 1]
+    assert ((found < 0.05) == [[False, False, True], [False, False, True], [True, True, False]]).all()
+    assert groups(found) == ["a", "a", "b"]
+    assert groups(found[::-1, ::-1]) == ["a", "b", "b"]
+
+
+def test_pairs_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    methods = [one_site(rng.normal(0.2 * number, 1, (5, 6))) for number in range(5)]
+    whole = pairwise(methods)
+    monkeypatch.setattr(multiple, "CHUNK", 1)
+    assert pairwise(methods) == pytest.approx(whole, abs=1e-15)
+    assert pairwise(methods[:1]).tolist() == [[1]]
 
 
 def test_few_seeds_take_no_part() -> None:
@@ -55,10 +67,10 @@ def test_few_seeds_take_no_part() -> None:
     found = decide({"few": few, "enough": SOME})
     assert (found["few"].adjusted, found["few"].significant) == (None, None)
     assert found["enough"].adjusted == SOME.p
-    with pytest.raises(StatsError, match="a and b: fewer than 5 seeds"):
-        groups(["a", "b"], {("a", "b"): found["few"]})
-    with pytest.raises(StatsError, match="a and b: not compared"):
-        groups(["a", "b"], {})
+    with pytest.raises(StatsError, match="4 seeds; below 5 no significance is drawn"):
+        pairwise([one_site(np.zeros((4, 6)))] * 2)
+    with pytest.raises(StatsError, match="same seeds"):
+        pairwise([one_site(np.zeros((5, 6))), one_site(np.zeros((6, 6)))])
 
 
 def test_letters_by_hand() -> None:
@@ -83,8 +95,7 @@ def test_a_letter_is_shared_if_and_only_if_the_difference_is_not_significant(cou
 
 
 def test_too_many_groups_for_letters() -> None:
-    methods = [f"m{number:02}" for number in range(53)]
-    told = {pair: Decision(SOME, 0.0, True) for pair in combinations(methods, 2)}
+    adjusted = np.eye(53)
     with pytest.raises(StatsError, match="53 groups of 53 methods, but 52 letters"):
-        groups(methods, told)
-    assert len(set(groups(methods[1:], told).values())) == 52
+        groups(adjusted)
+    assert len(set(groups(adjusted[1:, 1:]))) == 52

@@ -68,6 +68,13 @@ def test_less_may_be_better() -> None:
     assert scores.values.tolist() == [[-0.1, -0.2, -0.3, -0.4]]
 
 
+def test_subjects_without_a_score_are_left_out() -> None:
+    scores = Scores.of({0: rows(1, np.nan, 3, 4), 1: rows(5, np.nan, 7, 8)}, "psnr")
+    assert scores.columns == (COLUMNS[0], *COLUMNS[2:])
+    assert scores.values.tolist() == [[1, 3, 4], [5, 7, 8]]
+    assert scores.design.weights == pytest.approx([1 / 3] * 3)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     good = Scores.of({0: rows(1, 2, 3, 4), 1: rows(1, 2, 3, 4)}, "psnr")
     with pytest.raises(StatsError, match=r"seeds \(0, 1\) against \(0,\)"):
@@ -77,7 +84,9 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(StatsError, match=r"only one of the seeds 0 and 3 has \('b', 'x', '1'\)"):
         Scores.of({0: rows(1, 2, 3, 4), 3: rows(1, 2, 3, 4)[:3]}, "psnr")
     with pytest.raises(StatsError, match="score of seed 2, a y 2 is nan"):
-        Scores.of({2: rows(1, 2, np.nan, 4)}, "psnr")
+        Scores.of({2: rows(1, 2, np.nan, 4), 3: rows(1, 2, 3, 4)}, "psnr")
+    with pytest.raises(StatsError, match=r"none of 4 \(site, task, subject\) has a score"):
+        Scores.of({2: rows(*[np.nan] * 4)}, "psnr")
     with pytest.raises(StatsError, match="without a row"):
         Scores.of({0: []}, "psnr")
     with pytest.raises(StatsError, match="0 seeds"):

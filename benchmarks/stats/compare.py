@@ -54,6 +54,18 @@ class Estimate:
     error: Floats
     freedom: Floats
 
+    @property
+    def margin(self) -> Floats:
+        """Half the width of the 95 % interval."""
+        return np.asarray(self.error * stats.t.ppf(0.975, self.freedom))
+
+    @property
+    def p(self) -> Floats:
+        """Two-sided, of no difference. Without any spread 1 if equal, else 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.where(self.difference == 0, 0, np.abs(self.difference) / self.error)
+        return np.minimum(2 * stats.t.sf(distance, self.freedom), 1)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -85,27 +97,17 @@ class Comparison:
 def compare(differences: Scores) -> Comparison:
     """The comparison that `a.minus(b)` supports. Raises StatsError for one seed, or a site with one subject."""
     design, values = differences.design, differences.values
-    if len(values) < 2:
-        raise StatsError(
-            f"1 seed ({differences.seeds[0]}): what a seed does cannot be told from what a method does; run 2 or more, "
-            f"{FEW_SEEDS} for significance"
-        )
-    for (site, task), count in zip(design.places, design.in_place.sum(0), strict=True):
-        if count < 2:
-            raise StatsError(
-                f"site {site} has 1 test subject for {task}: its spread over subjects is unknown; 2 are needed"
-            )
+    check(differences)
     estimate = two_way(values, design)
-    difference, error, freedom = float(estimate.difference), float(estimate.error), float(estimate.freedom)
-    margin = error * float(stats.t.ppf(0.975, freedom))
+    difference, margin = float(estimate.difference), float(estimate.margin)
     spread = float(np.sqrt(subject_variance(values, design)))
     return Comparison(
         difference=difference,
-        error=error,
-        freedom=freedom,
+        error=float(estimate.error),
+        freedom=float(estimate.freedom),
         low=difference - margin,
         high=difference + margin,
-        p=None if len(values) < FEW_SEEDS else float(min(1, 2 * upper_tail(abs(difference), error, freedom))),
+        p=None if len(values) < FEW_SEEDS else float(estimate.p),
         spread=spread,
         effect=difference / spread if spread > 0 else np.nan,
         sites_gaining=float(np.mean(design.site_means(values).mean(0) > 0)),
@@ -113,6 +115,20 @@ def compare(differences: Scores) -> Comparison:
         seeds=len(values),
         subjects=len(design.subjects),
     )
+
+
+def check(differences: Scores) -> None:
+    """Raises StatsError where the model above cannot be estimated: one seed, or a site with one subject."""
+    if len(differences.seeds) < 2:
+        raise StatsError(
+            f"1 seed ({differences.seeds[0]}): what a seed does cannot be told from what a method does; run 2 or more, "
+            f"{FEW_SEEDS} for significance"
+        )
+    for (site, task), count in zip(differences.design.places, differences.design.in_place.sum(0), strict=True):
+        if count < 2:
+            raise StatsError(
+                f"site {site} has 1 test subject for {task}: its spread over subjects is unknown; 2 are needed"
+            )
 
 
 def two_way(values: Floats, design: Design) -> Estimate:

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from .compare import FEW_SEEDS, Comparison, compare
+from .compare import FEW_SEEDS, Comparison, check, two_way
 from .scores import Floats, Scores, StatsError
 
 LEVEL = 0.05  # of the family-wise error
+CHUNK = 2_000_000  # numbers of differences that are in memory at a time
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -51,34 +52,48 @@ def decide(comparisons: Mapping[Key, Comparison]) -> dict[Key, Decision]:
     }
 
 
-def pairwise(methods: Mapping[str, Scores]) -> dict[tuple[str, str], Decision]:
-    """Every pair (a, b) of a table's methods in their order, as a minus b, decided together."""
-    return decide({(a, b): compare(methods[a].minus(methods[b])) for a, b in combinations(methods, 2)})
+def pairwise(methods: Sequence[Scores]) -> Floats:
+    """[K, K], Holm's p value of every pair of a table's K methods, decided together; 1 on the diagonal.
 
-
-def groups(methods: Sequence[str], decisions: Mapping[tuple[str, str], Decision]) -> dict[str, str]:
-    """Letters: two methods share one if and only if their difference is not significant (Piepho 2004, insert and absorb).
-
-    `methods` from best to worst, so that "a" is of the best; `decisions` of each pair, in either order. Raises StatsError
-    for a pair that is missing or drew no significance.
+    Raises StatsError for fewer than FEW_SEEDS seeds, methods on unequal seeds or data, and as `compare` does.
     """
-    found: list[set[str]] = [set(methods)]
-    for pair in combinations(methods, 2):
-        decision = decisions.get(pair) or decisions.get(pair[::-1])
-        if decision is None or decision.significant is None:
-            reason = f"fewer than {FEW_SEEDS} seeds" if decision else "not compared"
-            raise StatsError(f"{pair[0]} and {pair[1]}: {reason}, so no groups; compare all pairs on {FEW_SEEDS} seeds")
-        if decision.significant:
-            split = [group - {one} for group in found if set(pair) <= group for one in pair]
-            found = [group for group in found if not set(pair) <= group]
+    first = methods[0]
+    for other in methods[1:]:
+        first.minus(other)
+    check(first)
+    if len(first.seeds) < FEW_SEEDS:
+        raise StatsError(f"{len(first.seeds)} seeds; below {FEW_SEEDS} no significance is drawn")
+    values = np.stack([scores.values for scores in methods])  # columns are sorted, so alike
+    above, below = np.triu_indices(len(methods), 1)
+    chunk = max(1, CHUNK // values[0].size)
+    starts = range(0, len(above), chunk)
+    pairs = [values[above[start : start + chunk]] - values[below[start : start + chunk]] for start in starts]
+    p = np.concatenate([np.empty(0), *(two_way(part, first.design).p for part in pairs)])
+    found = np.ones((len(methods), len(methods)))
+    found[above, below] = found[below, above] = holm(p)
+    return found
+
+
+def groups(adjusted: Floats) -> list[str]:
+    """Letters of each of K methods, from best to worst: two share one if and only if their difference is not significant
+    (Piepho 2004, insert and absorb), and "a" is of the best. `adjusted` [K, K] is what `pairwise` finds.
+
+    Raises StatsError where letters do not suffice.
+    """
+    count = len(adjusted)
+    found: list[frozenset[int]] = [frozenset(range(count))]
+    for pair in combinations(range(count), 2):
+        if adjusted[pair] < LEVEL:
+            split = [group - {one} for group in found if group.issuperset(pair) for one in pair]
+            found = [group for group in found if not group.issuperset(pair)]
             for group in sorted(split, key=len, reverse=True):
                 if not any(group <= other for other in found):
                     found.append(group)
-    found.sort(key=lambda group: sorted(map(methods.index, group)))
+    found.sort(key=sorted)
     letters = ascii_lowercase + ascii_uppercase
     if len(found) > len(letters):
-        raise StatsError(f"{len(found)} groups of {len(methods)} methods, but {len(letters)} letters; compare fewer")
-    return {
-        method: "".join(letter for letter, group in zip(letters, found, strict=False) if method in group)
-        for method in methods
-    }
+        raise StatsError(f"{len(found)} groups of {count} methods, but {len(letters)} letters; compare fewer")
+    return [
+        "".join(letter for letter, group in zip(letters, found, strict=False) if method in group)
+        for method in range(count)
+    ]

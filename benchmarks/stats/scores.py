@@ -117,23 +117,42 @@ class Scores:
     def of(cls, runs: Mapping[int, Rows], metric: str, scale: float = 1) -> Scores:
         """From the score rows of each seed's run, all of one selection; `scale` is negative where less is better.
 
-        Raises StatsError where seeds have other subjects, a row is repeated or a score is not finite.
+        Raises StatsError where a row is repeated, and as `stack` does.
         """
         found: dict[int, dict[Column, float]] = {}
-        for seed, rows in sorted(runs.items()):
-            found[seed] = {(row["site"], row["task"], row["subject"]): scale * row[metric] for row in rows}
+        for seed, rows in runs.items():
+            found[seed] = {(row["site"], row["task"], row["subject"]): row[metric] for row in rows}
             if len(found[seed]) < len(rows):
                 raise StatsError(
                     f"seed {seed}: {len(rows)} rows of {len(found[seed])} (site, task, subject); "
                     "give the rows of one run and one selection"
                 )
-        if not found or not all(found.values()):
-            raise StatsError(f"{len(found)} seeds, one or all without a row; give the scores of finished runs")
-        columns = tuple(sorted(next(iter(found.values()))))
-        for seed, cells in found.items():
-            if different := set(columns) ^ set(cells):
-                raise StatsError(f"only one of the seeds {min(found)} and {seed} has {min(different)}; give equal data")
-        return cls(tuple(found), columns, np.array([[cells[column] for column in columns] for cells in found.values()]))
+        return cls.stack(found, scale)
+
+    @classmethod
+    def stack(cls, runs: Mapping[int, Mapping[Column, float]], scale: float = 1) -> Scores:
+        """From (site, task, subject) -> score of each seed's run; `scale` is negative where less is better.
+
+        Subjects without a score (nan) in every seed, as those without a lesion have none inside it, are left out. Raises
+        StatsError where seeds have other subjects, none has a score, or one has some in a part of the seeds.
+        """
+        if not runs or not all(runs.values()):
+            raise StatsError(f"{len(runs)} seeds, one or all without a row; give the scores of finished runs")
+        seeds = tuple(sorted(runs))
+        columns = tuple(sorted(runs[seeds[0]]))
+        for seed in seeds:
+            if runs[seed].keys() != runs[seeds[0]].keys():
+                different = set(columns) ^ set(runs[seed])
+                raise StatsError(
+                    f"only one of the seeds {seeds[0]} and {seed} has {min(different)}; give equal data"
+                )
+        values = scale * np.array([[runs[seed][column] for column in columns] for seed in seeds], dtype=np.float64)
+        if (absent := np.isnan(values).all(0)).any():
+            kept = np.flatnonzero(~absent)
+            if not kept.size:
+                raise StatsError(f"none of {len(columns)} (site, task, subject) has a score; choose another metric")
+            columns, values = tuple(columns[index] for index in kept), values[:, kept]
+        return cls(seeds, columns, values)
 
     def minus(self, other: Scores) -> Scores:
         """The differences, positive where self is better. Raises StatsError unless seeds and columns are the same."""

@@ -1,0 +1,50 @@
+"""A metric of a row of a table: its mean over site-tasks and seeds, and what it is a mean of.
+
+Sums are exact (`math.fsum`), so a table comes out the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from statistics import fmean, stdev
+
+from .excerpt import Values
+
+Place = tuple[str, str]  # site, task
+
+
+@dataclass(frozen=True)
+class Score:
+    """Its mean over site-tasks and seeds, the spread over seeds, the mean of every site-task, and its subjects."""
+
+    mean: float
+    sd: float | None  # over seeds, of the mean over site-tasks; None for one seed
+    places: dict[Place, float]
+    subjects: int  # (site, task, subject) with a score, of a seed
+    without: int = 0  # those without, as subjects have no score inside a lesion that they have not
+
+    @classmethod
+    def of(cls, seeds: Sequence[Values], scale: float = 1) -> Score | None:
+        """From the scores of each seed: the mean over subjects, then site-tasks, then seeds.
+
+        Subjects without a score (nan) are left out, and so are site-tasks where nobody has one. None where nobody has any.
+        """
+        means = [by_place(values, scale) for values in seeds]
+        if not all(means):
+            return None
+        overall = [fmean(places.values()) for places in means]
+        spread = stdev(overall) if len(overall) > 1 else None
+        subjects = sum(not isnan(value) for value in seeds[0].values())
+        places = {place: fmean(places[place] for places in means) for place in means[0]}
+        return cls(fmean(overall), spread, places, subjects, len(seeds[0]) - subjects)
+
+
+def by_place(values: Values, scale: float = 1) -> dict[Place, float]:
+    """The mean over test subjects of every site and task, sorted."""
+    found: dict[Place, list[float]] = {}
+    for (site, task, _), value in values.items():
+        if not isnan(value):
+            found.setdefault((site, task), []).append(scale * value)
+    return {place: fmean(found[place]) for place in sorted(found)}

@@ -1,0 +1,143 @@
+"""What the report shows of one table, as plain data: page/*.js draws it when its tab is opened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .card import lines
+from .figures import Entry
+from .leaderboard import columns
+from .means import Means, mean, over_seeds
+from .metric import Metric
+from .pair import full
+from .probing import cross_site, newcomers
+from .records import METRICS
+from .series import Series, Validation
+from .table import Row, Table
+
+POINTS = 60  # of a curve, evenly spaced over its rounds and the last
+
+
+def section(table: Table, of: Mapping[str, Means]) -> dict[str, Any]:
+    """Everything but the images; `of` has the means of each run, by its name."""
+    seeds = [[of[run.record.run] for run in row.runs] for row in table.rows]
+    first = table.rows[0].runs[0].record
+    places = sorted({where[1:] for own in seeds for run in own for where in run if where[0] == table.selection})
+    sites = sorted({site for site, _ in places})
+    across = any(where[0].startswith("from-") for own in seeds for run in own for where in run)
+    card = first.data.get("card")
+    return {
+        "title": table.title,
+        "smoke": table.smoke,
+        "notes": table.notes,
+        "caption": table.caption,
+        "rows": [told(row, entry) for row, entry in zip(table.rows, looks(table), strict=True)],
+        "columns": [
+            {
+                "name": column.name,
+                "number": column.is_number,
+                "place": bool(column.heading[1]) and tuple(column.heading) in places,
+                "cells": column.cells(),
+                "values": [plain(value) for value in column.values],
+            }
+            for column in columns(table)
+        ],
+        "places": places,
+        "metrics": [
+            {"name": metric, "label": told_metric.label, "better": int(np.sign(told_metric.scale)), "digits": told_metric.digits,
+             "cells": cells}
+            for metric in METRICS
+            for told_metric in [Metric.of(metric)]
+            if any(value is not None for row in (cells := by_place(table, seeds, places, metric)) for value in row or ())
+        ],
+        "curves": [curve(row) for row in table.rows],
+        "front": [front(row, own, table.selection) for row, own in zip(table.rows, seeds, strict=True)],
+        "cross": {"sites": sites, "rows": [rounded(cross_site(own, "psnr", sites)) for own in seeds]} if across else None,
+        "newcomers": [[[n, plain(score)] for n, score in newcomers(own, "psnr").items()] for own in seeds],
+        "card": card and {"lines": lines(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
+        "untrained": [
+            [row["site"], row["task"], *(plain(row[key]) for key in ("copy_source", "mean_image", "own_table", "pooled_table", "gap"))]
+            for row in first.data["heterogeneity"]
+        ],
+    }  # fmt: skip
+
+
+def names(table: Table) -> list[str]:
+    """A name for each row, with the network where rows differ in it."""
+    several = len({row.network for row in table.rows}) > 1
+    return [full(row) if several else row.method for row in table.rows]
+
+
+def looks(table: Table) -> list[Entry]:
+    return [Entry(name, row.runs, {}) for name, row in zip(names(table), table.rows, strict=True)]
+
+
+def told(row: Row, entry: Entry) -> dict[str, Any]:
+    """Who a row is."""
+    return {
+        "name": entry.label,
+        "method": entry.method,
+        "missing": list(row.missing),
+        "diverged": row.diverged,
+        "seeds": len(row.runs),
+    }
+
+
+def by_place(
+    table: Table, seeds: Sequence[Sequence[Means]], places: Sequence[tuple[str, str]], metric: str
+) -> list[list[float | None] | None]:
+    """[rows][places] of a metric, in the unit that tables show; None for a row with a hole."""
+    scale = abs(Metric.of(metric).scale)
+    return [
+        None
+        if row.missing
+        else [plain(scale * over_seeds(own, (table.selection, *place), metric)) for place in places]
+        for row, own in zip(table.rows, seeds, strict=True)
+    ]
+
+
+def curve(row: Row) -> dict[str, Any]:
+    """The series of a row: the mean over site-tasks with its band over seeds, and the mean of every site."""
+    seeds = [Validation.of(run) for run in row.runs]
+    sites = sorted({site for seed in seeds for site in seed.sites if "+" not in site})
+    return {
+        "overall": points(Series.of(seeds)),
+        "sites": {site: points(Series.of([seed for seed in seeds if site in seed.sites], site)) for site in sites},
+        "selected": sorted({run.record.selected_round for run in row.runs if run.record.status == "done"}),
+    }
+
+
+def points(series: Series) -> dict[str, list[float | None]]:
+    """At most POINTS of a series; MB of 10^6 bytes."""
+    count = len(series.rounds)
+    kept = np.unique(np.linspace(0, count - 1, min(count, POINTS)).astype(int)) if count else np.empty(0, int)
+    found = {"round": series.rounds, "MB": series.traffic / 1e6, "seconds": series.seconds, "mean": series.mean}
+    if (series.high > series.low).any():
+        found |= {"low": series.low, "high": series.high}
+    return {name: [plain(value) for value in values[kept]] for name, values in found.items()}
+
+
+def front(row: Row, seeds: Sequence[Means], selection: str) -> list[float | None] | None:
+    """MB that a whole run sends, up and down, and its PSNR; None for a row with a hole."""
+    if row.missing:
+        return None
+    places = sorted({where for own in seeds for where in own if where[0] == selection})
+    sent = (row.cost("bytes_up") + row.cost("bytes_down")) / 1e6
+    return [plain(sent), plain(mean(over_seeds(seeds, where, "psnr") for where in places))]
+
+
+def rounded(matrix: np.ndarray) -> list[list[float | None]]:
+    return [[plain(value) for value in line] for line in matrix]
+
+
+def plain(value: Any) -> Any:
+    """A number that JSON has, with as many digits as anybody reads; None for one that it has not."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+

@@ -1,0 +1,98 @@
+"""Where a row stands in its table: how sure its score is, what it gains over training alone, from whom it cannot be told.
+
+- The interval of a score is that of the two-way model (`stats/compare.py`): for other seeds, and other subjects at these sites.
+- The gain is over `local` on the same network, its p values Holm's over all gains of the table.
+- Letters come from all pairs of the table, Holm's again: rows that share one do not differ.
+- The gap closed is the gain over `local` as a share of what `pooled` gains, told only where `pooled` is clearly above `local`
+  on the same network (its own comparison has p < 0.05): elsewhere the sign of the share would be chance.
+
+Below FEW_SEEDS intervals are given, and no significance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .stats.compare import FEW_SEEDS, Comparison, check, compare, two_way
+from .stats.multiple import LEVEL, Decision, decide, groups, pairwise
+from .stats.reliability import Reliability, reliability
+from .stats.scores import Scores, StatsError
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of one row, in the metric's unit, higher is better; None where it cannot be told."""
+
+    margin: float | None  # half of the 95 % interval of the score
+    reliability: Reliability
+    gain: Decision | None  # over `local` on the same network
+    closed: float | None  # share of the gap from `local` to `pooled`
+    letters: str  # none where no significance is drawn
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A row as statistics see it: its scores, and the place in the table of the rows that it is held to."""
+
+    scores: Scores | None  # None for a row with a hole
+    local: int | None  # `local` on the same network, None where there is none, or it is the row itself
+    pooled: int | None
+
+
+def standings(rows: Sequence[Contender]) -> tuple[list[Standing | None], list[str]]:
+    """Where every row stands, best first, and why something cannot be told."""
+    whole = [scores for row in rows if (scores := row.scores)]
+    if not whole:
+        return [None] * len(rows), []
+    try:
+        check(whole[0])
+    except StatsError as error:
+        several = len(whole[0].seeds) > 1  # of a single seed the note on few seeds says all
+        return [row.scores and plain(row.scores) for row in rows], [f"No intervals: {error}."] if several else []
+    gains = decide({place: against(rows, row, row.local) for place, row in enumerate(rows) if row.scores and row.local is not None})
+    letters, reasons = lettered(whole)
+    found: list[Standing | None] = []
+    for place, row in enumerate(rows):
+        if row.scores is None:
+            found.append(None)
+            continue
+        margin = float(two_way(row.scores.values, row.scores.design).margin)
+        gain, closed = gains.get(place), None
+        if gain is not None and (most := clear(rows, row)):
+            closed = gain.comparison.difference / most.difference
+        found.append(Standing(margin, reliability(row.scores), gain, closed, letters.pop(0)))
+    return found, reasons
+
+
+def plain(scores: Scores) -> Standing:
+    """A row of one seed: nothing can be said of others."""
+    return Standing(None, reliability(scores), None, None, "")
+
+
+def against(rows: Sequence[Contender], row: Contender, other: int) -> Comparison:
+    """The row minus another row of the table."""
+    held = rows[other].scores
+    assert row.scores is not None
+    assert held is not None
+    return compare(row.scores.minus(held))
+
+
+def clear(rows: Sequence[Contender], row: Contender) -> Comparison | None:
+    """What `pooled` gains over `local` on the row's network, where that is clearly above 0."""
+    if row.pooled is None or row.local is None:
+        return None
+    most = against(rows, rows[row.pooled], row.local)
+    return most if most.p is not None and most.p < LEVEL and most.difference > 0 else None
+
+
+def lettered(whole: Sequence[Scores]) -> tuple[list[str], list[str]]:
+    """The letters of every row, or why there are none."""
+    none = [""] * len(whole)
+    if len(whole) < 2 or len(whole[0].seeds) < FEW_SEEDS:
+        return none, []
+    try:
+        return groups(pairwise(whole)), []
+    except StatsError as error:
+        return none, [f"No significance groups: {error}."]
+
