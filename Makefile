@@ -58,9 +58,9 @@ smoke: $(READY)
 	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedmm method.curriculum=false
 	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedadam,fedyogi method.eta=0.003
 	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedavgm method.momentum=0.5
-	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing
-	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
-	$(SMOKE) experiment=equal_footing results=results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
+	$(SMOKE) experiment=one_network results=results/smoke/equal_footing
+	$(SMOKE) experiment=one_network results=results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
+	$(SMOKE) experiment=one_network results=results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth network.init=designed,released,scaled
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth trainer.common_start=false
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false

@@ -9,14 +9,14 @@ import numpy as np
 
 from .means import Means, mean, over_seeds
 from .pair import full
-from .stats.ranks import Block, Ranks, ranks
+from .stats.ranks import METHODS, Block, Ranks, ranks
 from .stats.scores import StatsError
 from .table import Row, Table
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Rows over blocks, the best mean rank first."""
+    """Rows over blocks, the best mean rank first; named with their networks where these differ."""
 
     names: tuple[str, ...]
     blocks: tuple[Block, ...]  # scenario, data set
@@ -44,10 +44,16 @@ def ranking(tables: Sequence[Table], of: Mapping[str, Means]) -> Ranking:
         )
     found = [{full(row): score(row, table.selection, of) for row in table.rows if not row.missing} for table in ranked]
     names = sorted(set.intersection(*map(set, found)))
+    if len(names) < METHODS:
+        raise StatsError(
+            f"{len(names)} rows are in all of {len(ranked)} ranked tables; ranks need {METHODS}: run the same methods in every "
+            "scenario, or name the runs (PATTERN) that belong together"
+        )
     blocks = [block(table) for table in ranked]
     scores = np.array([[own[name] for name in names] for own in found]).reshape(len(ranked), len(names))
     order = np.argsort(ranks(scores, blocks, names).mean, kind="stable")
-    names = [names[index] for index in order]
+    networks = {name.partition("/")[2] for name in names}
+    names = [names[index].partition("/")[0] if len(networks) == 1 else names[index] for index in order]
     return Ranking(tuple(names), tuple(blocks), ranks(scores[:, order], blocks, names))
 
 

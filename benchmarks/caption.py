@@ -22,7 +22,7 @@ SIMULATED = frozenset({"phantom"})  # data sets
 ROUND = "the round with the best validation PSNR (mean over site-tasks), one round for all sites"
 
 
-def told(selection: str) -> str:
+def whose(selection: str) -> str:
     """Whose scores those of a selection are."""
     kind, _, which = selection.partition("-")
     return {
@@ -69,17 +69,13 @@ def text(value: Any) -> str:
 def labels(records: Sequence[Record], kind: str, shared: Mapping[str, Any]) -> list[str]:
     """The method or network (`kind`) of every row: its name, the options that were changed for it, and if its name and
     options stand for several versions of its code, the first digits of that code's digest."""
-    plain = []
+    plain, own = [], own_options(records) if kind == "method" else []
     for record in records:
         part = record.identity[kind]
         namesakes = [other for other in records if other.identity[kind]["name"] == part["name"]]
         told = sorted({option for other in namesakes for option in other.changed[kind]} & set(part) - set(shared))
         named = [f"{option}={text(part[option])}" for option in told]
-        named += [
-            f"{option}={text(record.identity['trainer'][option])}"
-            for option in own_options(records)
-            if kind == "method"
-        ]
+        named += [f"{option}={text(record.identity['trainer'][option])}" for option in own]
         plain.append(" ".join([part["name"], *named]))
     versions = {label: set[str]() for label in plain}
     for label, record in zip(plain, records, strict=True):
@@ -147,15 +143,14 @@ def caption(
 ) -> Iterator[str]:
     """What the numbers are. `network` and `policy` are empty where rows differ in them; `several`: there is a second row."""
     first, shared = records[0].identity, shared_options(records)
-    budget = {
-        name: value for name, value in first["trainer"].items() if name not in {*ELSEWHERE, *own_options(records)}
-    }
+    elsewhere = {*ELSEWHERE, *own_options(records)}
+    budget = {name: value for name, value in first["trainer"].items() if name not in elsewhere}
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
     if first["dataset"]["name"] in SIMULATED:
         yield "Simulated data: not evidence of clinical performance."
     yield (
-        f"Scores are those of {told(selection)}. They are means over a subject's slices, then over subjects, "
+        f"Scores are those of {whose(selection)}. They are means over a subject's slices, then over subjects, "
         "site-tasks and seeds; sd is the standard deviation over seeds."
     )
     yield (
@@ -196,14 +191,16 @@ def statistics(seeds: int, metric: Metric, several: bool) -> Iterator[str]:
     )
     if not several:
         return
-    letters = "rows that share a letter do not differ (all pairs of the table, Holm at 5 %)"
+    enough = seeds >= FEW_SEEDS
+    better = "" if metric.sign > 0 else ", above 0 where it is less"
+    corrected = "; its p is corrected for all gains of the table (Holm)" if enough else ""
     yield (
-        f"Gain: {metric.heading} over `local` with the same network{'' if metric.sign > 0 else ', above 0 where less'}; its +- by "
-        "the same model on paired differences, not corrected; "
-        + ("its p is Holm's over the table's gains. " if seeds >= FEW_SEEDS else "")
-        + "Effect: gain over its sd over subjects. Sites: share that gain. Gap closed: share of the gain of `pooled`, where that "
-        "is above 0 at 5 %." + (f" Groups: {letters}." if seeds >= FEW_SEEDS else "")
+        f"Gain: {metric.heading} over `local` with the same network{better}, its best row if there are several; its +- by the "
+        f"same model on paired differences, not corrected{corrected}. Effect: gain over its sd over subjects. Sites "
+        "gaining: share of them. Gap closed: share of the gain of `pooled`, told where that is above 0 at 5 %."
     )
+    if enough:
+        yield "Groups: rows that share a letter do not differ (all pairs of the table, the same model, Holm at 5 %)."
 
 
 def provenance(records: Sequence[Record]) -> str:
@@ -212,7 +209,9 @@ def provenance(records: Sequence[Record]) -> str:
     for record in records:
         for library, version in record.environment["versions"].items():
             versions.setdefault(library, set()).add(version)
-    commits = {f"{record.environment['commit'][:10]}{' with changes' * record.environment['dirty']}" for record in records}
+    commits = {
+        f"{record.environment['commit'][:10]}{' with changes' * record.environment['dirty']}" for record in records
+    }
     made = [f"{library} {'/'.join(sorted(versions[library]))}" for library in sorted(versions)]
     days = sorted(record.finished[:10] for record in records)
     return (

@@ -91,7 +91,7 @@ def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
     tasks = sorted({Task(*pair) for site in sites.values() for pair in permutations(site.contrasts, 2)})
     found: list[dict[str, Any]] = []
     for task in tasks:
-        able = {name: (task,) for name, site in thinned.items() if set(task) <= set(site.contrasts)}
+        able = {name: (task,) for name, site in thinned.items() if set(task.contrasts) <= set(site.contrasts)}
         if len(able) > 1:
             found += heterogeneity(Federation({name: thinned[name] for name in able}, able))
     return sorted(found, key=lambda row: (row["site"], row["task"]))

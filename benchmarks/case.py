@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsynth.federation import Federation, Site, Subject, Task
+from fedsynth.federation import Conditions, Federation, Site, Subject, Task
 from fedsynth.method import Method
 from fedsynth.networks.network import Network, Norm
 from fedsynth.options import TrainerOptions
@@ -50,7 +50,7 @@ def federation(names: str = "abc", size: tuple[int, int] = (32, 32), scarce: str
             name, ("T1", "T2", "PD"), images[start:].astype(np.float16), tissue[start:, 0] > 0.1, subjects
         )
     plan = {name: tuple(map(Task.parse, TASKS[name])) for name in names}
-    return Federation(sites, plan, spare_sites=1, newcomers={NEWCOMER: (Task("T1", "T2"),)})
+    return Federation(sites, plan, 1, {NEWCOMER: (Task("T1", "T2"),)}, Conditions(adapt=[], adapt_steps=2))
 
 
 @dataclass(frozen=True)

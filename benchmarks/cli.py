@@ -22,7 +22,9 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
   leaderboard [PATTERN ...]        tables of finished runs: terminal, Markdown, CSV
   compare A B [PATTERN ...]        one pair of methods explained: difference, interval, who gains, what it costs
   report [PATTERN ...]             one HTML page with tables, curves and images
+  figures [PATTERN ...]            figures for a paper; --format pdf,svg,png --columns 1|2
   export RUN ...                   what a run synthesises for its test subjects, as NIfTI volumes
+  features RUN ... --network FILE  what a feature network of yours sees in that: LPIPS-like and FID-like scores
   pack FILE.zip [PATTERN ...]      the records of finished runs in one file, for another laboratory
   merge FILE.zip|FOLDER ...        another laboratory's records into this store, each checked
 
@@ -39,7 +41,9 @@ VERBS = {
     "leaderboard": "leaderboard",
     "compare": "compare",
     "report": "report",
+    "figures": "paper",
     "export": "export",
+    "features": "features",
     "pack": "pack",
     "merge": "merge",
 }

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from .caption import OWN, text
 from .explanation import explain, folded
-from .leaderboard import finished
+from .leaderboard import finished, having
 from .metric import Metric
 from .pair import Pair, full
-from .records import METRICS, SELECTIONS, canonical
+from .panel import PanelError
+from .records import METRICS, RecordError, canonical
+from .rowname import meant, nearest, quoted
 from .stats.bayes import BLOCKS, signed_rank
 from .stats.compare import Comparison
 from .stats.multiple import decide
 from .stats.scores import StatsError
 from .store import Store
-from .table import Row, Table, tables
+from .table import Table, tables
 
 NAMES = """A and B name rows as the leaderboard does: fedprox, or 'fedprox mu=0.1' where there are several, or fedprox/unet and
 'fedprox mu=0.1/unet width=32' where it ran on several networks. Options that are not named may have any value, as long as
@@ -42,7 +41,9 @@ def main(argv: list[str]) -> int:
         "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as '*-variable-*'; default: all"
     )
     parser.add_argument("--metric", choices=METRICS, default="psnr", help="default: psnr")
-    parser.add_argument("--selection", choices=SELECTIONS, default="selected", help="which round (default: selected)")
+    parser.add_argument(
+        "--selection", default="selected", help="whose scores, as of `fedsynth leaderboard` (default: selected)"
+    )
     parser.add_argument(
         "--bound",
         type=above_zero,
@@ -55,8 +56,9 @@ def main(argv: list[str]) -> int:
         return 1
     metric = Metric.of(arguments.metric)
     try:
-        pairs, apart = paired(tables(runs, arguments.selection), arguments.a, arguments.b, metric)
-    except RowError as error:
+        found = tables(having(runs, arguments.selection), arguments.selection)
+        pairs, apart = paired(found, arguments.a, arguments.b, metric)
+    except (RowError, PanelError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     if pairs:
@@ -99,41 +101,6 @@ def paired(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[list
         except StatsError as error:
             apart.append(f"{table.title}: {error}")
     return pairs, apart
-
-
-def meant(table: Table, name: str) -> list[Row]:
-    """The rows that a name means: those labelled so, else those whose method, network and options fit it."""
-    labelled = [row for row in table.rows if name in (row.method, full(row))]
-    return labelled or [row for row in table.rows if fits(row, name)]
-
-
-def fits(row: Row, name: str) -> bool:
-    """Whether METHOD [OPTION=VALUE ...] [@CODE] [/NETWORK [OPTION=VALUE ...] [@CODE]] describes the row."""
-    identity = row.runs[0].record.identity
-    own = {option: identity["trainer"][option] for option in OWN}
-    parts = name.split("/", 1)
-    for kind, part, more in zip(("method", "network"), parts, (own, {}), strict=False):
-        options = {option: text(value) for option, value in (more | identity[kind]).items() if option != "name"}
-        known = {
-            identity[kind]["name"],
-            f"@{identity['code'][kind][:4]}",
-            *(f"{key}={value}" for key, value in options.items()),
-        }
-        words = part.split()
-        if words[:1] != [identity[kind]["name"]] or not known.issuperset(words):
-            return False
-    return True
-
-
-def nearest(name: str, rows: Sequence[Row]) -> list[str]:
-    """All names there are, those of methods that are spelt like it first."""
-    methods = {full(row): row.runs[0].record.identity["method"]["name"] for row in rows}
-    near = get_close_matches(re.split(r"[ /]", name)[0], set(methods.values()), 3)
-    return sorted(methods, key=lambda label: (methods[label] not in near, label))
-
-
-def quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"{name!r}" for name in names)
 
 
 def told(pairs: Sequence[Pair], bound: float | None) -> str:

@@ -22,7 +22,8 @@ PUBLISHED = "of_"  # network=of_<method> is the network that the method was publ
 @dataclass
 class Schema:
     """What `conf/config.yaml` is checked against. `where_present`: options for whichever network has them, where the command
-    leaves them at their default, so that an experiment can be made smaller on every network."""
+    leaves them at their default, so that an experiment can be made smaller on every network. `grids`: what `fedsynth sweep` runs
+    of an experiment (grid.py)."""
 
     method: Any = MISSING
     network: Any = MISSING
@@ -32,6 +33,7 @@ class Schema:
     seed: int = 0
     results: str = "results"
     where_present: dict[str, Any] = field(default_factory=dict)
+    grids: list[Any] = field(default_factory=list)
 
 
 class OptionError(ValueError):
@@ -54,7 +56,7 @@ class Run:
     def of(cls, config: DictConfig) -> Run:
         """Raises OptionError for an option that does not exist (Hydra's `+` adds any) or is outside its range."""
         known = [entry.name for entry in fields(cls)]
-        if unknown := sorted(set(map(str, config)) - {*known, "where_present"}):
+        if unknown := sorted(set(map(str, config)) - {*known, "where_present", "grids"}):
             raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
         nodes = {name: config[name] for name in known}
         try:

@@ -8,8 +8,8 @@ from textwrap import wrap
 
 import numpy as np
 
-from .caption import SELECTION
-from .leaderboard import WIDTH
+from .caption import whose
+from .formats import WIDTH
 from .pair import Pair, full
 from .stats.compare import FEW_SEEDS, Comparison, compare, subject_variance, wilcoxon_given_these_models
 from .stats.equivalence import Equivalence, equivalence
@@ -49,7 +49,7 @@ def setting(pair: Pair) -> Iterator[str]:
     design = pair.differences.design
     yield (
         f"{counted(len(pair.seeds), 'seed')} ({listed(pair.seeds)}), {counted(len(design.subjects), 'test subject')} at "
-        f"{counted(len(design.sites), 'site')}; scores of {SELECTION[pair.table.selection]}."
+        f"{counted(len(design.sites), 'site')}; scores of {whose(pair.table.selection)}."
     )
     yield f"{pair.metric.convention}."
     for name, row in (("A", pair.a), ("B", pair.b)):

@@ -74,17 +74,12 @@ def export(record: Record, folder: Path, results: Path, out: Path, root: Path | 
         raise FederationError(
             f"{record.run} was trained on dataset={DATASETS.name_of(type(run.dataset))}, which has no volumes"
         )
-    federation = run.scenario.federation(run.dataset, results / "cache")
-    for site in federation.names:
-        if run.dataset.fingerprint(site) != record.identity["data"][site]:
-            raise FederationError(
-                f"the data of site {site} are not those that {record.run} was trained on; prepare them as then"
-            )
+    federation = trained_on(run, record, results)
     save: Any = DATASETS["prepared"]
     index = {(site, row["subject"], row["contrast"]): row for site in federation.names for row in volumes(site)}
     count = 0
     for site, task, subject, stack in synthesised(run, federation, folder):
-        source, target = (index.get((site, subject.name, contrast)) for contrast in task)
+        source, target = (index.get((site, subject.name, contrast)) for contrast in (task.sources[0], task.target))
         if source is None or target is None:
             continue  # a site of the phantom among others
         like = moved(Path(source["file"]), root)
@@ -101,6 +96,17 @@ def export(record: Record, folder: Path, results: Path, out: Path, root: Path | 
             f"none of the sites of {record.run} was made from volumes, so there is nothing to lay its output on"
         )
     return count
+
+
+def trained_on(run: Run, record: Record, results: Path) -> Federation:
+    """The federation of a run. Raises FederationError where the data are not those of its record."""
+    federation = run.scenario.federation(run.dataset, results / "cache")
+    for site in federation.names:
+        if run.dataset.fingerprint(site) != record.identity["data"][site]:
+            raise FederationError(
+                f"the data of site {site} are not those that {record.run} was trained on; prepare them as then"
+            )
+    return federation
 
 
 def moved(path: Path, root: Path | None) -> Path:

@@ -1,4 +1,4 @@
-"""What did not work out, from a store: runs that failed, stopped half way, diverged or are damaged, and seeds that a row lacks."""
+"""What did not work out: runs that failed, stopped half way, diverged or are damaged, and seeds that a row lacks."""
 
 from __future__ import annotations
 

@@ -14,27 +14,33 @@ Means = Mapping[Where, Mapping[str, float]]  # by metric, in the column's own un
 
 
 def means(folder: Path) -> Means:
-    """Of the `scores.csv` in a run's folder. Subjects without a score (nan) are left out of that metric's mean."""
-    found: dict[Where, list[list[float]]] = {}
+    """Of the `scores.csv` in a run's folder, but for the last round's, which no figure shows.
+
+    Subjects without a score (nan) are left out of that metric's mean.
+    """
+    found: dict[Where, list[list[str]]] = {}
     with (folder / "scores.csv").open(newline="") as file:
         rows = csv.reader(file)
         heads = next(rows)
         selection, site, task = (heads.index(name) for name in ("selection", "site", "task"))
-        metrics = [(index, head) for index, head in enumerate(heads) if head not in TEXT]
         for row in rows:
-            found.setdefault((row[selection], row[site], row[task]), []).append(
-                [float(row[index]) for index, _ in metrics]
-            )
+            if row[selection] != "last":
+                found.setdefault((row[selection], row[site], row[task]), []).append(row)
+    metrics = [(index, head) for index, head in enumerate(heads) if head not in TEXT]
     return {
-        where: {head: mean(column) for (_, head), column in zip(metrics, zip(*values, strict=True), strict=True)}
-        for where, values in sorted(found.items())
+        where: {head: mean(map(float, columns[index])) for index, head in metrics}
+        for where, own in sorted(found.items())
+        for columns in [list(zip(*own, strict=True))]
     }
 
 
 def mean(values: Iterable[float]) -> float:
     """Of those that are there; nan for none. Exact, so that it is the same on every machine."""
-    there = [value for value in values if not math.isnan(value)]
-    return math.fsum(there) / len(there) if there else math.nan
+    given = list(values)
+    if math.isnan(total := math.fsum(given)):
+        given = [value for value in given if not math.isnan(value)]
+        total = math.fsum(given)
+    return total / len(given) if given else math.nan
 
 
 def over_seeds(seeds: Sequence[Means], where: Where, metric: str) -> float:

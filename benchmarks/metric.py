@@ -7,6 +7,7 @@ shows it as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -25,13 +26,22 @@ class Metric:
     @classmethod
     def of(cls, column: str) -> Metric:
         """The metric of one of `records.METRICS`."""
-        name, _, inside = column.partition("_")
-        told = {"psnr": ("PSNR", " dB", 1.0, 2, 0.2), "ssim": ("SSIM x 100", "", 100.0, 2, None)}
-        label, unit, scale, digits, bound = told.get(name, (name.upper(), "", -1.0, 4, None))
-        return cls(column, f"{label} in the foreground" if inside else label, unit, scale, digits, bound)
+        name, where = column, ""
+        for suffix, part in (("_fg", " in the foreground"), ("_lesion", " in lesions")):
+            if column.endswith(suffix):
+                name, where = column.removesuffix(suffix), part
+        told = {
+            "psnr": ("PSNR", " dB", 1.0, 2, 0.2),
+            "ssim": ("SSIM x 100", "", 100.0, 2, None),
+            "ms_ssim": ("MS-SSIM x 100", "", 100.0, 2, None),
+            "vif": ("VIF x 100", "", 100.0, 2, None),
+            "lesion_contrast": ("Lesion contrast x 100", "", 100.0, 1, None),
+        }
+        label, unit, scale, digits, bound = told.get(name, (name.upper().replace("_", "-"), "", -1.0, 4, None))
+        return cls(column, label + where, unit, scale, digits, bound)
 
     @property
-    def sign(self) -> int:
+    def sign(self) -> Literal[-1, 1]:
         """1 where higher is better, -1 where less is."""
         return 1 if self.scale > 0 else -1
 

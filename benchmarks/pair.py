@@ -39,11 +39,9 @@ class Pair:
         return [run for run in row.runs if run.record.identity["seed"] in self.seeds]
 
     def _scores(self, row: Row) -> Scores:
-        chosen = {
-            run.record.identity["seed"]: [line for line in run.scores if line["selection"] == self.table.selection]
-            for run in self.runs(row)
-        }
-        return Scores.of(chosen, self.metric.column, self.metric.scale)
+        name, selection = self.metric.column, self.table.selection
+        chosen = {run.record.identity["seed"]: run.values(selection, [name])[name] for run in self.runs(row)}
+        return Scores.stack(chosen, self.metric.scale)
 
     @cached_property
     def scores(self) -> tuple[Scores, Scores]:

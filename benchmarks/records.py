@@ -21,7 +21,10 @@ from typing import Any
 SCHEMA = 1
 FINISHED = ("done", "diverged")
 SELECTIONS = ("selected", "last")  # the round with the best validation score, and the last one
-METRICS = ("psnr", "ssim", "nmse", "mae", "psnr_fg", "ssim_fg", "nmse_fg", "mae_fg")
+METRICS = (
+    *("psnr", "ssim", "nmse", "mae", "psnr_fg", "ssim_fg", "nmse_fg", "mae_fg"),
+    *("hf_nmse", "ms_ssim", "vif", "psnr_lesion", "nmse_lesion", "mae_lesion", "lesion_contrast"),
+)
 SCORES = ("selection", "site", "task", "subject", *METRICS)
 CURVE = (
     *("round", "site", "loss_generator", "loss_discriminator", "val_psnr", "val_ssim"),
@@ -158,7 +161,7 @@ def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Rec
 def read_record(folder: Path) -> Record:
     """The record of a folder. Raises RecordError for one that is damaged, FileNotFoundError where there is none."""
     path = folder / "record.json"
-    remedy = "delete the folder and run the same command again"
+    remedy = "the same command again sets it aside and trains anew"
     try:
         content = json.loads(path.read_bytes())
         seal = content.pop("seal")

@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from tqdm import tqdm
 
 from .blocks import ranking
 from .failures import failures
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -> str:
     """The whole page as HTML."""
-    of = {run.record.run: means(run.folder) for run in runs}
+    of = {run.record.run: means(run.folder) for run in tqdm(runs, "reading", unit="run", disable=None, leave=False)}
     found = tables(runs)
     script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'
@@ -85,32 +86,24 @@ def contents(
     heat = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
     yield "common", {"methods": methods, "colours": len(COLOURS), "heat": heat.tobytes().hex()}
     yield "overview", overview(found, of)
-    budget = Budget.of([galleries(table) for table in found])
-    for number, table in enumerate(found):
-        facts, pictures = section(table, of), []
-        facts["images"] = []
-        if galleries(table)[0]:
-            rows = entries(table)
-            for place in sorted({place for entry in rows for place in entry.gallery}):
-                told, picture = sprite(rows, place, budget)
-                facts["images"].append(told)
-                pictures.append(picture)
-        yield f"table-{number}", facts
-        for place, picture in enumerate(pictures):
+    shown = [galleries(table) for table in found]
+    budget = Budget.of(shown)
+    for number, table in enumerate(tqdm(found, "drawing", unit="table", disable=None, leave=False)):
+        rows = entries(table) if shown[number][0] else []
+        places = sorted({place for entry in rows for place in entry.gallery})
+        images = [sprite(rows, place, budget) for place in places]
+        yield f"table-{number}", section(table, of) | {"images": [facts for facts, _ in images]}
+        for place, (_, picture) in enumerate(images):
             yield f"images-{number}-{place}", picture
     yield "runs", {"rows": [origin(run) for run in runs], "versions": versions(records)}
-    yield (
-        "failures",
-        [[one.what, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)],
-    )
+    told = [[one.what, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)]
+    yield "failures", told
 
 
 def galleries(table: Table) -> tuple[int, list[int]]:
     """How many rows have images, and of how many subjects at each site-task."""
     folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").exists()]
-    if not folders:
-        return 0, []
-    return len(folders), [len(images["target"]) for images in read_gallery(folders[0]).values()]
+    return len(folders), [len(own["target"]) for own in read_gallery(folders[0]).values()] if folders else []
 
 
 def entries(table: Table) -> list[Entry]:

@@ -42,9 +42,10 @@ def estimate(run: Run, federation: Federation) -> int:
     nets = run.method.build(blueprint)
     parameters = sum(p.numel() for _, net in leaves(nets) for p in net.parameters())
     sites = min(run.trainer.resident, len(federation.names))
-    images = torch.empty(run.trainer.batch, 1, *federation.size, device="meta")
+    images = torch.empty(run.trainer.batch, federation.columns.channels, *federation.size, device="meta")
     code = torch.empty(run.trainer.batch, federation.columns.length, device="meta")
-    judge, generator = run.network.discriminator().to("meta"), run.network.generator(federation.columns).to("meta")
+    judge = run.network.discriminator(federation.columns.channels).to("meta")
+    generator = run.network.generator(federation.columns).to("meta")
     with Produced() as produced:
         judge(images, generator(images, code))
     slices = sum(len(federation.sites[name].images) for name in federation.names)

@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from fedsynth import evaluate
+from fedsynth import evaluate, probes
 from fedsynth.evaluate import mean_psnr
 from fedsynth.exchange import ContractError, Message, places
+from fedsynth.federation import Task
 from fedsynth.feed import Batch
 from fedsynth.method import Method
 from fedsynth.options import Parking
@@ -247,13 +248,28 @@ def scarce(case: Case) -> Iterator[str]:
 
 @rule("serves a newcomer", "a hospital that never trained can join")
 def newcomer(case: Case) -> Iterator[str]:
-    trainer = case.trainer()
+    data = federation()
+    trainer = case.trainer(replace(data, conditions=replace(data.conditions, adapt=[1])))
     trainer.run()
     before = trainer.digests()
-    if not all(np.isfinite(row["psnr"]) for row in trainer.welcome(NEWCOMER)):
-        yield "what it is served has a score that is not finite"
+    rows = [row for row in probes.scores(trainer) if row["site"] == NEWCOMER]
+    if not all(np.isfinite(row["psnr"]) for row in rows):
+        yield "what it is served, at once or after it adapted, has a score that is not finite"
     if trainer.digests() != before:
         yield "welcoming it changed the server or another site"
+
+
+@rule("takes several sources", "a target may be made of all that a site has; a method may refuse, naming such a task")
+def several(case: Case) -> Iterator[str]:
+    tasks = {"a": (Task.parse("T1+T2->PD"),), "c": (Task.parse("T1->PD"), Task.parse("PD->T2"))}
+    try:
+        outcome = case.trainer(replace(federation("ac"), tasks=tasks, newcomers={}), rounds=1).run()
+    except ContractError as refusal:
+        if "T1+T2->PD" not in str(refusal):
+            raise
+    else:
+        if not all(np.isfinite(row["psnr"]) for row in outcome.scores):
+            yield "with a task of two sources a score is not finite"
 
 
 @rule("fits any image", "slices need not be square")

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,42 +30,59 @@ from .config import Run
 from .identity import changed, identity, name
 from .progress import Progress
 from .records import Record, RecordError, fingerprint, write_record
-from .store import Store
+from .store import State, Store
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
 
 
-def job(config: DictConfig) -> None:
-    """Hydra's task: execute the run unless the store has its record or another process works on it.
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt at a run ended."""
 
-    An error is noted in the store and said, and goes no further: the rest of a sweep is none of its concern.
-    """
+    state: State  # running where another process works on it
+    told: str  # in words
+
+
+def job(config: DictConfig) -> None:
+    """Hydra's task: settle the run and say how it ended."""
     run = Run.of(config)
+    say(f"{name(identity(run))}: {settle(run).told}")
+
+
+def settle(run: Run) -> Ending:
+    """Execute the run unless the store has its record or another process works on it.
+
+    An error is noted in the store and told, and goes no further: the rest of a sweep is none of its concern. A record that
+    cannot be trusted is set aside and made again.
+    """
     what = identity(run)
     run_name, store = name(what), Store(Path(run.results))
+    aside = ""
     try:
         with store.claim(run_name) as mine:
             if not mine:
-                say(f"{run_name}: another process works on it, so it is left to that one")
-            elif record := store.record(run_name):
-                say(f"{run_name}: {record.status} before, nothing to train")
-            else:
-                store.begin(run_name, what)
-                attempt(run, what, store)
-    except (OSError, RecordError) as error:  # the store itself: a full disk, a folder's rights, a damaged record
-        say(f"{run_name}: failed: {error}")
+                return Ending(State.running, "another process works on it, so it is left to that one")
+            try:
+                if record := store.record(run_name):
+                    return Ending(State[record.status], f"{record.status} before, nothing to train")
+            except RecordError as error:
+                aside = f"; before, {error}: now in {store.set_aside(run_name)}"
+            store.begin(run_name, what)
+            ending = attempt(run, what, store)
+            return replace(ending, told=ending.told + aside)
+    except (OSError, RecordError) as error:  # the store itself: a full disk, a folder's rights
+        return Ending(State.failed, f"failed: {type(error).__name__}: {error}")
 
 
-def attempt(run: Run, what: dict[str, Any], store: Store) -> None:
-    """Execute the run and say how it ended."""
+def attempt(run: Run, what: dict[str, Any], store: Store) -> Ending:
+    """Execute the run."""
     run_name = name(what)
     try:
         record = execute(run, what, store)
     except (Exception, SystemExit) as error:  # a method's code may raise anything, even exit
         note = store.fail(run_name, error)
-        say(f"{run_name}: failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
-    else:
-        say(f"{run_name}: {record.status}{': ' if record.reason else ''}{record.reason}")
+        return Ending(State.failed, f"failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
+    return Ending(State[record.status], f"{record.status}{': ' if record.reason else ''}{record.reason}")
 
 
 def execute(run: Run, what: dict[str, Any], store: Store) -> Record:

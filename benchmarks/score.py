@@ -5,9 +5,11 @@ Sums are exact (`math.fsum`), so a table comes out the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isnan
+from operator import itemgetter
 from statistics import fmean, stdev
 
 from .excerpt import Values
@@ -43,8 +45,30 @@ class Score:
 
 def by_place(values: Values, scale: float = 1) -> dict[Place, float]:
     """The mean over test subjects of every site and task, sorted."""
-    found: dict[Place, list[float]] = {}
-    for (site, task, _), value in values.items():
-        if not isnan(value):
-            found.setdefault((site, task), []).append(scale * value)
-    return {place: fmean(found[place]) for place in sorted(found)}
+    every = list(values.values()) if scale == 1 else [scale * value for value in values.values()]
+    found = {}
+    for place, pick in grouping(tuple(values)):
+        own = pick(every)
+        if isnan(mean := fmean(own)):
+            own = [value for value in own if not isnan(value)]
+            if not own:
+                continue
+            mean = fmean(own)
+        found[place] = mean
+    return found
+
+
+@lru_cache(maxsize=64)
+def grouping(keys: tuple[tuple[str, str, str], ...]) -> list[tuple[Place, Callable[[list[float]], Sequence[float]]]]:
+    """Every place, sorted, and what picks its values out of those of all keys."""
+    found: dict[Place, list[int]] = {}
+    for number, (site, task, _) in enumerate(keys):
+        found.setdefault((site, task), []).append(number)
+    return [(place, picker(own)) for place, own in sorted(found.items())]
+
+
+def picker(numbers: Sequence[int]) -> Callable[[list[float]], Sequence[float]]:
+    """Picks several values, as a sequence for one too."""
+    if len(numbers) == 1:
+        return lambda every: [every[numbers[0]]]
+    return itemgetter(*numbers)

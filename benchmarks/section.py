@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .card import lines
+from .columns import columns
 from .figures import Entry
-from .leaderboard import columns
 from .means import Means, mean, over_seeds
 from .metric import Metric
 from .pair import full
 from .probing import cross_site, newcomers
 from .records import METRICS
+from .score import Place
 from .series import Series, Validation
 from .table import Row, Table
 
+UNTRAINED = ("copy_source", "mean_image", "own_table", "pooled_table", "gap")  # fedsynth/lut.py says what they are
 POINTS = 60  # of a curve, evenly spaced over its rounds and the last
 
 
@@ -40,27 +42,23 @@ def section(table: Table, of: Mapping[str, Means]) -> dict[str, Any]:
             {
                 "name": column.name,
                 "number": column.is_number,
+                "main": column.compact,
                 "place": bool(column.heading[1]) and tuple(column.heading) in places,
                 "cells": column.cells(),
+                "best": column.places(),
                 "values": [plain(value) for value in column.values],
             }
             for column in columns(table)
         ],
         "places": places,
-        "metrics": [
-            {"name": metric, "label": told_metric.label, "better": int(np.sign(told_metric.scale)), "digits": told_metric.digits,
-             "cells": cells}
-            for metric in METRICS
-            for told_metric in [Metric.of(metric)]
-            if any(value is not None for row in (cells := by_place(table, seeds, places, metric)) for value in row or ())
-        ],
+        "metrics": list(metrics(table, seeds, places)),
         "curves": [curve(row) for row in table.rows],
         "front": [front(row, own, table.selection) for row, own in zip(table.rows, seeds, strict=True)],
         "cross": {"sites": sites, "rows": [rounded(cross_site(own, "psnr", sites)) for own in seeds]} if across else None,
         "newcomers": [[[n, plain(score)] for n, score in newcomers(own, "psnr").items()] for own in seeds],
         "card": card and {"lines": lines(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "untrained": [
-            [row["site"], row["task"], *(plain(row[key]) for key in ("copy_source", "mean_image", "own_table", "pooled_table", "gap"))]
+            [row["site"], row["task"], *(plain(row[key]) for key in UNTRAINED)]
             for row in first.data["heterogeneity"]
         ],
     }  # fmt: skip
@@ -87,17 +85,18 @@ def told(row: Row, entry: Entry) -> dict[str, Any]:
     }
 
 
-def by_place(
-    table: Table, seeds: Sequence[Sequence[Means]], places: Sequence[tuple[str, str]], metric: str
-) -> list[list[float | None] | None]:
-    """[rows][places] of a metric, in the unit that tables show; None for a row with a hole."""
-    scale = abs(Metric.of(metric).scale)
-    return [
-        None
-        if row.missing
-        else [plain(scale * over_seeds(own, (table.selection, *place), metric)) for place in places]
-        for row, own in zip(table.rows, seeds, strict=True)
-    ]
+def metrics(table: Table, seeds: Sequence[Sequence[Means]], places: Sequence[Place]) -> Iterator[dict[str, Any]]:
+    """Every metric that some row has: how it is told, and its means [rows][places] in the unit that tables show."""
+    for name in METRICS:
+        metric = Metric.of(name)
+        cells = [
+            None
+            if row.missing
+            else [plain(abs(metric.scale) * over_seeds(own, (table.selection, *place), name)) for place in places]
+            for row, own in zip(table.rows, seeds, strict=True)
+        ]
+        if any(value is not None for row in cells for value in row or ()):
+            yield {"name": name, "label": metric.label, "better": metric.sign, "digits": metric.digits, "cells": cells}
 
 
 def curve(row: Row) -> dict[str, Any]:
@@ -139,5 +138,3 @@ def plain(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return float(f"{value:.6g}") if math.isfinite(value) else None
-
-

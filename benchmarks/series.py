@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .excerpt import read_columns
 from .table import Finished
 
 Floats = NDArray[np.float64]
-WANTED = ("round", "site", "val_psnr", "bytes_up", "bytes_down", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,23 +27,22 @@ class Validation:
 
     @classmethod
     def of(cls, run: Finished) -> Validation:
-        rows = read_columns(run.folder / "curve.csv", WANTED)
-        names = sorted({row["site"] for row in rows})
-        rounds = sorted({row["round"] for row in rows})
-        number = {round: index for index, round in enumerate(rounds)}
+        with (run.folder / "curve.csv").open(newline="") as file:
+            heads, *rows = csv.reader(file)
+        table = dict(zip(heads, zip(*rows, strict=True), strict=True))
+        names, site = np.unique(table["site"], return_inverse=True)
+        rounds, at = np.unique(np.array(table["round"], float), return_inverse=True)
         psnr, costs = np.full((len(names), len(rounds)), np.nan), np.zeros((2, len(rounds)))
-        for row in rows:
-            at = number[row["round"]]
-            psnr[names.index(row["site"]), at] = row["val_psnr"]
-            costs[:, at] += row["bytes_up"] + row["bytes_down"], row["seconds"]
+        psnr[site, at] = np.array(table["val_psnr"], float)
+        for line, wanted in enumerate((("bytes_up", "bytes_down"), ("seconds",))):
+            for name in wanted:
+                np.add.at(costs[line], at, np.array(table[name], float))
         tasks = run.record.identity["scenario"]["tasks"]
-        weights = np.array([sum(len(tasks.get(site, [site])) for site in name.split("+")) for name in names], float)
+        weights = np.array([sum(len(tasks.get(own, [own])) for own in name.split("+")) for name in names], float)
         kept = ~np.isnan(psnr).all(0)
-        traffic, seconds = costs.cumsum(1)[:, kept]
-        overall = weights / weights.sum() @ psnr[:, kept]
-        return cls(
-            np.array(rounds)[kept], traffic, seconds, dict(zip(names, psnr[:, kept], strict=True)), np.asarray(overall)
-        )
+        psnr, (traffic, seconds) = psnr[:, kept], costs.cumsum(1)[:, kept]
+        overall = np.asarray(weights / weights.sum() @ psnr)
+        return cls(rounds[kept], traffic, seconds, dict(zip(names.tolist(), psnr, strict=True)), overall)
 
     def values(self, site: str = "") -> Floats:
         """Of a site, or without one the mean over site-tasks."""
@@ -64,16 +62,11 @@ class Series:
 
     @classmethod
     def of(cls, seeds: Sequence[Validation], site: str = "") -> Series:
-        own = [there(seed, site) for seed in seeds]
-        common = sorted(set.intersection(*map(set, own)))
-        cells = np.array([[run[at] for at in common] for run in own]).reshape(len(own), len(common), 3)
-        values, traffic, seconds = np.moveaxis(cells, 2, 0)
-        return cls(np.array(common), traffic.mean(0), seconds.mean(0), values.mean(0), values.min(0), values.max(0))
-
-
-def there(seed: Validation, site: str) -> dict[float, tuple[float, float, float]]:
-    """Round -> value, bytes and seconds, where there is a value."""
-    found = zip(seed.rounds, seed.values(site), seed.traffic, seed.seconds, strict=True)
-    return {
-        float(at): (float(value), float(sent), float(spent)) for at, value, sent, spent in found if not math.isnan(value)
-    }
+        found = [~np.isnan(seed.values(site)) for seed in seeds]
+        common = reduce(np.intersect1d, [seed.rounds[kept] for seed, kept in zip(seeds, found, strict=True)])
+        places = [np.searchsorted(seed.rounds, common) for seed in seeds]
+        values, traffic, seconds = (
+            np.array([own[at] for own, at in zip(lines, places, strict=True)])
+            for lines in zip(*((seed.values(site), seed.traffic, seed.seconds) for seed in seeds), strict=True)
+        )
+        return cls(common, traffic.mean(0), seconds.mean(0), values.mean(0), values.min(0), values.max(0))

@@ -15,7 +15,7 @@ from .figures import Entry
 from .montage import error_end, psnr
 
 SIDES = (128, 96, 64)  # pixels of a tile's longer side, the largest that PIXELS allows
-PIXELS = 24_000_000  # of all tiles of a page; a tile of brain and background takes about half a byte a pixel
+PIXELS = 28_000_000  # of all tiles of a page; a tile of brain and background takes about half a byte a pixel
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def sprite(entries: Sequence[Entry], place: str, budget: Budget) -> tuple[dict[s
     stacks = [shrunk(images[:count], budget.side) for images in (known["source"], known["target"], *outputs)]
     sheet = np.concatenate([np.concatenate(list(stack), axis=0) for stack in stacks], axis=1)
     out = io.BytesIO()
-    Image.fromarray(sheet).save(out, "PNG", optimize=True)
+    Image.fromarray(sheet).save(out, "PNG")
     facts = {
         "place": place,
         "tile": list(stacks[0].shape[1:]),

@@ -49,8 +49,12 @@ def standings(rows: Sequence[Contender]) -> tuple[list[Standing | None], list[st
         check(whole[0])
     except StatsError as error:
         several = len(whole[0].seeds) > 1  # of a single seed the note on few seeds says all
-        return [row.scores and plain(row.scores) for row in rows], [f"No intervals: {error}."] if several else []
-    gains = decide({place: against(rows, row, row.local) for place, row in enumerate(rows) if row.scores and row.local is not None})
+        return [plain(row.scores) if row.scores else None for row in rows], [
+            f"No intervals: {error}."
+        ] if several else []
+    gains = decide(
+        {place: against(rows, row, row.local) for place, row in enumerate(rows) if row.scores and row.local is not None}
+    )
     letters, reasons = lettered(whole)
     found: list[Standing | None] = []
     for place, row in enumerate(rows):
@@ -92,7 +96,13 @@ def lettered(whole: Sequence[Scores]) -> tuple[list[str], list[str]]:
     if len(whole) < 2 or len(whole[0].seeds) < FEW_SEEDS:
         return none, []
     try:
-        return groups(pairwise(whole)), []
+        adjusted = pairwise(whole)
     except StatsError as error:
         return none, [f"No significance groups: {error}."]
-
+    try:
+        return groups(adjusted), []
+    except StatsError as error:  # of very many rows; who is alike with the first can still be said
+        alike = ["a" if p >= LEVEL else "" for p in adjusted[0]]
+        return alike, [
+            f"Of the significance groups only the first is shown, rows that do not differ from the first: {error}."
+        ]

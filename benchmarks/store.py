@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from fnmatch import fnmatchcase
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ class Store:
         write_atomically(path, json.dumps(note, indent=1).encode())
         self.note(run, progress["round"], progress["rounds"], reason)
         return path
+
+    def set_aside(self, run: str) -> Path:
+        """Move all that a run left to `<results>/damaged`, so that it can be made again; only for who has claimed it.
+        Returns where it is now."""
+        folder = self.runs.parent / "damaged"
+        place = next(place for number in count(1) if not (place := folder / f"{run}-{number}").exists())
+        place.mkdir(parents=True)
+        own = sorted(self.folder(run).iterdir(), key=lambda path: path.name != "record.json")  # without it, none is done
+        for path in own:
+            if path.name != "lock":
+                path.rename(place / path.name)
+        return place
 
     @contextmanager
     def claim(self, run: str) -> Iterator[bool]:

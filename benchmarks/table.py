@@ -182,7 +182,9 @@ def build(title: str, runs: Sequence[Finished], selection: str, metric: Metric) 
         seeds=tuple(seeds),
         smoke=bool(small),
         notes=(*notes(rows, seeds, small, len(runs) - len(kept), metric), *reasons),
-        caption=tuple(caption(kept, alike(networks), alike([row.policy for row in rows]), selection, metric, len(rows) > 1)),
+        caption=tuple(
+            caption(kept, alike(networks), alike([row.policy for row in rows]), selection, metric, len(rows) > 1)
+        ),
     )
 
 

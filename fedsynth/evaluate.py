@@ -45,12 +45,18 @@ def take(method: Method, server: Server, site: SiteState) -> None:
 
 
 def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:
-    """A row of scores a subject, each the mean over the subject's slices; read from the device once."""
+    """A row of scores a subject, each the mean over the subject's slices that have it; read from the device once.
+
+    Test subjects have `metrics.details` too.
+    """
     tables: list[dict[str, Tensor]] = []
     subjects: list[str] = []
     with torch.no_grad():
         for part in feed.score(task, split):
-            tables.append(metrics.scores(predict(part.batch).float(), part.batch.target, part.masks))
+            prediction, target = predict(part.batch).float(), part.batch.target
+            tables.append(metrics.scores(prediction, target, part.masks))
+            if split == "test":
+                tables[-1] |= metrics.details(prediction, target, part.masks, part.lesions)
             subjects += part.subjects
         names = list(tables[0])
         values = torch.stack([torch.cat([table[name] for table in tables]) for name in names]).cpu().numpy()
@@ -59,8 +65,8 @@ def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Te
     for subject in dict.fromkeys(subjects):
         row: Row = {"site": feed.name, "task": str(task), "subject": subject}
         for name, slices in zip(names, values[:, owners == subject].astype(np.float64), strict=True):
-            if name.endswith("_fg"):
-                slices = slices[~np.isnan(slices)]  # a slice without foreground has no score there
+            if name not in metrics.EVERY_SLICE:
+                slices = slices[~np.isnan(slices)]  # a slice without foreground, for example, has no score there
             row[name] = float(slices.mean()) if len(slices) else math.nan
         rows.append(row)
     return rows
@@ -85,7 +91,8 @@ def _answer(method: Method, site: SiteState, step: Step, batch: Batch) -> Tensor
 def gallery(
     method: Method, server: Server, sites: Mapping[str, SiteState], step: Step
 ) -> dict[str, dict[str, np.ndarray]]:
-    """ "site/task" -> source, target and prediction of the middle slices of the first test subjects, uint8 `[n, H, W]`."""
+    """ "site/task" -> source (the first of several), target and prediction of the middle slices of the first test subjects, uint8
+    `[n, H, W]`."""
     shown: dict[str, dict[str, np.ndarray]] = {}
     for site in sites.values():
         with serving(method, server, site), torch.no_grad():
@@ -95,7 +102,7 @@ def gallery(
                 for task in feed.tasks:
                     batch = feed.batch(task, rows)
                     images = {
-                        "source": batch.source,
+                        "source": batch.images[:, feed.channels[task.sources[0]], None],
                         "target": batch.target,
                         "prediction": _answer(method, site, step, batch),
                     }
@@ -116,8 +123,9 @@ def gallery(
 
 
 def copy_source(feed: Feed, task: Task, split: str) -> list[Row]:
-    """The source offered as the answer: what training must beat."""
-    return by_subject(feed, task, split, lambda batch: batch.source)
+    """The source, or the mean of several, offered as the answer: what training must beat."""
+    places = [feed.channels[source] for source in task.sources]
+    return by_subject(feed, task, split, lambda batch: batch.images[:, places].mean(1, keepdim=True))
 
 
 def mean_image(feed: Feed, task: Task, split: str) -> list[Row]:

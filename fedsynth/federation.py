@@ -26,34 +26,64 @@ class FederationError(ValueError):
     """The data or the scenario cannot be what was asked for; the message says what to change."""
 
 
-class Task(NamedTuple):
-    """Synthesise `target` from `source`, both contrasts of one slice. Written `T1->T2`."""
+def ordered(contrasts: Iterable[str]) -> tuple[str, ...]:
+    """The contrasts, once each, in the order of the code's one-hots."""
+    used = set(contrasts)
+    return tuple(c for c in CONTRASTS if c in used) + tuple(sorted(used - set(CONTRASTS)))
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """Synthesise `target` from `source`, contrasts of one slice. Written `T1->T2`, and with several sources `T1+T2->PD`, whose
+    `source` is `T1+T2` in whatever order they were given."""
 
     source: str
     target: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", "+".join(ordered(self.source.split("+"))))
+
     def __str__(self) -> str:
         return f"{self.source}->{self.target}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(self.source.split("+"))
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """The sources, then the target."""
+        return (*self.sources, self.target)
 
     @classmethod
     def parse(cls, text: str) -> Task:
         source, arrow, target = (part.strip() for part in text.partition("->"))
-        if not (arrow and source and target) or source == target or "." in text:
+        contrasts = [*(part.strip() for part in source.split("+")), target]
+        if not (arrow and all(contrasts)) or len(set(contrasts)) < len(contrasts) or "." in text or "+" in target:
             raise FederationError(
-                f"task {text!r} is not of the form SOURCE->TARGET with two different contrasts, such as T1->T2"
+                f"task {text!r} is not of the form SOURCE->TARGET or SOURCE+SOURCE->TARGET with different contrasts, such as "
+                "T1->T2 or T1+T2->PD"
             )
-        return cls(source, target)
+        return cls("+".join(contrasts[:-1]), target)
 
 
 class Columns(NamedTuple):
-    """The columns of a code: a one-hot of `sites` for the site, then one of `contrasts` for the source, one for the target."""
+    """The columns of a code: a one-hot of `sites` for the site, then one of `contrasts` for each source (several 1s for a task of
+    several), then a one-hot for the target. `sources`: the contrasts, by their places among these columns, that are the channels
+    of `Batch.source`; empty where every task has one source, which is then the only channel."""
 
     sites: int
     contrasts: int
+    sources: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
         return self.sites + 2 * self.contrasts
+
+    @property
+    def channels(self) -> int:
+        """How many channels `Batch.source` has."""
+        return len(self.sources) or 1
 
 
 @dataclass(frozen=True)
@@ -67,19 +97,25 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A hospital's slices. `images` float16 `[N, C, H, W]` in [-1, 1], `masks` bool `[N, H, W]`, subjects in row order."""
+    """A hospital's slices. `images` float16 `[N, C, H, W]` in [-1, 1], `masks` (the foreground) and, where they are known,
+    `lesions` bool `[N, H, W]`, subjects in row order."""
 
     name: str
     contrasts: tuple[str, ...]
     images: np.ndarray
     masks: np.ndarray
     subjects: tuple[Subject, ...]
+    lesions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n, c = self.images.shape[:2]
         if c != len(self.contrasts) or self.masks.shape != (n, *self.images.shape[2:]):
             raise FederationError(
                 f"site {self.name}: images {self.images.shape} and masks {self.masks.shape} do not fit contrasts {self.contrasts}"
+            )
+        if self.lesions is not None and self.lesions.shape != self.masks.shape:
+            raise FederationError(
+                f"site {self.name}: lesions {self.lesions.shape} do not fit masks {self.masks.shape}; give a mask a slice or None"
             )
         names = [subject.name for subject in self.subjects]
         if len(set(names)) < len(names):
@@ -108,6 +144,8 @@ class Site:
         try:
             np.save(scratch / "images.npy", self.images.astype(np.float16, copy=False))
             np.save(scratch / "masks.npy", self.masks.astype(bool, copy=False))
+            if self.lesions is not None:
+                np.save(scratch / "lesions.npy", self.lesions.astype(bool, copy=False))
             index = {
                 "name": self.name,
                 "contrasts": self.contrasts,
@@ -126,12 +164,14 @@ class Site:
     def open(cls, folder: Path) -> Site:
         """The site that `save` wrote, its arrays memory-mapped."""
         index = json.loads((folder / "index.json").read_text())
+        lesions = folder / "lesions.npy"
         return cls(
             index["name"],
             tuple(index["contrasts"]),
             np.load(folder / "images.npy", mmap_mode="r"),
             np.load(folder / "masks.npy", mmap_mode="r"),
             tuple(Subject(name, split, slice(start, stop)) for name, split, start, stop in index["subjects"]),
+            np.load(lesions, mmap_mode="r") if lesions.exists() else None,
         )
 
 
@@ -201,11 +241,11 @@ class Federation:
                         f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}"
                     )
             for task in (*everyone[name], *self.asked(name)):
-                if unknown := [contrast for contrast in task if contrast not in self.contrasts]:
+                if unknown := [contrast for contrast in task.contrasts if contrast not in self.contrasts]:
                     raise FederationError(
                         f"site {name}: no site of the federation trains with {unknown[0]}, so task {task} is foreign"
                     )
-                if missing := [contrast for contrast in task if contrast not in site.contrasts]:
+                if missing := [contrast for contrast in task.contrasts if contrast not in site.contrasts]:
                     raise FederationError(
                         f"site {name}: task {task} needs {missing[0]}, but its images are {', '.join(site.contrasts)}"
                     )
@@ -231,19 +271,30 @@ class Federation:
     @cached_property
     def contrasts(self) -> tuple[str, ...]:
         """The contrasts of all tasks, in the order of their one-hots."""
-        used = {contrast for tasks in self.tasks.values() for task in tasks for contrast in task}
-        return tuple(c for c in CONTRASTS if c in used) + tuple(sorted(used - set(CONTRASTS)))
+        return ordered(contrast for tasks in self.tasks.values() for task in tasks for contrast in task.contrasts)
 
     @property
     def columns(self) -> Columns:
-        return Columns(len(self.names) + self.spare_sites, len(self.contrasts))
+        sources = tuple(map(self.contrasts.index, self.sources))
+        return Columns(len(self.names) + self.spare_sites, len(self.contrasts), sources)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The contrasts that are a source of some task, a newcomer's and those asked for included, in the order of the one-hots;
+        empty where every task has one source."""
+        everyone = {**self.tasks, **self.newcomers}
+        tasks = [task for name, own in everyone.items() for task in (*own, *self.asked(name))]
+        if all(len(task.sources) == 1 for task in tasks):
+            return ()
+        return ordered(source for task in tasks for source in task.sources)
 
     def code(self, site: str, task: Task) -> np.ndarray:
-        """Site, source and target one-hots, float32 `[columns.length]`; newcomers have the columns after the sites'."""
+        """Site, sources and target, float32 `[columns.length]`; newcomers have the columns after the sites'."""
         code = np.zeros(self.columns.length, np.float32)
         start = self.columns.sites
         code[[*self.names, *sorted(self.newcomers)].index(site)] = 1
-        code[start + self.contrasts.index(task.source)] = 1
+        for source in task.sources:
+            code[start + self.contrasts.index(source)] = 1
         code[start + len(self.contrasts) + self.contrasts.index(task.target)] = 1
         return code
 

@@ -27,7 +27,9 @@ class Batch:
     """Slices of one task at one site.
 
     `images` float32 `[B, C, H, W]` in [-1, 1], the federation's contrasts in order, -1 where the site lacks one; `present`
-    float32 `[C]` says which it has; `source`, `target` `[B, 1, H, W]`; `code` `[B, L]`: site, source and target one-hots.
+    float32 `[C]` says which it has; `target` `[B, 1, H, W]`; `source` likewise or, where some task of the federation has several
+    sources, `[B, S, H, W]`: a channel for each contrast that is a source of any task, in order, -1 where this task does not use
+    it; `code` `[B, L]`: site, sources and target (`Columns`).
     `second`: other slices of the task, drawn independently, for methods with unpaired losses (`Method.second`).
     """
 
@@ -53,11 +55,13 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Rehearsal:
-    """Slices to be scored: a batch, its foreground masks bool `[B, H, W]`, and each slice's subject."""
+    """Slices to be scored: a batch, its foreground masks bool `[B, H, W]`, each slice's subject, and masks of the lesions where the
+    site knows them."""
 
     batch: Batch
     masks: Tensor
     subjects: tuple[str, ...]
+    lesions: Tensor | None
 
 
 def fits(federation: Federation, device: torch.device) -> bool:
@@ -88,6 +92,7 @@ class Feed:
         self.tasks = federation.tasks.get(name) or federation.newcomers[name]
         self.subjects = site.subjects
         self.masks = torch.from_numpy(np.array(site.masks)).to(device)
+        self.lesions = None if site.lesions is None else torch.from_numpy(np.array(site.lesions)).to(device)
         self.images = torch.full(
             (len(site.images), len(federation.contrasts), *federation.size), -1.0, dtype=torch.float16
         )
@@ -103,6 +108,7 @@ class Feed:
         if not staged:
             self.images = self.images.to(device)
         self.channels = {contrast: place for place, contrast in enumerate(federation.contrasts)}
+        self.sources = federation.columns.sources
         known = (*self.tasks, *federation.asked(name))
         self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in known}
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
@@ -142,8 +148,9 @@ class Feed:
         """All slices of a split in order, as they are."""
         owner = {row: s.name for s in self.subjects for row in range(s.slices.start, s.slices.stop)}
         for chunk in np.array_split(self.rows[split], -(-len(self.rows[split]) // EVALUATION_BATCH)):
-            masks = self.masks[torch.from_numpy(chunk).to(self.device)]
-            yield Rehearsal(self.batch(task, chunk), masks, tuple(owner[row] for row in chunk))
+            rows = torch.from_numpy(chunk).to(self.device)
+            lesions = None if self.lesions is None else self.lesions[rows]
+            yield Rehearsal(self.batch(task, chunk), self.masks[rows], tuple(owner[row] for row in chunk), lesions)
 
     def batch(self, task: Task, rows: np.ndarray) -> Batch:
         """Slices `rows` as they are."""
@@ -170,9 +177,17 @@ class Feed:
         if crop is not None:
             grid = F.affine_grid(crop, list(images.shape), align_corners=False)
             images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        source, target = (images[:, self.channels[contrast], None] for contrast in task)
+        target = images[:, self.channels[task.target], None]
         code = self.codes[task].expand(len(rows), -1)
-        return Batch(self.name, task, images, self.present, source, target, code)
+        return Batch(self.name, task, images, self.present, self._source(task, images), target, code)
+
+    def _source(self, task: Task, images: Tensor) -> Tensor:
+        """The only source `[B, 1, H, W]`; where some task of the federation has several, a channel for each that there is."""
+        used = [self.channels[source] for source in task.sources]
+        if not self.sources:
+            return images[:, used[0], None]
+        background = torch.full_like(images[:, :1], -1)
+        return torch.cat([images[:, place, None] if place in used else background for place in self.sources], 1)
 
     def _order(self, first: int, count: int) -> np.ndarray:
         """Part of the endless sequence of permuted epochs, so that batches run on across rounds and are always full."""

@@ -2,7 +2,8 @@
 
 A table is the best that a map can do which sees one pixel at a time. What a site's own table gains over the table of all sites
 with the same source contrast is what a single map of that source cannot express: shifts of protocol, scanner and preprocessing
-where the tasks agree, conflicting targets where they do not. A table is blind to anything spatial.
+where the tasks agree, conflicting targets where they do not. A table is blind to anything spatial; where a task has several
+sources it sees their mean alone.
 """
 
 from __future__ import annotations
@@ -89,12 +90,12 @@ def _bins(source: np.ndarray) -> np.ndarray:
 
 
 def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterator[Pair]:
-    """Source and target of each subject of a split."""
+    """The mean of the sources, and the target, of each subject of a split."""
     site = federation.sites[name]
-    channels = [site.contrasts.index(contrast) for contrast in task]
+    *sources, last = (site.contrasts.index(contrast) for contrast in task.contrasts)
     for subject in site.of(split):
-        source, target = (site.images[subject.slices, channel].astype(np.float32) / 2 + 0.5 for channel in channels)
-        yield source, target
+        images = site.images[subject.slices].astype(np.float32) / 2 + 0.5
+        yield images[:, sources].mean(1), images[:, last]
 
 
 def _mean_image(federation: Federation, name: str, task: Task) -> Predict:

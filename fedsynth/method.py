@@ -54,7 +54,7 @@ class Blueprint:
         made = {}
         for name in dict.fromkeys(map(judge, self.tasks)):
             with self.weights("discriminator", name):
-                made[name] = self.network.discriminator()
+                made[name] = self.network.discriminator(self.columns.channels)
         return nn.ModuleDict(made)
 
     @contextmanager

@@ -62,7 +62,7 @@ class Scenario(Conditions):
         if len(set(tasks)) < len(tasks):
             raise FederationError(f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}")
         for task in tasks:
-            if missing := [contrast for contrast in task if contrast not in owned]:
+            if missing := [contrast for contrast in task.contrasts if contrast not in owned]:
                 raise FederationError(
                     f"scenario {self.name}: task {task} needs {missing[0]}, which site {site!r} lacks; "
                     f"it has {', '.join(owned)}"

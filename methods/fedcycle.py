@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fedsynth.exchange import Place
+from fedsynth.exchange import ContractError, Place
 from fedsynth.feed import Batch
 from fedsynth.losses import l1, lsgan
 from fedsynth.method import Blueprint, Nets
@@ -62,6 +62,11 @@ class FedCycle(FedAvg):
                 raise ValueError(f"method.{option} is {value}; it must be at least 0")
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
+        if several := [task for task in blueprint.tasks if len(task.sources) > 1]:
+            raise ContractError(
+                f"method {type(self).__name__} translates a target back to its one source; task {several[0]} has "
+                f"{len(several[0].sources)}: choose a scenario whose tasks have one, or another method"
+            )
         return nn.ModuleDict({**super().build(blueprint), BACK: blueprint.discriminators(self.judge)})
 
     def travels(self, place: Place) -> bool:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import finished
 import numpy as np
+import pytest
 from federations import federation, site
-from test_report import Page
+from test_report import made
 
 from fedsynth.benchmarks.card import edges, facts, lines, markdown, shift, spread, thin
 from fedsynth.benchmarks.contact_sheet import OUTLINE, TILE, outlined, pages, sheet
 from fedsynth.benchmarks.histograms import histograms
-from fedsynth.benchmarks.report import page
 from fedsynth.benchmarks.store import Store
-from fedsynth.benchmarks.table import Finished
 from fedsynth.federation import Site, Subject
 
 
@@ -108,9 +107,11 @@ def test_the_report_has_it_where_the_record_has(tmp_path: Path) -> None:
     finished.finish(
         store, finished.identity(scenario={"name": "common", "sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}})
     )
-    text = page([Finished.read(store, record) for record in store.records()[0]])
-    assert text.count("<h3>Data</h3>") == text.count("Histograms of the intensities") == 1
-    shown = Page(text)
-    (card,) = [table for table in shown.tables if table[0][-1] == "source voxels, mm"]
-    assert [row[0] for row in card[1:]] == ["brats", "ixi", "midas", "oasis"]
-    assert card[1][2:5] == ["3 (6)", "1 (2)", "2 (4)"]
+    blocks = made(store).blocks
+    (card,) = [block["card"] for name, block in blocks.items() if name.startswith("table-") and block["card"]]
+    assert [line["site"] for line in card["lines"]] == ["brats", "ixi", "midas", "oasis"]
+    assert [card["lines"][0][split] for split in ("train", "val", "test")] == ["3 (6)", "1 (2)", "2 (4)"]
+    assert list(card["histograms"]) == ["brats", "ixi", "midas", "oasis"]
+    assert all(
+        sum(shares) == pytest.approx(1, abs=1e-3) for own in card["histograms"].values() for shares in own.values()
+    )

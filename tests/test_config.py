@@ -63,7 +63,11 @@ def test_any_method_can_have_any_network(network: str) -> None:
 def test_every_experiment_can_be_run_in_every_scenario(experiment: str, scenario: str) -> None:
     composed = run(f"experiment={experiment}", f"scenario={scenario}")
     assert composed.scenario.name == scenario
-    assert sorted(composed.scenario.resolve(composed.dataset)) == ["brats", "ixi", "midas", "oasis"]
+    assert (
+        {"brats", "ixi", "oasis"}
+        <= set(composed.scenario.resolve(composed.dataset))
+        <= set(composed.dataset.contrasts())
+    )
 
 
 @pytest.mark.usefixtures("hydra")
@@ -134,7 +138,7 @@ def test_an_experiment_makes_any_network_smaller_where_it_has_the_option_and_the
 
 @pytest.mark.parametrize(
     ("experiment", "absent"),
-    [("as_published", {"fedbn_released"}), ("equal_footing", {"fedbn_released", "fedmm", "silobn"})],
+    [("as_published", {"fedbn_released"}), ("one_network", {"fedbn_released", "fedmm", "silobn"})],
 )
 def test_an_experiment_may_name_its_methods(experiment: str, absent: set[str]) -> None:
     names = {name.partition("-")[0] for name in planned("-m", f"experiment={experiment}")}
@@ -145,7 +149,7 @@ def test_an_experiment_may_name_its_methods(experiment: str, absent: set[str]) -
 
 def test_on_an_equal_footing_everyone_has_one_network() -> None:
     with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        runs = [run("experiment=equal_footing", f"method={name}") for name in ("fedmri", "fedcycle", "pflsynth")]
+        runs = [run("experiment=one_network", f"method={name}") for name in ("fedmri", "fedcycle", "pflsynth")]
     assert len({repr(one.network) for one in runs}) == 1
     assert len({repr(one.trainer) for one in runs}) == 1
 

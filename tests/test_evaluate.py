@@ -14,6 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from fedsynth import checkpoint, evaluate
+from fedsynth.benchmarks import records
 from fedsynth.exchange import Message
 from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.feed import Batch, Feed
@@ -51,7 +52,7 @@ def shifted(batch: Batch) -> Tensor:
 
 def by_hand(of: Site, subject: Subject, foreground: bool) -> dict[str, float]:
     """Mean over the subject's slices of scikit-image's scores, on images in [0, 1], in double precision."""
-    source, target = (of.images[subject.slices, of.contrasts.index(c)].astype(np.float32) for c in TASK)
+    source, target = (of.images[subject.slices, of.contrasts.index(c)].astype(np.float32) for c in TASK.contrasts)
     prediction = target * np.float32(0.8) + np.float32(0.3) * source + np.float32(0.1)
     rows = []
     for x, y, mask in zip(prediction, target, of.masks[subject.slices], strict=True):
@@ -94,6 +95,28 @@ def test_a_subjects_score_is_the_mean_over_its_slices(emptied: tuple[int, ...], 
     assert all(isinstance(value, float) for row in rows for name, value in row.items() if name.startswith(METRICS))
 
 
+def test_test_subjects_have_details_which_count_the_slices_that_have_them() -> None:
+    """The one of three slices has too little of a lesion, the other site-mates have none."""
+    of = uneven()
+    lesions = np.zeros_like(of.masks)
+    [subject] = [s for s in of.of("test") if s.name == "test-2"]
+    lesions[subject.slices, 4:8, 4:8] = True
+    lesions[subject.slices.start, 4] = False
+    rows = evaluate.by_subject(feed(replace(of, lesions=lesions)), TASK, "test", shifted)
+    source, target = (of.images[subject.slices, of.contrasts.index(c)].astype(np.float32) for c in TASK.contrasts)
+    x, y = np.clip((target * 0.8 + 0.3 * source + 0.1 + 1) / 2, 0, 1), (target + 1) / 2
+    [row] = [row for row in rows if row["subject"] == "test-2"]
+    assert row["mae_lesion"] == pytest.approx(np.abs(x - y)[1:, 4:8, 4:8].mean((1, 2)).mean(), abs=1e-6)
+    assert {row["subject"] for row in rows if math.isfinite(row["psnr_lesion"])} == {"test-2"}
+    assert all(math.isfinite(row["hf_nmse"]) for row in rows)
+    assert all(math.isnan(row["mae_lesion"]) for row in evaluate.by_subject(feed(of), TASK, "test", shifted))
+
+
+def test_validation_takes_the_cheap_scores_alone() -> None:
+    whole, cheap = (evaluate.by_subject(feed(uneven()), TASK, split, shifted)[0] for split in ("test", "val"))
+    assert set(whole) - set(cheap) == set(records.METRICS[8:])
+
+
 def test_a_runs_score_is_the_mean_over_site_tasks() -> None:
     """Cells weigh the same however many subjects they have."""
     rows = [
@@ -111,7 +134,7 @@ def test_copying_the_source_scores_the_source() -> None:
     of = uneven()
     [row, *_] = evaluate.copy_source(feed(of), TASK, "test")
     [image] = of.images[of.of("test")[0].slices]
-    source, target = ((image[of.contrasts.index(c)].astype(np.float64) + 1) / 2 for c in TASK)
+    source, target = ((image[of.contrasts.index(c)].astype(np.float64) + 1) / 2 for c in TASK.contrasts)
     assert row["mae"] == pytest.approx(np.abs(source - target).mean(), abs=1e-6)
     assert row["psnr"] == pytest.approx(-10 * np.log10(((source - target) ** 2).mean()), abs=1e-5)
 

@@ -207,7 +207,7 @@ def test_every_metric_is_told(store: Store, capsys: pytest.CaptureFixture[str]) 
     for column in METRICS:
         metric = Metric.of(column)
         assert metric.convention in said(store, capsys, "a", "b", "--metric", column)[0]
-        assert (metric.scale < 0) == column.startswith(("nmse", "mae"))
+        assert (metric.scale < 0) == column.startswith(("nmse", "mae", "hf_nmse"))
     assert "SSIM x 100 21.75 20.75 +1.00" in said(store, capsys, "a", "b", "--metric", "ssim")[0]
     assert Metric.of("psnr_fg").label == "PSNR in the foreground"
 
@@ -220,7 +220,7 @@ def test_a_missing_score_is_told(store: Store, capsys: pytest.CaptureFixture[str
         rows = [row | {"psnr_fg": float("nan")} for row in finished.scores(what)]
         write_record(store.folder(found.run), found, rows, finished.curve(what))
     _, error = said(store, capsys, "a", "b", "--metric", "psnr_fg", status=1)
-    assert "the score of seed 0, ixi T1->T2 test000 is nan; it must be a finite number" in error
+    assert "none of 6 (site, task, subject) has a score; choose another metric" in error
 
 
 def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

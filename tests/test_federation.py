@@ -21,7 +21,7 @@ from fedsynth.scenario import Scenario
 
 def test_a_task_is_written_as_it_is_read() -> None:
     task = Task.parse(" T1 -> FLAIR ")
-    assert task == ("T1", "FLAIR")
+    assert (task.source, task.target) == ("T1", "FLAIR")
     assert str(task) == "T1->FLAIR"
 
 
@@ -91,6 +91,14 @@ def test_a_site_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert (after.images.dtype, after.masks.dtype) == (np.float16, np.bool_)
     np.testing.assert_array_equal(after.images, before.images)
     np.testing.assert_array_equal(after.masks, before.masks)
+    assert after.lesions is None
+    replace(before, lesions=~before.masks).save(tmp_path / "with lesions")
+    np.testing.assert_array_equal(Site.open(tmp_path / "with lesions").lesions, ~before.masks)
+
+
+def test_lesions_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(FederationError, match=r"site ixi: lesions \(1, 8, 8\) do not fit masks \(6, 8, 8\)"):
+        made(lesions=np.zeros((1, 8, 8), bool))
 
 
 def test_a_folder_that_is_complete_is_left_alone(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_losses_are_mmgans(name: str) -> None:
     site, batch = first(of, name)
     nets, batch = site.nets.double(), double(batch)
     assert batch.images.shape[1] == 4
-    source, target = (CONTRASTS.index(contrast) for contrast in batch.task)
+    source, target = (CONTRASTS.index(contrast) for contrast in batch.task.contrasts)
     others = [c for c in range(4) if c not in (source, target) and batch.present[c]]
     for kept in product((0.0, 1.0), repeat=len(others)):
         given = [float(c == source) for c in range(4)]
@@ -148,7 +148,7 @@ def expected(present: list[int], source: int, target: int, most: int) -> set[tup
 @pytest.mark.parametrize("name", ["ixi", "midas"])
 def test_what_is_given_is_drawn_evenly_from_what_fits(name: str, most: int) -> None:
     _, batch = first(trainer(), name)
-    source, target = (CONTRASTS.index(contrast) for contrast in batch.task)
+    source, target = (CONTRASTS.index(contrast) for contrast in batch.task.contrasts)
     fits = expected([int(there) for there in batch.present], source, target, most)
     scenario = Scenario()
     scenario.generator = torch.Generator().manual_seed(1)

@@ -174,7 +174,7 @@ def test_a_batch_is_the_sites_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     of = feed(of=both, flip=False)
     for draw in of.train(1):
         batch, rows = draw.make(), draw.rows.numpy()
-        source, target = (both.sites["ixi"].contrasts.index(contrast) for contrast in batch.task)
+        source, target = (both.sites["ixi"].contrasts.index(contrast) for contrast in batch.task.contrasts)
         images = both.sites["ixi"].images[rows].astype(np.float32)
         np.testing.assert_array_equal(batch.source[:, 0].numpy(), images[:, source])
         np.testing.assert_array_equal(batch.target[:, 0].numpy(), images[:, target])

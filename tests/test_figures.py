@@ -1,86 +1,153 @@
-"""Validation curves: what is averaged over what, and figures that depend on the runs alone."""
+"""Figures for a paper: colours that everybody can tell apart, sizes of a journal, bytes that depend on the runs alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import zlib
 from pathlib import Path
 
 import finished
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from stores import fill
 
-from fedsynth.benchmarks.figures import COLOURS, Entry, curves, styles, to_png
+from fedsynth.benchmarks.blocks import Ranking
+from fedsynth.benchmarks.boxplots import boxplots, subjects
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.critical_difference import critical_difference
+from fedsynth.benchmarks.curves import curves
+from fedsynth.benchmarks.figures import COLOURS, FORMATS, WIDTHS, Entry, drawn, styles
+from fedsynth.benchmarks.front import front, pareto
+from fedsynth.benchmarks.stats.ranks import Ranks, ranks
 from fedsynth.benchmarks.store import Store
 from fedsynth.benchmarks.table import Finished
 
-Curve = Mapping[str, Sequence[float]]  # validation PSNR a round, by site
-NAN = float("nan")
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+    """Three methods with two seeds."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    fill(store, methods=3, scenarios=1, seeds=2, rounds=8, probes=False)
+    runs = [Finished.read(store, record) for record in store.records()[0]]
+    names = sorted({run.record.identity["method"]["name"] for run in runs})
+    return [Entry(name, tuple(run for run in runs if run.record.run.startswith(f"{name}-")), {}) for name in names]
 
 
-def run(folder: Path, curve: Curve, method: str = "fedavg", seed: int = 0, **facts: object) -> Finished:
-    """A finished run of a site with one task, ixi, and one with two, oasis."""
-    what, store = finished.identity(method={"name": method}, seed=seed), Store(folder)
-    template = finished.curve(what)[0]
-    rows = [
-        template | {"site": site, "round": round, "val_psnr": psnr}
-        for site, values in curve.items()
-        for round, psnr in enumerate(values, start=1)
+def points(entries: list[Entry]) -> dict[str, tuple[float, float]]:
+    return {entry.label: (1e9 * number, 20.0 + number % 2) for number, entry in enumerate(entries)}
+
+
+def ranking(cells: int = 6, methods: int = 4) -> Ranking:
+    """Methods in order of their mean rank, over tables in which the best two change places."""
+    scores = np.arange(methods, 0, -1) + np.zeros((cells, 1))
+    scores[::3, :2] = scores[::3, 1::-1]
+    names = [f"method{number}" for number in range(methods)]
+    blocks = [(f"scenario{number}", "phantom") for number in range(cells)]
+    return Ranking(tuple(names), tuple(blocks), ranks(scores, blocks, names))
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_every_figure_is_as_wide_as_the_journals_columns(entries: list[Entry], columns: int) -> None:
+    made = [curves(entries, columns), boxplots(entries, columns), front(entries, points(entries), columns)]
+    for figure in [*made, critical_difference(ranking(), columns)]:
+        media = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", drawn(figure, "pdf"))
+        assert media is not None
+        assert float(media[1]) == pytest.approx(72 * WIDTHS[columns])
+
+
+def test_nothing_is_cut_off(entries: list[Entry]) -> None:
+    long = [Entry(f"{entry.label} with_an_option=0.001/network", entry.runs, {}) for entry in entries]
+    for figure in (curves(long, 1), front(long, points(long), 1), boxplots(long, 1), critical_difference(ranking(), 1)):
+        assert inside(figure)
+
+
+def inside(figure: Figure) -> bool:
+    """Whether everything that is drawn lies within the figure, to 2 % of its width."""
+    drawn(figure)
+    box, room = figure.get_tightbbox(), 0.02 * figure.get_figwidth()
+    return bool(
+        box.x0 > -room
+        and box.y0 > -room
+        and box.x1 < figure.get_figwidth() + room
+        and box.y1 < figure.get_figheight() + room
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_figure_made_again_is_the_same_file(entries: list[Entry], format: str) -> None:
+    first, second = (drawn(curves(entries, 2), format) for _ in range(2))
+    assert first == second
+    assert not re.search(rb"20\d\d-\d\d-\d\dT|D:20\d\d", first)
+
+
+def test_fonts_are_embedded_as_outlines_that_journals_take(entries: list[Entry]) -> None:
+    pdf = drawn(curves(entries, 1), "pdf")
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    streams = [
+        zlib.decompress(part) for part in re.findall(rb"FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", pdf, re.S)
     ]
-    name = finished.finish(store, what, rows=rows, **facts)
-    record = store.record(name)
-    assert record is not None
-    return Finished(record, store.folder(name))
+    assert any(b" Tf" in stream for stream in streams)  # text stays text
+    assert b"<text" not in drawn(curves(entries, 1), "svg")  # and is outlines where a reader may lack the font
 
 
-def lines(axes: Axes) -> list[list[tuple[float, float]]]:
-    """The points of every line; a marker is a line of one point."""
-    return [[(float(x), round(float(y), 9)) for x, y in line.get_xydata()] for line in axes.lines]
+def test_figures_know_nothing_of_the_readers_settings_and_leave_them_alone(entries: list[Entry]) -> None:
+    plain = drawn(curves(entries, 1))
+    with plt.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.bbox": "tight", "lines.linewidth": 9}):
+        before = dict(plt.rcParams)
+        assert drawn(curves(entries, 1)) == plain
+        assert dict(plt.rcParams) == before
+    assert plt.get_fignums() == []
 
 
-def test_the_mean_is_over_site_tasks_and_sites_have_their_own_lines(tmp_path: Path) -> None:
-    one = run(tmp_path, {"ixi": [17, 20], "oasis": [20, 26]}, selected_round=2)
-    main, ixi, oasis = curves([Entry("fedavg", (one,), {})]).axes
-    assert lines(main) == [[(1, 19), (2, 24)], [(2, 24)]]  # the line, and a dot at the selected round
-    assert (ixi.get_title(), oasis.get_title()) == ("ixi", "oasis")
-    assert (lines(ixi), lines(oasis)) == ([[(1, 17), (2, 20)]], [[(1, 20), (2, 26)]])
+def test_curves_are_over_rounds_bytes_and_seconds(entries: list[Entry]) -> None:
+    labels = [axes.get_xlabel() for axes in curves(entries, 2).axes]
+    assert labels == ["round", "MB sent by all sites", "minutes of training, all sites"]
+    (axes,) = curves(entries, 1).axes
+    assert [len(line.get_xdata()) for line in axes.lines] == [8, 8, 8]
+    assert len(axes.collections) == 3  # a band each
 
 
-def test_rounds_without_validation_are_bridged(tmp_path: Path) -> None:
-    one = run(tmp_path, {"ixi": [17, NAN, 20, 21], "oasis": [20, NAN, 26, NAN]}, selected_round=3)
-    main, ixi, _ = curves([Entry("fedavg", (one,), {})]).axes
-    assert lines(main)[0] == [(1, 19), (3, 24)]  # in round 4 only one site was validated
-    assert lines(ixi) == [[(1, 17), (3, 20), (4, 21)]]
+def test_boxes_are_of_a_subjects_mean_over_tasks_and_seeds(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    scores = {("ixi", "T1->T2"): [20.0, 24.0], ("oasis", "T1->T2"): [10.0, 12.0], ("oasis", "T2->FLAIR"): [14.0, 18.0]}
+    for seed in (0, 1):
+        finished.finish(
+            store, finished.identity(seed=seed), {place: [s + seed for s in own] for place, own in scores.items()}
+        )
+    runs = tuple(Finished.read(store, record) for record in store.records()[0])
+    found = subjects([Entry("fedavg", runs, {})], "selected")
+    assert found.values.tolist() == [
+        ["fedavg", "ixi", "test000", 20.5],
+        ["fedavg", "ixi", "test001", 24.5],
+        ["fedavg", "oasis", "test000", 12.5],
+        ["fedavg", "oasis", "test001", 15.5],
+    ]
+    assert [axes.get_title() for axes in boxplots([Entry("fedavg", runs, {})], 2).axes] == ["ixi", "oasis"]
 
 
-def test_seeds_are_averaged_as_far_as_all_of_them_came(tmp_path: Path) -> None:
-    whole = run(tmp_path, {"ixi": [10, 12, 14], "oasis": [10, 12, 14]}, selected_round=3)
-    broken = run(tmp_path, {"ixi": [20, 22, NAN], "oasis": [20, 22, NAN]}, seed=1, status="diverged", selected_round=0)
-    entry = Entry("fedavg", (whole, broken), {})
-    figure = curves([entry])
-    main, ixi, _ = figure.axes
-    mean, first, second, cross = lines(main)  # no dot: the selected round lies behind the common ones
-    assert mean == [(1, 15), (2, 17)]
-    assert (first, second) == ([(1, 10), (2, 12), (3, 14)], [(1, 20), (2, 22)])
-    assert cross == [(2, 22)]
-    assert lines(ixi) == [[(1, 15), (2, 17)], [(2, 22)]]
-    (legend,) = [found for part in figure.subfigs for found in part.legends]
-    assert [text.get_text() for text in legend.get_texts()] == ["fedavg (1 of 2 diverged)"]
+def test_the_front_has_what_no_other_beats_with_as_few_bytes() -> None:
+    cloud = [(0.0, 20.0), (3.0, 22.0), (3.0, 21.0), (5.0, 21.5), (9.0, 23.0), (9.0, 23.0)]
+    assert pareto(cloud) == [(0, 20), (3, 22), (9, 23)]
 
 
-def test_sites_that_train_as_one_have_one_line(tmp_path: Path) -> None:
-    pooled = run(tmp_path, {"ixi+oasis": [20, 21]}, method="pooled", selected_round=2)
-    main, ixi, oasis = curves([Entry("pooled", (pooled,), {})]).axes
-    assert lines(main)[0] == [(1, 20), (2, 21)]
-    assert lines(ixi) == lines(oasis) == [[]]
+def test_rows_that_send_nothing_stand_at_zero(entries: list[Entry]) -> None:
+    (axes,) = front(entries, points(entries), 1).axes
+    drawn(axes.figure)  # type: ignore[arg-type]
+    assert axes.get_xticklabels()[0].get_text() == "0"
+    assert axes.lines[0].get_xdata()[0] == axes.get_xticks()[0]
 
 
-def test_a_run_that_diverged_before_any_validation_is_in_the_legend_only(tmp_path: Path) -> None:
-    lost = run(tmp_path, {"ixi": [NAN]}, status="diverged", reason="not finite", selected_round=0)
-    figure = curves([Entry("fedavg", (lost,), {})])
-    assert [lines(axes) for axes in figure.axes] == [[[]], [[]], [[]]]
-    assert to_png(figure).startswith(b"\x89PNG")
+def test_bars_join_ranks_closer_than_the_critical_difference() -> None:
+    mean = np.array([1.0, 1.5, 3.0, 3.9, 4.0])
+    found = Ranking(tuple("abcde"), (), Ranks(mean, mean, mean, 9.0, 0.01, 1.0, np.ones((5, 5))))
+    assert found.cliques() == [(0, 1), (2, 4)]
+    bars = [line for line in critical_difference(found, 1).axes[0].lines if line.get_linewidth() > 2]
+    assert len(bars) == 2
+    unsure = Ranking(tuple("abcde"), (), Ranks(mean, mean, mean, 1.0, 0.5, 1.0, np.ones((5, 5))))
+    assert not [line for line in critical_difference(unsure, 1).axes[0].lines if line.get_linewidth() > 2]
 
 
 def test_a_method_keeps_its_colour_and_every_row_has_a_look_of_its_own(tmp_path: Path) -> None:
@@ -107,22 +174,24 @@ def test_colours_differ_in_brightness_or_hue_for_the_colour_blind() -> None:
         assert apart.min() > 0.15
 
 
-def test_figures_know_nothing_of_the_readers_settings_and_leave_them_alone(tmp_path: Path) -> None:
-    entries = [Entry("fedavg", (run(tmp_path, {"ixi": [17, 20], "oasis": [20, 26]}),), {})]
-    plain = to_png(curves(entries))
-    with plt.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.bbox": "tight", "lines.linewidth": 9}):
-        before = dict(plt.rcParams)
-        assert to_png(curves(entries)) == plain
-        assert dict(plt.rcParams) == before
-    assert plt.get_fignums() == []
+def test_the_verb_writes_every_figure_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(Store(tmp_path), methods=2, scenarios=1, seeds=1, rounds=3)
+    assert main(["figures", "--results", str(tmp_path), "--format", "pdf,svg", "--columns", "1"]) == 0
+    told = capsys.readouterr()
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    kinds = ["boxplots", "curves", "front", "gallery-ixi-T1-to-T2"]
+    assert {f"scenario0-on-phantom-{kind}.{format}" for kind in kinds for format in ("pdf", "svg")} <= names
+    assert f"wrote {len(names)} figures" in told.out
+    assert "no critical-difference diagram: 2 rows are in all of 1 ranked tables" in told.err
 
 
-@pytest.mark.parametrize("sites", [1, 5])
-def test_any_number_of_sites(tmp_path: Path, sites: int) -> None:
-    tasks = {f"site{number}": ["T1->T2"] for number in range(sites)}
-    what, store = finished.identity(scenario={"sites": list(tasks), "tasks": tasks}), Store(tmp_path)
-    name = finished.finish(store, what)
-    record = store.record(name)
-    assert record is not None
-    titles = [axes.get_title() for axes in curves([Entry("fedavg", (Finished(record, store.folder(name)),), {})]).axes]
-    assert titles[1:] == ([] if sites == 1 else list(tasks))
+def test_an_unknown_format_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["figures", "--results", str(tmp_path), "--format", "pdf,jpeg"])
+    assert "no format 'jpeg'; there are pdf, svg, png" in capsys.readouterr().err
+
+
+def test_without_runs_it_says_how_to_make_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["figures", "--results", str(tmp_path)]) == 1
+    assert "no finished run" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

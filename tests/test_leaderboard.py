@@ -12,6 +12,7 @@ import finished
 import pytest
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records import write_record
 from fedsynth.benchmarks.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +43,8 @@ def test_the_terminal_shows_scores_and_notes(store: Store, capsys: pytest.Captur
         "variable on phantom",
         "",
         "                            PSNR            ixi   oasis      oasis",
-        "rank  method  seeds   PSNR    sd   SSIM  T1->T2  T1->T2  T2->FLAIR",
-        "   1  fedavg  2/2    20.50  0.71  20.50   20.50   20.50      20.50",
+        "rank  method  seeds   PSNR    +-   SSIM  T1->T2  T1->T2  T2->FLAIR",
+        "   1  fedavg  2/2    20.50  6.35  20.50   20.50   20.50      20.50",  # +-: 0.5 times t of 1 degree of freedom
         "   -  local   1/2        -     -      -       -       -          -",
         "",
         "Few seeds (2): below 5 no significance is drawn, and rows may change places with the seed.",
@@ -64,7 +65,7 @@ def test_wide_tables_go_on_below_with_the_names_again(tmp_path: Path, capsys: py
 
 
 def test_the_csv_holds_every_digit(store: Store) -> None:
-    assert leaderboard(store, "--last") == 0
+    assert leaderboard(store, "--selection", "last") == 0
     with (store.runs.parent / "leaderboard/leaderboard.csv").open() as file:
         first, second = csv.DictReader(file)
     assert (first["table"], first["scores"], first["rank"]) == ("variable on phantom", "last", "1")
@@ -83,7 +84,7 @@ def test_the_markdown_holds_table_notes_and_caption(store: Store) -> None:
     )
     assert leaderboard(store) == 0
     text = (store.runs.parent / "leaderboard/leaderboard.md").read_text()
-    assert "| 1 | fedavg | resnet | 2/2 | 0 | 20.50 | 0.71 | 20.50 | 0.71 | 20.50 |" in text
+    assert "| 1 | fedavg | resnet | 2/2 | 0 | 20.50 | 6.35 | 0.71 | 20.50 | 0.71 | 0.0000 | 0.0000 | ixi |" in text
     assert "| odd rule=a\\|b |" in text
     assert "**Few seeds (2)" in text
     assert "- PSNR: dB" in text
@@ -104,14 +105,14 @@ def test_made_again_it_is_the_same_byte_for_byte(store: Store, tmp_path: Path) -
         newest.rename(away := store.runs.parent / "away")  # another order in the folder
         away.rename(newest)
     assert found[0] == found[1]
-    assert list(found[0][0]) == ["leaderboard.csv", "leaderboard.md"]
+    assert list(found[0][0]) == [f"leaderboard.{ending}" for ending in ("csv", "html", "md", "tex")]
 
 
 def test_neither_torch_nor_a_method_is_imported(store: Store) -> None:
     code = (
         "import sys; from fedsynth.benchmarks.cli import main\n"
         f"for verb in ('leaderboard', 'status'): assert main([verb, '--results', {str(store.runs.parent)!r}]) == 0\n"
-        "print([m for m in sys.modules if m.startswith(('torch', 'numpy', 'pandas', 'hydra', 'fedsynth.methods'))])"
+        "print([m for m in sys.modules if m.startswith(('torch', 'pandas', 'hydra', 'fedsynth.methods'))])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
@@ -141,3 +142,125 @@ def test_only_the_runs_that_are_named(store: Store, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert "fedavg" not in shown
     assert "1  local" in shown
+
+
+def written_csv(store: Store) -> list[dict[str, str]]:
+    with (store.runs.parent / "leaderboard/leaderboard.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Methods on two networks with five seeds, `local` on both, tuned on one of them."""
+    store = Store(tmp_path_factory.mktemp("five"))
+    for seed in range(5):
+        wiggle = 0.1 * (-1) ** seed
+        for method, network, lr, level in (
+            ("fedavg", "resnet", 2e-4, 21.0 + wiggle),
+            ("local", "resnet", 2e-4, 19.0),
+            ("local", "resnet", 1e-3, 20.0),
+            ("fedavg", "unet", 2e-4, 19.0 + wiggle),
+            ("local", "unet", 2e-4, 22.0),
+        ):
+            what = finished.identity(method={"name": method}, network={"name": network}, trainer={"lr": lr}, seed=seed)
+            places = {(site, task): [level, level + 1] for site, tasks in finished.TASKS.items() for task in tasks}
+            finished.finish(store, what, places)
+    return store
+
+
+def test_gains_are_over_the_best_local_row_on_the_same_network(five: Store) -> None:
+    assert leaderboard(five) == 0
+    found = {(row["method"], row["network"]): row for row in written_csv(five)}
+    gains = {name: row["gain"] for name, row in found.items()}
+    assert gains == {
+        ("local lr=0.0002", "unet"): "",
+        ("fedavg lr=0.0002", "resnet"): "1.02",
+        ("local lr=0.001", "resnet"): "",
+        ("fedavg lr=0.0002", "unet"): "-2.98",
+        ("local lr=0.0002", "resnet"): "-1.0",
+    }
+    assert [row["groups"] for row in found.values()] == ["a", "b", "c", "d", "d"]
+    assert float(found["fedavg lr=0.0002", "resnet"]["gain p"]) < 0.001
+    assert found["fedavg lr=0.0002", "resnet"]["sites gaining"] == "1.0"
+    assert found["local lr=0.0002", "unet"]["worst 5 %"] == "22.0"
+
+
+def test_another_metric_orders_the_rows(five: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard(five, "--metric", "ssim") == 0
+    first = written_csv(five)[0]
+    assert list(first).index("SSIM") < list(first).index("PSNR")
+    assert first["SSIM +-"] != ""
+    assert first["oasis T2->FLAIR SSIM"] == "22.5"
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        leaderboard(five, "--metric", "psnrr")
+    assert "psnrr" in capsys.readouterr().err
+
+
+def test_less_is_better_for_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    for seed in range(5):
+        for method, error in (("fedavg", 0.2 + 0.001 * (-1) ** seed), ("local", 0.3)):
+            what = finished.identity(method={"name": method}, seed=seed)
+            record = finished.record(what)
+            store.folder(record.run).mkdir(parents=True)
+            rows = [row | {"nmse": error + 0.01 * (row["subject"] == "test001")} for row in finished.scores(what)]
+            write_record(store.folder(record.run), record, rows, finished.curve(what))
+    assert leaderboard(store, "--metric", "nmse") == 0
+    first, second = written_csv(store)
+    assert [row["method"] for row in (first, second)] == ["fedavg", "local"]
+    assert float(first["NMSE"]) == pytest.approx(0.2052)
+    assert float(first["gain"]) == pytest.approx(0.0998)  # above 0 where the error is less
+    assert float(second["worst 5 %"]) == pytest.approx(0.31)
+    assert "NMSE: lower is better" in " ".join(capsys.readouterr().out.split())
+
+
+def test_subjects_without_a_score_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    for method in ("fedavg", "local"):
+        what = finished.identity(method={"name": method})
+        record = finished.record(what)
+        store.folder(record.run).mkdir(parents=True)
+        rows = [
+            row | {"mae_fg": float("nan") if row["subject"] == "test001" else 0.25} for row in finished.scores(what)
+        ]
+        write_record(store.folder(record.run), record, rows, finished.curve(what))
+    assert leaderboard(store, "--metric", "mae_fg") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "is of 3 (site, task, subject); 3 have no such score and are left out." in shown
+    assert "0.2500" in shown
+
+
+def test_only_these_rows_with_the_statistics_of_all(five: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard(five) == 0
+    before = {(row["method"], row["network"]): row for row in written_csv(five)}
+    assert leaderboard(five, "--only", "fedavg/resnet,local lr=0.001/resnet") == 0
+    after = written_csv(five)
+    assert [(row["method"], row["network"]) for row in after] == [
+        ("fedavg lr=0.0002", "resnet"),
+        ("local lr=0.001", "resnet"),
+    ]
+    assert all(row == before[row["method"], row["network"]] for row in after)
+    assert "3 more rows are not shown; ranks, groups and corrections are those of all 5." in capsys.readouterr().out
+    assert leaderboard(five, "--only", "fedbn") == 2
+    assert "no row is called 'fedbn'; there are 'fedavg lr=0.0002/resnet'" in capsys.readouterr().err
+
+
+def test_rows_are_sorted_by_a_column(five: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard(five, "--sort", "gain") == 0
+    assert [row["gain"] for row in written_csv(five)] == ["1.02", "-1.0", "-2.98", "", ""]
+    assert leaderboard(five, "--sort", "SSIM") == 0
+    found = [float(row["SSIM"]) for row in written_csv(five)]
+    assert found == sorted(found, reverse=True)
+    assert leaderboard(five, "--sort", "network") == 0
+    assert [row["network"] for row in written_csv(five)] == ["resnet"] * 3 + ["unet"] * 2
+    assert leaderboard(five, "--sort", "PSNRR") == 2
+    assert "variable on phantom: no column 'PSNRR'; there are 'PSNR'" in capsys.readouterr().err
+
+
+def test_only_runs_of_a_scenario(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    finished.finish(store, finished.identity(scenario={"name": "common"}))
+    assert leaderboard(store, "--scenario", "common") == 0
+    assert {row["table"] for row in written_csv(store)} == {"common on phantom"}
+    assert leaderboard(store, "--scenario", "comon") == 2
+    assert "no finished run of scenario 'comon'; there are runs of common, variable" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fedsynth.datasets.phantom import Phantom
+from fedsynth.datasets.phantom.dataset import STORED
 from fedsynth.datasets.phantom.scanner import Exposure, Scan
 from fedsynth.datasets.phantom.signals import SpinEcho
 from fedsynth.datasets.phantom.sites import PRESETS, Acquisition, Hospital, hospital
@@ -105,7 +106,7 @@ def test_what_each_site_owns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("site", SITES)
 def test_images(site: str) -> None:
-    images, mask = Phantom(slices=3).subject(site, "train000")
+    images, mask, _ = Phantom(slices=3).subject(site, "train000")
     assert images.dtype == np.float16
     assert mask.dtype == bool
     assert images.min() >= -1
@@ -125,7 +126,7 @@ def test_images(site: str) -> None:
 
 
 def test_windows_leave_the_brain_unclipped() -> None:
-    images, mask = Phantom(size=96, slices=4, nuisance=0).subject("oasis", "val000")
+    images, mask, _ = Phantom(size=96, slices=4, nuisance=0).subject("oasis", "val000")
     for contrast in range(3):
         brain = (images[:, contrast][mask].astype(float) + 1) / 2
         assert np.percentile(brain, 99.5) == pytest.approx(1 / 1.08, abs=0.01)
@@ -134,8 +135,8 @@ def test_windows_leave_the_brain_unclipped() -> None:
 
 def test_masks_are_the_true_anatomy_whatever_the_faults() -> None:
     for site in SITES:
-        _, faulty = Phantom(**SMALL).subject(site, "test000")
-        _, clean = Phantom(**SMALL, nuisance=0).subject(site, "test000")
+        _, faulty, _ = Phantom(**SMALL).subject(site, "test000")
+        _, clean, _ = Phantom(**SMALL, nuisance=0).subject(site, "test000")
         np.testing.assert_array_equal(faulty, clean)
 
 
@@ -198,14 +199,39 @@ GOLDEN = {
 
 @pytest.mark.parametrize("site", SITES)
 def test_images_are_those_of_this_version(site: str) -> None:
-    images, _ = Phantom(size=32, slices=3, seed=5).subject(site, "train000")
+    images, _, _ = Phantom(size=32, slices=3, seed=5).subject(site, "train000")
     found = [(float(image.mean()), float(image.std())) for image in images.astype(float).transpose(1, 0, 2, 3)]
     assert np.array(found) == pytest.approx(np.array(GOLDEN[site]), abs=2e-3), found
 
 
+@pytest.mark.parametrize("site", ["brats", "oasis"])
+def test_lesions_are_where_the_flair_is_bright(site: str) -> None:
+    for person in ("train000", "train001"):
+        images, mask, lesions = Phantom(slices=6).subject(site, person)
+        flair = images[:, 2].astype(float)
+        assert lesions.any()
+        assert (lesions & ~mask).sum() == 0
+        assert flair[lesions].mean() > flair[mask & ~lesions].mean() + 0.3
+
+
+def test_lesions_are_stored_where_there_are_any(tmp_path: Path) -> None:
+    made = {site: Phantom(**SMALL).load(site, tmp_path) for site in SITES}
+    assert {site for site in SITES if made[site].lesions is not None} == {"brats", "oasis"}
+    assert Phantom(**SMALL, same_population=True).render("brats").lesions is None
+    expected = Phantom(**SMALL).render("brats").lesions
+    np.testing.assert_array_equal(made["brats"].lesions, expected)
+
+
+def test_a_cache_made_before_lesions_were_stored_is_made_anew(tmp_path: Path) -> None:
+    small = Phantom(**SMALL)
+    old = replace(small.render("brats"), lesions=None)
+    old.save(tmp_path / f"phantom-brats-{small.fingerprint('brats')}")
+    assert small.load("brats", tmp_path).lesions is not None
+
+
 def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Phantom(**SMALL).load("ixi", tmp_path)
-    folder = tmp_path / f"phantom-ixi-{Phantom(**SMALL).fingerprint('ixi')}"
+    folder = tmp_path / f"phantom-ixi-{Phantom(**SMALL).fingerprint('ixi')}-{STORED}"
     assert folder.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     monkeypatch.setattr(Phantom, "render", lambda *_: pytest.fail("rendered again"))
@@ -213,8 +239,9 @@ def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatc
     assert again.images.dtype == np.float16
     np.testing.assert_array_equal(first.images, again.images)
     changed = {"nuisance": 0.5, **dict.fromkeys(SWITCHES, True)}
-    prints = {Phantom(**{f.name: changed.get(f.name, 99)}).fingerprint("ixi") for f in fields(Phantom)}
-    assert len(prints | {Phantom().fingerprint("ixi")}) == 1 + len(fields(Phantom))
+    options = [f.name for f in fields(Phantom) if f.name != "sites"]
+    prints = {Phantom(**{name: changed.get(name, 99)}).fingerprint("ixi") for name in options}
+    assert len(prints | {Phantom().fingerprint("ixi")}) == 1 + len(options)
 
 
 def test_quiet_when_not_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +271,9 @@ def test_unknown_site(tmp_path: Path) -> None:
 
 
 def hospitals(**chosen: bool) -> dict[str, Hospital]:
-    return {site: hospital(site, **{"nuisance": 1.0, **dict.fromkeys(SWITCHES, False), **chosen}) for site in SITES}
+    return {
+        site: hospital(PRESETS[site], **{"nuisance": 1.0, **dict.fromkeys(SWITCHES, False), **chosen}) for site in SITES
+    }
 
 
 def test_without_switches_a_site_is_its_preset() -> None:
@@ -277,7 +306,9 @@ def test_all_switches_leave_one_kind_of_hospital() -> None:
 
 def test_nuisance_scales_what_varies_without_meaning() -> None:
     for site in SITES:
-        half, none = (hospital(site, nuisance=nuisance, **dict.fromkeys(SWITCHES, False)) for nuisance in (0.5, 0.0))
+        half, none = (
+            hospital(PRESETS[site], nuisance=nuisance, **dict.fromkeys(SWITCHES, False)) for nuisance in (0.5, 0.0)
+        )
         for name in ("bias", "dome", "jitter", "misregistration"):
             assert getattr(half, name) == getattr(PRESETS[site], name) / 2
             assert getattr(none, name) == 0

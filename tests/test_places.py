@@ -215,8 +215,8 @@ class RenamedNetwork(Network):
     def generator(self, columns: Columns) -> Generator:
         return Renamed(self.inner.generator(columns))
 
-    def discriminator(self) -> nn.Module:
-        made = self.inner.discriminator()
+    def discriminator(self, sources: int = 1) -> nn.Module:
+        made = self.inner.discriminator(sources)
         rename(made)
         return made
 

@@ -2,148 +2,239 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
+import json
 import os
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import finished
 import numpy as np
 import pytest
+from PIL import Image
+from stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.leaderboard import columns
+from fedsynth.benchmarks.columns import columns
 from fedsynth.benchmarks.report import page
+from fedsynth.benchmarks.sprites import PIXELS, Budget
 from fedsynth.benchmarks.store import Store
 from fedsynth.benchmarks.table import Finished, tables
 
 ROOT = Path(__file__).parents[1]
-VOID = {"meta", "img", "br", "link"}
 
 
 class Page(HTMLParser):
-    """What a page consists of: the cells of its tables, all its text, and every address in it."""
+    """What a page consists of: its tags and addresses, its data blocks by name, its script and its plain text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.tables: list[list[list[str]]] = []
-        self.addresses: list[str] = []
         self.tags: list[str] = []
-        self.text, self._open = "", list[str]()
+        self.addresses: list[str] = []
+        self.blocks: dict[str, Any] = {}
+        self.script, self.text, self.policy = "", "", ""
+        self._open, self._block = list[str](), ""
         self.feed(text)
         self.close()
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        facts = dict(attrs)
         self.tags.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-        if tag not in VOID:
+        if tag == "meta" and facts.get("http-equiv") == "Content-Security-Policy":
+            self.policy = facts["content"] or ""
+        if tag != "meta":
             self._open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
+        self._block = (facts.get("id") or "").removeprefix("data-") if tag == "script" else ""
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
+        self._block = ""
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self._open:
+        if self._block:
+            self.blocks[self._block] = json.loads(data)
+        elif self._open and self._open[-1] == "script":
+            self.script += data
+        elif "style" not in self._open:
             self.text += data
-        if self._open and self._open[-1] in ("td", "th"):
-            self.tables[-1][-1][-1] += data.strip()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """Two methods with two seeds, one of which diverged, and one method of another scenario; images as far as there are."""
-    store, images = Store(tmp_path), np.random.default_rng(0).integers(0, 256, (2, 16, 16), dtype=np.uint8)
-    for method in ("fedavg", "local"):
-        for seed in range(2):
-            diverged = method == "local" and seed == 1
-            facts = {"status": "diverged", "reason": "the loss is not finite", "selected_round": 0} if diverged else {}
-            what = finished.identity(method={"name": method}, seed=seed)
-            name = finished.finish(store, what, 20.0 + seed, **facts)
-            if not diverged:
-                kinds = ("source", "target", "prediction")
-                shown = {f"ixi/T1->T2/{kind}": np.roll(images, shift, 2) for shift, kind in enumerate(kinds)}
-                np.savez_compressed(store.folder(name) / "gallery.npz", **shown)  # type: ignore[arg-type]
-    what = finished.identity(scenario={"name": "common", "sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}})
-    environment = {"commit": "c" * 40, "dirty": True, "device": "cpu (any)", "versions": {"numpy": "1.26.0"}}
-    finished.finish(store, what, environment=environment)
-    return store
 
 
 def runs(store: Store) -> list[Finished]:
     return [Finished.read(store, record) for record in store.records()[0]]
 
 
-def test_the_page_holds_all_that_it_shows(store: Store) -> None:
-    shown = Page(page(runs(store)))
-    assert not {"script", "link", "iframe", "object"} & set(shown.tags)
-    links = {address for address in shown.addresses if not address.startswith("data:image/png;base64,")}
-    assert links == {"#table1", "#table2"}
-    assert shown.tags.count("img") == 2 + 1  # curves of both tables, and the montage of the one place with images
-    assert not re.search(r"url\(|@import|//", re.sub(r'src="[^"]*"', "", page(runs(store))))
+def made(store: Store) -> Page:
+    return Page(page(store, runs(store)))
 
 
-@pytest.mark.parametrize(("diverged", "images"), [(1, 2), (0, 1)])
-def test_images_are_those_of_the_first_seed(tmp_path: Path, diverged: int, images: int) -> None:
-    store, image = Store(tmp_path), np.zeros((1, 16, 16), np.uint8)
-    for seed in range(2):
-        what = finished.identity(seed=seed)
-        if seed == diverged:
-            finished.finish(store, what, status="diverged", selected_round=0)
-        else:
-            shown = {f"ixi/T1->T2/{kind}": image for kind in ("source", "target", "prediction")}
-            np.savez_compressed(store.folder(finished.finish(store, what)) / "gallery.npz", **shown)  # type: ignore[arg-type]
-    assert Page(page(runs(store))).tags.count("img") == images
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three methods in two scenarios with two seeds; one run failed, one diverged, one is missing."""
+    results = tmp_path_factory.mktemp("results")
+    store = Store(results)
+    fill(store, methods=3, scenarios=2, seeds=2, rounds=4, side=16)
+    what = finished.identity(method={"name": "method01"}, scenario={"name": "common"}, seed=0)
+    finished.finish(store, what, status="diverged", reason="the loss is not finite", selected_round=0)
+    finished.finish(store, finished.identity(method={"name": "method02"}, scenario={"name": "common"}, seed=1))
+    failed = finished.record(finished.identity(seed=3))
+    with store.claim(failed.run):
+        store.begin(failed.run, failed.identity)
+        store.fail(failed.run, ValueError("no such luck"))
+    return results
 
 
-def test_its_tables_are_those_of_the_leaderboard(store: Store) -> None:
-    shown = Page(page(runs(store)))
-    for number, table in enumerate(tables(runs(store))):
-        board, psnr, ssim, untrained = shown.tables[4 * number : 4 * number + 4]
-        found = columns(table)
-        cells = {column.name: column.cells() for column in found}
-        scores = [column.name for column in found if "->" not in column.name]
-        assert board == [scores, *(list(row) for row in zip(*(cells[name] for name in scores), strict=True))]
-        for metric, places in (("PSNR", psnr), ("SSIM", ssim)):
-            names = ["method", "network", *(name for name in cells if re.search(f"->.* {metric}$", name))]
-            assert places[2:] == [list(row) for row in zip(*(cells[name] for name in names), strict=True)]
-        assert all(row[2:] == ["11.00", "15.50", "18.25", "16.75", "1.50"] for row in untrained[1:])
-        assert len(untrained) == 1 + len(places[1]) - 2
-        assert table.title in shown.text
-        for line in (*table.notes, *table.caption):
-            assert line.replace("->", "→") in shown.text.replace("->", "→")
+@pytest.fixture(scope="module")
+def shown(results: Path) -> Page:
+    return made(Store(results))
 
 
-def test_the_runs_and_what_they_were_made_with_are_named(store: Store) -> None:
-    shown = Page(page(runs(store)))
-    rows = {row[0]: row for row in shown.tables[-1][1:]}
-    assert list(rows) == [run.record.run for run in runs(store)]
-    outcomes = sorted(row[1] for row in rows.values())
-    assert outcomes == ["diverged: the loss is not finite", "done", "done", "done", "done"]
-    (common,) = [row for name, row in rows.items() if "common" in name]
-    assert common[3] == "cccccccccc with changes"
-    assert "numpy 1.26.0" in shown.text
+def test_the_page_holds_all_that_it_shows(shown: Page) -> None:
+    assert shown.addresses == []
+    assert not {"link", "iframe", "object", "img"} & set(shown.tags)
+    rest = shown.script.replace("http://www.w3.org/1999/xhtml", "").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?:|fetch\(|import\(|XMLHttpRequest|url\(", rest)
+
+
+def test_no_script_but_its_own_may_run(shown: Page) -> None:
+    digest = base64.b64encode(hashlib.sha256(shown.script.encode()).digest()).decode()
+    assert shown.policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> None:
+    found = tables(runs(Store(results)))
+    assert [table["title"] for table in shown.blocks["overview"]["tables"]] == [table.title for table in found]
+    for number, table in enumerate(found):
+        block = shown.blocks[f"table-{number}"]
+        told = [(column["name"], column["cells"]) for column in block["columns"]]
+        assert told == [(column.name, column.cells()) for column in columns(table)]
+        assert (block["notes"], block["caption"]) == (list(table.notes), list(table.caption))
+        assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
+
+
+def test_every_cell_of_the_heat_map_is_a_mean_over_subjects_and_seeds(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        scores = {("ixi", "T1->T2"): [20.0, 23.0 + seed], ("oasis", "T1->T2"): [10.0], ("oasis", "T2->FLAIR"): [15.0]}
+        finished.finish(store, finished.identity(seed=seed), scores)
+    block = made(store).blocks["table-0"]
+    assert block["places"] == [["ixi", "T1->T2"], ["oasis", "T1->T2"], ["oasis", "T2->FLAIR"]]
+    metrics = {metric["name"]: metric for metric in block["metrics"]}
+    assert metrics["psnr"]["cells"] == [[21.75, 10, 15]]  # of 20, 23 and 20, 24
+    assert metrics["ssim"]["cells"] == [[21.75, 10, 15]]  # x 100
+    assert (metrics["psnr"]["better"], metrics["nmse"]["better"]) == (1, -1)
+
+
+def test_a_row_with_a_hole_has_curves_and_no_score(shown: Page) -> None:
+    (block,) = [
+        block for name, block in shown.blocks.items() if name.startswith("table-") and "common" in block["title"]
+    ]
+    assert [row["missing"] for row in block["rows"]] == [[1], [0]]
+    assert block["metrics"] == []
+    assert block["front"] == [None, None]
+    assert [len(row["overall"]["mean"]) for row in block["curves"]] == [2, 2]
+
+
+def test_across_sites_a_site_has_its_own_model_on_the_diagonal(results: Path, shown: Page) -> None:
+    table = tables(runs(Store(results)))[1]
+    block = shown.blocks["table-1"]
+    assert (block["title"], block["cross"]["sites"]) == (table.title, ["brats", "ixi", "midas"])
+    scores = [row for run in table.rows[0].runs for row in run.scores]
+    for model, site in (("ixi", "ixi"), ("ixi", "brats")):
+        selection = "selected" if model == site else f"from-{model}"
+        own = [row["psnr"] for row in scores if (row["selection"], row["site"]) == (selection, site)]
+        at = [block["cross"]["sites"].index(name) for name in (model, site)]
+        assert block["cross"]["rows"][0][at[0]][at[1]] == pytest.approx(np.mean(own), rel=1e-5)
+    assert shown.blocks["table-2"]["cross"] is None
+
+
+def test_newcomers_start_at_zero_where_the_method_sends_something(results: Path, shown: Page) -> None:
+    block = shown.blocks["table-1"]
+    counts = {
+        row["name"]: [count for count, _ in own] for row, own in zip(block["rows"], block["newcomers"], strict=True)
+    }
+    assert counts == {"local": [1, 2, 4, 8], "method01": [0, 1, 2, 4, 8], "method02": [0, 1, 2, 4, 8]}
+    assert shown.blocks["table-2"]["newcomers"] == [[], [], []]
+
+
+def test_few_training_subjects_make_a_curve_across_tables(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for subjects in (1, 4):
+        sizes = {site: {"train": [subjects, 8], "val": [5, 40], "test": [20, 160]} for site in finished.TASKS}
+        what = finished.identity(scenario={"train_subjects": {"default": subjects}})
+        own = finished.record(what)
+        finished.finish(store, what, 20.0 + subjects, data=own.data | {"subjects_and_slices": sizes})
+    (family,) = made(store).blocks["overview"]["scarce"]
+    assert family["rows"] == {"fedavg/resnet": [[1, 21], [4, 24]]}
+
+
+def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown: Page) -> None:
+    table = tables(runs(Store(results)))[2]
+    facts, picture = shown.blocks["table-2"]["images"][0], shown.blocks["images-2-0"]
+    assert facts["place"] == "brats/FLAIR->T2"
+    assert (facts["tile"], facts["subjects"], facts["rows"]) == ([16, 16], 2, [0, 1, 2])
+    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
+    with np.load(table.rows[1].runs[0].folder / "gallery.npz") as images:
+        for column, kind in ((0, "source"), (1, "target"), (3, "prediction")):
+            tiles = [sheet[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] for row in (0, 1)]
+            np.testing.assert_array_equal(tiles, images[f"brats/FLAIR->T2/{kind}"])
+    assert len(shown.blocks["table-2"]["images"]) == sum(map(len, TASKS.values()))
+
+
+def test_large_stores_get_smaller_tiles_then_fewer_subjects() -> None:
+    assert Budget.of([(4, [2] * 8)]) == Budget(128, 2)
+    assert Budget.of([]) == Budget(128, 1)
+    many = [(40, [2] * 8)] * 10
+    found = Budget.of(many)
+    assert found == Budget(64, 2)
+    assert sum((rows + 2) * 2 for rows, counts in many for _ in counts) * found.side**2 <= PIXELS
+    assert Budget.of(many * 2) == Budget(64, 1)
+
+
+def test_ranks_need_independent_tables_or_say_why_there_are_none(tmp_path: Path, shown: Page) -> None:
+    assert shown.blocks["overview"]["ranks"]["reason"].startswith("0 rows are in all of 3 ranked tables")
+    fill(Store(tmp_path), methods=3, scenarios=5, seeds=1, rounds=2, side=16, probes=False)
+    ranks = made(Store(tmp_path)).blocks["overview"]["ranks"]
+    assert sorted(ranks["names"]) == ["local", "method01", "method02"]
+    assert ranks["mean"] == sorted(ranks["mean"])
+    assert len(ranks["blocks"]) == 5
+
+
+def test_runs_say_where_they_come_from(results: Path, shown: Page) -> None:
+    rows = {row[0]: row for row in shown.blocks["runs"]["rows"]}
+    assert list(rows) == [run.record.run for run in runs(Store(results))]
+    for name, row in rows.items():
+        content = (Store(results).folder(name) / "record.json").read_bytes()
+        assert row[-1] == hashlib.sha256(content).hexdigest()[:12]
+    assert shown.blocks["runs"]["versions"] == {"numpy": ["2.0.0"]}
+
+
+def test_failures_are_told(shown: Page) -> None:
+    told = {row[0].partition("-s")[0]: row[1:] for row in shown.blocks["failures"]}
+    assert told["fedavg-variable"] == ["failed, round 0 of 100", 1, "ValueError: no such luck"]
+    assert told["method01-common"] == ["diverged", 0, "the loss is not finite"]
+    holes = [row for row in shown.blocks["failures"] if row[1] == "hole"]
+    assert [row[3] for row in holes] == ["no finished run of seed 1", "no finished run of seed 0"]
 
 
 def test_options_that_look_like_html_are_text(tmp_path: Path) -> None:
-    store, note = Store(tmp_path), "<script>alert(1)</script>&amp;"
-    what = finished.identity(method={"name": "fedavg", "note": note})
+    store, note = Store(tmp_path), "</script><img src=x onerror=alert(1)>&amp;"
+    what = finished.identity(method={"name": "fedavg", "note": note}, scenario={"name": "<b>bold"})
     finished.finish(store, what, changed={"method": {"note": note}, "network": {}})
-    shown = Page(page(runs(store)))
-    assert "script" not in shown.tags
-    assert f"note={note}" in shown.text
+    found = made(store)
+    assert not {"img", "b"} & set(found.tags)
+    assert found.blocks["table-0"]["rows"][0]["name"].endswith(f"note={note}")
+    assert "<b>bold on phantom" in found.text
 
 
-def test_a_page_made_again_is_the_same(store: Store) -> None:
-    results = store.runs.parent
+def test_a_page_made_again_is_the_same(results: Path) -> None:
     assert main(["report", "--results", str(results)]) == 0
     command = [
         sys.executable,
@@ -160,11 +251,12 @@ def test_a_page_made_again_is_the_same(store: Store) -> None:
     assert (results / "report" / "index.html").read_bytes() == (results / "again.html").read_bytes()
 
 
-def test_patterns_choose_runs(store: Store) -> None:
-    assert main(["report", "*-common-*", "--results", str(store.runs.parent)]) == 0
-    shown = Page((store.runs.parent / "report" / "index.html").read_text())
-    assert "1 finished run in 1 table." in " ".join(shown.text.split())
-    assert shown.tags.count("nav") == 0
+def test_patterns_choose_runs(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    assert main(["report", "*-scenario1-*", "--results", str(results), "--out", str(out)]) == 0
+    found = Page(out.read_text())
+    assert "6 finished runs in 1 table." in " ".join(found.text.split())
+    assert found.blocks["failures"] == []
 
 
 def test_without_runs_it_says_how_to_make_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,10 +265,11 @@ def test_without_runs_it_says_how_to_make_some(tmp_path: Path, capsys: pytest.Ca
     assert list(tmp_path.iterdir()) == []
 
 
-def test_neither_torch_nor_a_method_is_imported(store: Store) -> None:
+def test_neither_torch_nor_a_method_is_imported(results: Path, tmp_path: Path) -> None:
+    arguments = ["*-common-*", "--results", str(results), "--out", str(tmp_path / "out")]
     code = (
         "import sys\nfrom fedsynth.benchmarks.cli import main\n"
-        f"assert main(['report', '--results', {str(store.runs.parent)!r}]) == 0\n"
+        f"assert main(['figures', *{arguments!r}]) == 0 and main(['report', *{arguments[:3]!r}]) == 0\n"
         "print([name for name in sys.modules if name.split('.')[0] == 'torch' or name.startswith('fedsynth.methods')])"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

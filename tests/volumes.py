@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from scipy import ndimage
 
 from fedsynth.datasets.phantom.scanner import Scan
-from fedsynth.datasets.phantom.sites import hospital
+from fedsynth.datasets.phantom.sites import PRESETS, hospital
 
 SHAPE = (21, 26, 12)  # of the volumes, right, front, up
 SPACING = (4.0, 4.0, 6.0)  # mm
@@ -90,7 +90,7 @@ def phantom(site: str = "ixi", edge: float = 2.0, person: str = "volume") -> tup
     """The head of a subject of the phantom: contrast -> voxels float32 `[X, Y, Z]` of `edge` mm, all in register, with the
     noise of the site's scanner, and their affine."""
     preset = hospital(
-        site,
+        PRESETS[site],
         nuisance=0,
         same_protocol=False,
         same_quality=False,

@@ -56,7 +56,7 @@ def bare(
     for move in bench.moves.values() if fused else ():
         move.param_groups[0].update(fused=True)
     feed, order = bench.feed, torch.randint(12, (job.steps, job.batch), device=DEVICE)
-    channels, codes = [[feed.channels[c] for c in task] for task in feed.tasks], list(feed.codes.values())
+    channels, codes = [[feed.channels[c] for c in task.contrasts] for task in feed.tasks], list(feed.codes.values())
     total = torch.zeros((), device=DEVICE)
 
     def steps() -> None:

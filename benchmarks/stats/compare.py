@@ -90,6 +90,11 @@ class Comparison:
     subjects: int
 
     @property
+    def margin(self) -> float:
+        """Half the width of the 95 % interval."""
+        return (self.high - self.low) / 2
+
+    @property
     def few_seeds(self) -> bool:
         return self.seeds < FEW_SEEDS
 

@@ -27,7 +27,7 @@ class Decision:
     significant: bool | None
 
 
-def holm(p: Sequence[float]) -> Floats:
+def holm(p: Sequence[float] | Floats) -> Floats:
     """Adjusted p values, in the order given: the family-wise error of all comparisons below a level is at most that level.
 
     Raises StatsError for a value outside [0, 1].

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum, isnan
 
 import numpy as np
 
@@ -33,17 +34,17 @@ class Curve:
         by_round: dict[float, Rows] = {}
         for row in rows:
             by_round.setdefault(row["round"], []).append(row)
+        members = {row["site"]: row["site"].split("+") for row in rows}
+        weights = {name: sum(len(tasks.get(site, ())) for site in own) for name, own in members.items()}
         found, traffic = [], 0.0
         for number, own in sorted(by_round.items()):
             traffic += sum(row["bytes_up"] + row["bytes_down"] for row in own)
-            members = [row["site"].split("+") for row in own]
-            scores = [row["val_psnr"] for row in own]
-            if np.isnan(scores).all():
+            if all(isnan(row["val_psnr"]) for row in own):
                 continue
-            if absent := set(tasks) - {site for sites in members for site in sites}:
+            if absent := set(tasks).difference(*(members[row["site"]] for row in own)):
                 raise StatsError(f"round {number:.0f} was not validated at {min(absent)}; train with participation=1")
-            weights = [sum(len(tasks[site]) for site in sites) for sites in members]
-            found.append((number, np.average(scores, weights=weights), traffic))
+            total = fsum(weights[row["site"]] * row["val_psnr"] for row in own)
+            found.append((number, total / sum(weights[row["site"]] for row in own), traffic))
         if not found:
             raise StatsError(f"{len(by_round)} rounds, none of them validated; give the curve of a finished run")
         return cls(*map(np.array, zip(*found, strict=True)))

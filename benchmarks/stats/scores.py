@@ -143,9 +143,7 @@ class Scores:
         for seed in seeds:
             if runs[seed].keys() != runs[seeds[0]].keys():
                 different = set(columns) ^ set(runs[seed])
-                raise StatsError(
-                    f"only one of the seeds {seeds[0]} and {seed} has {min(different)}; give equal data"
-                )
+                raise StatsError(f"only one of the seeds {seeds[0]} and {seed} has {min(different)}; give equal data")
         values = scale * np.array([[runs[seed][column] for column in columns] for seed in seeds], dtype=np.float64)
         if (absent := np.isnan(values).all(0)).any():
             kept = np.flatnonzero(~absent)

@@ -16,7 +16,7 @@ from .fields import Fields, Grid
 from .signals import response
 from .sites import Acquisition, Hospital
 from .streams import stream
-from .tissues import INDEX, of_subject
+from .tissues import INDEX, LESIONS, of_subject
 
 FINEST = 1.8  # mm; anatomy is evaluated on pixels no larger than this and averaged
 
@@ -64,16 +64,18 @@ class Scan:
                 gain=float(np.exp(0.06 * nuisance * rng.standard_normal())),
             )
 
-    def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and its masks of brain and foreground, bool `[H, W]`.
+    def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and its masks of brain, foreground and lesions, bool
+        `[H, W]`.
 
-        The foreground is the head where the skull is shown and the brain where it is stripped.
+        The foreground is the head where the skull is shown and the brain where it is stripped; lesions are pixels of which more
+        than half is tumour, necrosis, oedema or white-matter hyperintensity.
         """
         anatomy = self._anatomy.at(z)
         shares = anatomy.shares.reshape(len(INDEX), -1)
         dome = self._dome(z)
         coils = self._coils.at(z)
-        brain, head = self._averaged(np.stack([anatomy.brain, anatomy.head]))
+        brain, head, lesions = self._averaged(np.stack([anatomy.brain, anatomy.head, anatomy.shares[LESIONS].sum(0)]))
         strip = np.clip(2 * brain - 0.5, 0, 1) if self._hospital.stripped else None
         images = []
         for contrast, exposure in self._exposures.items():
@@ -84,7 +86,7 @@ class Scan:
             image = self._moved(self._blurred(self._averaged(signal), exposure.acquisition), exposure)
             image = self._noisy(image, exposure, stream(*self._names, "noise", contrast, round(1000 * z)))
             images.append(image if strip is None else image * strip)
-        return np.stack(images), brain > 0.5, (brain if self._hospital.stripped else head) > 0.5
+        return np.stack(images), brain > 0.5, (brain if self._hospital.stripped else head) > 0.5, lesions > 0.5
 
     def gains(self) -> np.ndarray:
         """How much brighter than usual each contrast was windowed, `[C]`."""

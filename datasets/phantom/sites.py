@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .signals import InversionSpinEcho, Mprage, Sequence, SpinEcho, SpoiledGradientEcho
+from .streams import stream
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,42 @@ PRESETS = {
     ),
 }  # fmt: skip
 
+KINDS = (
+    "ixi",
+    "brats",
+    "midas",
+    "oasis",
+)  # the presets in the order in which the sites of a larger federation take turns
+# Log-sd of TR, TE, TI and flip angle from one site of a kind to another. Of MPRAGE less: the train must still fit into its cycle.
+SITE_JITTER, SITE_JITTER_MPRAGE = 0.12, 0.06
+YOUNGEST, OLDEST = 18.0, 90.0  # years
+BANDS = (15.0, 40.0)  # how many years a site's ages span
+
 COMMON: dict[str, Sequence] = {  # ixi's sequences, oasis's FLAIR
     name: acquisition.sequence for site in ("oasis", "ixi") for name, acquisition in PRESETS[site].acquisitions.items()
 }
 
 
+def variant(kind: str, names: tuple[object, ...]) -> Hospital:
+    """Another hospital of a preset's kind, with a protocol, a field strength and ages of its own, from streams of these names."""
+    preset = PRESETS[kind]
+
+    def own(contrast: str, acquisition: Acquisition) -> Acquisition:
+        sequence = acquisition.sequence
+        log_sd = SITE_JITTER_MPRAGE if isinstance(sequence, Mprage) else SITE_JITTER
+        return replace(acquisition, sequence=sequence.jittered(stream(*names, "protocol", contrast), log_sd))
+
+    youngest = stream(*names, "age").uniform(YOUNGEST, OLDEST - BANDS[1])
+    return replace(
+        preset,
+        acquisitions={contrast: own(contrast, given) for contrast, given in preset.acquisitions.items()},
+        field=float(stream(*names, "field").choice((1.5, 3.0))),
+        age=(youngest, youngest + stream(*names, "band").uniform(*BANDS)),
+    )
+
+
 def hospital(
-    site: str,
+    preset: Hospital,
     *,
     nuisance: float,
     same_protocol: bool,
@@ -93,7 +123,7 @@ def hospital(
     same_fov: bool,
 ) -> Hospital:
     """A preset with its nuisance scaled and the chosen differences between sites taken away (all do as ixi, where it can)."""
-    preset, reference = PRESETS[site], PRESETS["ixi"]
+    reference = PRESETS["ixi"]
     if same_protocol:
         acquisitions = {name: replace(own, sequence=COMMON[name]) for name, own in preset.acquisitions.items()}
         preset = replace(preset, acquisitions=acquisitions, field=reference.field, jitter=reference.jitter)

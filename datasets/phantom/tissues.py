@@ -16,6 +16,7 @@ NAMES = (
     "bone", "marrow", "muscle", "necrosis", "tumour", "oedema", "wmh",
 )  # fmt: skip
 INDEX = {name: row for row, name in enumerate(NAMES)}
+LESIONS = [INDEX[name] for name in ("necrosis", "tumour", "oedema", "wmh")]
 
 
 class Tissues(NamedTuple):

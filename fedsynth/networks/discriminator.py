@@ -9,18 +9,18 @@ from .blocks import Norm, initialise, normalisation
 
 
 class PatchGAN(nn.Module):
-    """Conditional patch discriminator (Isola et al. 2017). `forward(source, image)`, each `[B, 1, H, W]`, gives a score a
-    patch, `[B, 1, H', W']`, unbounded (least-squares GAN). Sides below 3 * 2^layers pixels raise ValueError.
+    """Conditional patch discriminator (Isola et al. 2017). `forward(source, image)`, `[B, sources, H, W]` and `[B, 1, H, W]`,
+    gives a score a patch, `[B, 1, H', W']`, unbounded (least-squares GAN). Sides below 3 * 2^layers pixels raise ValueError.
 
     4x4 convolutions: `layers` of stride 2, from `width` channels doubling up to 8 times that, then two of stride 1. No
     bias where a normalisation follows. 64 channels and 3 layers have 2,764,609 parameters.
     """
 
-    def __init__(self, width: int, layers: int, norm: Norm) -> None:
+    def __init__(self, width: int, layers: int, norm: Norm, sources: int = 1) -> None:
         super().__init__()
         self.smallest = 3 * 2**layers
         channels = [width * min(2**layer, 8) for layer in range(layers + 1)]
-        body: list[nn.Module] = [nn.Conv2d(2, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        body: list[nn.Module] = [nn.Conv2d(sources + 1, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for layer in range(1, layers + 1):
             stride = 2 if layer < layers else 1
             body += [

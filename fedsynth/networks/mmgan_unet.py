@@ -48,7 +48,7 @@ class Imputation(Noisy):
 
 
 class MMGANGenerator(UNetGenerator):
-    """A U-Net of many contrasts that can also be asked for one of one."""
+    """A U-Net of many contrasts that can also be asked for one of one, or of several."""
 
     def __init__(
         self, stages: Sequence[Stage], conditioning: Conditioning | None, columns: Columns, imputation: Imputation
@@ -63,8 +63,16 @@ class MMGANGenerator(UNetGenerator):
 
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
         here, there = code[:, self.columns.sites :].chunk(2, 1)
-        images = self.translate(source.expand(-1, self.columns.contrasts, -1, -1), here, code)
+        images = self.translate(self.laid_out(source), here, code)
         return (images * there[:, :, None, None]).sum(1, keepdim=True)
+
+    def laid_out(self, source: Tensor) -> Tensor:
+        """The source's channels where these contrasts are, `[B, C, H, W]`; what stands elsewhere is not read."""
+        places = self.columns.sources
+        if not places:
+            return source.expand(-1, self.columns.contrasts, -1, -1)
+        channels = [places.index(c) if c in places else 0 for c in range(self.columns.contrasts)]
+        return torch.stack([source[:, channel] for channel in channels], 1)
 
 
 class JointPatchGAN(PatchGAN):
@@ -89,6 +97,6 @@ class MMGANUNet(UNet):
     fill: Fill = Fill.background
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.pools, self.norm, images=columns.contrasts)
+        stages = backbone(self.width, self.pools, self.norm, columns.contrasts, columns.contrasts)
         conditioning = self.conditioning(columns, channels(self.width, self.pools))
         return MMGANGenerator(stages, conditioning, columns, Imputation(self.fill))

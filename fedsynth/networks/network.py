@@ -36,12 +36,12 @@ class Stage(NamedTuple):
 
 
 class Generator(nn.Module, ABC):
-    """Synthesises the target contrast of a slice from its source contrast."""
+    """Synthesises the target contrast of a slice from its source contrast, or from several."""
 
     @abstractmethod
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        """`source` `[B, 1, H, W]` in [-1, 1] and `code` `[B, columns.length]` (site, source and target one-hots, which a
-        network may ignore) to the target `[B, 1, H, W]` in [-1, 1]."""
+        """`source` `[B, columns.channels, H, W]` in [-1, 1] (`Batch.source`) and `code` `[B, columns.length]` (site, sources and
+        target, which a network may ignore) to the target `[B, 1, H, W]` in [-1, 1]."""
 
     @abstractmethod
     def stages(self) -> list[Stage]:
@@ -114,6 +114,7 @@ class Network(ABC):
         mapper = Mapper(self.condition.read(columns), self.latent, self.mapper_layers)
         return conditioning(mapper, channels, self.adain, self.gate, self.init)
 
-    def discriminator(self) -> nn.Module:
-        """A new discriminator of pairs, `forward(source, image)`, with one unbounded score a patch."""
-        return PatchGAN(self.discriminator_width, self.discriminator_layers, self.norm)
+    def discriminator(self, sources: int = 1) -> nn.Module:
+        """A new discriminator of pairs, `forward(source, image)`, the source of so many channels, with one unbounded score a
+        patch."""
+        return PatchGAN(self.discriminator_width, self.discriminator_layers, self.norm, sources)

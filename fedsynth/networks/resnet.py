@@ -24,8 +24,8 @@ def channels(width: int, blocks: int) -> list[int]:
     return [width, 2 * width, 4 * width] + [4 * width] * blocks + [2 * width, width]
 
 
-def backbone(width: int, blocks: int, dropout: float, norm: Norm) -> list[Stage]:
-    """Three stages that encode, `blocks` residual ones, two that decode and the head: `[B, 1, H, W]` to [-1, 1]."""
+def backbone(width: int, blocks: int, dropout: float, norm: Norm, sources: int) -> list[Stage]:
+    """Three stages that encode, `blocks` residual ones, two that decode and the head: `[B, sources, H, W]` to [-1, 1]."""
 
     def stage(*before_norm: nn.Module, channels: int) -> nn.Module:
         return nn.Sequential(*before_norm, normalisation(norm, channels), nn.ReLU(inplace=True))
@@ -37,7 +37,7 @@ def backbone(width: int, blocks: int, dropout: float, norm: Norm) -> list[Stage]
         return Stage(Role.decoder, stage(nn.ConvTranspose2d(i, o, 3, 2, 1, output_padding=1, bias=False), channels=o))
 
     stages = [
-        Stage(Role.encoder, stage(ReflectionPad(3), nn.Conv2d(1, width, 7, bias=False), channels=width)),
+        Stage(Role.encoder, stage(ReflectionPad(3), nn.Conv2d(sources, width, 7, bias=False), channels=width)),
         down(width, 2 * width),
         down(2 * width, 4 * width),
         *(Stage(Role.bottleneck, ResidualBlock(4 * width, norm, dropout)) for _ in range(blocks)),
@@ -73,5 +73,5 @@ class ResNet(Network):
         self.at_least_one("blocks")
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.blocks, self.dropout, self.norm)
+        stages = backbone(self.width, self.blocks, self.dropout, self.norm, columns.channels)
         return ResNetGenerator(stages, self.conditioning(columns, channels(self.width, self.blocks)))

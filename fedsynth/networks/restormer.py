@@ -139,7 +139,7 @@ class Restormer(Network):
 
         def down(level: int) -> nn.Module:
             if level == 0:
-                return _conv(1, self.width, 3)
+                return _conv(columns.channels, self.width, 3)
             return nn.Sequential(_conv(widths[level - 1], widths[level - 1] // 2, 3), nn.PixelUnshuffle(2))
 
         def up(level: int) -> nn.Module:

@@ -25,5 +25,5 @@ class SwitchableUNet(UNet):
     gate: bool = False
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.pools, self.norm)
+        stages = backbone(self.width, self.pools, self.norm, columns.channels)
         return UNetGenerator(stages, self.conditioning(columns, channels(self.width, self.pools)[:-1]))

@@ -46,11 +46,11 @@ def channels(width: int, pools: int) -> list[int]:
     return rising + rising[-2::-1]
 
 
-def backbone(width: int, pools: int, norm: Norm, images: int = 1) -> list[Stage]:
-    """`pools` stages that encode, the bottleneck, as many that decode, and the head: `images` channels in and out."""
+def backbone(width: int, pools: int, norm: Norm, sources: int = 1, images: int = 1) -> list[Stage]:
+    """`pools` stages that encode, the bottleneck, as many that decode, and the head: `sources` channels in, `images` out."""
     rising = channels(width, pools)[: pools + 1]
     stages = [
-        *(Stage(Role.encoder, _pair(i, o, norm)) for i, o in pairwise([images, *rising[:-1]])),
+        *(Stage(Role.encoder, _pair(i, o, norm)) for i, o in pairwise([sources, *rising[:-1]])),
         Stage(Role.bottleneck, _pair(rising[-2], rising[-1], norm)),
         *(Stage(Role.decoder, Up(c, norm)) for c in reversed(rising[1:])),
         Stage(Role.head, nn.Sequential(nn.Conv2d(width, images, 1), nn.Tanh())),
@@ -90,5 +90,5 @@ class UNet(Network):
         self.at_least_one("pools")
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.pools, self.norm)
+        stages = backbone(self.width, self.pools, self.norm, columns.channels)
         return UNetGenerator(stages, self.conditioning(columns, channels(self.width, self.pools)))

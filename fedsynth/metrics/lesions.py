@@ -1,0 +1,42 @@
+"""Whether a method draws the lesions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .images import mean
+from .scores import psnr
+
+NAMES = ("psnr_lesion", "nmse_lesion", "mae_lesion", "lesion_contrast")
+LEAST = 16  # pixels of lesion that a slice needs to be scored
+RING = 3  # pixels about a lesion, with which it is compared
+CONTRAST = 0.05  # to its ring that a lesion needs in the target, on the [0, 1] scale, for its contrast to be scored
+
+
+def lesion_scores(x: Tensor, y: Tensor, mask: Tensor, lesions: Tensor | None) -> dict[str, Tensor]:
+    """Scores of each slice x against y `[B, H, W]` in [0, 1] inside `lesions`, bool `[B, H, W]`; NaN without any and for slices
+    with fewer than 16 pixels of them.
+
+    `lesion_contrast`: the contrast of a slice is its mean inside minus its mean in the ring of 3 pixels about the lesions,
+    inside the foreground; with r, the contrast of x over that of y, the score is 1 - |1 - r|: 1 for a lesion with the
+    contrast that it has, 0.6 with 60 % or 140 % of it, 0 for one that is not drawn, negative for one drawn the wrong way
+    round. NaN where the contrast of y is less than 0.05 either way.
+    """
+    if lesions is None:
+        return dict.fromkeys(NAMES, torch.full_like(x[:, 0, 0], torch.nan))
+    inside = lesions & (lesions.sum((1, 2)) >= LEAST)[:, None, None]
+    near = inside.to(x.dtype)
+    for window in ((2 * RING + 1, 1), (1, 2 * RING + 1)):
+        near = F.max_pool2d(near, window, stride=1, padding=(window[0] // 2, window[1] // 2))
+    ring = (near > 0) & ~lesions & mask
+    error, energy = mean((x - y).square(), inside), mean(y.square(), inside)
+    drawn, real = (mean(image, inside) - mean(image, ring) for image in (x, y))
+    found = (
+        psnr(error),
+        torch.where(energy > 0, error / energy, torch.nan),
+        mean((x - y).abs(), inside),
+        torch.where(real.abs() >= CONTRAST, 1 - (1 - drawn / real).abs(), torch.nan),
+    )
+    return dict(zip(NAMES, found, strict=True))

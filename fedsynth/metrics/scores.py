@@ -1,0 +1,52 @@
+"""PSNR, SSIM, NMSE and MAE, over the slice and inside the foreground."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .images import mean, unit
+from .ssim import WINDOW, ssim_map
+
+PSNR_CAP = 60.0  # dB; also what identical images score
+EVERY_SLICE = ("psnr", "ssim", "nmse", "mae")  # any other score is of those slices that have one
+
+
+@torch.no_grad()
+def scores(prediction: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Scores of each slice, float64 `[B]`, over the whole slice and (suffix `_fg`) inside the foreground.
+
+    Images `[B, 1, H, W]` in [-1, 1] are mapped to [0, 1] and clipped, `mask` is bool `[B, H, W]`. `psnr` in dB, at most
+    60, with a peak of 1, never of an image's maximum; `ssim` as scikit-image's default, without the border that its
+    window overhangs; `nmse` = |x - y|^2 / |y|^2; `mae` on the [0, 1] scale. A score that is not defined is NaN: every
+    `_fg` score of an empty foreground, `nmse` of an all-zero target. Raises ValueError for slices smaller than the window.
+    """
+    if prediction.shape != target.shape or mask.shape != target.shape[:1] + target.shape[2:] or target.shape[1] != 1:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)}, target {tuple(target.shape)} and mask {tuple(mask.shape)} do not "
+            "fit: [B, 1, H, W] twice and [B, H, W] were expected"
+        )
+    if min(target.shape[2:]) < WINDOW:
+        raise ValueError(
+            f"slices of {tuple(target.shape[2:])} pixels are smaller than SSIM's window of {WINDOW}x{WINDOW}"
+        )
+    x, y = unit(prediction, target)
+    similarity = ssim_map(x, y)
+    squares, distances, energies = (x - y).square(), (x - y).abs(), y.square()
+    margin = WINDOW // 2
+    inner = mask[:, margin:-margin, margin:-margin]
+    result: dict[str, Tensor] = {}
+    for suffix, inside, inside_map in (("", None, None), ("_fg", mask, inner)):
+        error, energy = mean(squares, inside), mean(energies, inside)
+        result |= {
+            f"psnr{suffix}": psnr(error),
+            f"ssim{suffix}": mean(similarity, inside_map),
+            f"nmse{suffix}": torch.where(energy > 0, error / energy, torch.nan),
+            f"mae{suffix}": mean(distances, inside),
+        }
+    return result
+
+
+def psnr(error: Tensor) -> Tensor:
+    """Of a mean squared error on the [0, 1] scale, dB."""
+    return (-10 * torch.log10(error)).clamp(max=PSNR_CAP)
