@@ -1,7 +1,7 @@
 """`fedsynth tune`: every method gets as many trials, drawn by one policy, and is judged by its validation score alone.
 
-Trial 0 is the published default. In all others, for every method alike, the learning rate and the method's own numbers are
-drawn from streams named by seed, method, trial and option: a positive number log-uniformly from a tenth to ten times its
+Trial 0 is the published default. In all others the learning rate, the same for every method of a trial, and the method's own
+numbers are drawn from streams named by seed, trial and method: a positive number log-uniformly from a tenth to ten times its
 default, a share of 0 uniformly from [0, 1], a count of at least 1 among a half, one and two times its default. What the method
 refuses is drawn again. Switches and choices are variants of a method and keep their default, as do the weights of the common
 objective.
@@ -99,9 +99,9 @@ def plan(method: str, overrides: Sequence[str], count: int, seed: int) -> list[D
 
 def draw(cls: type[Method], method: str, lr: float, seed: int, number: int) -> list[str]:
     """The overrides of a trial."""
+    rate = lr * 10 ** streams.host(seed, "tune", "lr", number).uniform(-DECADES, DECADES)
     for attempt in range(1000):
         stream = streams.host(seed, "tune", method, number, attempt)
-        rate = lr * 10 ** stream.uniform(-DECADES, DECADES)
         own = {f.name: other(f.default, stream) for f in fields(cls) if f.name not in COMMON}
         changed = {option: value for option, value in own.items() if value is not None}
         try:
