@@ -53,10 +53,21 @@ def titles(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 def flat(group: Mapping[str, Any]) -> dict[str, str]:
     """The options of a table's runs as they are typed on the command line."""
     nested = {part: group[part] for part in ("scenario", "dataset", "trainer")}
-    tasks = {f"scenario.tasks.{site}": text(own) for site, own in sorted(nested["scenario"]["tasks"].items())}
-    plain = {f"{part}.{name}": text(value) for part in nested for name, value in sorted(nested[part].items())}
-    del plain["scenario.tasks"]
-    return plain | tasks
+    facts: dict[str, str] = {}
+    for part, options in nested.items():
+        for name, value in sorted(options.items()):
+            if isinstance(value, dict):
+                facts |= {f"{part}.{name}.{site}": text(own) for site, own in alike(value, group["scenario"]["sites"])}
+            else:
+                facts[f"{part}.{name}"] = text(value)
+    return facts
+
+
+def alike(values: Mapping[str, Any], sites: Sequence[str]) -> list[tuple[str, Any]]:
+    """An option's value of each site, sorted, or the one that all sites have as `default`."""
+    found = sorted(values.items())
+    same = len({canonical(value) for value in values.values()}) == 1
+    return [("default", found[0][1])] if same and len(values) == len(sites) > 1 else found
 
 
 def text(value: Any) -> str:
@@ -157,8 +168,7 @@ def caption(
         "PSNR: dB, images in [0, 1] with a peak of 1, at most 60. SSIM: x 100, scikit-image's default (uniform 7x7 window). "
         "NMSE: lower is better."
     )
-    if len(seeds) > 1:
-        yield from statistics(len(seeds), metric, several)
+    yield from statistics(len(seeds), metric, several)
     yield (
         f"Worst site, worst 5 % (mean over a seed's worst 5 % of subjects) and sd over sites are of {metric.heading}. "
         "Rising: dB of validation PSNR gained over the last quarter of the rounds (least-squares line, mean over seeds); above "
@@ -166,7 +176,8 @@ def caption(
     )
     yield (
         "To local: when validation PSNR first reaches that of `local` on the same network at its selected round, mean over "
-        "seeds; - where a seed never does. At equal MB: the best validation PSNR for the bytes of the row that sends least."
+        "seeds, MB of all sites up and down; - where a seed never does. At equal MB: the best validation PSNR for the bytes of "
+        "the row that sends least."
     )
     yield (
         "Costs: MB (10^6 bytes) up and down a site and round; parameters of a site's generator; gradient evaluations of a whole "
@@ -184,22 +195,23 @@ def caption(
 
 
 def statistics(seeds: int, metric: Metric, several: bool) -> Iterator[str]:
-    """Which tests were used."""
-    yield (
-        f"+-: half of the 95 % interval of {metric.heading}, for other seeds and other subjects at these sites (two-way random "
-        "effects of seeds and subjects, Satterthwaite's degrees of freedom)."
-    )
-    if not several:
-        return
+    """Which tests were used; `several`: there is a second row."""
     enough = seeds >= FEW_SEEDS
-    better = "" if metric.sign > 0 else ", above 0 where it is less"
-    corrected = "; its p is corrected for all gains of the table (Holm)" if enough else ""
-    yield (
-        f"Gain: {metric.heading} over `local` with the same network{better}, its best row if there are several; its +- by the "
-        f"same model on paired differences, not corrected{corrected}. Effect: gain over its sd over subjects. Sites "
-        "gaining: share of them. Gap closed: share of the gain of `pooled`, told where that is above 0 at 5 %."
-    )
-    if enough:
+    if seeds > 1:
+        yield (
+            f"+-: half of the 95 % interval of {metric.heading}, for other seeds and other subjects at these sites (two-way "
+            "random effects of seeds and subjects, Satterthwaite's degrees of freedom)."
+        )
+    if several:
+        better = "" if metric.sign > 0 else ", above 0 where it is less"
+        yield f"Gain: {metric.heading} over `local` with the same network{better}, its best row if there are several."
+    if several and seeds > 1:
+        corrected = "; its p is corrected for all gains of the table (Holm)" if enough else ""
+        yield (
+            f"Its +-: by the same model on paired differences, not corrected{corrected}. Effect: gain over its sd over subjects. "
+            "Sites gaining: share of them. Gap closed: share of the gain of `pooled`, told where that is above 0 at 5 %."
+        )
+    if several and enough:
         yield "Groups: rows that share a letter do not differ (all pairs of the table, the same model, Holm at 5 %)."
 
 

@@ -13,6 +13,7 @@ from fedsynth.registry import RegistryError
 USAGE = """usage: fedsynth VERB [ARGUMENTS]
 
   run [-m] [OPTION=VALUE ...]      train one run, or with -m every combination of comma-separated values; --help shows all options
+  sweep experiment=NAME [OPTION=VALUE ...]  every cell of an experiment's grids, each a process; --jobs N --dry
   list [KIND ...]                  the methods, networks, datasets and scenarios there are
   prepare dataset=NAME [FOLDER]    volumes become arrays ahead of a run; --jobs N; --verify: only say what lies there
   check METHOD ... | --all         does a method keep the contract? seconds on a CPU
@@ -31,7 +32,8 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
   fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
 """
 VERBS = {
-    "run": "sweep",
+    "run": "launch",
+    "sweep": "sweep",
     "list": "listing",
     "prepare": "prepare",
     "check": "check",

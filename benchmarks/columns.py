@@ -21,7 +21,11 @@ from .table import Row, Table
 
 def columns(table: Table) -> list[Column]:
     """Every column of the table; those with a value in no row are left out."""
-    found = [*names(table), *scores(table), *standing(table), *places(table), *course(table), *costs(table)]
+    return filled([*names(table), *scores(table), *standing(table), *places(table), *course(table), *costs(table)])
+
+
+def filled(found: Sequence[Column]) -> list[Column]:
+    """The columns that have a value in some row."""
     return [column for column in found if any(value is not None for value in column.values)]
 
 
@@ -83,7 +87,7 @@ def standing(table: Table) -> Iterator[Column]:
 def gain(rows: Sequence[Row | None], metric: Metric) -> Iterator[Column]:
     """What rows gain over `local` on their network: the difference, half of its interval, Holm's p value."""
     digits = metric.digits
-    yield gained(rows, "gain", lambda found: found.comparison.difference, digits, ("gain over", "local"), 1)
+    yield replace(of(rows, "gain", lambda found: found.lead, digits, heading=("gain over", "local")), better=1)
     yield gained(rows, "gain +-", lambda found: found.comparison.margin, digits, ("gain", "+-"))
     yield gained(rows, "gain p", lambda found: found.adjusted, 4, ("gain", "p"))
 

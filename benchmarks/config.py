@@ -16,6 +16,8 @@ from fedsynth.options import TrainerOptions
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry, RegistryError
 from fedsynth.scenario import Scenario
 
+from .tracker import Tracking, lacking
+
 PUBLISHED = "of_"  # network=of_<method> is the network that the method was published with
 
 
@@ -32,6 +34,7 @@ class Schema:
     trainer: TrainerOptions = MISSING
     seed: int = 0
     results: str = "results"
+    tracker: Tracking = Tracking.none
     where_present: dict[str, Any] = field(default_factory=dict)
     grids: list[Any] = field(default_factory=list)
 
@@ -51,6 +54,7 @@ class Run:
     trainer: TrainerOptions
     seed: int
     results: str
+    tracker: Tracking = Tracking.none
 
     @classmethod
     def of(cls, config: DictConfig) -> Run:
@@ -69,6 +73,8 @@ class Run:
             options = [option.name for option in fields(part)] if is_dataclass(part) else []
             if options and (unknown := sorted(set(vars(part)) - set(options))):
                 raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
+        if lacks := lacking(plain["tracker"]):
+            raise OptionError(lacks)
         own = {f.name: f.default for f in fields(plain["network"])}
         wanted = {name: value for name, value in config.get("where_present", {}).items() if name in own}
         unset = {name: value for name, value in wanted.items() if getattr(plain["network"], name) == own[name]}

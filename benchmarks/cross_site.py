@@ -9,7 +9,7 @@ from statistics import fmean
 
 from .caption import whose
 from .column import Column
-from .columns import gain, six
+from .columns import filled, gain, six
 from .excerpt import Values
 from .newcomers import several
 from .panel import Panel
@@ -72,7 +72,7 @@ def summary(table: Table, rows: Sequence[Row]) -> Panel:
         "Gain: at other sites, over `local` with the same network; +- is half of a 95 % interval for other seeds and other "
         "subjects at these sites; p is corrected for all gains (Holm).",
     )
-    return Panel(f"{table.title}: across sites", "from-SITE", tuple(shown), table.notes, caption)
+    return Panel(f"{table.title}: across sites", "from-SITE", tuple(filled(shown)), table.notes, caption)
 
 
 def whole(table: Table, homes: Sequence[str]) -> Panel:
@@ -91,7 +91,7 @@ def whole(table: Table, homes: Sequence[str]) -> Panel:
     caption = (
         f"{metric.heading} of the model that serves one site at every site, mean over tasks, subjects and seeds.",
     )
-    return Panel(f"{table.title}: site by site", "from-SITE", tuple(shown), (), caption)
+    return Panel(f"{table.title}: site by site", "from-SITE", tuple(filled(shown)), (), caption)
 
 
 def matrix(row: Row, table: Table, homes: Sequence[str]) -> Matrix:

@@ -18,10 +18,10 @@ CONTRACT = (
 
 
 class FeatureNetwork:
-    """A network from a TorchScript file, or one of torch.export if the name ends in .pt2 (exported with a dynamic batch), that maps
-    float32 images `[B, 3, H, W]` in [0, 1] to a list of feature maps `[B, C, H, W]` and features `[B, D]` of whole images.
+    """A network from a TorchScript file, or from one of torch.export if its name ends in .pt2 (exported with a dynamic batch).
 
-    What its training had as normalisation of images belongs inside it. Raises FederationError for a file that is none.
+    It maps float32 images `[B, 3, H, W]` in [0, 1] to a list of feature maps `[B, C, H, W]` and features `[B, D]` of whole
+    images; how images were normalised when it was trained belongs inside it. Raises FederationError for a file that is none.
     """
 
     def __init__(self, file: Path, device: torch.device) -> None:

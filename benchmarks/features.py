@@ -1,6 +1,7 @@
 """`fedsynth features`: LPIPS-like and FID-like scores of finished runs, seen by a feature network that you name as a file.
 
-They are no part of a run: they are taken of what its selected round synthesises for the test subjects, which must be where it was trained.
+They are no part of a run: they are taken, later, of what its selected round synthesises for the test subjects. The trained model
+is where the run was trained; it does not travel with the record.
 """
 
 from __future__ import annotations
@@ -98,10 +99,10 @@ def scores(run: Run, federation: Federation, folder: Path, name: str, network: F
         distances, ours, theirs = compared(made, real, network)
         yield Score(name, network.name, site, str(task), subject.name, len(real), "perceptual", float(distances.mean()))
         cells.setdefault((site, str(task)), []).append((float(distances.mean()), ours, theirs))
-    for (site, task), found in cells.items():
+    for (site, told), found in cells.items():
         means, *features = zip(*found, strict=True)
         ours, theirs = map(np.concatenate, features)
-        where = (name, network.name, site, task, "", len(ours))
+        where = (name, network.name, site, told, "", len(ours))
         yield Score(*where, "perceptual", float(np.mean(means)))
         yield Score(*where, "frechet", frechet_distance(ours, theirs) if len(ours) > 1 else np.nan, warning(ours))
 
@@ -110,10 +111,8 @@ def compared(made: np.ndarray, real: np.ndarray, network: FeatureNetwork) -> tup
     """Of slices `[N, H, W]` in [-1, 1]: the distance of each `[N]`, and the features of both `[N, D]`."""
     found = []
     for start in range(0, len(real), BATCH):
-        (x, ours), (y, theirs) = (
-            network(torch.from_numpy(stack[start : start + BATCH, None])) for stack in (made, real)
-        )
-        found.append((perceptual_distance(x, y), ours, theirs))
+        (x, fake), (y, true) = (network(torch.from_numpy(stack[start : start + BATCH, None])) for stack in (made, real))
+        found.append((perceptual_distance(x, y), fake, true))
     distances, ours, theirs = (torch.cat(part).cpu().numpy() for part in zip(*found, strict=True))
     return distances, ours, theirs
 
@@ -142,7 +141,7 @@ def table(found: list[Score]) -> Iterator[str]:
     """A line a site-task."""
     whole = [score for score in found if not score.subject]
     width = max(len(f"{score.site} {score.task}") for score in whole)
-    yield f"{'':{width}}  perceptual  Fréchet"
+    yield f"{'':{width}}  perceptual    Fréchet"
     for perceptual, frechet in zip(whole[::2], whole[1::2], strict=True):
         cell = f"{perceptual.site} {perceptual.task}"
-        yield f"{cell:{width}}  {perceptual.value:10.4f}  {frechet.value:7.3f}  {frechet.note}".rstrip()
+        yield f"{cell:{width}}  {perceptual.value:10.4f}  {frechet.value:9.4g}  {frechet.note}".rstrip()

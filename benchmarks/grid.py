@@ -55,22 +55,29 @@ class Cell:
 def cells(words: Sequence[str]) -> list[Cell]:
     """The cells that the overrides of a command ask for, each run once, those of the first seed first.
 
-    Raises OptionError for a grid or a cell that cannot be, with its number and its options, and Hydra's errors for a command
-    that cannot be read.
+    Raises OptionError for a grid or a cell that cannot be, with its number and its options.
     """
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        given = parse(words)
-        batches = [combine(grid, given, f"grid {number}: ") for number, grid in enumerate(grids(given), 1)]
-        if not any(batches):
-            methods = ", ".join(text(override) for override in given if key(override) == "method")
-            raise OptionError(
-                f"no grid of the experiment has {methods}; an experiment without grids, such as paper, takes any method"
-            )
-        found: dict[str, Cell] = {}
-        for number, batch in enumerate(batches, 1):
-            for cell in compose_all(batch, f"grid {number}, " if len(batches) > 1 else ""):
-                found.setdefault(cell.name, cell)
+    try:
+        with initialize_config_module("fedsynth.conf", version_base="1.3"):
+            found = gather(parse(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise OptionError(explain(error)) from error
     return sorted(found.values(), key=lambda cell: cell.run.seed)
+
+
+def gather(given: Sequence[Override]) -> dict[str, Cell]:
+    """All cells by name."""
+    batches = [combine(grid, given, f"grid {number}: ") for number, grid in enumerate(grids(given), 1)]
+    if not any(batches):
+        methods = ", ".join(text(override) for override in given if key(override) == "method")
+        raise OptionError(
+            f"no grid of the experiment has {methods}; an experiment without grids, such as paper, takes any method"
+        )
+    found: dict[str, Cell] = {}
+    for number, batch in enumerate(batches, 1):
+        for cell in compose_all(batch, f"grid {number}, " if len(batches) > 1 else ""):
+            found.setdefault(cell.name, cell)
+    return found
 
 
 def grids(given: Sequence[Override]) -> list[dict[str, Any]]:
@@ -126,7 +133,9 @@ def tuned(cell: dict[str, str]) -> list[str]:
         return []
     found, method = read_tuned(file), cell.get("method", "")
     if method not in found:
-        raise OptionError(f"{TUNED}={file} has no method {method!r}; there are {', '.join(found)}; {TUNED}=null does without")
+        raise OptionError(
+            f"{TUNED}={file} has no method {method!r}; there are {', '.join(found)}; {TUNED}=null does without"
+        )
     return found[method]
 
 
@@ -135,7 +144,9 @@ def read_tuned(file: str) -> dict[str, list[str]]:
     """Method -> overrides, as `fedsynth tune --write` leaves them. Raises OptionError for what is no such file."""
     place = Path(file) if file.endswith(".yaml") else files("fedsynth.conf").joinpath(TUNED, f"{file}.yaml")
     if not place.is_file():
-        raise OptionError(f"there is no {place}; `fedsynth tune METHOD ... --write` makes it, and {TUNED}=null does without")
+        raise OptionError(
+            f"there is no {place}; `fedsynth tune METHOD ... --write` makes it, and {TUNED}=null does without"
+        )
     try:
         content = yaml.safe_load(place.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

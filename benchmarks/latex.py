@@ -46,7 +46,7 @@ def lines(panel: Panel, number: int) -> Iterator[str]:
         marked(
             column,
             margins.get(column.name),
-            groups if column.name in margins and column.better else None,
+            groups if column.name in margins and column.name != "gain" else None,
             p if column.name == "gain" else None,
         )
         for column in shown

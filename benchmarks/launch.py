@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 
@@ -20,7 +19,8 @@ from fedsynth.registry import RegistryError
 from .config import register
 from .plan import explain, late, plan
 from .run import job, say
-from .store import State, Store
+from .status import summary as told
+from .store import FINISHED, State, Store
 
 HELP = """usage: fedsynth run [-m] [GROUP=CHOICE ...] [OPTION=VALUE ...]
 
@@ -83,10 +83,9 @@ def main(argv: list[str]) -> int:
 def summary(runs: Mapping[str, Store]) -> int:
     """Say how the runs of a sweep ended; 1 if one has no record and nobody works on it."""
     standings = [store.standing(name) for name, store in runs.items()]
-    count = Counter(standing.state for standing in standings)
     if len(standings) > 1:
-        say(f"{len(standings)} runs: " + ", ".join(f"{count[state]} {state.value}" for state in State if count[state]))
-    missing = [standing for standing in standings if standing.state not in (State.done, State.diverged, State.running)]
+        say(f"{len(standings)} runs: {told([standing.state for standing in standings])}")
+    missing = [standing for standing in standings if standing.state not in (*FINISHED, State.running)]
     for standing in missing if len(standings) > 1 else ():
         say(f"  {standing.run}: {standing.state.value}{': ' if standing.reason else ''}{standing.reason}")
     return int(bool(missing))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 
 from .caption import whose
-from .column import Column as Column
-from .columns import columns as columns
 from .cross_site import cross_site
 from .formats import WIDTH, markdown, terminal, to_csv
 from .fragment import fragment
@@ -68,7 +66,7 @@ def main(argv: list[str]) -> int:
         return 2
     out = arguments.out or arguments.results / "leaderboard"
     write(found, out, tuple(FORMATS))
-    print("\n\n".join(map(terminal, found)))
+    print("\n\n".join(map(terminal, unrepeated(found))))
     print("\n".join(["", *wrap(legend(found, arguments.selection, Metric.of(arguments.metric)), WIDTH)]))
     print(f"In full: {out / 'leaderboard.md'}, and beside it {', '.join(f'.{ending}' for ending in list(FORMATS)[1:])}")
     return 0
@@ -133,6 +131,14 @@ def having(runs: Sequence[Finished], selection: str) -> list[Finished]:
     if not found:
         raise PanelError(f"no run has scores of {selection!r}; there are {', '.join(known)}")
     return found
+
+
+def unrepeated(found: Sequence[Panel]) -> Iterator[Panel]:
+    """The tables, each without the notes of those before it."""
+    told: set[str] = set()
+    for panel in found:
+        yield replace(panel, notes=tuple(note for note in panel.notes if note not in told))
+        told.update(panel.notes)
 
 
 def legend(found: Sequence[Panel], selection: str, metric: Metric) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .caption import whose
 from .column import Column
-from .columns import gain, six
+from .columns import filled, gain, six
 from .panel import Panel
 from .records import canonical
 from .stats.compare import FEW_SEEDS
@@ -35,7 +35,7 @@ def newcomers(table: Table) -> Panel | None:
         "Gain: over `local` with the same network, adapted on as many subjects; +- is half of a 95 % interval for other seeds "
         f"and other subjects at these sites{holm}.",
     )
-    return Panel(f"{table.title}: newcomers", "welcome, adapted-N", tuple(shown), table.notes, caption)
+    return Panel(f"{table.title}: newcomers", "welcome, adapted-N", tuple(filled(shown)), table.notes, caption)
 
 
 def probed(table: Table, other: Table, selection: str, label: str) -> Iterator[Column]:

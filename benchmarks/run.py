@@ -31,6 +31,7 @@ from .identity import changed, identity, name
 from .progress import Progress
 from .records import Record, RecordError, fingerprint, write_record
 from .store import State, Store
+from .tracker import followed, tracker
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
 
@@ -93,7 +94,10 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
     room.take(run, federation, resolve_device(run.trainer.device), store.folder(run_name).parent / ".gpu")
     with Progress(store, run_name, folder) as progress:
         trainer = Trainer(run.method, run.network, federation, run.trainer, run.seed, folder, progress)
-        outcome = trainer.run()
+        watching = tracker(run.tracker, Path(run.results), run_name, what)
+        with followed(trainer, watching):
+            outcome = trainer.run()
+            watching.scores(outcome.scores, outcome.selected_round)
     save_gallery(folder, outcome)
     record = Record(
         run=run_name,

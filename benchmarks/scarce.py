@@ -43,10 +43,9 @@ def families(tables: Sequence[Table], of: Mapping[str, Means]) -> list[Family]:
 
 
 def alike(record: Record) -> dict[str, Any]:
-    """What tables have in common that differ in the number of training subjects."""
+    """What tables have in common that differ in the number of training subjects only: the same data, tasks and budget."""
     shared = comparable(record)
-    scenario = {name: value for name, value in shared["scenario"].items() if name not in ("name", "train_subjects")}
-    return {name: value for name, value in shared.items() if name != "data"} | {"scenario": scenario}
+    return shared | {"scenario": {name: own for name, own in shared["scenario"].items() if name != "train_subjects"}}
 
 
 def size(record: Record) -> float:

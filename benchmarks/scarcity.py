@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .column import Column
-from .columns import gain
+from .columns import filled, gain
 from .panel import Panel
 from .records import canonical
 from .scarce import alike, size
@@ -54,7 +54,7 @@ def joined(own: Sequence[Table]) -> Panel:
     )
     title = f"{own[0].title.partition(',')[0].partition(':')[0]}: by training subjects"
     notes = tuple(dict.fromkeys(note for table in own for note in table.notes if note.startswith(("Smoke", "Few"))))
-    return Panel(title, own[0].selection, tuple(shown), notes, caption)
+    return Panel(title, own[0].selection, tuple(filled(shown)), notes, caption)
 
 
 def beaten(name: Name, own: Sequence[Table], rows: Sequence[dict[Name, Row]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ def section(table: Table, of: Mapping[str, Means]) -> dict[str, Any]:
     """Everything but the images; `of` has the means of each run, by its name."""
     seeds = [[of[run.record.run] for run in row.runs] for row in table.rows]
     first = table.rows[0].runs[0].record
-    places = sorted({where[1:] for own in seeds for run in own for where in run if where[0] == table.selection})
+    heat = heatmap(table, seeds, table.selection)
+    asked = heatmap(table, seeds, "asked")
+    places = heat["places"]
     sites = sorted({site for site, _ in places})
     across = any(where[0].startswith("from-") for own in seeds for run in own for where in run)
     card = first.data.get("card")
@@ -50,8 +52,8 @@ def section(table: Table, of: Mapping[str, Means]) -> dict[str, Any]:
             }
             for column in columns(table)
         ],
-        "places": places,
-        "metrics": list(metrics(table, seeds, places)),
+        "heat": heat,
+        "asked": asked if asked["places"] else None,
         "curves": [curve(row) for row in table.rows],
         "front": [front(row, own, table.selection) for row, own in zip(table.rows, seeds, strict=True)],
         "cross": {"sites": sites, "rows": [rounded(cross_site(own, "psnr", sites)) for own in seeds]} if across else None,
@@ -85,18 +87,23 @@ def told(row: Row, entry: Entry) -> dict[str, Any]:
     }
 
 
-def metrics(table: Table, seeds: Sequence[Sequence[Means]], places: Sequence[Place]) -> Iterator[dict[str, Any]]:
-    """Every metric that some row has: how it is told, and its means [rows][places] in the unit that tables show."""
+def heatmap(table: Table, seeds: Sequence[Sequence[Means]], selection: str) -> dict[str, Any]:
+    """The site-tasks of a selection, and every metric that some row has there: how it is told, and its means [rows][places] in
+    the unit that tables show; None for a row with a hole."""
+    places: list[Place] = sorted({where[1:] for own in seeds for run in own for where in run if where[0] == selection})
+    found = []
     for name in METRICS:
         metric = Metric.of(name)
         cells = [
             None
             if row.missing
-            else [plain(abs(metric.scale) * over_seeds(own, (table.selection, *place), name)) for place in places]
+            else [plain(abs(metric.scale) * over_seeds(own, (selection, *place), name)) for place in places]
             for row, own in zip(table.rows, seeds, strict=True)
         ]
         if any(value is not None for row in cells for value in row or ()):
-            yield {"name": name, "label": metric.label, "better": metric.sign, "digits": metric.digits, "cells": cells}
+            told = {"name": name, "label": metric.label, "better": metric.sign, "digits": metric.digits}
+            found.append(told | {"cells": cells})
+    return {"places": places, "metrics": found}
 
 
 def curve(row: Row) -> dict[str, Any]:

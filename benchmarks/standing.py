@@ -26,7 +26,8 @@ class Standing:
 
     margin: float | None  # half of the 95 % interval of the score
     reliability: Reliability
-    gain: Decision | None  # over `local` on the same network
+    lead: float | None  # over `local` on the same network
+    gain: Decision | None  # what may be said of the lead
     closed: float | None  # share of the gap from `local` to `pooled`
     letters: str  # none where no significance is drawn
 
@@ -49,11 +50,15 @@ def standings(rows: Sequence[Contender]) -> tuple[list[Standing | None], list[st
         check(whole[0])
     except StatsError as error:
         several = len(whole[0].seeds) > 1  # of a single seed the note on few seeds says all
-        return [plain(row.scores) if row.scores else None for row in rows], [
+        return [plain(rows, row) if row.scores else None for row in rows], [
             f"No intervals: {error}."
         ] if several else []
     gains = decide(
-        {place: against(rows, row, row.local) for place, row in enumerate(rows) if row.scores and row.local is not None}
+        {
+            place: compare(minus(rows, row, row.local))
+            for place, row in enumerate(rows)
+            if row.scores and row.local is not None
+        }
     )
     letters, reasons = lettered(whole)
     found: list[Standing | None] = []
@@ -65,28 +70,37 @@ def standings(rows: Sequence[Contender]) -> tuple[list[Standing | None], list[st
         gain, closed = gains.get(place), None
         if gain is not None and (most := clear(rows, row)):
             closed = gain.comparison.difference / most.difference
-        found.append(Standing(margin, reliability(row.scores), gain, closed, letters.pop(0)))
+        found.append(Standing(margin, reliability(row.scores), lead(rows, row), gain, closed, letters.pop(0)))
     return found, reasons
 
 
-def plain(scores: Scores) -> Standing:
-    """A row of one seed: nothing can be said of others."""
-    return Standing(None, reliability(scores), None, None, "")
+def plain(rows: Sequence[Contender], row: Contender) -> Standing:
+    """A row of which no interval can be told."""
+    assert row.scores is not None
+    return Standing(None, reliability(row.scores), lead(rows, row), None, None, "")
 
 
-def against(rows: Sequence[Contender], row: Contender, other: int) -> Comparison:
+def lead(rows: Sequence[Contender], row: Contender) -> float | None:
+    """The difference of the row's and of `local`'s score."""
+    if row.local is None:
+        return None
+    differences = minus(rows, row, row.local)
+    return float((differences.values @ differences.design.weights).mean())
+
+
+def minus(rows: Sequence[Contender], row: Contender, other: int) -> Scores:
     """The row minus another row of the table."""
     held = rows[other].scores
     assert row.scores is not None
     assert held is not None
-    return compare(row.scores.minus(held))
+    return row.scores.minus(held)
 
 
 def clear(rows: Sequence[Contender], row: Contender) -> Comparison | None:
     """What `pooled` gains over `local` on the row's network, where that is clearly above 0."""
     if row.pooled is None or row.local is None:
         return None
-    most = against(rows, rows[row.pooled], row.local)
+    most = compare(minus(rows, rows[row.pooled], row.local))
     return most if most.p is not None and most.p < LEVEL and most.difference > 0 else None
 
 

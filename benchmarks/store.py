@@ -34,6 +34,9 @@ class State(Enum):
     damaged = "damaged"  # its record cannot be trusted
 
 
+FINISHED = (State.done, State.diverged)
+
+
 @dataclass(frozen=True)
 class Standing:
     """Where a run stands."""
@@ -76,6 +79,16 @@ class Store:
             return read_record(self.folder(run))
         except FileNotFoundError:
             return None
+
+    def identity(self, run: str) -> dict[str, Any]:
+        """What a run is that was begun; empty where that cannot be read."""
+        for name, inside in (("identity.json", ()), ("record.json", ("identity",))):
+            try:
+                found = json.loads((self.folder(run) / name).read_bytes())
+                return dict(found[inside[0]] if inside else found)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return {}
 
     def begin(self, run: str, identity: Mapping[str, Any]) -> None:
         """Note what the run is and that an attempt begins, where the last one came to."""
@@ -134,8 +147,11 @@ class Store:
         return Standing(run, state, progress["round"], progress["rounds"], progress["failed"])
 
     def _progress(self, run: str) -> dict[str, Any]:
-        path = self.folder(run) / "progress.json"
-        return json.loads(path.read_bytes()) if path.exists() else {"round": 0, "rounds": 0, "failed": ""}
+        try:
+            found: dict[str, Any] = json.loads((self.folder(run) / "progress.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            found = {"round": 0, "rounds": 0, "failed": ""}
+        return found
 
     def _is_claimed(self, run: str) -> bool:
         try:

@@ -1,92 +1,215 @@
-"""`fedsynth run`: all runs of a command are checked, then Hydra's launcher executes `run.job` for each."""
+"""`fedsynth sweep`: every cell of an experiment's grids, each in a process of its own.
+
+The death of a process is noted and takes no other down. Cells that fail are not tried again before the next time; where the
+first that end all fail alike, the sweep stops. A cell that another sweep works on is left to it and looked at again at the end.
+"""
 
 from __future__ import annotations
 
+import argparse
+import errno
 import os
+import re
+import shlex
 import signal
 import sys
-from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import BrokenExecutor
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from tqdm import tqdm
 
-from fedsynth.exchange import ContractError
 from fedsynth.registry import RegistryError
 
-from .config import register
-from .plan import explain, late, plan
-from .run import job, say
-from .store import State, Store
+from .config import OptionError, register
+from .crew import Crew, Finished
+from .forecast import Forecast, spelt
+from .grid import Cell, cells
+from .records import RecordError
+from .run import say
+from .status import summary
+from .store import FINISHED, State, Store
 
-HELP = """usage: fedsynth run [-m] [GROUP=CHOICE ...] [OPTION=VALUE ...]
-
-  -m, --multirun  run every combination of comma-separated values; hydra/launcher=joblib hydra.launcher.n_jobs=2: two at a time
-  --cfg job       show the configuration and train nothing
-  --hydra-help    what else Hydra knows
-
-  groups   method, network, dataset, scenario, experiment: `fedsynth list` shows the choices
-  options  method.*, network.*, dataset.*, scenario.*, trainer.*, seed, results
-
-  fedsynth run method=fedbn network=unet trainer.rounds=20 scenario=common
-  fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
-  fedsynth run -m 'method=glob(*)' experiment=smoke
-  fedsynth run method=local 'scenario.tasks.ixi=["T1->T2"]'
-"""
+ALIKE = 4  # so many failures of one kind, and no success, end a sweep
+REFRESH = 10.0  # seconds between two looks at the time left
+STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
+EPILOG = """An experiment's grids are in its file: `fedsynth list experiments`. Of the command line, method=... keeps the cells
+of those methods; any other option counts in every cell and replaces what the grids say of it: seed=0,1. The same command goes on
+where a sweep stopped, and several may work on one store at once."""
 
 
 def main(argv: list[str]) -> int:
-    """Run what the overrides say. 0 if every run has its record or is another process's, 1 if one failed, 2 if the command
-    cannot be run: then nothing was trained."""
-    if not argv or {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0 if argv else 2
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
-    sys.argv = ["fedsynth run", *argv]
-    arguments = get_args_parser().parse_args(argv)
-    only_shown = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
-    runs: dict[str, Store] = {}
+    """Train what is missing. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it was interrupted, 2 if the
+    command cannot be run: then nothing was trained."""
+    parser = argparse.ArgumentParser(
+        prog="fedsynth sweep", description=(__doc__ or "").partition("\n")[0], epilog=EPILOG
+    )
+    parser.add_argument(
+        "overrides", nargs="+", metavar="OPTION=VALUE", help="experiment=NAME, and whatever `fedsynth run` takes"
+    )
+    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: cores by trainer.threads)")
+    parser.add_argument(
+        "--dry", action="store_true", help="say what is missing and how long it may take, and train nothing"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.jobs < 0:
+        parser.error(f"--jobs is {arguments.jobs}; it must be at least 1")
+    for origin, reason in register().items():
+        say(f"fedsynth: {origin} failed to load: {reason}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command = shlex.join(["fedsynth", "sweep", *argv])
     try:
-        for origin, reason in register().items():
-            say(f"fedsynth: {origin} failed to load: {reason}")
-        if arguments.multirun:
-            words = {word: late(word) for word in arguments.overrides}
-            sys.argv, arguments.overrides = [words.get(word, word) for word in sys.argv], [*words.values()]
-        if not only_shown:
-            runs = plan(arguments)
-            if len(runs) > 1:
-                say(f"{len(runs)} runs, all checked")
-        hydra.main("pkg://fedsynth.conf", "config", version_base="1.3")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        say(f"fedsynth: {explain(error)}")
-        return 2
-    except (
-        ValueError,
-        OSError,
-        RegistryError,
-        ContractError,
-    ) as error:  # of options, scenario, data or a folder's rights
+        sweep = Sweep(cells(arguments.overrides), arguments.jobs)
+        say(sweep.plan())
+        if arguments.dry:
+            return 0
+        sweep.prepare()
+        sweep.run()
+    except (ValueError, OSError, RegistryError) as error:  # of an option, or the store's folder
         say(f"fedsynth: {error}")
         return 2
-    except BrokenExecutor as error:
-        say(f"fedsynth: a worker was killed ({error}); the same command goes on where it stopped")
     except KeyboardInterrupt:
-        say("fedsynth: interrupted; the same command goes on where it stopped")
+        say(f"\nfedsynth: interrupted; to go on where it stopped:\n  {command}")
         return 130
-    return summary(runs)
+    return sweep.end(command)
 
 
-def summary(runs: Mapping[str, Store]) -> int:
-    """Say how the runs of a sweep ended; 1 if one has no record and nobody works on it."""
-    standings = [store.standing(name) for name, store in runs.items()]
-    count = Counter(standing.state for standing in standings)
-    if len(standings) > 1:
-        say(f"{len(standings)} runs: " + ", ".join(f"{count[state]} {state.value}" for state in State if count[state]))
-    missing = [standing for standing in standings if standing.state not in (State.done, State.diverged, State.running)]
-    for standing in missing if len(standings) > 1 else ():
-        say(f"  {standing.run}: {standing.state.value}{': ' if standing.reason else ''}{standing.reason}")
-    return int(bool(missing))
+class Sweep:
+    """The cells and how far they are."""
+
+    def __init__(self, planned: Sequence[Cell], jobs: int) -> None:
+        stores = {cell.run.results for cell in planned}
+        if len(stores) > 1:
+            raise OptionError(f"a sweep has one store, and these cells have {len(stores)}: {', '.join(sorted(stores))}")
+        self.cells, self.store = planned, Store(Path(stores.pop()))
+        self.threads = max(cell.run.trainer.threads for cell in planned)
+        self.forecast = Forecast()
+        for record in self.store.records()[0]:
+            self.forecast.add(record)
+        self.missing = [cell for cell in planned if self.state(cell) not in (*FINISHED, State.running)]
+        order = (State.unfinished, State.damaged, None, State.failed)  # what was begun first, what may fail again last
+        self.missing.sort(key=lambda cell: order.index(self.state(cell)))
+        self.jobs = min(jobs or max(1, cores() // self.threads), max(1, len(self.missing)))
+        self.failed: dict[str, str] = {}  # run -> why, of this sweep
+        self.trained = 0  # of this sweep, with a record
+        self.stopped = ""  # why it ends early
+
+    def state(self, cell: Cell) -> State | None:
+        """How the store has it; None for a cell that was never begun."""
+        return self.store.standing(cell.name).state if self.store.folder(cell.name).exists() else None
+
+    def plan(self) -> str:
+        """What there is and what is missing, in words."""
+        told = f"{len(self.cells)} cells, all checked: {self.standing()}"
+        if not self.missing:
+            return told
+        return f"{told}\n{len(self.missing)} to train, {self.jobs} at a time: {self.time(self.missing)}"
+
+    def standing(self) -> str:
+        return summary([self.state(cell) for cell in self.cells])
+
+    def time(self, left: Sequence[Cell]) -> str:
+        """How long these may take, in words."""
+        guesses = {cell.name: self.forecast.seconds(cell.identity) for cell in left}
+        known = [seconds for seconds in guesses.values() if seconds is not None]
+        if not known:
+            return "no estimate yet"
+        each = [self.share(cell) * (guesses[cell.name] or sum(known) / len(known)) for cell in left]
+        return f"about {spelt(max(sum(each) / self.jobs, *each))}"
+
+    def share(self, cell: Cell) -> float:
+        """Of the rounds, those that are to come."""
+        if not self.store.folder(cell.name).exists():
+            return 1.0
+        where = self.store.standing(cell.name)
+        return 1.0 - max(0, where.round - 1) / where.rounds if where.rounds else 1.0
+
+    def prepare(self) -> None:
+        """Raises OSError for a store that cannot be written."""
+        self.store.runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.store.runs) as file:
+            file.write(b"\0" * 4096)
+
+    def run(self) -> None:
+        """Train what is missing, until all is tried or it is of no use."""
+        queue, elsewhere = self.missing[::-1], [cell for cell in self.cells if self.state(cell) is State.running]
+        form = "{n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}"
+        with (
+            Crew(self.threads) as crew,
+            tqdm(total=len(queue), bar_format=form, disable=None, file=sys.stderr) as self.bar,
+        ):
+            while queue or crew.jobs:
+                while queue and len(crew.jobs) < self.jobs:
+                    cell = queue.pop()
+                    if (state := self.state(cell)) is State.running:
+                        elsewhere.append(cell)
+                    elif state not in FINISHED:  # by another sweep, meanwhile
+                        crew.start(cell)
+                for finished in crew.wait(REFRESH):
+                    if finished.ending.state is State.running:
+                        elsewhere.append(finished.cell)
+                    self.note(finished, [*queue, *(job.cell for job in crew.jobs)])
+                if self.stopped:
+                    return
+                if not queue and not crew.jobs:  # those who worked on them may be gone
+                    queue = [cell for cell in elsewhere if self.state(cell) not in (*FINISHED, State.running)]
+                    elsewhere = [cell for cell in elsewhere if self.state(cell) is State.running]
+                left = [*queue, *(job.cell for job in crew.jobs)]
+                self.bar.set_postfix_str(f"{self.time(left)} left" if left else "")
+
+    def note(self, finished: Finished, left: Sequence[Cell]) -> None:
+        """Say how a cell ended; see whether the others are worth a try."""
+        name, ending = finished.cell.name, finished.ending
+        if ending.state in FINISHED:
+            self.trained += 1
+            try:
+                if record := self.store.record(name):
+                    self.forecast.add(record, finished.seconds)
+            except RecordError as error:
+                self.failed[name] = str(error)
+        elif ending.state is State.failed:
+            self.failed[name] = ending.told
+        self.bar.update()
+        number = f"[{self.trained + len(self.failed)}/{len(self.missing)}]"
+        ahead = f"; {self.time(left)} left" if left else ""
+        if self.bar.disable or ending.state not in FINISHED:
+            self.bar.write(f"{number} {name}: {ending.told} ({spelt(finished.seconds)}{ahead})", file=sys.stderr)
+        if trouble := next((text for text in STORAGE if text in ending.told), ""):
+            self.stopped = (
+                f"{self.store.runs.parent} cannot be written: {trouble}. Make room there; what is finished is safe"
+            )
+        elif (
+            not self.trained and len(self.failed) >= ALIKE and len({plain(*item) for item in self.failed.items()}) == 1
+        ):
+            self.stopped = f"the first {len(self.failed)} cells all failed alike, so the others were not tried"
+
+    def end(self, command: str) -> int:
+        """Say how the cells stand, and what goes on with them."""
+        if self.stopped:
+            say(f"fedsynth: stopped early: {self.stopped}")
+        say(f"{len(self.cells)} cells: {self.standing()}")
+        left = [cell for cell in self.cells if self.state(cell) not in (*FINISHED, State.running)]
+        for told, names in groups(self.failed).items():
+            say(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
+        if left:
+            say(f"To go on where it stopped:\n  {command}")
+        return int(bool(left))
+
+
+def groups(failed: dict[str, str]) -> dict[str, list[str]]:
+    """The first line of what was told, once for all runs of which it was told alike."""
+    found: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    for name, told in failed.items():
+        found.setdefault(first.setdefault(plain(name, told), told.partition("\n")[0]), []).append(name)
+    return found
+
+
+def plain(name: str, told: str) -> str:
+    """The first line of what was told, without what differs from run to run."""
+    return re.sub(r"\d+", "#", told.partition("\n")[0].replace(name, ""))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

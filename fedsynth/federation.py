@@ -299,5 +299,6 @@ class Federation:
         return code
 
     def all_tasks(self, names: Iterable[str] | None = None) -> tuple[Task, ...]:
-        """Every task of the named sites (all by default), once each, sorted."""
-        return tuple(sorted({task for name in (names or self.names) for task in self.tasks[name]}))
+        """Every task of the named sites (all by default, newcomers too), once each, sorted."""
+        everyone = {**self.tasks, **self.newcomers}
+        return tuple(sorted({task for name in (names or everyone) for task in everyone[name]}))

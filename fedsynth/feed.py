@@ -55,8 +55,8 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Rehearsal:
-    """Slices to be scored: a batch, its foreground masks bool `[B, H, W]`, each slice's subject, and masks of the lesions where the
-    site knows them."""
+    """Slices to be scored: a batch, its foreground masks bool `[B, H, W]`, each slice's subject, and masks of the lesions where
+    the site knows them."""
 
     batch: Batch
     masks: Tensor

@@ -43,7 +43,13 @@ def run(store: Store, number: int, method: int, seed: int, rounds: int, images: 
     scenario: dict[str, Any] = {"name": f"scenario{number}", "sites": sorted(TASKS), "tasks": TASKS}
     if probes:
         tasks = {site: own for site, own in TASKS.items() if site != "oasis"}
-        scenario |= {"tasks": tasks, "across": True, "newcomers": {"oasis": TASKS["oasis"]}, "adapt": [1, 2, 4, 8]}
+        scenario |= {
+            "tasks": tasks,
+            "across": True,
+            "newcomers": {"oasis": TASKS["oasis"]},
+            "adapt": [1, 2, 4, 8],
+            "asks": {"ixi": ["T1->PD"]},
+        }
     name = f"method{method:02d}" if method else "local"
     what = finished.identity(
         method={"name": name}, scenario=scenario, seed=seed, trainer={"rounds": rounds, "local_steps": 10_000}
@@ -84,6 +90,7 @@ def scores(scenario: dict[str, Any], level: float, method: int, stream: np.rando
             places += [
                 (f"adapted-{count}", site, task, -2.0 + 0.2 * count) for count in scenario["adapt"] for task in own
             ]
+        places += [("asked", site, task, -4.0) for site, own in scenario["asks"].items() for task in own]
     rows = []
     for selection, site, task, offset in places:
         for subject, spread in enumerate(stream.normal(0, 1, SUBJECTS)):

@@ -44,7 +44,7 @@ def test_rows_with_their_marks(tmp_path: Path) -> None:
     assert second[2].endswith(r"$^{\mathrm{b}}$")
     assert third[2].startswith(r"20.00\,$\pm$")
     gains = [next((cell for cell in row if cell.endswith("$^{*}$")), "") for row in rows.values()]
-    assert gains[0].startswith(r"2.01\,$\pm$")
+    assert gains[0].startswith(r"\textbf{2.01}\,$\pm$")
     assert gains[1:] == ["", ""]
     assert "--" in third
 

@@ -125,8 +125,8 @@ def test_every_cell_of_the_heat_map_is_a_mean_over_subjects_and_seeds(tmp_path: 
         scores = {("ixi", "T1->T2"): [20.0, 23.0 + seed], ("oasis", "T1->T2"): [10.0], ("oasis", "T2->FLAIR"): [15.0]}
         finished.finish(store, finished.identity(seed=seed), scores)
     block = made(store).blocks["table-0"]
-    assert block["places"] == [["ixi", "T1->T2"], ["oasis", "T1->T2"], ["oasis", "T2->FLAIR"]]
-    metrics = {metric["name"]: metric for metric in block["metrics"]}
+    assert block["heat"]["places"] == [["ixi", "T1->T2"], ["oasis", "T1->T2"], ["oasis", "T2->FLAIR"]]
+    metrics = {metric["name"]: metric for metric in block["heat"]["metrics"]}
     assert metrics["psnr"]["cells"] == [[21.75, 10, 15]]  # of 20, 23 and 20, 24
     assert metrics["ssim"]["cells"] == [[21.75, 10, 15]]  # x 100
     assert (metrics["psnr"]["better"], metrics["nmse"]["better"]) == (1, -1)
@@ -137,7 +137,7 @@ def test_a_row_with_a_hole_has_curves_and_no_score(shown: Page) -> None:
         block for name, block in shown.blocks.items() if name.startswith("table-") and "common" in block["title"]
     ]
     assert [row["missing"] for row in block["rows"]] == [[1], [0]]
-    assert block["metrics"] == []
+    assert block["heat"]["metrics"] == []
     assert block["front"] == [None, None]
     assert [len(row["overall"]["mean"]) for row in block["curves"]] == [2, 2]
 
@@ -164,11 +164,21 @@ def test_newcomers_start_at_zero_where_the_method_sends_something(results: Path,
     assert shown.blocks["table-2"]["newcomers"] == [[], [], []]
 
 
+def test_tasks_that_a_site_never_trained_have_a_table_of_their_own(results: Path, shown: Page) -> None:
+    asked = shown.blocks["table-1"]["asked"]
+    assert asked["places"] == [["ixi", "T1->PD"]]
+    (psnr,) = [metric for metric in asked["metrics"] if metric["name"] == "psnr"]
+    row = tables(runs(Store(results)))[1].rows[0]
+    own = [line["psnr"] for run in row.runs for line in run.scores if line["selection"] == "asked"]
+    assert psnr["cells"][0] == [pytest.approx(np.mean(own), rel=1e-5)]
+    assert shown.blocks["table-2"]["asked"] is None
+
+
 def test_few_training_subjects_make_a_curve_across_tables(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for subjects in (1, 4):
+    for subjects, data in ((1, "d0"), (4, "d0"), (8, "other")):  # the last is of other data, so of no curve
         sizes = {site: {"train": [subjects, 8], "val": [5, 40], "test": [20, 160]} for site in finished.TASKS}
-        what = finished.identity(scenario={"train_subjects": {"default": subjects}})
+        what = finished.identity(scenario={"train_subjects": {"default": subjects}}, data=data)
         own = finished.record(what)
         finished.finish(store, what, 20.0 + subjects, data=own.data | {"subjects_and_slices": sizes})
     (family,) = made(store).blocks["overview"]["scarce"]

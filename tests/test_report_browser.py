@@ -192,7 +192,7 @@ def test_ranks_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None
     heads = tab.run("[...document.querySelectorAll('#table-1-panel h3')].map((one) => one.textContent)")
     assert heads == [
         *("Leaderboard", "Every site and task", "Validation curves", "Quality against communication", "Across sites"),
-        *("Newcomers", "Images", "Without training"),
+        *("Newcomers", "Tasks that a site never trained", "Images", "Without training"),
     ]
     click(tab, "#tab-failures")
     assert "the loss is not finite" in tab.run("document.querySelector('#failures-panel').textContent")

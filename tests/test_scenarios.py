@@ -310,3 +310,11 @@ def test_a_newcomer_needs_the_subjects_on_which_it_adapts(tmp_path: Path) -> Non
     scenario = Scenario("s", ["ixi", "brats"], {"default": ["T1->T2"]}, newcomers=["ixi"])
     with pytest.raises(FederationError, match=r"newcomer ixi has 1 training subjects; scenario\.adapt asks for 8"):
         scenario.federation(Phantom(size=16, slices=1, train=1, val=1, test=1), tmp_path)
+
+
+def test_a_newcomer_may_ask_for_a_task_that_nobody_trains() -> None:
+    sites = {name: site(name) for name in (*NAMES, "oasis")}
+    conditions = Conditions(adapt=[1], adapt_steps=2)
+    of = Federation(sites, dict.fromkeys(NAMES, T1T2), 1, {"oasis": (Task("T2", "T1"),)}, conditions)
+    found = probed(run(PFLSynth(shared_discriminators=True), of)[1])
+    assert {row["task"] for row in found["adapted-1"]} == {"T2->T1"}

@@ -14,7 +14,7 @@ from test_stats_compare import one_site
 from fedsynth.benchmarks.stats import multiple
 from fedsynth.benchmarks.stats.compare import compare
 from fedsynth.benchmarks.stats.multiple import decide, groups, holm, pairwise
-from fedsynth.benchmarks.stats.scores import StatsError
+from fedsynth.benchmarks.stats.scores import Scores, StatsError
 
 SOME = compare(one_site(np.random.default_rng(0).normal(size=(5, 4))))
 
@@ -60,6 +60,8 @@ def test_pairs_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(multiple, "CHUNK", 1)
     assert pairwise(methods) == pytest.approx(whole, abs=1e-15)
     assert pairwise(methods[:1]).tolist() == [[1]]
+    turned = [Scores(own.seeds, own.columns[::-1], own.values[:, ::-1]) for own in methods[1:]]
+    assert pairwise([methods[0], *turned]) == pytest.approx(whole, abs=1e-12)
 
 
 def test_few_seeds_take_no_part() -> None:

@@ -263,3 +263,46 @@ def test_few_seeds_are_marked(store: Store, count: int, few: bool) -> None:
     for seed in range(count):
         finished.finish(store, named("a", seed=seed))
     assert any(note.startswith(f"Few seeds ({count})") for note in only(store).notes) is few
+
+
+def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
+    environment = {
+        "commit": "c" * 40,
+        "dirty": True,
+        "device": "cpu (any)",
+        "versions": {"numpy": "1.26.0", "torch": "2.1"},
+    }
+    finished.finish(store, named("a"), environment=environment, finished="2026-01-03T00:00:00+00:00")
+    newer = environment | {"commit": "d" * 40, "dirty": False, "versions": {"numpy": "2.0.0", "torch": "2.1"}}
+    finished.finish(store, named("b"), environment=newer, finished="2026-01-05T00:00:00+00:00")
+    text = "\n".join(only(store).caption)
+    assert "Simulated data: not evidence of clinical performance." in text
+    assert (
+        "Records: 2, finished 2026-01-03 to 2026-01-05; hardware cpu (any); commit cccccccccc with changes, dddddddddd; "
+        "numpy 1.26.0/2.0.0, torch 2.1." in text
+    )
+
+
+def test_data_that_are_not_simulated_are_not_called_so(store: Store) -> None:
+    finished.finish(store, named("a", dataset={"name": "prepared"}))
+    assert "Simulated" not in "\n".join(only(store).caption)
+
+
+def test_tests_are_told_where_they_are_used(store: Store) -> None:
+    for seed in range(5):
+        finished.finish(store, named("a", seed=seed))
+    assert "Gain" not in "\n".join(only(store).caption)
+    for seed in range(5):
+        finished.finish(store, named("local", seed=seed))
+    text = "\n".join(only(store).caption)
+    assert "its p is corrected for all gains of the table (Holm)" in text
+    assert "Groups: rows that share a letter" in text
+
+
+def test_an_option_of_each_site_is_told_once_where_sites_agree(store: Store) -> None:
+    for count in (1, 2):
+        finished.finish(store, named("a", scenario={"train_subjects": {"ixi": count, "oasis": count}}))
+    assert [table.title for table in made(store)] == [
+        "variable on phantom, scenario.train_subjects.default=1",
+        "variable on phantom, scenario.train_subjects.default=2",
+    ]

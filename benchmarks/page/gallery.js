@@ -35,7 +35,7 @@ function gallery(table, number) {
       if (column < 0) return html("figure", {}, html("figcaption", {}, name), html("small", {}, diverged ? "diverged: no image" : missing.length ? "a hole: no image" : "no image"));
       return tile(name, picture(column + 2, row), wanted, facts, `${facts.psnr[column][row].toFixed(1)} dB`);
     });
-    tiles.replaceChildren(tile(`source ${source}`, sourced, null, facts, ""), tile(`target ${target}`, wanted, null, facts, ""), ...shown.filter(Boolean));
+    tiles.replaceChildren(tile(`source ${source.split("+")[0]}`, sourced, null, facts, ""), tile(`target ${target}`, wanted, null, facts, ""), ...shown.filter(Boolean));
   }
   function tile(name, pixels, wanted, facts, score) {
     const [height, width] = facts.tile;

@@ -3,7 +3,7 @@
 function leaderboard(table) {
   const shown = table.columns.filter((column) => !column.place);
   const found = board(shown, shown.findIndex((column) => column.name === "method"));
-  const metrics = [...new Set(table.metrics.map(({ label }) => label.split(" ")[0]))].filter((label) => shown.some(({ name }) => name.split(" ").includes(label)));
+  const metrics = [...new Set(table.heat.metrics.map(({ label }) => label.split(" ")[0]))].filter((label) => shown.some(({ name }) => name.split(" ").includes(label)));
   const other = (name, metric) => metrics.some((label) => label !== metric && name.split(" ").includes(label));
   const wanted = {
     main: ({ main }) => main,
@@ -20,12 +20,18 @@ function leaderboard(table) {
     html("details", { open: matchMedia("(min-width: 46rem)").matches }, html("summary", {}, "What the numbers are"), html("ul", { class: "soft" }, ...lines))], [found]];
 }
 
-// Every site and task: how far a row is behind the best of each column, all on one scale.
-function heatmap(table) {
+const everySite = (table) => heatmap(table, table.heat, "Every site and task", "");
+const askedTasks = (table) =>
+  heatmap(table, table.asked, "Tasks that a site never trained", "What a site's model makes of a task that only other sites trained. ");
+
+// How far a row is behind the best of each site and task, all on one scale.
+function heatmap(table, heat, title, note) {
+  if (!heat?.metrics.length) return [[], []];
+  const { places, metrics } = heat;
   const place = html("div"), parts = [];
   function show(metric) {
-    const { cells, better, digits } = table.metrics.find(({ name }) => name === metric);
-    const best = table.places.map((_, at) => Math.max(...cells.filter((row) => row && row[at] !== null).map((row) => better * row[at])));
+    const { cells, better, digits } = metrics.find(({ name }) => name === metric);
+    const best = places.map((_, at) => Math.max(...cells.filter((row) => row && row[at] !== null).map((row) => better * row[at])));
     const behind = cells.map((row) => row?.map((value, at) => (value === null ? null : best[at] - better * value)) ?? null);
     const worst = Math.max(...behind.flat().filter((value) => value !== null), 1e-12);
     const means = cells.map((row) => (row && row.every((value) => value !== null) ? row.reduce((sum, value) => sum + value, 0) / row.length : null));
@@ -33,7 +39,7 @@ function heatmap(table) {
     const found = board([
       { name: "method", number: false, cells: table.rows.map(({ name }) => name), values: table.rows.map(({ name }) => name) },
       { name: "mean", number: true, cells: means.map(print), values: means },
-      ...table.places.map((names, at) => ({
+      ...places.map((names, at) => ({
         name: names.join(" "), number: true,
         cells: cells.map((row) => print(row?.[at] ?? null)), values: cells.map((row) => row?.[at] ?? null),
         shades: behind.map((row) => (row?.[at] ?? 0) / worst), best: behind.map((row) => (row?.[at] === 0 ? 1 : 0)),
@@ -41,14 +47,14 @@ function heatmap(table) {
     ]);
     parts.splice(0, 1, found);
     place.replaceChildren(found.element, html("p", { class: "soft" },
-      `Shaded by the distance to the best of each column, all columns on one scale: none at the best, full at ${worst.toFixed(digits)} behind. ` +
+      `${note}Shaded by the distance to the best of each column, all columns on one scale: none at the best, full at ${worst.toFixed(digits)} behind. ` +
       `${better > 0 ? "Higher" : "Lower"} is better.`));
     found.filter(filter);
   }
   let filter = "";
-  show(table.metrics[0].name);
-  const pick = choice("Metric", table.metrics.map(({ name, label }) => [name, label]), show);
-  return [[html("h3", {}, "Every site and task"), html("div", { class: "controls" }, pick), place],
+  show(metrics[0].name);
+  const pick = choice("Metric", metrics.map(({ name, label }) => [name, label]), show);
+  return [[html("h3", {}, title), html("div", { class: "controls" }, pick), place],
     [{ filter(text) { filter = text; parts[0].filter(text); } }]];
 }
 

@@ -7,7 +7,7 @@ function fill(name) {
   if (name === "runs") return runs();
   if (name === "failures") return failures();
   const table = data(name), number = name.split("-")[1];
-  const parts = [leaderboard, heatmap, curves, front, crossSite, newcomers, gallery, card, untrained].map((part) => part(table, number));
+  const parts = [leaderboard, everySite, curves, front, crossSite, newcomers, askedTasks, gallery, card, untrained].map((part) => part(table, number));
   const head = [html("h2", {}, table.title), table.notes.length ? html("div", { class: "notes" }, ...table.notes.map((note) => html("p", {}, arrow(note)))) : null];
   return [[...head, ...parts.flatMap(([elements]) => elements)], parts.flatMap(([, listeners]) => listeners)];
 }

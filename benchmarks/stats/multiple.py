@@ -63,7 +63,7 @@ def pairwise(methods: Sequence[Scores]) -> Floats:
     check(first)
     if len(first.seeds) < FEW_SEEDS:
         raise StatsError(f"{len(first.seeds)} seeds; below {FEW_SEEDS} no significance is drawn")
-    values = np.stack([scores.values for scores in methods])  # columns are sorted, so alike
+    values = np.stack([scores.along(first.columns) for scores in methods])
     above, below = np.triu_indices(len(methods), 1)
     chunk = max(1, CHUNK // values[0].size)
     starts = range(0, len(above), chunk)

@@ -158,8 +158,14 @@ class Scores:
             raise StatsError(f"seeds {self.seeds} against {other.seeds}; run both methods with the same seeds")
         if different := set(self.columns) ^ set(other.columns):
             raise StatsError(f"only one method has a score of {min(different)}; compare runs on equal data")
-        number = {column: index for index, column in enumerate(other.columns)}
-        return Scores(self.seeds, self.columns, self.values - other.values[:, [number[c] for c in self.columns]])
+        return Scores(self.seeds, self.columns, self.values - other.along(self.columns))
+
+    def along(self, columns: tuple[Column, ...]) -> Floats:
+        """The values in another order of the same columns."""
+        if columns == self.columns:
+            return self.values
+        number = {column: index for index, column in enumerate(self.columns)}
+        return self.values[:, [number[column] for column in columns]]
 
 
 @lru_cache(maxsize=8)
