@@ -28,6 +28,7 @@ USAGE = """usage: fedsynth VERB [ARGUMENTS]
   features RUN ... --network FILE  what a feature network of yours sees in that: LPIPS-like and FID-like scores
   pack FILE.zip [PATTERN ...]      the records of finished runs in one file, for another laboratory
   merge FILE.zip|FOLDER ...        another laboratory's records into this store, each checked
+  publish NAME [PATTERN ...]       a table and its records into results/NAME, for version control
 
   fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
 """
@@ -48,6 +49,7 @@ VERBS = {
     "features": "features",
     "pack": "pack",
     "merge": "merge",
+    "publish": "publish",
 }
 
 

@@ -26,10 +26,12 @@ def main(argv: list[str]) -> int:
         parser.error(f"no kind {unknown[0]!r}; there are {', '.join(every)}")
     for kind in chosen:
         print(kind)
-        for name, summary, options in [*(entries(kind) if kind in KINDS else []), *presets(kind)]:
-            print(f"  {name:17}{summary}")
+        shown = [*(entries(kind) if kind in KINDS else []), *presets(kind)]
+        width = max((len(name) for name, *_ in shown), default=0) + 2
+        for name, summary, options in shown:
+            print(f"  {name:{width}}{summary}")
             if options:
-                print(f"  {'':17}{options}")
+                print(f"  {'':{width}}{options}")
     broken = register()
     for origin, reason in broken.items():
         print(f"{origin} failed to load: {reason}", file=sys.stderr)
