@@ -75,5 +75,5 @@ $(READY): pyproject.toml constraints.txt
 		echo "FedSynth needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version 2>&1`." \
 		"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[sweep,volumes,test,lint]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[sweep,volumes,tensorboard,test,lint]'
 	@touch $@

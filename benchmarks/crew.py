@@ -22,14 +22,14 @@ PRELOADED = (
     "torch._dynamo",
 )  # torch's optimisers import it when the first is made: a second that not every process need pay
 PATIENCE = 30.0  # seconds that a run gets to stop
-TAIL = 4000  # bytes of what a process printed before it died
+TAIL = 20_000  # characters of what a process printed before it died
 
 
 class ProcessDied(Exception):
     """A process ended without a word."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """A cell at work."""
 
@@ -66,7 +66,11 @@ class Crew:
         output = Path(self.folder.name) / str(self.started)
         told, telling = self.context.Pipe(duplex=False)
         process = self.context.Process(target=work, args=(cell.run, cell.name, telling, output))
-        process.start()
+        try:
+            process.start()
+        except (ConnectionError, EOFError):  # the process that all are forked from was killed: there will be another
+            time.sleep(1.0)
+            process.start()
         telling.close()  # so that the pipe ends with the process
         self.jobs.append(Job(cell, process, told, output, time.monotonic()))
 
@@ -110,7 +114,7 @@ def ending(job: Job) -> Ending:
         if job.told.poll():
             found: Ending = job.told.recv()
             return found
-    except EOFError:
+    except (EOFError, OSError):  # it died before or while it told
         pass
     finally:
         job.told.close()

@@ -32,17 +32,15 @@ class Forecast:
 def kinds(identity: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """What runs of about one speed have in common, the closest first."""
     network, trainer = identity["network"], identity["trainer"]
-    size = tuple(
-        str(part) for part in (identity["dataset"].get("size"), trainer["batch"], trainer["device"], trainer["threads"])
-    )
-    full = json.dumps(network, sort_keys=True)
+    fixed = (identity["dataset"].get("size"), *(trainer.get(option) for option in ("batch", "device", "threads")))
+    size, full = tuple(map(str, fixed)), json.dumps(network, sort_keys=True)
     return [(*size, full, identity["method"]["name"]), (*size, full), (*size, network["name"]), size]
 
 
 def steps(identity: Mapping[str, Any]) -> float:
     """Local steps of all sites; where a round is given in epochs, in units of a subject's."""
     trainer = identity["trainer"]
-    local = trainer["local_steps"] or trainer["local_epochs"] * identity["dataset"].get("train", 1)
+    local = trainer.get("local_steps") or trainer["local_epochs"] * identity["dataset"].get("train", 1)
     return float(trainer["rounds"] * local * len(identity["scenario"]["tasks"]))
 
 

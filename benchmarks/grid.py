@@ -28,7 +28,7 @@ from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -169,7 +169,7 @@ def split(overrides: Sequence[Override]) -> list[dict[str, str]]:
 def choice(values: Any) -> str:
     """A grid's values in Hydra's grammar: a text as it is, a list as a choice."""
     if isinstance(values, list):
-        return f"choice({','.join(map(written, values))})"
+        return ",".join(map(written, values))
     return values if isinstance(values, str) else written(values)
 
 
@@ -182,7 +182,7 @@ def written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, str) and not (re.fullmatch(r"[\w./-]+", value) and yaml.safe_load(value) == value):
-        return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
+        return QuotedString(value, Quote.single).with_quotes()
     return str(value)
 
 

@@ -120,7 +120,9 @@ class Store:
         folder = self.runs.parent / "damaged"
         place = next(place for number in count(1) if not (place := folder / f"{run}-{number}").exists())
         place.mkdir(parents=True)
-        own = sorted(self.folder(run).iterdir(), key=lambda path: path.name != "record.json")  # without it, none is done
+        own = sorted(
+            self.folder(run).iterdir(), key=lambda path: path.name != "record.json"
+        )  # without it, none is done
         for path in own:
             if path.name != "lock":
                 path.rename(place / path.name)

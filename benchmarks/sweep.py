@@ -56,22 +56,13 @@ def main(argv: list[str]) -> int:
         parser.error(f"--jobs is {arguments.jobs}; it must be at least 1")
     for origin, reason in register().items():
         say(f"fedsynth: {origin} failed to load: {reason}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    command = shlex.join(["fedsynth", "sweep", *argv])
     try:
         sweep = Sweep(cells(arguments.overrides), arguments.jobs)
-        say(sweep.plan())
-        if arguments.dry:
-            return 0
-        sweep.prepare()
-        sweep.run()
     except (ValueError, OSError, RegistryError) as error:  # of an option, or the store's folder
         say(f"fedsynth: {error}")
         return 2
-    except KeyboardInterrupt:
-        say(f"\nfedsynth: interrupted; to go on where it stopped:\n  {command}")
-        return 130
-    return sweep.end(command)
+    say(sweep.plan())
+    return 0 if arguments.dry else sweep.go(shlex.join(["fedsynth", "sweep", *argv]))
 
 
 class Sweep:
@@ -86,9 +77,9 @@ class Sweep:
         self.forecast = Forecast()
         for record in self.store.records()[0]:
             self.forecast.add(record)
-        self.missing = [cell for cell in planned if self.state(cell) not in (*FINISHED, State.running)]
+        states = {cell.name: self.state(cell) for cell in planned}
         order = (State.unfinished, State.damaged, None, State.failed)  # what was begun first, what may fail again last
-        self.missing.sort(key=lambda cell: order.index(self.state(cell)))
+        self.missing = [cell for state in order for cell in planned if states[cell.name] is state]
         self.jobs = min(jobs or max(1, cores() // self.threads), max(1, len(self.missing)))
         self.failed: dict[str, str] = {}  # run -> why, of this sweep
         self.trained = 0  # of this sweep, with a record
@@ -124,11 +115,32 @@ class Sweep:
         where = self.store.standing(cell.name)
         return 1.0 - max(0, where.round - 1) / where.rounds if where.rounds else 1.0
 
-    def prepare(self) -> None:
-        """Raises OSError for a store that cannot be written."""
-        self.store.runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.store.runs) as file:
-            file.write(b"\0" * 4096)
+    def go(self, command: str) -> int:
+        """Train what is missing and say how it ended. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it
+        was interrupted, 2 if the store cannot be written."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            self.store.runs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.store.runs) as file:
+                file.write(bytes(4096))
+        except OSError as error:
+            say(f"fedsynth: {self.store.runs} cannot be written: {error}")
+            return 2
+        try:
+            self.run()
+        except KeyboardInterrupt:
+            self.stopped = "interrupted"
+        except (
+            OSError,
+            EOFError,
+        ) as error:  # of this process: no process can be started, a store can no longer be read
+            self.stopped = f"{type(error).__name__}: {error}"
+        self.end(command)
+        return 130 if self.stopped == "interrupted" else int(bool(self.left()))
+
+    def left(self) -> list[Cell]:
+        """The cells without a record on which nobody works."""
+        return [cell for cell in self.cells if self.state(cell) not in (*FINISHED, State.running)]
 
     def run(self) -> None:
         """Train what is missing, until all is tried or it is of no use."""
@@ -173,7 +185,9 @@ class Sweep:
         number = f"[{self.trained + len(self.failed)}/{len(self.missing)}]"
         ahead = f"; {self.time(left)} left" if left else ""
         if self.bar.disable or ending.state not in FINISHED:
-            self.bar.write(f"{number} {name}: {ending.told} ({spelt(finished.seconds)}{ahead})", file=sys.stderr)
+            first, *more = ending.told.split("\n")
+            line = f"{number} {name}: {first} ({spelt(finished.seconds)}{ahead})"
+            self.bar.write("\n".join([line, *more]), file=sys.stderr)
         if trouble := next((text for text in STORAGE if text in ending.told), ""):
             self.stopped = (
                 f"{self.store.runs.parent} cannot be written: {trouble}. Make room there; what is finished is safe"
@@ -183,17 +197,15 @@ class Sweep:
         ):
             self.stopped = f"the first {len(self.failed)} cells all failed alike, so the others were not tried"
 
-    def end(self, command: str) -> int:
+    def end(self, command: str) -> None:
         """Say how the cells stand, and what goes on with them."""
         if self.stopped:
             say(f"fedsynth: stopped early: {self.stopped}")
         say(f"{len(self.cells)} cells: {self.standing()}")
-        left = [cell for cell in self.cells if self.state(cell) not in (*FINISHED, State.running)]
         for told, names in groups(self.failed).items():
             say(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
-        if left:
+        if self.left():
             say(f"To go on where it stopped:\n  {command}")
-        return int(bool(left))
 
 
 def groups(failed: dict[str, str]) -> dict[str, list[str]]:

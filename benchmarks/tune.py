@@ -18,7 +18,6 @@ import argparse
 import json
 import shlex
 import shutil
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -82,32 +81,28 @@ def main(argv: list[str]) -> int:
         parser.error(f"--jobs is {arguments.jobs}; it must be at least 1")
     for origin, reason in broken.items():
         say(f"fedsynth: {origin} failed to load: {reason}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = shlex.join(["fedsynth", "tune", *argv])
     try:
         with initialize_config_module("fedsynth.conf", version_base="1.3"):
             trials = {method: plan(method, overrides, arguments.trials, arguments.draws) for method in names}
         sweep = Sweep([trial.cell for own in trials.values() for trial in own], arguments.jobs)
-        say(f"{len(names)} methods with {arguments.trials} trials each\n{sweep.plan()}")
-        sweep.prepare()
         if arguments.write:
             arguments.write.parent.mkdir(parents=True, exist_ok=True)
-        sweep.run()
-        status = sweep.end(command)
-        lines = [report(method, own) for method, own in trials.items()]
-        if arguments.write:
-            head = f"# The best of each method's trials by validation PSNR, as this left it: {command}\n"
-            write_atomically(arguments.write, (head + "".join(lines)).encode())
     except (HydraException, OmegaConfBaseException) as error:
         say(f"fedsynth: {explain(error)}")
         return 2
     except (ValueError, OSError, RegistryError) as error:  # of an option, or a folder
         say(f"fedsynth: {error}")
         return 2
-    except KeyboardInterrupt:
-        say(f"\nfedsynth: interrupted; to go on where it stopped:\n  {command}")
-        return 130
-    return max(status, int(not all(lines)))
+    say(f"{len(names)} methods with {arguments.trials} trials each\n{sweep.plan()}")
+    status = sweep.go(command)
+    if status in (2, 130):
+        return status
+    found = [report(method, own) for method, own in trials.items()]
+    if arguments.write:
+        head = f"# The best of each method's trials by validation PSNR, as this left it: {command}\n"
+        write_atomically(arguments.write, (head + "".join(found)).encode())
+    return max(status, int(not all(found)))
 
 
 def plan(method: str, overrides: Sequence[str], count: int, seed: int) -> list[Trial]:

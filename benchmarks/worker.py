@@ -35,9 +35,11 @@ def work(run: Run, expected: str, told: Connection, output: Path) -> None:
         os.dup2(descriptor, stream.fileno())
     faulthandler.enable()
     try:
-        found = name(identity(run))
-        changed = f"failed: the code or the data changed while the sweep ran: it is now {found}"
-        told.send(settle(run) if found == expected else Ending(State.failed, changed))
+        same = name(identity(run)) == expected
+        changed = (
+            "failed: the code or the data have changed since the sweep began; the same command begins anew with them"
+        )
+        told.send(settle(run) if same else Ending(State.failed, changed))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGTERM)
 

@@ -201,6 +201,7 @@ class Trainer:
             else:
                 self._watch(row)
         for row, _ in at_work:  # where a run diverged
+            row |= dict.fromkeys(("loss_generator", "loss_discriminator"), math.nan)
             self._leave(self.sites[row["site"]])
         return rows
 

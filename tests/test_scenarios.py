@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from federations import federation, options, personalised, resnet, site
 
 from fedsynth import probes
 from fedsynth.attendance import Attendance
+from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.identity import plain, scenario as told, scenario_of
-from fedsynth.benchmarks.records import places, welcomes
+from fedsynth.benchmarks.records import places, read_scores, welcomes
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.federation import Conditions, Federation, FederationError, Task
 from fedsynth.method import Method
@@ -318,3 +320,23 @@ def test_a_newcomer_may_ask_for_a_task_that_nobody_trains() -> None:
     of = Federation(sites, dict.fromkeys(NAMES, T1T2), 1, {"oasis": (Task("T2", "T1"),)}, conditions)
     found = probed(run(PFLSynth(shared_discriminators=True), of)[1])
     assert {row["task"] for row in found["adapted-1"]} == {"T2->T1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_every_scenario_runs_and_makes_a_table(
+    path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path_factory.getbasetemp() / "scenarios"
+    cache.mkdir(exist_ok=True)
+    (tmp_path / "cache").symlink_to(cache)  # the same phantom for all
+    command = ["-m", "experiment=smoke", f"scenario={path.stem}", "method=local,fedavg,pflsynth", f"results={tmp_path}"]
+    assert main(["run", *command, "trainer.local_steps=4"]) == 0
+    records = [json.loads(found.read_bytes()) for found in tmp_path.glob("runs/*/record.json")]
+    assert len(records) == 3
+    for record in records:
+        rows = read_scores(tmp_path / "runs" / record["run"])
+        expected = set(places(record["identity"]["scenario"]))
+        assert expected <= {(row["selection"], row["site"], row["task"]) for row in rows}
+    assert main(["leaderboard", "--results", str(tmp_path)]) == 0
+    assert path.stem in capsys.readouterr().out

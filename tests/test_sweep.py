@@ -1,22 +1,27 @@
-"""`fedsynth run`: what trains and what does not, what is said, and the state that the store is left in."""
+"""`fedsynth sweep`: what is trained in which order, what is noted of a death, when it stops, what is said, the exit status."""
 
 from __future__ import annotations
 
+import errno
 import json
-import re
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import finished
 import pytest
 
-from fedsynth.benchmarks import run as run_module
+from fedsynth.benchmarks import sweep as sweep_module
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.crew import Finished
+from fedsynth.benchmarks.grid import Cell
+from fedsynth.benchmarks.run import Ending
 from fedsynth.benchmarks.store import State, Store
-from fedsynth.federation import FederationError
-from fedsynth.registry import DATASETS
-from fedsynth.trainer import Outcome, Trainer
 
+ROOT = Path(__file__).parents[1]
 TINY = (
     "experiment=smoke",
     "trainer.rounds=1",
@@ -24,174 +29,235 @@ TINY = (
     "scenario=common",
     "scenario.sites=[ixi,oasis]",
 )
+DONE = Ending(State.done, "done")
+ELSEWHERE = Ending(State.running, "another process works on it")
 
-Command = Callable[..., int]
+Act = Callable[[Cell], Ending]
 
 
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """`fedsynth run` in this process, with runs of a second, in a store of its own."""
-    monkeypatch.setattr("sys.argv", [])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+class Scripted:
+    """A crew whose processes end as a function says, in the order in which they were started, and leave records where done."""
+
+    def __init__(self, act: Act) -> None:
+        self.act, self.jobs = act, list[Finished]()
+        self.started: list[str] = []
+
+    def __call__(self, threads: int) -> Scripted:
+        return self
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.jobs = []
+
+    def start(self, cell: Cell) -> None:
+        self.started.append(cell.name)
+        self.jobs.append(Finished(cell, DONE, 2.0))
+
+    def wait(self, seconds: float) -> list[Finished]:
+        cell = self.jobs.pop(0).cell
+        ending = self.act(cell)
+        if ending.state is State.done:
+            finished.finish(Store(Path(cell.run.results)), cell.identity)
+        return [Finished(cell, ending, 2.0)]
+
+
+@pytest.fixture(autouse=True)
+def _sigterm() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments: str) -> int:
-        flags = [argument for argument in arguments if argument.startswith("-")]
-        return main(["run", *flags, *TINY, f"results={tmp_path}", *arguments[len(flags) :]])
-
-    yield run
+    yield
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The methods that were trained, in order."""
-    names: list[str] = []
-    train = Trainer.run
-
-    def noted(self: Trainer) -> Outcome:
-        names.append(type(self.method).__name__)
-        return train(self)
-
-    monkeypatch.setattr(Trainer, "run", noted)
-    return names
+def sweep(results: Path, act: Act, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, list[str]]:
+    """The exit status, and the methods and seeds that were tried."""
+    crew = Scripted(act)
+    monkeypatch.setattr(sweep_module, "Crew", crew)
+    status = main(["sweep", *TINY, f"results={results}", "method=local,fedavg", *words])
+    return status, ["-".join(name.split("-")[::2][:2]) for name in crew.started]
 
 
-def states(results: Path) -> list[State]:
-    store = Store(results)
-    return [store.standing(name).state for name in store.names()]
+def fail(reason: str) -> Act:
+    return lambda cell: Ending(State.failed, f"failed: {reason.format(cell.name)}")
 
 
-def scores(store: Store, run: str) -> bytes:
-    """As the file has them, where a score that is not there equals itself."""
-    return (store.folder(run) / "scores.csv").read_bytes()
-
-
-def test_a_finished_sweep_is_not_trained_again(
-    command: Command, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_seed_s_cells_come_before_the_next_and_finished_ones_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("-m", "method=local,fedavg", "seed=0,1") == 0
-    store = Store(tmp_path)
-    finished = {name: scores(store, name) for name in store.names()}
-    assert len(finished) == len(trained) == 4
-    monkeypatch.setattr(DATASETS["phantom"], "load", lambda *_: pytest.fail("data were loaded for a finished run"))
-    assert command("-m", "seed=1,0", "method=fedavg,local") == 0
-    assert len(trained) == 4
-    assert {name: scores(store, name) for name in store.names()} == finished
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1", "--jobs", "3")
+    assert (status, tried) == (0, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1"])
+    said = capsys.readouterr().err
+    assert "4 cells, all checked: 4 not begun\n4 to train, 3 at a time: no estimate yet" in said
+    assert said.count(": done (2 s") == 4
+    assert "[4/4] " in said
+    assert "4 cells: 4 done" in said
+    assert "To go on" not in said
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1,2", "--dry")
+    assert (status, tried) == (0, [])
+    said = capsys.readouterr().err
+    assert "6 cells, all checked: 4 done, 2 not begun\n2 to train, " in said
+    assert "at a time: about " in said
 
 
-def test_another_method_in_the_sweep_changes_no_number(command: Command, tmp_path: Path) -> None:
-    assert command("method=fedavg", f"results={tmp_path / 'alone'}") == 0
-    assert command("-m", "method=local,fedavg", f"results={tmp_path / 'joined'}") == 0
-    (alone,), joined = Store(tmp_path / "alone").names(), Store(tmp_path / "joined")
-    assert scores(joined, alone) == scores(Store(tmp_path / "alone"), alone)
-    records = [store.record(alone) for store in (joined, Store(tmp_path / "alone"))]
-    assert records[0]
-    assert records[1]
-    assert records[0].digest == records[1].digest
+def test_what_failed_is_not_tried_again_in_the_same_sweep_and_last_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def act(cell: Cell) -> Ending:
+        if cell.run.seed or cell.name.startswith("fedavg"):
+            return DONE
+        store = Store(tmp_path)
+        with store.claim(cell.name):
+            store.begin(cell.name, cell.identity)
+            store.fail(cell.name, RuntimeError("no luck"))
+        return Ending(State.failed, "failed: RuntimeError: no luck")
+
+    status, tried = sweep(tmp_path, act, monkeypatch, "seed=0,1")
+    assert (status, tried) == (1, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1"])
+    said = capsys.readouterr().err
+    assert "4 cells: 3 done, 1 failed\n  local-common-s0-" in said
+    assert (
+        f"To go on where it stopped:\n  fedsynth sweep {' '.join(TINY[:-1])} 'scenario.sites=[ixi,oasis]' results="
+        in said
+    )
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1,2")
+    assert (status, tried) == (0, ["local-s2", "fedavg-s2", "local-s0"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["method=fedavgg"], "no method 'fedavgg'; the nearest: fedavg"),
-        (["network=resnett"], "no network 'resnett'; the nearest: resnet"),
-        (["scenario=comon"], "no scenario 'comon'; the nearest: common"),
-        (["-m", "method=local,fedavgg"], "no method 'fedavgg'; the nearest: fedavg"),
-        (["metod=fedavg"], "metod: a run has no option 'metod'; the nearest: method"),
-        (["method.l11=3"], "method.l11: FedAvg has no option 'l11'; the nearest: l1"),
-        (["trainer.round=3"], "trainer.round: TrainerOptions has no option 'round'; the nearest: rounds"),
-        (["scenario.sits=[ixi]"], "scenario.sits: Scenario has no option 'sits'; the nearest: sites"),
-        (["+foo=1"], "foo"),
-        (["+trainer.foo=1"], "trainer.foo|'foo'"),
-        (["trainer.rounds=many"], "'many' of type 'str' could not be converted to Integer"),
-        (["trainer.optimizer=adamw"], r"Invalid value 'adamw', expected one of \[adam, sgd\]"),
-        (["trainer.rounds=0"], "trainer.rounds is 0; it must be at least 1"),
-        (["scenario.tasks.default=[T1->T2]"], "cannot read .* needs quotes"),
-        (["method=local,fedavg"], "add --multirun"),
-        (["scenario.sites=[ixi,oasys]"], "no site 'oasys'; the data set has brats, ixi, midas, oasis"),
-        (["scenario.tasks.default=['T1->PD']"], "task T1->PD needs PD, which site 'oasis' lacks"),
-        (["-m", "scenario.sites=[ixi],[ixi,oasys]"], "no site 'oasys'"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ("reason", "tried"), [("OSError: {0}/7: no such volume", 4), ("the same, but not {0} nor {{0}}", 4)]
 )
-def test_a_command_that_cannot_be_run_is_answered_once_and_trains_nothing(
-    command: Command,
-    trained: list[str],
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+def test_a_sweep_stops_where_the_first_all_fail_alike(
+    reason: str, tried: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(*arguments) == 2
-    said = capfd.readouterr()
-    assert re.search(message, said.err)
-    assert said.err.count("fedsynth: ") == 1
-    assert "Traceback" not in said.err + said.out
-    assert (trained, states(tmp_path)) == ([], [])
+    status, names = sweep(tmp_path, fail(reason), monkeypatch, "seed=0,1,2,3", "--jobs", "1")
+    assert (status, len(names)) == (1, tried)
+    said = capsys.readouterr().err
+    assert "stopped early: the first 4 cells all failed alike" in said
+    assert " and 3 more: failed: " in said
 
 
-def test_a_failing_run_is_reported_and_the_others_go_on(
-    command: Command,
-    trained: list[str],
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_it_goes_on_where_they_fail_differently_or_one_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = DATASETS["phantom"].load
-    monkeypatch.setattr(DATASETS["phantom"], "load", lambda self, site, cache: broken(site) or load(self, site, cache))
-
-    def broken(site: str) -> None:
-        if site == "ixi":
-            raise FederationError("ixi/p1/T1.nii.gz: the file is cut short")
-
-    assert command("-m", "scenario.sites=[ixi],[oasis]") == 1
-    said = capfd.readouterr().err
-    assert "ixi/p1/T1.nii.gz: the file is cut short" in said
-    assert "2 runs: 1 d" in said  # done, or diverged after a single step
-    assert "Traceback" not in said
-    assert trained == ["FedAvg"]
-    assert State.failed in states(tmp_path)
-    (note,) = tmp_path.glob("runs/*/attempt-1.json")
-    assert "FederationError" in json.loads(note.read_text())["traceback"]
-
-    monkeypatch.setattr(DATASETS["phantom"], "load", load)
-    assert command("-m", "scenario.sites=[ixi],[oasis]") == 0
-    assert len(trained) == 2
-    assert State.failed not in states(tmp_path)
+    reasons = iter("abcdefgh")
+    status, names = sweep(tmp_path, lambda _: fail(next(reasons))(_), monkeypatch, "seed=0,1,2,3", "--jobs", "1")
+    assert (status, len(names)) == (1, 8)
+    endings = iter([DONE, *[Ending(State.failed, "failed: alike")] * 7])
+    status, names = sweep(tmp_path, lambda _: next(endings), monkeypatch, "seed=0,1,2,3", "--jobs", "1")
+    assert (status, len(names)) == (1, 8)
 
 
-def test_a_run_that_another_process_works_on_is_left_to_it(
-    command: Command,
-    trained: list[str],
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_it_stops_where_the_disk_takes_no_more(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run_module, "execute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert command() == 130
-    (name,) = Store(tmp_path).names()
-    with Store(tmp_path).claim(name) as mine:
-        assert mine
-        assert command() == 0
-    assert trained == []
-    assert "another process works on it" in capfd.readouterr().err
+    status, names = sweep(
+        tmp_path, fail(f"OSError: [Errno {number}] {os.strerror(number)}: 'x'"), monkeypatch, "--jobs", "1"
+    )
+    assert (status, len(names)) == (1, 1)
+    said = capsys.readouterr().err
+    assert f"stopped early: {tmp_path} cannot be written: {os.strerror(number)}. Make room there" in said
+    assert "To go on where it stopped" in said
 
 
-def test_an_interrupted_run_goes_on_with_the_same_command(
-    command: Command,
-    trained: list[str],
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_store_that_cannot_be_written_is_said_before_anything_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert command("-m", "method=local,fedavg") == 130
-    said = capfd.readouterr().err
-    assert "interrupted; the same command goes on" in said
-    assert "Traceback" not in said
-    assert states(tmp_path) == [State.unfinished]
-    assert command("-m", "method=local,fedavg") == 0
-    assert trained == ["Local", "FedAvg"]
-    assert set(states(tmp_path)) <= {State.done, State.diverged}
+    (tmp_path / "results").write_text("a file")
+    status, names = sweep(tmp_path / "results", lambda _: DONE, monkeypatch)
+    assert (status, names) == (2, [])
+    assert f"{tmp_path / 'results' / 'runs'} cannot be written: " in capsys.readouterr().err
+
+
+def test_what_another_works_on_is_left_and_looked_at_again_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endings = iter([ELSEWHERE, ELSEWHERE, DONE, DONE, DONE, DONE])
+
+    def act(cell: Cell) -> Ending:
+        ending = next(endings)
+        if ending is ELSEWHERE and cell.name.startswith("fedavg"):  # and the other one finishes it; local's dies
+            finished.finish(Store(tmp_path), cell.identity)
+        return ending
+
+    status, tried = sweep(tmp_path, act, monkeypatch, "seed=0,1", "--jobs", "1")
+    assert (status, tried) == (0, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1", "local-s0"])
+    assert "4 cells: 4 done" in capsys.readouterr().err
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(cell: Cell) -> Ending:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return DONE
+
+    status, _ = sweep(tmp_path, interrupt, monkeypatch, "seed=0,1")
+    assert status == 130
+    assert "fedsynth: stopped early: interrupted\n4 cells: " in (said := capsys.readouterr().err)
+    assert "To go on where it stopped:\n  fedsynth sweep experiment=smoke" in said
+
+
+def test_a_command_that_cannot_be_run_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, names = sweep(tmp_path, lambda _: DONE, monkeypatch, "trainer.lr=0,1")
+    assert (status, names) == (2, [])
+    assert "trainer.lr is 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        sweep(tmp_path, lambda _: DONE, monkeypatch, "--jobs", "-1")
+
+
+PLUGIN = """
+import os, signal, sys
+from fedsynth.methods.fedavg import FedAvg
+
+class Killed(FedAvg):
+    def step(self, site, batch):
+        print("the last words of", site.name, file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Crashed(FedAvg):
+    def step(self, site, batch):
+        import ctypes
+        ctypes.string_at(0)
+
+class Gone(FedAvg):
+    def step(self, site, batch):
+        os._exit(3)
+
+class Wrong(FedAvg):
+    def step(self, site, batch):
+        raise ArithmeticError("seven times six")
+"""
+
+
+@pytest.mark.slow
+def test_the_death_of_a_process_is_noted_and_takes_no_other_down(tmp_path: Path) -> None:
+    (tmp_path / "deaths.py").write_text(PLUGIN)
+    command = [*TINY, f"results={tmp_path}", "method=killed,crashed,gone,wrong,local", "--jobs", "2"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "fedsynth.benchmarks.cli", "sweep", *command],
+        cwd=ROOT,
+        env=os.environ | {"FEDSYNTH_PLUGINS": str(tmp_path / "deaths.py")},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "method=killed,crashed,gone,wrong,local --jobs 2" in ended.stderr
+    states = {name.partition("-")[0]: Store(tmp_path).standing(name) for name in Store(tmp_path).names()}
+    assert states.pop("local").state in (State.done, State.diverged)
+    assert {state.state for state in states.values()} == {State.failed}
+    assert "killed by signal 9 (Killed)" in states["killed"].reason
+    assert "killed by signal 11 (Segmentation fault)" in states["crashed"].reason
+    assert "ended with status 3" in states["gone"].reason
+    assert "ArithmeticError: seven times six" in states["wrong"].reason
+    notes = {
+        path.parent.name.partition("-")[0]: json.loads(path.read_text())
+        for path in tmp_path.glob("runs/*/attempt-1.json")
+    }
+    assert "the last words of ixi" in notes["killed"]["traceback"]
+    assert "in step" in notes["crashed"]["traceback"]  # of Python, by faulthandler
+    assert ended.stderr.count("ArithmeticError: seven times six") == 2  # when it failed and at the end
