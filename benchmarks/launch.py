@@ -28,7 +28,8 @@ HELP = """usage: fedsynth run [-m] [GROUP=CHOICE ...] [OPTION=VALUE ...]
   --cfg job       show the configuration and train nothing
   --hydra-help    what else Hydra knows
 
-  groups   method, network, dataset, scenario, experiment: `fedsynth list` shows the choices
+  groups   method, network, dataset, scenario, experiment: `fedsynth list` shows the choices; an experiment's grids are
+           trained by `fedsynth sweep`, and no part of a run
   options  method.*, network.*, dataset.*, scenario.*, trainer.*, seed, results
 
   fedsynth run method=fedbn network=unet trainer.rounds=20 scenario=common

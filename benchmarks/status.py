@@ -51,7 +51,8 @@ def main(argv: list[str]) -> int:
     standings = {name: store.standing(name) if store.folder(name).exists() else None for name in runs}
     show(runs, standings, bool(overrides))
     if any(own is None or own.state not in (*FINISHED, State.running) for own in standings.values()):
-        sweep = f"`{shlex.join(['fedsynth', 'sweep', *overrides])}` trains what is missing"
+        where = [] if arguments.results == parser.get_default("results") else [f"results={arguments.results}"]
+        sweep = f"`{shlex.join(['fedsynth', 'sweep', *overrides, *where])}` trains what is missing"
         print(f"{sweep if overrides else 'The command that began them goes on with what is missing'}.")
     return 0
 

@@ -148,7 +148,6 @@ def test_a_method_that_was_not_tuned_is_named(tmp_path: Path) -> None:
             "null",
             "true",
             "1",
-            "1e-3",
             "",
             "a,b",
             "[x]",

@@ -176,6 +176,21 @@ def test_a_run_that_another_process_works_on_is_left_to_it(
     assert "another process works on it" in capfd.readouterr().err
 
 
+def test_a_damaged_record_is_set_aside_and_made_again(
+    command: Command, trained: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command() == 0
+    before = scores(tmp_path)
+    (name,) = before
+    (tmp_path / "runs" / name / "scores.csv").write_text("nothing")
+    assert states(tmp_path) == [State.damaged]
+    capfd.readouterr()
+    assert command() == 0
+    assert (scores(tmp_path), len(trained)) == (before, 2)
+    assert (tmp_path / "damaged" / f"{name}-1" / "scores.csv").read_text() == "nothing"
+    assert f"now in {tmp_path / 'damaged' / name}-1" in capfd.readouterr().err
+
+
 def test_an_interrupted_run_goes_on_with_the_same_command(
     command: Command,
     trained: list[str],

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -105,10 +106,8 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def test_whatever_happens_the_same_command_repeated_ends_with_the_same_table(tmp_path: Path) -> None:
