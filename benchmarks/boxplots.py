@@ -9,7 +9,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from .excerpt import read_values
 from .figures import WIDTHS, Entry, style, styles
 
 ABREAST = 4  # sites side by side
@@ -54,7 +53,7 @@ def subjects(entries: Sequence[Entry], selection: str) -> pd.DataFrame:
         (entry.label, site, subject, value)
         for entry in entries
         for run in entry.runs
-        for (site, _, subject), value in read_values(run.folder, selection, ["psnr"])["psnr"].items()
+        for (site, _, subject), value in run.values(selection, ["psnr"])["psnr"].items()
     ]
     table = pd.DataFrame(rows, columns=["row", "site", "subject", "psnr"])
     return table.groupby(["row", "site", "subject"])["psnr"].mean().reset_index()

@@ -10,10 +10,10 @@ from statistics import fmean
 from .caption import whose
 from .column import Column
 from .columns import filled, gain, six
-from .excerpt import Values
 from .newcomers import several
 from .panel import Panel
 from .score import Score
+from .sheet import Values
 from .standing import standings
 from .stats.scores import Scores
 from .table import Row, Table, contenders

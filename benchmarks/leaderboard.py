@@ -18,6 +18,7 @@ from .metric import Metric
 from .newcomers import newcomers, rescored
 from .overview import overview
 from .panel import Panel, PanelError
+from .readings import Readings
 from .records import METRICS, RecordError, places, welcomes, write_atomically
 from .rowname import meant, nearest, quoted
 from .scarcity import scarcity
@@ -165,7 +166,9 @@ def write(found: Sequence[Panel], out: Path, endings: Iterable[str]) -> None:
 
 def finished(store: Store, patterns: Sequence[str]) -> list[Finished]:
     """The runs that tables are made of. Says on standard error what is left out, and where there is none how to make some."""
-    records, damaged = store.records(patterns)
+    readings = Readings(store)
+    records, damaged = store.records(patterns, readings.record)
+    readings.save()
     for reason in damaged:
         print(f"fedsynth: left out: {reason}", file=sys.stderr)
     if unfinished := len(store.names(patterns)) - len(records) - len(damaged):
@@ -173,4 +176,4 @@ def finished(store: Store, patterns: Sequence[str]) -> list[Finished]:
     if not records:
         named = f" named {' or '.join(patterns)}" if patterns else ""
         print(f"fedsynth: no finished run{named} in {store.runs}; {HOW}", file=sys.stderr)
-    return [Finished.read(store, record) for record in records]
+    return [Finished.read(store, record, readings) for record in records]

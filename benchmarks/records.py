@@ -152,10 +152,14 @@ def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Rec
     record.check_scores(scores)
     for name, content in tables.items():
         write_atomically(folder / name, content)
-    facts = asdict(record)
-    sealed = facts | {"seal": sha256(canonical(facts).encode())}
-    write_atomically(folder / "record.json", json.dumps(sealed, indent=1, allow_nan=False).encode())
+    write_atomically(folder / "record.json", sealed(record))
     return record
+
+
+def sealed(record: Record) -> bytes:
+    """The content of `record.json`."""
+    facts = asdict(record)
+    return json.dumps(facts | {"seal": sha256(canonical(facts).encode())}, indent=1, allow_nan=False).encode()
 
 
 def read_record(folder: Path) -> Record:

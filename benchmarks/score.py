@@ -12,7 +12,7 @@ from math import isnan
 from operator import itemgetter
 from statistics import fmean, stdev
 
-from .excerpt import Values
+from .sheet import Values
 
 Place = tuple[str, str]  # site, task
 

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         help="names of runs, such as 'fedavg-*' (default: all); experiment=NAME [OPTION=VALUE ...]: its cells, begun or not",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     overrides = [word for word in arguments.words if "=" in word]
     patterns = [word for word in arguments.words if "=" not in word]
     try:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,8 @@ from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from .records import Record, RecordError, read_record, write_atomically
 
@@ -62,13 +64,16 @@ class Store:
         folders = sorted(path.name for path in self.runs.iterdir() if path.is_dir()) if self.runs.is_dir() else []
         return [name for name in folders if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
-    def records(self, patterns: Sequence[str] = ()) -> tuple[list[Record], list[str]]:
-        """The finished runs, by name, and what is wrong with those whose record cannot be trusted."""
+    def records(
+        self, patterns: Sequence[str] = (), read: Callable[[Path], Record] = read_record
+    ) -> tuple[list[Record], list[str]]:
+        """The finished runs, by name, and what is wrong with those whose record cannot be trusted; `read` is of a folder."""
         records, damaged = [], []
-        for name in self.names(patterns):
+        for name in tqdm(self.names(patterns), "reading", unit="run", disable=None, leave=False):
             try:
-                if (record := self.record(name)) is not None:
-                    records.append(record)
+                records.append(read(self.folder(name)))
+            except FileNotFoundError:
+                continue
             except RecordError as error:
                 damaged.append(str(error))
         return records, damaged

@@ -31,6 +31,7 @@ from .status import summary
 from .store import FINISHED, State, Store
 
 ALIKE = 4  # so many failures of one kind, and no success, end a sweep
+UNKNOWN = "no estimate yet"
 REFRESH = 10.0  # seconds between two looks at the time left
 STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
 EPILOG = """An experiment's grids are in its file: `fedsynth list experiments`. Of the command line, method=... keeps the cells
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--dry", action="store_true", help="say what is missing and how long it may take, and train nothing"
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     if arguments.jobs < 0:
         parser.error(f"--jobs is {arguments.jobs}; it must be at least 1")
     for origin, reason in register().items():
@@ -104,9 +105,14 @@ class Sweep:
         guesses = {cell.name: self.forecast.seconds(cell.identity) for cell in left}
         known = [seconds for seconds in guesses.values() if seconds is not None]
         if not known:
-            return "no estimate yet"
+            return UNKNOWN
         each = [self.share(cell) * (guesses[cell.name] or sum(known) / len(known)) for cell in left]
         return f"about {spelt(max(sum(each) / self.jobs, *each))}"
+
+    def ahead(self, left: Sequence[Cell]) -> str:
+        """The time that is left, in words; nothing where no cell is."""
+        told = self.time(left) if left else ""
+        return f"{told} left" if told not in ("", UNKNOWN) else told
 
     def share(self, cell: Cell) -> float:
         """Of the rounds, those that are to come."""
@@ -167,7 +173,7 @@ class Sweep:
                     queue = [cell for cell in elsewhere if self.state(cell) not in (*FINISHED, State.running)]
                     elsewhere = [cell for cell in elsewhere if self.state(cell) is State.running]
                 left = [*queue, *(job.cell for job in crew.jobs)]
-                self.bar.set_postfix_str(f"{self.time(left)} left" if left else "")
+                self.bar.set_postfix_str(self.ahead(left))
 
     def note(self, finished: Finished, left: Sequence[Cell]) -> None:
         """Say how a cell ended; see whether the others are worth a try."""
@@ -183,7 +189,7 @@ class Sweep:
             self.failed[name] = ending.told
         self.bar.update()
         number = f"[{self.trained + len(self.failed)}/{len(self.missing)}]"
-        ahead = f"; {self.time(left)} left" if left else ""
+        ahead = f"; {told}" if (told := self.ahead(left)) else ""
         if self.bar.disable or ending.state not in FINISHED:
             first, *more = ending.told.split("\n")
             line = f"{number} {name}: {first} ({spelt(finished.seconds)}{ahead})"

@@ -12,7 +12,8 @@ subjects. (The released pFLSynth code trains 150 epochs of at least 2,500 slices
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,17 +21,17 @@ from typing import Any
 from fedsynth.options import TrainerOptions
 
 from .caption import ELSEWHERE, OWN, caption, labels, notes, shared_options, titles
-from .excerpt import Values, read_columns, read_values
 from .metric import Metric
+from .readings import Readings
 from .records import Record, Rows, canonical, read_curve, read_scores
 from .score import Score
+from .sheet import UNSHOWN, Sheet, Values
 from .standing import Contender, Standing, standings
-from .stats.reach import Curve
+from .stats.reach import NUMBERS, Curve
 from .stats.scores import Scores, StatsError
 from .store import Store
 
 STEPS, TEST_SUBJECTS, VAL_SUBJECTS = 10_000, 20, 5
-CURVE = ("round", "site", "val_psnr", "bytes_up", "bytes_down")  # the columns of a curve that a table needs
 SHOWN = ("psnr", "ssim", "nmse")  # in every table, beside the metric that orders it
 
 
@@ -40,10 +41,11 @@ class Finished:
 
     record: Record
     folder: Path
+    readings: Readings | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def read(cls, store: Store, record: Record) -> Finished:
-        return cls(record, store.folder(record.run))
+    def read(cls, store: Store, record: Record, readings: Readings | None = None) -> Finished:
+        return cls(record, store.folder(record.run), readings)
 
     @property
     def scores(self) -> Rows:
@@ -53,9 +55,16 @@ class Finished:
     def curve(self) -> Rows:
         return read_curve(self.folder)
 
+    def sheet(self, name: str) -> Sheet:
+        """`curve.csv`, or `scores.csv` without the last round's, read fast."""
+        known = self.readings.sheet(self.record, name) if self.readings else None
+        return known or Sheet.read(self.folder / name)
+
     def values(self, selection: str, metrics: Sequence[str]) -> dict[str, Values]:
         """Every metric's scores of one selection, read fast; empty where there are none."""
-        return read_values(self.folder, selection, metrics)
+        path = self.folder / "scores.csv"
+        sheet = self.sheet(path.name) if selection != UNSHOWN else Sheet.read(path, without="")
+        return sheet.values(selection, metrics)
 
     @property
     def tasks(self) -> dict[str, list[str]]:
@@ -204,16 +213,18 @@ def average(
         if metric.column in scores:
             own = {run.record.identity["seed"]: every[metric.column] for run, every in zip(runs, values, strict=True)}
             matrix = Scores.stack(own, metric.scale)
-    rounds = [read_columns(run.folder / "curve.csv", CURVE) for run in runs]
-    traffic = [(row["bytes_up"], row["bytes_down"]) for rows in rounds for row in rows]
-    up, down = map(fmean, zip(*traffic, strict=True))
-    return Row(method, network, tuple(runs), missing, scores, matrix, courses(runs, rounds), up, down)
+    sheets = [run.sheet("curve.csv") for run in runs]
+    up, down = (fmean(chain(*(sheet.column(name) for sheet in sheets))) for name in ("bytes_up", "bytes_down"))
+    return Row(method, network, tuple(runs), missing, scores, matrix, courses(runs, sheets), up, down)
 
 
-def courses(runs: Sequence[Finished], rounds: Sequence[Rows]) -> tuple[Curve, ...]:
+def courses(runs: Sequence[Finished], sheets: Sequence[Sheet]) -> tuple[Curve, ...]:
     """The validation curves of a row's runs, or none where one run has none of all sites."""
     try:
-        return tuple(Curve.of(rows, run.tasks) for run, rows in zip(runs, rounds, strict=True))
+        return tuple(
+            Curve.of(sheet.index.columns["site"], {name: sheet.column(name) for name in NUMBERS}, run.tasks)
+            for run, sheet in zip(runs, sheets, strict=True)
+        )
     except StatsError:
         return ()
 

@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
         metavar="FILE",
         help="leave each method's best options there, such as conf/tuned/core.yaml",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     broken = register()
     overrides = [word for word in arguments.methods if "=" in word]
     names = [word for word in arguments.methods if "=" not in word]

@@ -57,10 +57,12 @@ def test_any_method_can_have_any_network(network: str) -> None:
         assert type(run(f"method={method}", f"network={network}").network) is NETWORKS[network]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    ("experiment", "scenario"),
+    [*((name, "variable") for name in EXPERIMENTS), *(("smoke", name) for name in SCENARIOS)],
+)
 @pytest.mark.usefixtures("hydra")
-def test_every_experiment_can_be_run_in_every_scenario(experiment: str, scenario: str) -> None:
+def test_every_experiment_and_every_scenario_can_be_run(experiment: str, scenario: str) -> None:
     composed = run(f"experiment={experiment}", f"scenario={scenario}")
     assert composed.scenario.name == scenario
     assert (

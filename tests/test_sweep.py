@@ -93,7 +93,7 @@ def test_every_seed_s_cells_come_before_the_next_and_finished_ones_are_left(
     assert "[4/4] " in said
     assert "4 cells: 4 done" in said
     assert "To go on" not in said
-    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1,2", "--dry")
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "--dry", "seed=0,1,2")
     assert (status, tried) == (0, [])
     said = capsys.readouterr().err
     assert "6 cells, all checked: 4 done, 2 not begun\n2 to train, " in said

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import fsum, isnan
+from operator import add, mul
 
 import numpy as np
 
-from ..records import Rows
 from .scores import Floats, StatsError
+
+NUMBERS = ("round", "val_psnr", "bytes_up", "bytes_down")  # the columns of a curve that are looked at here
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,26 +28,30 @@ class Curve:
     traffic: Floats  # bytes since the start, of all sites, up and down
 
     @classmethod
-    def of(cls, rows: Rows, tasks: Mapping[str, Sequence[str]]) -> Curve:
-        """From the rows of `curve.csv` and the tasks of each site (of a run's scenario).
+    def of(
+        cls, sites: Sequence[str], numbers: Mapping[str, Sequence[float]], tasks: Mapping[str, Sequence[str]]
+    ) -> Curve:
+        """From the columns of `curve.csv`, `site` and NUMBERS, and the tasks of each site (of a run's scenario).
 
         A row of a group, as `pooled` trains, is named a+b. Raises StatsError where a round was validated at some of the
         sites only, as with participation below 1: its mean would be of other sites than the next round's.
         """
-        by_round: dict[float, Rows] = {}
-        for row in rows:
-            by_round.setdefault(row["round"], []).append(row)
-        members = {row["site"]: row["site"].split("+") for row in rows}
+        by_round: dict[float, list[tuple[str, float, float]]] = {}
+        rounds, psnr, up, down = (numbers[name] for name in NUMBERS)
+        for number, *row in zip(rounds, sites, psnr, map(add, up, down), strict=True):
+            by_round.setdefault(number, []).append(row)
+        members = {name: name.split("+") for name in set(sites)}
         weights = {name: sum(len(tasks.get(site, ())) for site in own) for name, own in members.items()}
         found, traffic = [], 0.0
         for number, own in sorted(by_round.items()):
-            traffic += sum(row["bytes_up"] + row["bytes_down"] for row in own)
-            if all(isnan(row["val_psnr"]) for row in own):
+            names, values, sent = zip(*own, strict=True)
+            traffic += sum(sent)
+            if all(map(isnan, values)):
                 continue
-            if absent := set(tasks).difference(*(members[row["site"]] for row in own)):
+            if absent := tasks.keys() - chain(*(members[name] for name in names)):
                 raise StatsError(f"round {number:.0f} was not validated at {min(absent)}; train with participation=1")
-            total = fsum(weights[row["site"]] * row["val_psnr"] for row in own)
-            found.append((number, total / sum(weights[row["site"]] for row in own), traffic))
+            weighed = [weights[name] for name in names]
+            found.append((number, fsum(map(mul, weighed, values)) / sum(weighed), traffic))
         if not found:
             raise StatsError(f"{len(by_round)} rounds, none of them validated; give the curve of a finished run")
         return cls(*map(np.array, zip(*found, strict=True)))
