@@ -25,6 +25,10 @@ class Column:
 
     def cells(self) -> list[str]:
         """The values as they are printed."""
+        return list(self._cells)
+
+    @cached_property
+    def _cells(self) -> list[str]:
         return [self.cell(value) for value in self.values]
 
     def cell(self, value: str | int | float | None) -> str:

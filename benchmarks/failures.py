@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from .pair import full
 from .store import State, Store
@@ -22,11 +24,16 @@ class Failure:
 
 
 def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> list[Failure]:
-    """All there are, runs by name and then holes by table."""
+    """All there are, runs by name and then holes by table; those in the tables whose record says done are taken to be so."""
+    rows = [row for table in tables for row in table.rows]
+    done = {run.record.run for row in rows for run in row.runs if run.record.status == "done"}
     found = []
     for run in store.names(patterns):
+        folder = store.folder(run)
+        notes = sorted(folder / name for name in os.listdir(folder) if fnmatchcase(name, "attempt-*.json"))
+        if run in done and not notes:
+            continue
         where = store.standing(run)
-        notes = sorted(store.folder(run).glob("attempt-*.json"))
         if where.state is State.done and not notes:
             continue
         reason = where.reason or (json.loads(notes[-1].read_bytes())["reason"] if notes else "")

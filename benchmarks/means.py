@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
-from .records import TEXT
+from .sheet import Where
+from .table import Finished
 
-Where = tuple[str, str, str]  # selection, site, task
 Means = Mapping[Where, Mapping[str, float]]  # by metric, in the column's own unit; nan where no subject has a score
 
 
-def means(folder: Path) -> Means:
-    """Of the `scores.csv` in a run's folder, but for the last round's, which no figure shows.
+def means(run: Finished) -> Means:
+    """Of a run's scores, but for the last round's, which no figure shows.
 
     Subjects without a score (nan) are left out of that metric's mean.
     """
-    found: dict[Where, list[list[str]]] = {}
-    with (folder / "scores.csv").open(newline="") as file:
-        rows = csv.reader(file)
-        heads = next(rows)
-        selection, site, task = (heads.index(name) for name in ("selection", "site", "task"))
-        for row in rows:
-            if row[selection] != "last":
-                found.setdefault((row[selection], row[site], row[task]), []).append(row)
-    metrics = [(index, head) for index, head in enumerate(heads) if head not in TEXT]
+    sheet = run.sheet("scores.csv")
+    columns = [(metric, sheet.column(metric)) for metric in sheet.numbers]
     return {
-        where: {head: mean(map(float, columns[index])) for index, head in metrics}
-        for where, own in sorted(found.items())
-        for columns in [list(zip(*own, strict=True))]
+        where: {metric: mean([values[line] for line in lines]) for metric, values in columns}
+        for where, lines in sheet.index.places.items()
     }
 
 

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     runs = finished(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
-    found, of = tables(runs), {run.record.run: means(run.folder) for run in runs}
+    found, of = tables(runs), {run.record.run: means(run) for run in runs}
     out = arguments.out or arguments.results / "figures"
     out.mkdir(parents=True, exist_ok=True)
     made = tqdm(figures(found, of, arguments.columns), unit="figure", disable=None, leave=False)

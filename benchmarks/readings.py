@@ -12,12 +12,12 @@ import os
 import sqlite3
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .records import Record, read_record, sha256
+from .records import SCHEMA, Record, read_record, sha256
 from .sheet import Index, Sheet, index
 from .store import Store
 
@@ -25,10 +25,11 @@ MANY = 200  # runs; fewer are read in a second without
 BATCH = 500  # runs of a transaction, so that no other process waits for long
 SETTLED = 1.0  # seconds since a file's last change: another one in the same tick of the clock could not be told from it
 FILES = ("record.json", "scores.csv", "curve.csv")
-NAME = "readings-1.sqlite"  # another number where sheet.py or the tables below change
+VERSION = 1  # another number where what is kept of a run, or how, is another
+NAME = f"readings-{sha256(repr((VERSION, SCHEMA, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
 TABLES = """
 pragma synchronous = off;
-create table if not exists records (run text primary key, stamp text, content text);
+create table if not exists records (run text primary key, stamp text, content text, data text);
 create table if not exists sheets (digest text primary key, heads text, numbers blob);
 """
 
@@ -51,11 +52,9 @@ class Readings:
         """The record of a folder; raises what `read_record` raises."""
         if self._database is None:
             return read_record(folder)
-        now, known = stamp(folder), self._find("select stamp, content from records where run = ?", folder.name)
-        if known and known[0] == now:
-            record = Record(**json.loads(known[1]))
-            record.check()
-            return record
+        now, kept = stamp(folder), self._find("select stamp, content, data from records where run = ?", folder.name)
+        if kept and kept[0] == now:
+            return Record(**json.loads(kept[1]), data=shared(kept[2]))
         record = read_record(folder)
         if now:
             self._keep(folder, record, now)
@@ -90,9 +89,14 @@ class Readings:
                     return
                 sheet = Sheet.parsed(record.run, content.decode())
                 heads = json.dumps([list(sheet.index.columns.items()), list(sheet.numbers)])
-                self._database.execute("insert or replace into sheets values (?, ?, ?)", (digest, heads, sheet.packed()))
-            told = (record.run, when, json.dumps(asdict(record)))
-            self._database.execute("insert or replace into records values (?, ?, ?)", told)
+                self._database.execute(
+                    "insert or replace into sheets values (?, ?, ?)", (digest, heads, sheet.packed())
+                )
+            told = dict(vars(record))
+            parts = (record.run, when, json.dumps(told.pop("data")), json.dumps(told))
+            self._database.execute(
+                "insert or replace into records (run, stamp, data, content) values (?, ?, ?, ?)", parts
+            )
         except (OSError, sqlite3.Error) as error:
             self._leave(error)
         self._added += 1
@@ -104,6 +108,13 @@ class Readings:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             print(f"fedsynth: {self.path} cannot be read ({error}); it only saves time: delete it", file=sys.stderr)
         self._database = None
+
+
+@lru_cache(maxsize=256)
+def shared(data: str) -> dict[str, Any]:
+    """`Record.data`: one object for all runs of a federation."""
+    found: dict[str, Any] = json.loads(data)
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -> str:
     """The whole page as HTML."""
-    of = {run.record.run: means(run.folder) for run in tqdm(runs, "reading", unit="run", disable=None, leave=False)}
+    of = {run.record.run: means(run) for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)}
     found = tables(runs)
     script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'

@@ -38,9 +38,9 @@ class Score:
             return None
         overall = [fmean(places.values()) for places in means]
         spread = stdev(overall) if len(overall) > 1 else None
-        subjects = sum(not isnan(value) for value in seeds[0].values())
-        places = {place: fmean(places[place] for places in means) for place in means[0]}
-        return cls(fmean(overall), spread, places, subjects, len(seeds[0]) - subjects)
+        without = sum(map(isnan, seeds[0].values()))
+        places = {place: fmean([places[place] for places in means]) for place in means[0]}
+        return cls(fmean(overall), spread, places, len(seeds[0]) - without, without)
 
 
 def by_place(values: Values, scale: float = 1) -> dict[Place, float]:

@@ -97,7 +97,7 @@ def heatmap(table: Table, seeds: Sequence[Sequence[Means]], selection: str) -> d
         cells = [
             None
             if row.missing
-            else [plain(abs(metric.scale) * over_seeds(own, (selection, *place), name)) for place in places]
+            else plains([abs(metric.scale) * over_seeds(own, (selection, *place), name) for place in places])
             for row, own in zip(table.rows, seeds, strict=True)
         ]
         if any(value is not None for row in cells for value in row or ()):
@@ -124,7 +124,7 @@ def points(series: Series) -> dict[str, list[float | None]]:
     found = {"round": series.rounds, "MB": series.traffic / 1e6, "seconds": series.seconds, "mean": series.mean}
     if (series.high > series.low).any():
         found |= {"low": series.low, "high": series.high}
-    return {name: [plain(value) for value in values[kept]] for name, values in found.items()}
+    return {name: plains(values[kept].tolist()) for name, values in found.items()}
 
 
 def front(row: Row, seeds: Sequence[Means], selection: str) -> list[float | None] | None:
@@ -138,6 +138,12 @@ def front(row: Row, seeds: Sequence[Means], selection: str) -> list[float | None
 
 def rounded(matrix: np.ndarray) -> list[list[float | None]]:
     return [[plain(value) for value in line] for line in matrix]
+
+
+def plains(values: Sequence[float]) -> list[float | None]:
+    """`plain` of many numbers at once, which is faster."""
+    found = map(float, ("%.6g " * len(values) % tuple(values)).split())
+    return [value if math.isfinite(value) else None for value in found]
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -27,22 +26,19 @@ class Validation:
 
     @classmethod
     def of(cls, run: Finished) -> Validation:
-        with (run.folder / "curve.csv").open(newline="") as file:
-            heads, *rows = csv.reader(file)
-        table = dict(zip(heads, zip(*rows, strict=True), strict=True))
-        names, site = np.unique(table["site"], return_inverse=True)
-        rounds, at = np.unique(np.array(table["round"], float), return_inverse=True)
-        psnr, costs = np.full((len(names), len(rounds)), np.nan), np.zeros((2, len(rounds)))
-        psnr[site, at] = np.array(table["val_psnr"], float)
-        for line, wanted in enumerate((("bytes_up", "bytes_down"), ("seconds",))):
-            for name in wanted:
-                np.add.at(costs[line], at, np.array(table[name], float))
+        sheet = run.sheet("curve.csv")
+        names, site = sheet.index.sites
+        rounds, at = np.unique(sheet.column("round"), return_inverse=True)
+        psnr = np.full((len(names), len(rounds)), np.nan)
+        psnr[site, at] = sheet.column("val_psnr")
+        up, down, time = (np.bincount(at, sheet.column(name)) for name in ("bytes_up", "bytes_down", "seconds"))
+        costs = np.array([up + down, time])
         tasks = run.record.identity["scenario"]["tasks"]
         weights = np.array([sum(len(tasks.get(own, [own])) for own in name.split("+")) for name in names], float)
         kept = ~np.isnan(psnr).all(0)
         psnr, (traffic, seconds) = psnr[:, kept], costs.cumsum(1)[:, kept]
         overall = np.asarray(weights / weights.sum() @ psnr)
-        return cls(rounds[kept], traffic, seconds, dict(zip(names.tolist(), psnr, strict=True)), overall)
+        return cls(rounds[kept], traffic, seconds, dict(zip(names, psnr, strict=True)), overall)
 
     def values(self, site: str = "") -> Floats:
         """Of a site, or without one the mean over site-tasks."""

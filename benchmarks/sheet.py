@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class Sheet:
     @classmethod
     def unpacked(cls, run: str, index: Index, heads: Sequence[str], numbers: bytes) -> Sheet:
         """What `packed` made bytes of; `heads` are the names of its columns."""
-        view = memoryview(numbers).cast("d")
+        view: Any = memoryview(numbers).cast("d")
         count = len(view) // len(heads)
         return cls(run, index, {head: view[at * count : (at + 1) * count] for at, head in enumerate(heads)})
 

@@ -61,6 +61,7 @@ def standings(rows: Sequence[Contender]) -> tuple[list[Standing | None], list[st
         }
     )
     letters, reasons = lettered(whole)
+    most = {pair: clear(rows, *pair) for pair in {(row.pooled, row.local) for row in rows}}
     found: list[Standing | None] = []
     for place, row in enumerate(rows):
         if row.scores is None:
@@ -68,8 +69,8 @@ def standings(rows: Sequence[Contender]) -> tuple[list[Standing | None], list[st
             continue
         margin = float(two_way(row.scores.values, row.scores.design).margin)
         gain, closed = gains.get(place), None
-        if gain is not None and (most := clear(rows, row)):
-            closed = gain.comparison.difference / most.difference
+        if gain is not None and (whole_gap := most[row.pooled, row.local]):
+            closed = gain.comparison.difference / whole_gap.difference
         found.append(Standing(margin, reliability(row.scores), lead(rows, row), gain, closed, letters.pop(0)))
     return found, reasons
 
@@ -96,11 +97,11 @@ def minus(rows: Sequence[Contender], row: Contender, other: int) -> Scores:
     return row.scores.minus(held)
 
 
-def clear(rows: Sequence[Contender], row: Contender) -> Comparison | None:
-    """What `pooled` gains over `local` on the row's network, where that is clearly above 0."""
-    if row.pooled is None or row.local is None:
+def clear(rows: Sequence[Contender], pooled: int | None, local: int | None) -> Comparison | None:
+    """What `pooled` gains over `local`, where that is clearly above 0."""
+    if pooled is None or local is None:
         return None
-    most = compare(minus(rows, rows[row.pooled], row.local))
+    most = compare(minus(rows, rows[pooled], local))
     return most if most.p is not None and most.p < LEVEL and most.difference > 0 else None
 
 

@@ -214,7 +214,7 @@ def average(
             own = {run.record.identity["seed"]: every[metric.column] for run, every in zip(runs, values, strict=True)}
             matrix = Scores.stack(own, metric.scale)
     sheets = [run.sheet("curve.csv") for run in runs]
-    up, down = (fmean(chain(*(sheet.column(name) for sheet in sheets))) for name in ("bytes_up", "bytes_down"))
+    up, down = (fmean([*chain(*(sheet.column(name) for sheet in sheets))]) for name in ("bytes_up", "bytes_down"))
     return Row(method, network, tuple(runs), missing, scores, matrix, courses(runs, sheets), up, down)
 
 

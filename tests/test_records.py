@@ -81,7 +81,7 @@ def test_a_record_cut_short_anywhere_is_refused(folder: Path) -> None:
     content = path.read_bytes()
     for length in range(0, len(content), 29):
         path.write_bytes(content[:length])
-        with pytest.raises(RecordError, match="delete the folder"):
+        with pytest.raises(RecordError, match="trains anew"):
             read_record(folder)
 
 

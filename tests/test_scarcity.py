@@ -16,7 +16,7 @@ SITES = {"a": ["T1->T2"], "b": ["T1->T2"]}
 
 def put(store: Store, method: str, count: int, seed: int, psnr: float) -> None:
     scenario = {"name": "scarce", "sites": sorted(SITES), "tasks": SITES, "train_subjects": dict.fromkeys(SITES, count)}
-    what = finished.identity(method={"name": method}, seed=seed, scenario=scenario, data=f"d{count}")
+    what = finished.identity(method={"name": method}, seed=seed, scenario=scenario)
     sizes = finished.SIZES | {"train": [count, 8 * count]}
     data = finished.record(what).data | {"subjects_and_slices": dict.fromkeys(SITES, sizes)}
     values = [psnr - 1, psnr, psnr + 1]

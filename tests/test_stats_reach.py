@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsynth.benchmarks.records import read_curve, read_record
-from fedsynth.benchmarks.stats.reach import Curve, at_traffic, equal_traffic, reach
+from fedsynth.benchmarks.records import Rows, read_curve, read_record
+from fedsynth.benchmarks.stats.reach import NUMBERS, Curve, at_traffic, equal_traffic, reach
 from fedsynth.benchmarks.stats.scores import StatsError
 
 TASKS = {"a": ["T1->T2"], "b": ["T1->T2", "T2->PD", "PD->T1"]}
@@ -23,11 +23,16 @@ def curve_rows(site: str, psnr: list[float], sent: float) -> list[dict[str, Any]
     ]
 
 
+def made(rows: Rows, tasks: dict[str, list[str]]) -> Curve:
+    """Of the columns of these rows."""
+    return Curve.of([row["site"] for row in rows], {name: [row[name] for row in rows] for name in NUMBERS}, tasks)
+
+
 @pytest.fixture
 def curve() -> Curve:
     nan = np.nan
     rows = curve_rows("a", [nan, 10, nan, 20, nan, 18], 100) + curve_rows("b", [nan, 14, nan, 16, nan, 22], 10)
-    return Curve.of(rows, TASKS)
+    return made(rows, TASKS)
 
 
 def test_a_site_counts_by_its_tasks(curve: Curve) -> None:
@@ -47,16 +52,16 @@ def test_quality_at_equal_bytes(curve: Curve) -> None:
     assert [at_traffic(curve, budget) for budget in (660, 1319, 1320, 1e9)] == [13, 13, 17, 21]
     assert np.isnan(at_traffic(curve, 659))
     falls = Curve(np.array([1.0, 2]), np.array([30.0, 20]), np.array([400.0, 1400]))
-    silent = Curve.of(curve_rows("a+b", [15, 16], 0), TASKS)  # pooled: one row for all, nothing sent
+    silent = made(curve_rows("a+b", [15, 16], 0), TASKS)  # pooled: one row for all, nothing sent
     assert equal_traffic({"curve": curve, "falls": falls, "silent": silent}) == {"curve": 17, "falls": 30, "silent": 16}
     assert equal_traffic({"silent": silent}) == {"silent": 16}
 
 
 def test_what_cannot_be_read_is_refused() -> None:
     with pytest.raises(StatsError, match="round 1 was not validated at b"):
-        Curve.of(curve_rows("a", [10], 1), TASKS)
+        made(curve_rows("a", [10], 1), TASKS)
     with pytest.raises(StatsError, match="2 rounds, none of them validated"):
-        Curve.of(curve_rows("a+b", [np.nan, np.nan], 1), TASKS)
+        made(curve_rows("a+b", [np.nan, np.nan], 1), TASKS)
 
 
 def test_the_best_round_of_a_kept_run_is_the_selected_one() -> None:
@@ -65,7 +70,7 @@ def test_the_best_round_of_a_kept_run_is_the_selected_one() -> None:
     for folder in folders:
         record = read_record(folder)
         if record.status == "done":
-            curve = Curve.of(read_curve(folder), record.identity["scenario"]["tasks"])
+            curve = made(read_curve(folder), record.identity["scenario"]["tasks"])
             assert curve.psnr.max() == pytest.approx(record.validation_psnr, abs=1e-9), folder.name
             assert curve.rounds[curve.psnr.argmax()] == record.selected_round
             assert curve.traffic[-1] == record.costs["bytes_up"] + record.costs["bytes_down"]

@@ -94,7 +94,7 @@ class Model:
         a, b = (data[half].to(self.device, non_blocking=True) for half in ("A", "B"))
         images = {"T1": a[:, 0], "T2": a[:, 1], "PD": b[:, 0]}
         self.task = self.tasks[int(np.random.uniform() >= 0.5)]  # noqa: NPY002  # numpy's own stream, as the released code
-        self.real_a, self.real_b = (images[contrast].unsqueeze(1) for contrast in self.task)
+        self.real_a, self.real_b = (images[contrast].unsqueeze(1) for contrast in self.task.contrasts)
         self.code = torch.tensor([self.codes[self.task]]).to(self.device).expand(len(a), -1)
 
     def optimize_parameters(self) -> None:

@@ -61,7 +61,9 @@ def filled(store: Store) -> Store:
     for number, what in enumerate(tqdm(list(identities()), "records", disable=None)):
         level = sum(map(ord, what["method"]["name"])) % 17 / 10 + rng.normal(0, 0.1)
         psnr = np.concatenate([subjects + level + rng.normal(0, 0.3, subjects.shape) for _ in SELECTIONS])
-        scores = table(SCORES, heads, lines(np.stack([psnr, psnr / 40, 10 ** (-psnr / 20)], 1)), tails[number % TEMPLATES])
+        scores = table(
+            SCORES, heads, lines(np.stack([psnr, psnr / 40, 10 ** (-psnr / 20)], 1)), tails[number % TEMPLATES]
+        )
         rounds = [f"{at},{site}" for at in range(1, ROUNDS + 1) for site in TASKS]
         losses = rng.uniform(1, 2, (len(rounds), len(CURVE) - 2))
         losses[:, CURVE.index("val_psnr") - 2] += 20 + level - np.repeat(5 / np.arange(1, ROUNDS + 1), len(TASKS))
@@ -86,9 +88,13 @@ def facts(what: dict[str, Any]) -> Any:
     """A record with a data card and versions, as real ones have."""
     contrasts = ["T1", "T2", "FLAIR"]
     record = finished.record(what, environment=ENVIRONMENT)
-    site = {"contrasts": contrasts, "subjects": dict.fromkeys(finished.SIZES, 20), "slices": dict.fromkeys(finished.SIZES, 160)}
+    site = {
+        "contrasts": contrasts,
+        "subjects": dict.fromkeys(finished.SIZES, 20),
+        "slices": dict.fromkeys(finished.SIZES, 160),
+    }
     site |= {"size": [64, 64], "foreground": 0.3127, "voxels": {}}
-    site |= {"histogram": dict.fromkeys(contrasts, [round(1 / (n + 3), 5) for n in range(BINS)])}
+    site |= {"histogram": {key: [round(1 / (n + 3), 5) for n in range(BINS)] for key in contrasts}}
     return replace(record, data=record.data | {"card": dict.fromkeys(TASKS, site)})
 
 

@@ -16,6 +16,7 @@ refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,12 @@ class Posterior:
     equivalent: float
     better: float
     rope: float  # half the width of the region of practical equivalence, in the metric's unit
+
+
+@lru_cache(maxsize=1)
+def draws(blocks: int, seed: int) -> Floats:
+    """[DRAWS, 1 + blocks]: weights of the prior and the blocks, the same for all rows of a table."""
+    return np.random.default_rng(seed).dirichlet(np.append(PRIOR, np.ones(blocks)), size=DRAWS)
 
 
 def signed_rank(differences: Floats, rope: float, seed: int = 0) -> Posterior:
@@ -55,7 +62,7 @@ def signed_rank(differences: Floats, rope: float, seed: int = 0) -> Posterior:
             f"a region of practical equivalence of +-{rope}; give the largest difference that does not matter, above 0"
         )
     z = np.append(0.0, differences)
-    weights = np.random.default_rng(seed).dirichlet(np.append(PRIOR, np.ones(len(differences))), size=DRAWS)
+    weights = draws(len(differences), seed)
     sums = z[:, None] + z
     right = (weights @ (sums > 2 * rope) * weights).sum(1)
     left = (weights @ (sums < -2 * rope) * weights).sum(1)

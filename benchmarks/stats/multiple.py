@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from string import ascii_lowercase, ascii_uppercase
 from typing import TypeVar
 
@@ -76,20 +75,13 @@ def pairwise(methods: Sequence[Scores]) -> Floats:
 
 def groups(adjusted: Floats) -> list[str]:
     """Letters of each of K methods, from best to worst: two share one if and only if their difference is not significant
-    (Piepho 2004, insert and absorb), and "a" is of the best. `adjusted` [K, K] is what `pairwise` finds.
+    (Piepho 2004), and "a" is of the best. `adjusted` [K, K] is what `pairwise` finds.
 
     Raises StatsError where letters do not suffice.
     """
     count = len(adjusted)
-    found: list[frozenset[int]] = [frozenset(range(count))]
-    for pair in combinations(range(count), 2):
-        if adjusted[pair] < LEVEL:
-            split = [group - {one} for group in found if group.issuperset(pair) for one in pair]
-            found = [group for group in found if not group.issuperset(pair)]
-            for group in sorted(split, key=len, reverse=True):
-                if not any(group <= other for other in found):
-                    found.append(group)
-    found.sort(key=sorted)
+    near = [set(np.flatnonzero(row >= LEVEL).tolist()) - {method} for method, row in enumerate(adjusted)]
+    found = sorted(cliques(near, (), set(range(count)), set()), key=sorted)
     letters = ascii_lowercase + ascii_uppercase
     if len(found) > len(letters):
         raise StatsError(f"{len(found)} groups of {count} methods, but {len(letters)} letters; compare fewer")
@@ -97,3 +89,18 @@ def groups(adjusted: Floats) -> list[str]:
         "".join(letter for letter, group in zip(letters, found, strict=False) if method in group)
         for method in range(count)
     ]
+
+
+def cliques(
+    near: Sequence[set[int]], chosen: tuple[int, ...], candidates: set[int], done: set[int]
+) -> Iterator[tuple[int, ...]]:
+    """Every largest set of methods that are all near each other (Bron and Kerbosch 1973, with a pivot). Those hold `chosen`,
+    more of the candidates and none of those that are done."""
+    if not candidates:
+        if not done:
+            yield chosen
+        return
+    pivot = max(candidates | done, key=lambda method: len(near[method] & candidates))
+    for method in sorted(candidates - near[pivot]):
+        yield from cliques(near, (*chosen, method), candidates & near[method], done & near[method])
+        candidates, done = candidates - {method}, done | {method}

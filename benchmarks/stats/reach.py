@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from math import fsum, isnan
 from operator import add, mul
@@ -36,25 +37,36 @@ class Curve:
         A row of a group, as `pooled` trains, is named a+b. Raises StatsError where a round was validated at some of the
         sites only, as with participation below 1: its mean would be of other sites than the next round's.
         """
-        by_round: dict[float, list[tuple[str, float, float]]] = {}
         rounds, psnr, up, down = (numbers[name] for name in NUMBERS)
-        for number, *row in zip(rounds, sites, psnr, map(add, up, down), strict=True):
-            by_round.setdefault(number, []).append(row)
-        members = {name: name.split("+") for name in set(sites)}
-        weights = {name: sum(len(tasks.get(site, ())) for site in own) for name, own in members.items()}
+        sent, by_round = list(map(add, up, down)), lines_of(tuple(rounds))
+        weights: dict[tuple[str, ...], list[int]] = {}
         found, traffic = [], 0.0
-        for number, own in sorted(by_round.items()):
-            names, values, sent = zip(*own, strict=True)
-            traffic += sum(sent)
+        for number, lines in by_round:
+            traffic += sum([sent[line] for line in lines])
+            values = [psnr[line] for line in lines]
             if all(map(isnan, values)):
                 continue
-            if absent := tasks.keys() - chain(*(members[name] for name in names)):
-                raise StatsError(f"round {number:.0f} was not validated at {min(absent)}; train with participation=1")
-            weighed = [weights[name] for name in names]
-            found.append((number, fsum(map(mul, weighed, values)) / sum(weighed), traffic))
+            names = tuple([sites[line] for line in lines])
+            if names not in weights:
+                members = [name.split("+") for name in names]
+                if absent := tasks.keys() - chain(*members):
+                    raise StatsError(
+                        f"round {number:.0f} was not validated at {min(absent)}; train with participation=1"
+                    )
+                weights[names] = [sum(len(tasks.get(site, ())) for site in own) for own in members]
+            found.append((number, fsum(map(mul, weights[names], values)) / sum(weights[names]), traffic))
         if not found:
             raise StatsError(f"{len(by_round)} rounds, none of them validated; give the curve of a finished run")
         return cls(*map(np.array, zip(*found, strict=True)))
+
+
+@lru_cache(maxsize=64)
+def lines_of(rounds: tuple[float, ...]) -> list[tuple[float, list[int]]]:
+    """The lines of each round, ascending; most runs of a table have the same."""
+    found: dict[float, list[int]] = {}
+    for line, number in enumerate(rounds):
+        found.setdefault(number, []).append(line)
+    return sorted(found.items())
 
 
 @dataclass(frozen=True)
