@@ -16,6 +16,7 @@ from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from .records import SCHEMA, Record, read_record, sha256
 from .sheet import Index, Sheet, index
@@ -44,6 +45,7 @@ class Readings:
             try:
                 self.path.parent.mkdir(exist_ok=True)
                 self._database = sqlite3.connect(self.path)
+                finalize(self, self._database.close)
                 self._database.executescript(TABLES)
             except (OSError, sqlite3.Error) as error:
                 self._leave(error)
