@@ -116,4 +116,3 @@ def test_from_records(store: Store, what: str, benchmark: BenchmarkFixture) -> N
     after = getrusage(RUSAGE_CHILDREN)
     benchmark.extra_info["records"] = len(store.names())
     benchmark.extra_info["CPU seconds"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
-    benchmark.extra_info["peak MB"] = round(after.ru_maxrss / 1e3)
