@@ -1,4 +1,7 @@
-"""Tables that are independent blocks, and the ranks of the rows that all of them have."""
+"""Tables that are independent blocks, and the ranks of the rows that all of them have.
+
+A block is a scenario on a data set (stats/ranks.py says why no site is one). Smoke runs rank nothing and are left out.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .means import Means, mean, over_seeds
-from .pair import full
 from .stats.ranks import METHODS, Block, Ranks, ranks
-from .stats.scores import StatsError
+from .stats.scores import Floats, StatsError
 from .table import Row, Table
+
+Name = tuple[str, str]  # method, network
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """The rows that are whole in every table that ranks, the best mean rank first."""
+
+    tables: tuple[Table, ...]
+    rows: tuple[Mapping[Name, Row], ...]  # of each table
+    names: tuple[Name, ...]
+    scores: Floats  # [tables, names] of the tables' metric, higher is better
+
+    @classmethod
+    def of(cls, tables: Sequence[Table]) -> Shared:
+        ranked = tuple(table for table in tables if not table.smoke)
+        rows = tuple({(row.method, row.network): row for row in table.rows if row.matrix} for table in ranked)
+        names = sorted(set.intersection(*map(set, rows))) if rows else []
+        found = [
+            [table.metric.sign * own[name].scores[table.metric.column].mean for name in names]
+            for table, own in zip(ranked, rows, strict=True)
+        ]
+        scores = np.array(found).reshape(len(ranked), len(names))
+        order = np.argsort((scores[:, None, :] > scores[:, :, None]).sum((0, 2)), kind="stable")
+        return cls(ranked, rows, tuple(names[place] for place in order), scores[:, order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,38 +58,20 @@ class Ranking:
         return found
 
 
-def ranking(tables: Sequence[Table], of: Mapping[str, Means]) -> Ranking:
-    """The ranks by PSNR of the rows that every table has; `of` has the means of each run, by its name.
-
-    Smoke runs rank nothing and are left out. Raises StatsError where the tables allow no ranks; the message says why.
-    """
-    ranked = [table for table in tables if not table.smoke]
-    if not ranked:
+def ranking(tables: Sequence[Table]) -> Ranking:
+    """The ranks of the rows that every table has. Raises StatsError where the tables allow none; the message says why."""
+    shared = Shared.of(tables)
+    if not shared.tables:
         raise StatsError(
             f"{len(tables)} tables, all of them smoke runs, which rank nothing" if tables else "there is no table"
         )
-    found = [{full(row): score(row, table.selection, of) for row in table.rows if not row.missing} for table in ranked]
-    names = sorted(set.intersection(*map(set, found)))
-    if len(names) < METHODS:
+    if len(shared.names) < METHODS:
         raise StatsError(
-            f"{len(names)} rows are in all of {len(ranked)} ranked tables; ranks need {METHODS}: run the same methods in every "
-            "scenario, or name the runs (PATTERN) that belong together"
+            f"{len(shared.names)} rows are in all of {len(shared.tables)} ranked tables; ranks need {METHODS}: run the same "
+            "methods in every scenario, or name the runs (PATTERN) that belong together"
         )
-    blocks = [block(table) for table in ranked]
-    scores = np.array([[own[name] for name in names] for own in found]).reshape(len(ranked), len(names))
-    order = np.argsort(ranks(scores, blocks, names).mean, kind="stable")
-    networks = {name.partition("/")[2] for name in names}
-    names = [names[index].partition("/")[0] if len(networks) == 1 else names[index] for index in order]
-    return Ranking(tuple(names), tuple(blocks), ranks(scores[:, order], blocks, names))
-
-
-def block(table: Table) -> Block:
-    identity = table.rows[0].runs[0].record.identity
-    return identity["scenario"]["name"], identity["dataset"]["name"]
-
-
-def score(row: Row, selection: str, of: Mapping[str, Means], metric: str = "psnr") -> float:
-    """A row's mean over site-tasks and seeds of a metric, in the column's unit."""
-    seeds = [of[run.record.run] for run in row.runs]
-    places = sorted({where for own in seeds for where in own if where[0] == selection})
-    return mean(over_seeds(seeds, where, metric) for where in places)
+    one = len({network for _, network in shared.names}) == 1
+    names = tuple(method if one else f"{method}/{network}" for method, network in shared.names)
+    identities = [table.rows[0].runs[0].record.identity for table in shared.tables]
+    blocks = tuple((identity["scenario"]["name"], identity["dataset"]["name"]) for identity in identities)
+    return Ranking(names, blocks, ranks(shared.scores, blocks, names))

@@ -22,6 +22,7 @@ from fedsynth.trainer import Trainer
 
 from .config import Run
 from .identity import scenario_of
+from .leaderboard import finished
 from .records import Record, RecordError
 from .store import Store
 
@@ -40,16 +41,11 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     store = Store(arguments.results)
-    records, damaged = store.records(arguments.runs)
-    for reason in damaged:
-        print(reason, file=sys.stderr)
-    if not records:
-        print(
-            f"fedsynth: no finished run is called {' or '.join(arguments.runs)}; see fedsynth status", file=sys.stderr
-        )
+    runs = finished(store, arguments.runs)
+    if not runs:
         return 1
     try:
-        for record in records:
+        for record in (run.record for run in runs):
             out = (arguments.out or arguments.results / "volumes") / record.run
             count = export(record, store.folder(record.run), Path(arguments.results), out, arguments.root)
             print(f"wrote {count} volumes to {out}")

@@ -25,6 +25,7 @@ from fedsynth.registry import RegistryError
 from .config import Run
 from .export import BATCH, rebuilt, synthesised, trained_on
 from .feature_network import FeatureNetwork
+from .leaderboard import finished
 from .records import write_atomically
 from .store import Store
 
@@ -58,18 +59,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="where the scores go (default: RESULTS/features.csv)")
     arguments = parser.parse_args(argv)
     store, out = Store(arguments.results), arguments.out or arguments.results / "features.csv"
-    records, damaged = store.records(arguments.runs)
-    for reason in damaged:
-        print(reason, file=sys.stderr)
-    if not records:
-        print(
-            f"fedsynth: no finished run is called {' or '.join(arguments.runs)}; see fedsynth status", file=sys.stderr
-        )
+    runs = finished(store, arguments.runs)
+    if not runs:
         return 1
     status = 0
     try:
         network = FeatureNetwork(arguments.network, resolve_device("auto"))
-        for record in records:
+        for record in (run.record for run in runs):
             if record.status != "done":
                 print(f"fedsynth: {record.run} {record.status}, so that it serves nothing", file=sys.stderr)
                 status = 2

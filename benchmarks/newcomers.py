@@ -10,6 +10,7 @@ from .column import Column
 from .columns import filled, gain, six
 from .panel import Panel
 from .records import canonical
+from .score import Score
 from .stats.compare import FEW_SEEDS
 from .table import Row, Table, build, contestant
 
@@ -49,6 +50,19 @@ def probed(table: Table, other: Table, selection: str, label: str) -> Iterator[C
     yield Column(f"{selection} +-", margins, metric.digits, compact=False)
     if selection != "welcome":
         yield from (replace(column, name=f"{selection} {column.name}") for column in gain(rows, metric))
+
+
+def course(row: Row, table: Table) -> dict[int, float]:
+    """Training subjects of the newcomers -> the row's mean; 0 is before adaptation, if anything is sent. Empty for a row with a
+    hole."""
+    scenario, metric = row.runs[0].record.identity["scenario"], table.metric
+    found = {}
+    for count in (0, *sorted(scenario["adapt"])) if scenario.get("newcomers") and not row.missing else ():
+        selection = f"adapted-{count}" if count else "welcome"
+        seeds = [run.values(selection, [metric.column])[metric.column] for run in row.runs]
+        if score := Score.of(seeds, abs(metric.scale)):
+            found[count] = score.mean
+    return found
 
 
 def rescored(table: Table, selection: str) -> Table:

@@ -1,7 +1,4 @@
-"""The rows that all tables share, over scenarios and data sets: mean ranks where these are independent blocks, else the reason.
-
-A block is a scenario on a data set (stats/ranks.py says why no site is one). Smoke runs rank nothing and are left out.
-"""
+"""The rows that all tables share, over scenarios and data sets: mean ranks where these are independent blocks, or why not."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .blocks import Name, Shared, ranking
 from .column import Column
 from .columns import six
 from .metric import Metric
@@ -16,71 +14,48 @@ from .panel import Panel
 from .stats.bayes import signed_rank
 from .stats.multiple import LEVEL, groups
 from .stats.profiles import profiles
-from .stats.ranks import Ranks, ranks
+from .stats.ranks import Ranks
 from .stats.scores import Floats, StatsError
-from .table import Row, Table
-
-Name = tuple[str, str]  # method, network
+from .table import Table
 
 
 def overview(tables: Sequence[Table]) -> list[Panel]:
     """One panel of the rows that are whole in every table; none for a single table, or no row in common."""
-    ranked = [table for table in tables if not table.smoke]
-    if len(ranked) < 2:
+    shared = Shared.of(tables)
+    if len(shared.tables) < 2 or not shared.names:
         return []
-    metric = ranked[0].metric
-    named = [{(row.method, row.network): row for row in table.rows if row.matrix} for table in ranked]
-    names = sorted(set.intersection(*map(set, named)))
-    if not names:
-        return []
-    scores = np.array([[mean(rows[name], metric) for name in names] for rows in named])  # [blocks, rows]
-    names, scores = sort(names, scores)
+    metric, names = shared.tables[0].metric, shared.names
     shown = [
         Column("method", tuple(method for method, _ in names)),
         Column("network", tuple(network for _, network in names), compact=len({network for _, network in names}) > 1),
     ]
-    found, reason = ranking(ranked, scores, names)
-    if found:
+    found, reason = None, ""
+    try:
+        found = ranking(tables).ranks
         shown += ranked_columns(found)
-    means = tuple(six(float(value)) for value in metric.sign * scores.mean(0))
+    except StatsError as error:
+        reason = str(error)
+    means = tuple(six(float(value)) for value in metric.sign * shared.scores.mean(0))
     shown.append(Column(f"mean {metric.heading}", means, metric.digits, better=metric.sign))
     if metric.bound is not None:
-        near = profiles(cells(named, names), np.array([0.0, metric.bound]))
+        near = profiles(cells(shared), np.array([0.0, metric.bound]))
         shown.append(Column("best at", tuple(six(float(value)) for value in near[:, 0]), 2, better=1))
         shown.append(Column("near best at", tuple(six(float(value)) for value in near[:, 1]), 2, better=1))
         if found:
-            shown += bayesian(names, scores, metric.bound)
-    told = "; ".join(table.title for table in ranked)
+            shown += bayesian(names, shared.scores, metric.bound)
+    told = "; ".join(table.title for table in shared.tables)
     return [
         Panel(
             "Across scenarios",
-            ranked[0].selection,
+            shared.tables[0].selection,
             tuple(shown),
             (f"No mean ranks: {reason}.",) if reason else (),
-            (f"Of the rows that are whole in every one of {len(ranked)} tables: {told}.", *explained(metric, found)),
+            (
+                f"Of the rows that are whole in every one of {len(shared.tables)} tables: {told}.",
+                *explained(metric, found),
+            ),
         )
     ]
-
-
-def mean(row: Row, metric: Metric) -> float:
-    """Higher is better, in the metric's unit."""
-    return metric.sign * row.scores[metric.column].mean
-
-
-def sort(names: list[Name], scores: Floats) -> tuple[list[Name], Floats]:
-    """By mean rank, the best first."""
-    order = np.argsort((scores[:, None, :] > scores[:, :, None]).sum(2).mean(0), kind="stable")
-    return [names[place] for place in order], scores[:, order]
-
-
-def ranking(tables: Sequence[Table], scores: Floats, names: Sequence[Name]) -> tuple[Ranks | None, str]:
-    """Mean ranks, or why there are none."""
-    identities = [table.rows[0].runs[0].record.identity for table in tables]
-    blocks = [(identity["scenario"]["name"], identity["dataset"]["name"]) for identity in identities]
-    try:
-        return ranks(scores, blocks, [" on ".join(name) for name in names]), ""
-    except StatsError as error:
-        return None, str(error)
 
 
 def ranked_columns(found: Ranks) -> Iterator[Column]:
@@ -92,11 +67,11 @@ def ranked_columns(found: Ranks) -> Iterator[Column]:
         yield Column("groups", tuple(groups(found.pairs)))
 
 
-def cells(named: Sequence[dict[Name, Row]], names: Sequence[Name]) -> Floats:
+def cells(shared: Shared) -> Floats:
     """[site-tasks of all tables, rows], higher is better."""
     found = []
-    for rows in named:
-        matrices = [rows[name].matrix for name in names]
+    for rows in shared.rows:
+        matrices = [rows[name].matrix for name in shared.names]
         found += list(np.array([own.design.place_means(own.values).mean(0) for own in matrices if own is not None]).T)
     return np.array(found)
 

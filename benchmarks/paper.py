@@ -11,14 +11,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from .blocks import ranking, score
+from .blocks import ranking
 from .boxplots import boxplots
 from .critical_difference import critical_difference
 from .curves import curves
 from .figures import FORMATS, WIDTHS, Entry, drawn, read_gallery
 from .front import front
 from .leaderboard import finished
-from .means import Means, means
 from .montage import montage
 from .records import write_atomically
 from .section import names
@@ -43,10 +42,10 @@ def main(argv: list[str]) -> int:
     runs = finished(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
-    found, of = tables(runs), {run.record.run: means(run) for run in runs}
+    found = tables(runs)
     out = arguments.out or arguments.results / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    made = tqdm(figures(found, of, arguments.columns), unit="figure", disable=None, leave=False)
+    made = tqdm(figures(found, arguments.columns), unit="figure", disable=None, leave=False)
     count = 0
     for name, figure in made:
         for format in arguments.format:
@@ -64,7 +63,7 @@ def formats(typed: str) -> list[str]:
     return found
 
 
-def figures(found: Sequence[Table], of: dict[str, Means], columns: int) -> Iterator[tuple[str, Figure]]:
+def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]]:
     """Every figure with its file's name. Says on standard error which cannot be drawn."""
     for table, folder in zip(found, slugs(found), strict=True):
         entries = [
@@ -76,15 +75,15 @@ def figures(found: Sequence[Table], of: dict[str, Means], columns: int) -> Itera
         if whole:
             yield f"{folder}-boxplots", boxplots(whole, columns)
             points = {
-                name: (row.cost("bytes_up") + row.cost("bytes_down"), score(row, table.selection, of))
+                name: (row.cost("bytes_up") + row.cost("bytes_down"), row.psnr.mean)
                 for name, row in zip(names(table), table.rows, strict=True)
-                if not row.missing
+                if row.psnr
             }
             yield f"{folder}-front", front(whole, points, columns)
         for place in sorted({place for entry in entries for place in entry.gallery}):
             yield f"{folder}-gallery-{slug(place)}", montage(entries, place, columns)
     try:
-        yield "critical-difference", critical_difference(ranking(found, of), columns)
+        yield "critical-difference", critical_difference(ranking(found), columns)
     except StatsError as error:
         print(f"fedsynth: no critical-difference diagram: {error}", file=sys.stderr)
 

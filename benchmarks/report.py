@@ -26,8 +26,9 @@ from .figures import COLOURS, Entry, read_gallery
 from .leaderboard import finished
 from .means import Means, means
 from .montage import ERRORS
+from .pair import full
 from .records import Record, write_atomically
-from .scarce import families
+from .scarcity import families, subjects, title
 from .section import plain, section
 from .sprites import Budget, sprite
 from .stats.scores import StatsError
@@ -85,7 +86,7 @@ def contents(
     methods = sorted({record.identity["method"]["name"] for record in records})
     heat = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
     yield "common", {"methods": methods, "colours": len(COLOURS), "heat": heat.tobytes().hex()}
-    yield "overview", overview(found, of)
+    yield "overview", overview(found)
     shown = [galleries(table) for table in found]
     budget = Budget.of(shown)
     for number, table in enumerate(tqdm(found, "drawing", unit="table", disable=None, leave=False)):
@@ -111,10 +112,10 @@ def entries(table: Table) -> list[Entry]:
     return [Entry(row.method, row.runs, read_gallery(row.runs[0].folder)) for row in table.rows]
 
 
-def overview(found: Sequence[Table], of: Mapping[str, Means]) -> dict[str, Any]:
+def overview(found: Sequence[Table]) -> dict[str, Any]:
     """What is told of all tables together."""
     try:
-        over = ranking(found, of)
+        over = ranking(found)
         ranks: dict[str, Any] = {
             "names": over.names,
             "blocks": over.blocks,
@@ -127,10 +128,7 @@ def overview(found: Sequence[Table], of: Mapping[str, Means]) -> dict[str, Any]:
         }
     except StatsError as error:
         ranks = {"reason": str(error)}
-    scarce = [
-        {"title": family.title, "rows": {name: list(map(list, own.items())) for name, own in family.rows.items()}}
-        for family in families(found, of)
-    ]
+    scarce = [{"title": title(family), "rows": few(family)} for family in families(found)]
     tables = [
         {
             "title": table.title,
@@ -144,6 +142,16 @@ def overview(found: Sequence[Table], of: Mapping[str, Means]) -> dict[str, Any]:
         for table in found
     ]
     return {"tables": tables, "ranks": ranks, "scarce": scarce}
+
+
+def few(family: Sequence[Table]) -> dict[str, list[list[float]]]:
+    """Row -> its training subjects and PSNR in every table that has it."""
+    rows: dict[str, list[list[float]]] = {}
+    for table in family:
+        for row in table.rows:
+            if row.psnr:
+                rows.setdefault(full(row), []).append([subjects(table), row.psnr.mean])
+    return {name: rows[name] for name in sorted(rows)}
 
 
 def origin(run: Finished) -> list[Any]:

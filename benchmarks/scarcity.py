@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
+from .blocks import Name
 from .column import Column
 from .columns import filled, gain
 from .panel import Panel
 from .records import canonical
-from .scarce import alike, size
-from .table import Row, Table
-
-Name = tuple[str, str]  # method, network
+from .table import Row, Table, comparable
 
 
 def scarcity(tables: Sequence[Table]) -> list[Panel]:
     """A panel for every set of tables that differ in their number of training subjects alone."""
+    return [joined(own) for own in families(tables)]
+
+
+def families(tables: Sequence[Table]) -> list[list[Table]]:
+    """Every set of tables of the same data, tasks and budget with different numbers of training subjects, fewest first."""
     groups: dict[str, list[Table]] = {}
     for table in tables:
-        groups.setdefault(canonical(alike(table.rows[0].runs[0].record)), []).append(table)
+        shared = comparable(table.rows[0].runs[0].record)
+        scenario = {name: own for name, own in shared["scenario"].items() if name != "train_subjects"}
+        groups.setdefault(canonical(shared | {"scenario": scenario}), []).append(table)
     sets = [sorted(own, key=subjects) for _, own in sorted(groups.items())]
-    return [joined(own) for own in sets if len({subjects(table) for table in own}) == len(own) > 1]
+    return [own for own in sets if len({subjects(table) for table in own}) == len(own) > 1]
 
 
 def subjects(table: Table) -> float:
-    """Training subjects of a site, the median over sites."""
-    return size(table.rows[0].runs[0].record)
+    """Training subjects of a site, the median over sites that train."""
+    record = table.rows[0].runs[0].record
+    sizes = record.data["subjects_and_slices"]
+    return float(median(sizes[site]["train"][0] for site in record.identity["scenario"]["tasks"]))
+
+
+def title(own: Sequence[Table]) -> str:
+    """What such tables have in common."""
+    return own[0].title.partition(",")[0].partition(":")[0]
 
 
 def joined(own: Sequence[Table]) -> Panel:
@@ -52,9 +65,8 @@ def joined(own: Sequence[Table]) -> Panel:
         "Gain: over `local` with the same network and as many subjects; +- is half of a 95 % interval; p is corrected for all "
         "gains with as many subjects (Holm). Beats local at: where its gain is significant and above 0.",
     )
-    title = f"{own[0].title.partition(',')[0].partition(':')[0]}: by training subjects"
     notes = tuple(dict.fromkeys(note for table in own for note in table.notes if note.startswith(("Smoke", "Few"))))
-    return Panel(title, own[0].selection, tuple(filled(shown)), notes, caption)
+    return Panel(f"{title(own)}: by training subjects", own[0].selection, tuple(filled(shown)), notes, caption)
 
 
 def beaten(name: Name, own: Sequence[Table], rows: Sequence[dict[Name, Row]]) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 
 from .card import lines
 from .columns import columns
+from .cross_site import matrix
 from .figures import Entry
-from .means import Means, mean, over_seeds
+from .means import Means, over_seeds
 from .metric import Metric
+from .newcomers import course
 from .pair import full
-from .probing import cross_site, newcomers
 from .records import METRICS
 from .score import Place
 from .series import Series, Validation
@@ -32,7 +33,7 @@ def section(table: Table, of: Mapping[str, Means]) -> dict[str, Any]:
     asked = heatmap(table, seeds, "asked")
     places = heat["places"]
     sites = sorted({site for site, _ in places})
-    across = any(where[0].startswith("from-") for own in seeds for run in own for where in run)
+    across = bool(first.identity["scenario"].get("across"))
     card = first.data.get("card")
     return {
         "title": table.title,
@@ -55,9 +56,9 @@ def section(table: Table, of: Mapping[str, Means]) -> dict[str, Any]:
         "heat": heat,
         "asked": asked if asked["places"] else None,
         "curves": [curve(row) for row in table.rows],
-        "front": [front(row, own, table.selection) for row, own in zip(table.rows, seeds, strict=True)],
-        "cross": {"sites": sites, "rows": [rounded(cross_site(own, "psnr", sites)) for own in seeds]} if across else None,
-        "newcomers": [[[n, plain(score)] for n, score in newcomers(own, "psnr").items()] for own in seeds],
+        "front": [front(row) for row in table.rows],
+        "cross": {"sites": sites, "rows": [crossed(row, table, sites) for row in table.rows]} if across else None,
+        "newcomers": [[[n, plain(score)] for n, score in course(row, table).items()] for row in table.rows],
         "card": card and {"lines": lines(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "untrained": [
             [row["site"], row["task"], *(plain(row[key]) for key in UNTRAINED)]
@@ -127,17 +128,18 @@ def points(series: Series) -> dict[str, list[float | None]]:
     return {name: plains(values[kept].tolist()) for name, values in found.items()}
 
 
-def front(row: Row, seeds: Sequence[Means], selection: str) -> list[float | None] | None:
+def front(row: Row) -> list[float | None] | None:
     """MB that a whole run sends, up and down, and its PSNR; None for a row with a hole."""
-    if row.missing:
+    if row.psnr is None:
         return None
-    places = sorted({where for own in seeds for where in own if where[0] == selection})
     sent = (row.cost("bytes_up") + row.cost("bytes_down")) / 1e6
-    return [plain(sent), plain(mean(over_seeds(seeds, where, "psnr") for where in places))]
+    return [plain(sent), plain(row.psnr.mean)]
 
 
-def rounded(matrix: np.ndarray) -> list[list[float | None]]:
-    return [[plain(value) for value in line] for line in matrix]
+def crossed(row: Row, table: Table, sites: Sequence[str]) -> list[list[float | None]]:
+    """[model, data]: the mean of the model that serves one site on the data of another."""
+    found = matrix(row, table, sites)
+    return [[plain(found.get((home, site))) for site in sites] for home in sites]
 
 
 def plains(values: Sequence[float]) -> list[float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -56,8 +57,7 @@ class Scenario(Conditions):
             self._tasks(site, texts, owned[site])
         return plan
 
-    def _tasks(self, site: str, texts: list[str], owned: object) -> tuple[Task, ...]:
-        assert isinstance(owned, list | tuple)
+    def _tasks(self, site: str, texts: list[str], owned: Sequence[str]) -> tuple[Task, ...]:
         tasks = tuple(sorted(Task.parse(text) for text in texts))
         if len(set(tasks)) < len(tasks):
             raise FederationError(f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}")

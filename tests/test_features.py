@@ -165,4 +165,4 @@ def test_what_is_no_feature_network_is_refused(
         assert main(["features", name, "--network", str(file), "--results", str(results)]) == 2
         assert message in capsys.readouterr().err
     assert main(["features", "nobody", "--network", str(bare), "--results", str(results)]) == 1
-    assert "no finished run is called nobody" in capsys.readouterr().err
+    assert "no finished run named nobody" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_what_has_no_volumes_is_said(run: tuple[Path, Layout, str], capsys: pyte
     assert main(["export", "*", "--results", str(at / "phantom")]) == 2
     assert "was trained on dataset=phantom, which has no volumes" in capsys.readouterr().err
     assert main(["export", "none-*", "--results", str(at / "results")]) == 1
-    assert "no finished run is called none-*; see fedsynth status" in capsys.readouterr().err
+    assert "no finished run named none-*" in capsys.readouterr().err
     table = layout.place / "splits.csv"
     before = table.read_text("utf-8")
     try:
