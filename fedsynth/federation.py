@@ -200,9 +200,7 @@ class Conditions:
     fail: float = 0.0  # probability that a site drops out of a round, and nothing of it arrives
     straggle: float = 0.0  # probability that a site does only a share of its local steps in a round, drawn evenly
     joins: dict[str, float] = field(default_factory=dict)  # site -> share of the rounds after which it joins
-    poisoned: float = (
-        0.0  # share of the sites, the last by name, that upload the opposite of what they learnt; not scored
-    )
+    poisoned: float = 0.0  # share of the sites, the last by name, that upload the opposite of their change; not scored
     asks: dict[str, list[str]] = field(default_factory=dict)  # site -> tasks that it asks for and never trains
     across: bool = False  # score the model that serves a site at every other site too
     adapt: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # training subjects on which a newcomer adapts

@@ -19,6 +19,15 @@ TASKS = {
 BYTES = 12e6  # of a site, round and direction, times a method's share
 SUBJECTS = 20
 
+# The smallest run there is: a step at two sites.
+TINY = (
+    "experiment=smoke",
+    "trainer.rounds=1",
+    "trainer.local_steps=1",
+    "scenario=common",
+    "scenario.sites=[ixi,oasis]",
+)
+
 
 def fill(
     store: Store,

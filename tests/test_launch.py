@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from stores import TINY
 
 from fedsynth.benchmarks import run as run_module
 from fedsynth.benchmarks.cli import main
@@ -16,14 +17,6 @@ from fedsynth.benchmarks.store import State, Store
 from fedsynth.federation import FederationError
 from fedsynth.registry import DATASETS
 from fedsynth.trainer import Outcome, Trainer
-
-TINY = (
-    "experiment=smoke",
-    "trainer.rounds=1",
-    "trainer.local_steps=1",
-    "scenario=common",
-    "scenario.sites=[ixi,oasis]",
-)
 
 Command = Callable[..., int]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import finished
 import pytest
+from stores import TINY
 
 from fedsynth.benchmarks import sweep as sweep_module
 from fedsynth.benchmarks.cli import main
@@ -22,13 +23,6 @@ from fedsynth.benchmarks.run import Ending
 from fedsynth.benchmarks.store import State, Store
 
 ROOT = Path(__file__).parents[1]
-TINY = (
-    "experiment=smoke",
-    "trainer.rounds=1",
-    "trainer.local_steps=1",
-    "scenario=common",
-    "scenario.sites=[ixi,oasis]",
-)
 DONE = Ending(State.done, "done")
 ELSEWHERE = Ending(State.running, "another process works on it")
 

@@ -9,6 +9,7 @@ import finished
 import numpy as np
 import pytest
 import yaml
+from stores import TINY
 
 from fedsynth import streams
 from fedsynth.benchmarks import tune
@@ -55,15 +56,6 @@ def test_every_method_draws_a_learning_rate_and_only_its_own_options(name: str) 
 def number(option: str) -> float | int:
     text = option.partition("=")[2]
     return int(text) if text.isdigit() else float(text)
-
-
-TINY = (
-    "experiment=smoke",
-    "trainer.rounds=1",
-    "trainer.local_steps=1",
-    "scenario=common",
-    "scenario.sites=[ixi,oasis]",
-)
 
 
 def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
