@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .metric import Metric
+from .naming import Names, own_options, shared_options, text
 from .records import Record, canonical, sha256
 from .stats.compare import FEW_SEEDS
 from .stats.rising import LIMITED
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 ELSEWHERE = frozenset(
     {"device", "execution", "threads", "checkpoint_every"}
 )  # trainer options that are no part of a budget
-OWN = ("lr", "server_rule", "corrupt", "common_start")  # trainer options that tell rows apart, not tables
 SIMULATED = frozenset({"phantom"})  # data sets
 ROUND = "the round with the best validation PSNR (mean over site-tasks), one round for all sites"
 
@@ -70,53 +69,8 @@ def alike(values: Mapping[str, Any], sites: Sequence[str]) -> list[tuple[str, An
     return [("default", found[0][1])] if same and len(values) == len(sites) > 1 else found
 
 
-def text(value: Any) -> str:
-    """An option's value as it is typed on the command line."""
-    if isinstance(value, list):
-        return f"[{','.join(map(text, value))}]"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def labels(records: Sequence[Record], kind: str, shared: Mapping[str, Any]) -> list[str]:
-    """The method or network (`kind`) of every row: its name, the options that were changed for it, and if its name and
-    options stand for several versions of its code, the first digits of that code's digest."""
-    plain, own = [], own_options(records) if kind == "method" else []
-    for record in records:
-        part = record.identity[kind]
-        namesakes = [other for other in records if other.identity[kind]["name"] == part["name"]]
-        told = sorted({option for other in namesakes for option in other.changed[kind]} & set(part) - set(shared))
-        named = [f"{option}={text(part[option])}" for option in told]
-        named += [f"{option}={text(record.identity['trainer'][option])}" for option in own]
-        plain.append(" ".join([part["name"], *named]))
-    versions = {label: set[str]() for label in plain}
-    for label, record in zip(plain, records, strict=True):
-        versions[label].add(record.identity["code"][kind])
-    return [
-        f"{label} @{record.identity['code'][kind][:4]}" if len(versions[label]) > 1 else label
-        for label, record in zip(plain, records, strict=True)
-    ]
-
-
-def own_options(records: Sequence[Record]) -> list[str]:
-    """The options of OWN in which the rows differ."""
-    return [name for name in OWN if len({canonical(record.identity["trainer"][name]) for record in records}) > 1]
-
-
-def shared_options(records: Sequence[Record]) -> dict[str, Any]:
-    """The changed network options on which all networks that have them agree, unless only one network of several has them."""
-    parts = [record.identity["network"] for record in records]
-    count = len({part["name"] for part in parts})
-    shared = {}
-    for option in sorted({option for record in records for option in record.changed["network"]}):
-        holders = [part for part in parts if option in part]
-        values = {canonical(part[option]) for part in holders}
-        if len(values) == 1 and (count == 1 or len({part["name"] for part in holders}) > 1):
-            shared[option] = holders[0][option]
-    return shared
-
-
 def notes(
-    rows: Sequence[Row], seeds: Sequence[int], small: Sequence[str], repeats: int, metric: Metric
+    rows: Sequence[Row], names: Names, seeds: Sequence[int], small: Sequence[str], repeats: int, metric: Metric
 ) -> Iterator[str]:
     """What must be read with the numbers. `small`: why they rank nothing; `repeats`: runs left out for newer ones."""
     if small:
@@ -124,6 +78,8 @@ def notes(
             f"Smoke run; {', '.join(small)}. Rows are in the order of their mean {metric.heading} and have no rank: "
             "ranks at this budget may change with training."
         )
+    if names.usual:
+        yield f"Where a row does not say otherwise: {'; '.join(names.usual)}."
     if len(seeds) < FEW_SEEDS:
         yield (
             f"Few seeds ({len(seeds)}): below {FEW_SEEDS} no significance is drawn, and rows may change places with the seed."
@@ -150,9 +106,9 @@ def notes(
 
 
 def caption(
-    records: Sequence[Record], network: str, policy: str, selection: str, metric: Metric, several: bool
+    records: Sequence[Record], names: Names, policy: str, selection: str, metric: Metric, several: bool
 ) -> Iterator[str]:
-    """What the numbers are. `network` and `policy` are empty where rows differ in them; `several`: there is a second row."""
+    """What the numbers are. `policy` is empty where rows differ in it; `several`: there is a second row."""
     first, shared = records[0].identity, shared_options(records)
     elsewhere = {*ELSEWHERE, *own_options(records)}
     budget = {name: value for name, value in first["trainer"].items() if name not in elsewhere}
@@ -187,6 +143,7 @@ def caption(
     yield f"Seeds: {', '.join(map(str, seeds))}."
     yield f"Data: {first['dataset']['name']} {options(data)}."
     yield f"Training: {options(budget)}; device {gathered(str(record.identity['trainer']['device']) for record in records)}."
+    network = names.networks[0] if len(set(names.networks)) == 1 else ""
     if network or shared:
         yield f"Networks: {' '.join(filter(None, (network or 'all with', options(shared))))}."
     if policy:

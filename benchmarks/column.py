@@ -18,6 +18,7 @@ class Column:
     compact: bool = True  # shown on the terminal and in LaTeX too
     heading: tuple[str, str] = ("", "")  # there, in two lines, if not the name
     better: Literal[-1, 0, 1] = 0  # 1 where the highest value is the best, -1 where the lowest is, 0 where none is
+    never_0: bool = False  # probabilities: less than half of the last decimal is printed as "<" that decimal
 
     @cached_property
     def is_number(self) -> bool:
@@ -34,6 +35,8 @@ class Column:
     def cell(self, value: str | int | float | None) -> str:
         """A value as it is printed."""
         if isinstance(value, float):
+            if self.never_0 and value < 0.5 * 10**-self.decimals:
+                return f"<{10**-self.decimals:.{self.decimals}f}"
             return f"{round(value, self.decimals) + 0.0:,.{self.decimals}f}"  # + 0.0 makes 0 of -0
         return "-" if value is None else str(value)
 

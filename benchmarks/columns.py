@@ -89,7 +89,7 @@ def gain(rows: Sequence[Row | None], metric: Metric) -> Iterator[Column]:
     digits = metric.digits
     yield replace(of(rows, "gain", lambda found: found.lead, digits, heading=("gain over", "local")), better=1)
     yield gained(rows, "gain +-", lambda found: found.comparison.margin, digits, ("gain", "+-"))
-    yield gained(rows, "gain p", lambda found: found.adjusted, 4, ("gain", "p"))
+    yield replace(gained(rows, "gain p", lambda found: found.adjusted, 4, ("gain", "p")), never_0=True)
 
 
 def gained(

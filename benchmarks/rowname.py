@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from .caption import OWN, text
+from .naming import OWN, text
 from .pair import full
 from .table import Row, Table
 

@@ -20,8 +20,9 @@ from typing import Any
 
 from fedsynth.options import TrainerOptions
 
-from .caption import ELSEWHERE, OWN, caption, labels, notes, shared_options, titles
+from .caption import ELSEWHERE, caption, notes, titles
 from .metric import Metric
+from .naming import OWN, Names
 from .readings import Readings
 from .records import Record, Rows, canonical, read_curve, read_scores
 from .score import Score
@@ -174,10 +175,10 @@ def build(title: str, runs: Sequence[Finished], selection: str, metric: Metric) 
     kept = [run.record for entry in entries for run in entry]
     seeds = sorted({record.identity["seed"] for record in kept})
     heads = [entry[0].record for entry in entries]
-    methods, networks = labels(heads, "method", {}), labels(heads, "network", shared_options(heads))
+    names = Names.of(heads)
     rows = [
         average(own, method, network, seeds, selection, metric)
-        for own, method, network in zip(entries, methods, networks, strict=True)
+        for own, method, network in zip(entries, names.methods, names.networks, strict=True)
     ]
     small = too_small(kept[0])
     rows = ordered(rows, metric, ranks=not small)
@@ -190,10 +191,8 @@ def build(title: str, runs: Sequence[Finished], selection: str, metric: Metric) 
         rows=tuple(rows),
         seeds=tuple(seeds),
         smoke=bool(small),
-        notes=(*notes(rows, seeds, small, len(runs) - len(kept), metric), *reasons),
-        caption=tuple(
-            caption(kept, alike(networks), alike([row.policy for row in rows]), selection, metric, len(rows) > 1)
-        ),
+        notes=(*notes(rows, names, seeds, small, len(runs) - len(kept), metric), *reasons),
+        caption=tuple(caption(kept, names, alike([row.policy for row in rows]), selection, metric, len(rows) > 1)),
     )
 
 

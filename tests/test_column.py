@@ -27,3 +27,8 @@ def test_cells() -> None:
     assert Column("rank", (1, None)).cells() == ["1", "-"]
     assert Column("method", ("a", "bc")).lines == ["      ", "method", "a     ", "bc    "]
     assert Column("PSNR", (1.0,), 2, heading=("ixi", "T1->T2")).lines == ["   ixi", "T1->T2", "  1.00"]
+
+
+def test_a_probability_is_never_0() -> None:
+    p = Column("p", (0.04996, 0.00005, 0.0000499, 0.0, None), 4, never_0=True)
+    assert p.cells() == ["0.0500", "0.0001", "<0.0001", "<0.0001", "-"]

@@ -193,6 +193,31 @@ def test_options_that_differ_name_the_row_and_shared_ones_the_caption(store: Sto
     assert "Networks: all with blocks=3 width=8." in table.caption
 
 
+def test_what_most_rows_have_is_told_in_a_note(store: Store) -> None:
+    def run(psnr: float, method: str, share: str, network: dict[str, Any], lr: float) -> None:
+        parts = {"method": {"share": share}, "network": network}
+        identity = finished.identity(
+            {"name": method, "share": share}, {"name": "unet", "gate": True, "blocks": 9} | network, trainer={"lr": lr}
+        )
+        finished.finish(store, identity, psnr, changed=parts)
+
+    run(24, "pflsynth", "late", {}, 1e-3)
+    run(23, "pflsynth", "all", {}, 1e-3)
+    run(22, "pflsynth", "late", {"gate": False}, 1e-3)
+    run(21, "lgfedavg", "early", {"blocks": 3}, 2e-3)
+    run(20, "lgfedavg", "late", {}, 1e-3)
+    table = only(store)
+    assert [(row.method, row.network) for row in table.rows] == [
+        ("pflsynth", "unet"),
+        ("pflsynth share=all", "unet"),
+        ("pflsynth", "unet gate=false"),
+        ("lgfedavg share=early lr=0.002", "unet blocks=3"),
+        ("lgfedavg share=late", "unet"),  # of two no value is the usual one
+    ]
+    said = "Where a row does not say otherwise: lr=0.001; pflsynth share=late; unet blocks=9 gate=true."
+    assert said in table.notes
+
+
 def test_a_network_that_all_rows_share_is_told_in_the_caption(store: Store) -> None:
     changed = {"method": {}, "network": {"width": 8}}
     for name in ("a", "b"):
