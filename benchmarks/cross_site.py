@@ -23,14 +23,18 @@ Matrix = Mapping[tuple[str, str], float]  # (home, site) -> mean over the site's
 
 def cross_site(table: Table) -> list[Panel]:
     """A row a method, and a row a method and home; nothing where models were not scored across sites."""
-    scenario = table.rows[0].runs[0].record.identity["scenario"]
-    if not scenario.get("across"):
+    if not (sites := homes(table)):
         return []
-    homes = sorted(set(scenario["tasks"]) - set(scenario.get("poisoned", ())))
-    rows = [abroad(row, table, homes) for row in table.rows]
+    rows = [abroad(row, table, sites) for row in table.rows]
     placed = zip(rows, standings(contenders(rows))[0], strict=True)
     rows = [replace(row, standing=standing) for row, standing in placed]
-    return [summary(table, rows), whole(table, homes)]
+    return [summary(table, rows), whole(table, sites)]
+
+
+def homes(table: Table) -> list[str]:
+    """The sites whose models are scored at all sites; empty where none are."""
+    scenario = table.rows[0].runs[0].record.identity["scenario"]
+    return sorted(set(scenario["tasks"]) - set(scenario.get("poisoned", ()))) if scenario.get("across") else []
 
 
 def abroad(row: Row, table: Table, homes: Sequence[str]) -> Row:

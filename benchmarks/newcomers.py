@@ -17,15 +17,13 @@ from .table import Row, Table, build, contestant
 
 def newcomers(table: Table) -> Panel | None:
     """A row a method, in the order of the table; None where the scenario has no newcomers."""
-    scenario = table.rows[0].runs[0].record.identity["scenario"]
-    if not scenario.get("newcomers"):
+    if not (found := stages(table)):
         return None
-    names = {"welcome": "before"} | {f"adapted-{count}": f"on {count}" for count in sorted(scenario["adapt"])}
-    found = {selection: rescored(table, selection) for selection in names}
+    scenario = table.rows[0].runs[0].record.identity["scenario"]
     shown = [Column("method", tuple(row.method for row in table.rows))]
     shown.append(Column("network", tuple(row.network for row in table.rows), compact=several(table)))
-    for selection, label in names.items():
-        shown += probed(table, found[selection], selection, label)
+    for count, other in found.items():
+        shown += probed(table, other, f"on {count}" if count else "before")
     tasks = "; ".join(f"{site} {', '.join(own)}" for site, own in sorted(scenario["newcomers"].items()))
     holm = "; p is corrected for all gains at as many subjects (Holm)" if len(table.seeds) >= FEW_SEEDS else ""
     caption = (
@@ -39,9 +37,16 @@ def newcomers(table: Table) -> Panel | None:
     return Panel(f"{table.title}: newcomers", "welcome, adapted-N", tuple(filled(shown)), table.notes, caption)
 
 
-def probed(table: Table, other: Table, selection: str, label: str) -> Iterator[Column]:
+def stages(table: Table) -> dict[int, Table]:
+    """Training subjects of the newcomers -> the table of their scores; 0 is before adaptation. Empty where there are none."""
+    scenario = table.rows[0].runs[0].record.identity["scenario"]
+    counts = (0, *sorted(scenario["adapt"])) if scenario.get("newcomers") else ()
+    return {count: rescored(table, f"adapted-{count}" if count else "welcome") for count in counts}
+
+
+def probed(table: Table, other: Table, label: str) -> Iterator[Column]:
     """The scores of one selection, in the order of the table."""
-    metric, rows = table.metric, matched(table, other)
+    metric, selection, rows = table.metric, other.selection, matched(table, other)
     scores = [row.scores.get(metric.column) for row in rows]
     heading = ("newcomers" if selection == "welcome" else "adapted", label)
     values = tuple(score.mean if score else None for score in scores)

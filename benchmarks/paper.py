@@ -13,13 +13,18 @@ from tqdm import tqdm
 
 from .blocks import ranking
 from .boxplots import boxplots
+from .by_subjects import by_subjects
 from .critical_difference import critical_difference
+from .cross_site import homes
 from .curves import curves
 from .figures import FORMATS, WIDTHS, Entry, drawn, read_gallery
 from .front import front
+from .heat import heat
 from .leaderboard import finished
 from .montage import montage
+from .newcomers import stages
 from .records import write_atomically
+from .scarcity import families, subjects, title
 from .section import names
 from .stats.scores import StatsError
 from .store import Store
@@ -65,7 +70,7 @@ def formats(typed: str) -> list[str]:
 
 def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]]:
     """Every figure with its file's name. Says on standard error which cannot be drawn."""
-    for table, folder in zip(found, slugs(found), strict=True):
+    for table, folder in zip(found, slugs([table.title for table in found]), strict=True):
         entries = [
             Entry(name, row.runs, read_gallery(row.runs[0].folder))
             for name, row in zip(names(table), table.rows, strict=True)
@@ -80,17 +85,24 @@ def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]
                 if row.psnr
             }
             yield f"{folder}-front", front(whole, points, columns)
+            if homes(table):
+                yield f"{folder}-across-sites", heat(table, columns)
+            if adapted := stages(table):
+                yield f"{folder}-newcomers", by_subjects(list(adapted.items()), columns)
         for place in sorted({place for entry in entries for place in entry.gallery}):
             yield f"{folder}-gallery-{slug(place)}", montage(entries, place, columns)
+    scarce = families(found)
+    for own, folder in zip(scarce, slugs([title(own) for own in scarce]), strict=True):
+        yield f"{folder}-by-subjects", by_subjects([(subjects(table), table) for table in own], columns)
     try:
         yield "critical-difference", critical_difference(ranking(found), columns)
     except StatsError as error:
         print(f"fedsynth: no critical-difference diagram: {error}", file=sys.stderr)
 
 
-def slugs(found: Sequence[Table]) -> list[str]:
-    """A file name a table: its title, numbered where that is not enough."""
-    plain = [slug(table.title.removesuffix(": smoke run"))[:80] for table in found]
+def slugs(titles: Sequence[str]) -> list[str]:
+    """A file name a title, numbered where that is not enough."""
+    plain = [slug(title.removesuffix(": smoke run"))[:80] for title in titles]
     return [
         f"{name}-{plain[:number].count(name) + 1}" if plain.count(name) > 1 else name
         for number, name in enumerate(plain)

@@ -15,14 +15,18 @@ from stores import fill
 
 from fedsynth.benchmarks.blocks import Ranking
 from fedsynth.benchmarks.boxplots import boxplots, subjects
+from fedsynth.benchmarks.by_subjects import by_subjects
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.critical_difference import critical_difference
+from fedsynth.benchmarks.cross_site import matrix
 from fedsynth.benchmarks.curves import curves
 from fedsynth.benchmarks.figures import COLOURS, FORMATS, WIDTHS, Entry, drawn, styles
 from fedsynth.benchmarks.front import front, pareto
+from fedsynth.benchmarks.heat import heat
+from fedsynth.benchmarks.newcomers import stages
 from fedsynth.benchmarks.stats.ranks import Ranks, ranks
 from fedsynth.benchmarks.store import Store
-from fedsynth.benchmarks.table import Finished
+from fedsynth.benchmarks.table import Finished, Table, tables
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,15 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     runs = [Finished.read(store, record) for record in store.records()[0]]
     names = sorted({run.record.identity["method"]["name"] for run in runs})
     return [Entry(name, tuple(run for run in runs if run.record.run.startswith(f"{name}-")), {}) for name in names]
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """Three methods with five seeds, scored across sites and at a newcomer."""
+    store = Store(tmp_path_factory.mktemp("probed"))
+    fill(store, methods=3, scenarios=1, seeds=5, rounds=3)
+    (table,) = tables([Finished.read(store, record) for record in store.records()[0]])
+    return table
 
 
 def points(entries: list[Entry]) -> dict[str, tuple[float, float]]:
@@ -49,18 +62,52 @@ def ranking(cells: int = 6, methods: int = 4) -> Ranking:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_every_figure_is_as_wide_as_the_journals_columns(entries: list[Entry], columns: int) -> None:
+def test_every_figure_is_as_wide_as_the_journals_columns(entries: list[Entry], probed: Table, columns: int) -> None:
     made = [curves(entries, columns), boxplots(entries, columns), front(entries, points(entries), columns)]
+    made += [heat(probed, columns), by_subjects(list(stages(probed).items()), columns)]
     for figure in [*made, critical_difference(ranking(), columns)]:
         media = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", drawn(figure, "pdf"))
         assert media is not None
         assert float(media[1]) == pytest.approx(72 * WIDTHS[columns])
 
 
-def test_nothing_is_cut_off(entries: list[Entry]) -> None:
+def test_nothing_is_cut_off(entries: list[Entry], probed: Table) -> None:
     long = [Entry(f"{entry.label} with_an_option=0.001/network", entry.runs, {}) for entry in entries]
     for figure in (curves(long, 1), front(long, points(long), 1), boxplots(long, 1), critical_difference(ranking(), 1)):
         assert inside(figure)
+    assert inside(heat(probed, 1))
+    assert inside(by_subjects(list(stages(probed).items()), 2))
+
+
+def test_a_map_a_method_of_the_model_of_each_site_at_each_site(probed: Table) -> None:
+    sites = ["brats", "ixi", "midas"]
+    maps = [axes for axes in heat(probed, 2).axes if axes.get_title()]
+    assert [axes.get_title() for axes in maps] == [row.method for row in probed.rows]
+    for axes, row in zip(maps, probed.rows, strict=True):
+        own = matrix(row, probed, sites)
+        shown = np.asarray(axes.collections[0].get_array()).reshape(3, 3)
+        assert shown.tolist() == [[own[home, site] for site in sites] for home in sites]
+    assert [label.get_text() for label in maps[0].get_yticklabels()] == sites
+    assert len({axes.collections[0].get_clim() for axes in maps}) == 1  # one scale
+
+
+def test_scores_and_gains_by_the_number_of_subjects(probed: Table) -> None:
+    found = stages(probed)
+    scores, gains = by_subjects(list(found.items()), 2).axes
+    assert [label.get_text() for label in scores.get_xticklabels()] == ["none", "1", "2", "4", "8"]
+    for line, row in zip(scores.lines, found[8].rows, strict=True):
+        values = {count: next(own for own in table.rows if own.method == row.method) for count, table in found.items()}
+        sent = [place for place, own in enumerate(values.values()) if "psnr" in own.scores]
+        assert (
+            list(np.asarray(line.get_xdata())) == sent == ([1, 2, 3, 4] if row.method == "local" else [0, 1, 2, 3, 4])
+        )
+        assert np.asarray(line.get_ydata())[-1] == row.scores["psnr"].mean
+        gain = row.standing.gain if row.standing else None
+        assert (gain is None) == (row.method == "local")
+        if gain:
+            bars = [own for own in gains.containers if np.isclose(own[0].get_ydata()[-1], gain.comparison.difference)]
+            low, high = bars[0][2][0].get_segments()[-1][:, 1]
+            assert (high - low) / 2 == pytest.approx(gain.comparison.margin)
 
 
 def inside(figure: Figure) -> bool:
@@ -168,8 +215,8 @@ def test_colours_differ_in_brightness_or_hue_for_the_colour_blind() -> None:
     linear = np.where(
         np.array(colours) <= 0.04045, np.array(colours) / 12.92, ((np.array(colours) + 0.055) / 1.055) ** 2.4
     )
-    for matrix in (deutan, protan):
-        seen = np.clip(linear @ np.array(matrix).T, 0, 1) ** (1 / 2.2)
+    for vision in (deutan, protan):
+        seen = np.clip(linear @ np.array(vision).T, 0, 1) ** (1 / 2.2)
         apart = np.linalg.norm(seen[:, None] - seen[None], axis=2) + 9 * np.eye(len(seen))
         assert apart.min() > 0.15
 
@@ -179,7 +226,7 @@ def test_the_verb_writes_every_figure_in_every_format(tmp_path: Path, capsys: py
     assert main(["figures", "--results", str(tmp_path), "--format", "pdf,svg", "--columns", "1"]) == 0
     told = capsys.readouterr()
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    kinds = ["boxplots", "curves", "front", "gallery-ixi-T1-to-T2"]
+    kinds = ["boxplots", "curves", "front", "across-sites", "newcomers", "gallery-ixi-T1-to-T2"]
     assert {f"scenario0-on-phantom-{kind}.{format}" for kind in kinds for format in ("pdf", "svg")} <= names
     assert f"wrote {len(names)} figures" in told.out
     assert "no critical-difference diagram: 2 rows are in all of 1 ranked tables" in told.err
