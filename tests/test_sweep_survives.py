@@ -37,10 +37,14 @@ LIMIT = 30_000  # bytes that a file may have where the disk is full: less than a
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PROC.is_dir(), reason="finds processes in /proc")]
 
 
+def command(results: Path, jobs: int, *more: str) -> list[str]:
+    own = ["sweep", *CELLS, *more, f"results={results}", "--jobs", str(jobs)]
+    return [sys.executable, "-m", "fedsynth.benchmarks.cli", *own]
+
+
 def begin(results: Path, jobs: int, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    command = ["sweep", *CELLS, f"results={results}", "--jobs", str(jobs)]
     return subprocess.Popen(
-        [sys.executable, "-m", "fedsynth.benchmarks.cli", *command],
+        command(results, jobs),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
@@ -59,10 +63,8 @@ def through(results: Path, jobs: int = 2, before: Callable[[], None] | None = No
 
 def table(results: Path) -> list[dict[str, str]]:
     """The leaderboard, without what was measured of the machine."""
-    command = ["leaderboard", "--results", str(results)]
-    subprocess.run(
-        [sys.executable, "-m", "fedsynth.benchmarks.cli", *command], cwd=ROOT, check=True, capture_output=True
-    )
+    verb = ["leaderboard", "--results", str(results)]
+    subprocess.run([sys.executable, "-m", "fedsynth.benchmarks.cli", *verb], cwd=ROOT, check=True, capture_output=True)
     with (results / "leaderboard" / "leaderboard.csv").open() as file:
         return [{name: cell for name, cell in row.items() if name not in MEASURED} for row in csv.DictReader(file)]
 
@@ -174,3 +176,46 @@ def test_whatever_happens_the_same_command_repeated_ends_with_the_same_table(tmp
     assert scores(hurt) == scores(whole)
     assert table(hurt) == table(whole)
     assert {path.name.rpartition("-")[0] for path in (hurt / "damaged").iterdir()} == {first.name, second.name}
+
+
+def mounts() -> bool:
+    """Whether a file system can be mounted where nobody else sees it."""
+    try:
+        return (
+            subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode
+            == 0
+        )
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not mounts(), reason="a small disk needs unshare and user namespaces")
+def test_a_disk_that_is_full_stops_the_sweep_and_harms_nothing(tmp_path: Path) -> None:
+    """A file system with room for the records and no checkpoint of the last; what is on it is copied off and continued with."""
+    whole, small, after = (tmp_path / name for name in ("whole", "small", "after"))
+    cells = ("method=local,fedavg,fedbn,ditto", "seed=0,1")
+    assert subprocess.run(command(whole, 2, *cells), cwd=ROOT, capture_output=True).returncode == 0
+    assert len(done(whole)) == 8
+    room = sum(path.stat().st_blocks * 512 for path in whole.rglob("*")) * 9 // 10
+    script = f'mount -t tmpfs -o size={room} tmpfs {small} && "$@"; status=$?; cp -r {small}/. {after}; exit $status'
+    small.mkdir()
+    after.mkdir()
+    starved = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *command(small, 2, *cells)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert starved.returncode == 1
+    assert f"stopped early: {small} cannot be written: No space left on device. Make room there" in starved.stderr
+    assert "Traceback" not in starved.stderr
+    kept = done(after)
+    assert 0 < len(kept) < 8
+    assert all(digests(after)[name] == digests(whole)[name] for name in kept)
+    again = subprocess.run(command(after, 2, *cells), cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"all checked: {len(kept)} done" in again.stderr
+    assert digests(after) == digests(whole)
+    assert scores(after) == scores(whole)
+    assert table(after) == table(whole)
+    assert not (after / "damaged").exists()
