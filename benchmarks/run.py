@@ -163,12 +163,12 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any]:
-    """The checkout's commit and whether it has changes; empty outside a checkout."""
+    """The checkout's commit and whether its code or configuration has changes; empty outside a checkout."""
     root = Path(fedsynth.__file__).parents[1]
     try:
         top, head = git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top) == root.resolve():  # and not an environment inside somebody's own repository
-            return {"commit": head, "dirty": bool(git(root, "status", "--porcelain"))}
+            return {"commit": head, "dirty": bool(git(root, "status", "--porcelain", "--", *CODE))}
     except (OSError, subprocess.CalledProcessError):
         pass
     return {"commit": "", "dirty": False}
