@@ -33,6 +33,7 @@ from .records import Record, RecordError, fingerprint, write_record
 from .store import State, Store
 from .tracker import followed, tracker
 
+CODE = ("fedsynth", "methods", "datasets", "benchmarks", "conf")  # folders of a checkout
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
 
 
