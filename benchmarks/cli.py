@@ -76,6 +76,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # who reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        place = error.filename2 or error.filename
+        print(f"fedsynth: {place}: {error.strerror}; name another place, or mend that one", file=sys.stderr)
+        return 1
     return status
 
 

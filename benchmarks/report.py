@@ -46,13 +46,13 @@ def main(argv: list[str]) -> int:
         "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as 'fedavg-*'; default: all"
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, help="the page (default: RESULTS/report/index.html)")
+    parser.add_argument("--out", type=Path, help="folder for the page, index.html (default: RESULTS/report)")
     arguments = parser.parse_args(argv)
     store = Store(arguments.results)
     runs = finished(store, arguments.patterns)
     if not runs:
         return 1
-    out = arguments.out or arguments.results / "report" / "index.html"
+    out = (arguments.out or arguments.results / "report") / "index.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page(store, runs, arguments.patterns).encode())
     print(f"wrote {out}")

@@ -57,6 +57,7 @@ def run(store: Store, number: int, method: int, seed: int, rounds: int, images: 
             "across": True,
             "newcomers": {"oasis": TASKS["oasis"]},
             "adapt": [1, 2, 4, 8],
+            "adapt_steps": 50,
             "asks": {"ixi": ["T1->PD"]},
         }
     name = f"method{method:02d}" if method else "local"

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from stores import fill
 
 from fedsynth.benchmarks.cli import VERBS, main
+from fedsynth.benchmarks.store import Store
 from fedsynth.registry import DATASETS, METHODS, NETWORKS
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +21,16 @@ def test_without_a_verb_it_says_what_there_is(argv: list[str], capsys: pytest.Ca
     assert main(argv) == 0
     said = capsys.readouterr().out
     assert all(f"\n  {verb} " in said for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", ["leaderboard", "report", "figures"])
+def test_a_place_that_cannot_be_written_is_named(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(Store(tmp_path / "results"), methods=1, scenarios=1, seeds=1, rounds=2)
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert main([verb, "--results", str(tmp_path / "results"), "--out", str(blocked)]) == 1
+    assert f"fedsynth: {blocked}: File exists; name another place, or mend that one\n" in capsys.readouterr().err
+    assert blocked.read_text() == "in the way"
 
 
 def test_a_misspelt_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -254,17 +254,17 @@ def test_a_page_made_again_is_the_same(results: Path) -> None:
         "--results",
         str(results),
         "--out",
-        "again.html",
+        "again",
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "MPLBACKEND": "svg"}
     subprocess.run(command, check=True, env=environment, cwd=results, capture_output=True)
-    assert (results / "report" / "index.html").read_bytes() == (results / "again.html").read_bytes()
+    assert (results / "report" / "index.html").read_bytes() == (results / "again" / "index.html").read_bytes()
 
 
 def test_patterns_choose_runs(results: Path, tmp_path: Path) -> None:
-    out = tmp_path / "page.html"
+    out = tmp_path / "page"
     assert main(["report", "*-scenario1-*", "--results", str(results), "--out", str(out)]) == 0
-    found = Page(out.read_text())
+    found = Page((out / "index.html").read_text())
     assert "6 finished runs in 1 table." in " ".join(found.text.split())
     assert found.blocks["failures"] == []
 

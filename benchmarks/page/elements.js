@@ -14,6 +14,7 @@ function make(space, tag, attributes, children) {
   return element;
 }
 const html = (tag, attributes = {}, ...children) => make("http://www.w3.org/1999/xhtml", tag, attributes, children);
+const prose = (text) => arrow(text).split("`").map((part, at) => (at % 2 ? html("code", {}, part) : part));
 const svg = (tag, attributes = {}, ...children) => make("http://www.w3.org/2000/svg", tag, attributes, children);
 
 // A choice among [value, text] pairs; `chosen` is called with the value.

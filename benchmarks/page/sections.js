@@ -13,8 +13,8 @@ function leaderboard(table) {
   const pick = choice("Columns", Object.keys(wanted).map((name) => [name, name]), (name) => found.columns((number) => wanted[name](shown[number])));
   found.columns((number) => shown[number].main);
   const lines = table.caption.map((line) => {
-    const [lead, ...rest] = arrow(line).split(": ");
-    return rest.length && lead.length < 45 ? html("li", {}, html("strong", {}, lead), ": ", rest.join(": ")) : html("li", {}, arrow(line));
+    const [lead, ...rest] = line.split(": ");
+    return rest.length && lead.length < 45 ? html("li", {}, html("strong", {}, lead), ": ", ...prose(rest.join(": "))) : html("li", {}, ...prose(line));
   });
   return [[html("h3", {}, "Leaderboard"), html("div", { class: "controls" }, pick), found.element,
     html("details", { open: matchMedia("(min-width: 46rem)").matches }, html("summary", {}, "What the numbers are"), html("ul", { class: "soft" }, ...lines))], [found]];
