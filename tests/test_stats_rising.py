@@ -31,6 +31,12 @@ def test_of_rounds_that_were_validated() -> None:
     )
 
 
+def test_where_the_last_quarter_has_fewer_than_three_the_last_three_are_taken() -> None:
+    rounds = np.array([3.0, 6, 9, 12])
+    assert rising(curve(rounds, np.array([10.0, 16.0, 17.0, 18.0]))) == pytest.approx(1.0)  # 1 dB in 3 of 12 rounds
+    assert rising(curve(rounds, np.array([10.0, 16.0, 19.0, 18.0]))) == pytest.approx(1.0)  # (18 - 16) / 6 a round
+
+
 def test_two_points_are_too_few() -> None:
-    rounds = np.arange(1.0, 9)
+    rounds = np.array([6.0, 12])
     assert rising(curve(rounds, rounds)) is None
