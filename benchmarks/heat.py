@@ -14,7 +14,7 @@ from .table import Table
 
 COLOURS = "cividis"  # even to colour-blind eyes, and dark to bright in grey
 ABREAST = {1: 2, 2: 4}  # maps side by side
-LEFT, HEAD, FOOT = 0.62, 0.42, 0.75  # inches beside, above and below the maps
+LEFT, HEAD, FOOT = 0.62, 0.5, 1.2  # inches beside, above and below the maps
 
 
 def heat(table: Table, columns: int) -> Figure:
