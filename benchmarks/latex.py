@@ -39,22 +39,23 @@ def latex(found: Sequence[Panel]) -> str:
 def lines(panel: Panel, number: int) -> Iterator[str]:
     """A table's lines."""
     named = {column.name: column for column in panel.columns if column.compact}
-    groups, p = named.pop("groups", None), named.pop("gain p", None)
+    groups = named.pop("groups", None)
+    tests = {name.removesuffix(" p"): named.pop(name) for name in list(named) if name.endswith("gain p")}
     margins = {name: named.pop(f"{name} +-") for name in list(named) if f"{name} +-" in named}
     shown = list(named.values())
     cells = [
         marked(
             column,
             margins.get(column.name),
-            groups if column.name in margins and column.name != "gain" else None,
-            p if column.name == "gain" else None,
+            groups if column.name in margins and not column.name.endswith("gain") else None,
+            tests.get(column.name),
         )
         for column in shown
     ]
     spec = "".join("r" if column.is_number else "l" for column in shown)
     yield r"\begin{table*}"
     yield r"\centering"
-    yield rf"\caption{{{escape(f'{panel.title}.')}{legend(groups, p)}}}"
+    yield rf"\caption{{{escape(f'{panel.title}.')}{legend(groups, bool(tests))}}}"
     yield rf"\label{{tab:fedsynth{number}}}"
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{{spec}}}"
@@ -88,12 +89,12 @@ def marked(column: Column, margin: Column | None, groups: Column | None, p: Colu
     return found
 
 
-def legend(groups: Column | None, p: Column | None) -> str:
+def legend(groups: Column | None, tested: bool) -> str:
     """What the marks mean."""
     text = " Best bold, second underlined."
     if groups:
         text += " Rows that share a superscript letter do not differ (all pairs, Holm at 5~\\%)."
-    return text + (r" $^{*}$: gain significant (Holm at 5~\%)." if p else "")
+    return text + (r" $^{*}$: gain significant (Holm at 5~\%)." if tested else "")
 
 
 def row(cells: Iterator[str]) -> str:

@@ -49,6 +49,17 @@ def test_rows_with_their_marks(tmp_path: Path) -> None:
     assert "--" in third
 
 
+def test_every_gain_of_a_table_has_its_own_star() -> None:
+    gain = [Column(f"{name}gain", (1.0, 2.0), 2, better=1) for name in ("4 ", "8 ")]
+    margins = [Column(f"{column.name} +-", (0.5, 0.6), 2) for column in gain]
+    tests = [
+        Column(f"{column.name} p", values, 4) for column, values in zip(gain, ((0.01, 0.2), (0.3, 0.04)), strict=True)
+    ]
+    text = latex([Panel("few", "selected", (Column("method", ("a", "b")), *gain, *margins, *tests))])
+    assert r"a & \underline{1.00}\,$\pm$\,0.50$^{*}$ & \underline{1.00}\,$\pm$\,0.50 \\" in text
+    assert r"b & \textbf{2.00}\,$\pm$\,0.60 & \textbf{2.00}\,$\pm$\,0.60$^{*}$ \\" in text
+
+
 def test_it_is_balanced(tmp_path: Path) -> None:
     balanced(board(tmp_path))
     panel = Panel(ODD, ODD, (Column("method", (ODD, "b")), Column(ODD, (1.0, None), 2, better=1)), (ODD,), (ODD,))
