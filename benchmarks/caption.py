@@ -127,8 +127,8 @@ def caption(
     yield from statistics(len(seeds), metric, several)
     yield (
         f"Worst site, worst 5 % (mean over a seed's worst 5 % of subjects) and sd over sites are of {metric.heading}. "
-        "Rising: dB of validation PSNR gained over the last quarter of the rounds (least-squares line through its validated rounds, or "
-        "the last three there are, mean over seeds); above "
+        "Rising: dB of validation PSNR gained over the last quarter of the rounds (least-squares line through its validated "
+        "rounds, or the last three there are, mean over seeds); above "
         f"{LIMITED:g} a row is limited by its budget."
     )
     yield (
