@@ -10,7 +10,9 @@ import pytest
 from fedsynth.federation import Federation
 from fedsynth.registry import METHODS
 
-LOOSE = {"pfedme": 0.1}  # a start that is larger by 1e-7 moves its scores by half a decibel
+# Rounding is amplified here: of a start that is larger by 1e-7 scores move by 5e-2 in pfedme and 2e-3 in pooled and pgan, and
+# perfedavg, whose gradients are differences, is 6e-4 elsewhere on another processor.
+LOOSE = {"pfedme": 0.1, "pooled": 6e-3, "pgan": 6e-3, "perfedavg": 3e-3}
 
 
 @pytest.fixture(scope="module")
