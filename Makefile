@@ -44,10 +44,10 @@ peers: $(READY) $(PEERS:%=.peers/%/.ready)
 	@touch $@
 
 catalogue: $(READY)
-	$(BIN)/python -m fedsynth.benchmarks.catalogue docs/catalogue.md
+	$(BIN)/python -m fedsynth.benchmarks.contract.catalogue docs/catalogue.md
 
 golden: $(READY)
-	$(BIN)/python tests/golden.py
+	$(BIN)/python tests/support/golden.py
 
 # The tables under results/smoke, with the records that they are made of: about 130 runs of half a minute and more on a core.
 SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2

@@ -14,7 +14,7 @@ import numpy as np
 from fedsynth.federation import Dataset, FederationError, Site
 
 from .layout import Layout
-from .store import Row, Store, numbers, write
+from .store.store import Row, Store, numbers, write
 from .volumes import export
 
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers
         Subject as Subject,
         Task as Task,
     )
+    from .federation.scenario import Scenario as Scenario
     from .method import Method as Method
     from .networks.network import Generator as Generator, Network as Network, Norm as Norm, Role as Role, Stage as Stage
-    from .options import TrainerOptions as TrainerOptions
     from .registry import DATASETS as DATASETS, METHODS as METHODS, NETWORKS as NETWORKS, RegistryError as RegistryError
-    from .scenario import Scenario as Scenario
+    from .runtime.options import TrainerOptions as TrainerOptions
     from .trainer import Outcome as Outcome, Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -35,9 +35,9 @@ _HOMES = {
     "federation": ("Dataset", "Federation", "FederationError", "Site", "Subject", "Task"),
     "method": ("Method",),
     "networks.network": ("Generator", "Network", "Norm", "Role", "Stage"),
-    "options": ("TrainerOptions",),
+    "runtime.options": ("TrainerOptions",),
     "registry": ("DATASETS", "METHODS", "NETWORKS", "RegistryError"),
-    "scenario": ("Scenario",),
+    "federation.scenario": ("Scenario",),
     "trainer": ("Outcome", "Trainer"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

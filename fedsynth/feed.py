@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from . import streams
 from .federation import Federation, FederationError, Task
-from .options import TrainerOptions
+from .runtime.options import TrainerOptions
 
 EVALUATION_BATCH = 16  # slices scored at once
 

@@ -1,7 +1,7 @@
 """How one local step executes: the pairs (player, loss) that a method yields become optimiser updates.
 
 On a GPU a step is played back as a CUDA graph: all that Python decides in it is decided once for each thing that it may look
-at besides tensors, and tensors lie at fixed addresses in a seat.
+at besides tensors, and tensors lie at fixed addresses in a slot.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .exchange import ContractError
 from .feed import Batch
-from .options import Execution, Precision, TrainerOptions
+from .runtime.options import Execution, Precision, TrainerOptions
 
 if TYPE_CHECKING:
     from .method import Method
-    from .seats import Seat
     from .site import SiteState
+    from .site.slots import Slot
 
 WARM_UP = (
     2  # steps of a kind that run eagerly before it is captured: they make the optimiser's state and choose kernels
 )
-GRAPHS = 32  # a seat keeps; the one that was played longest ago goes first
+GRAPHS = 32  # a slot keeps; the one that was played longest ago goes first
 T = TypeVar("T")
 Player = str | tuple[str, ...]  # who moves by a loss: one player, or several at once
 Pairs = Generator[tuple[Player, Tensor], None, None]
@@ -76,10 +76,10 @@ class Step:
 
         What is played back must be called `collect` for: its losses are summed in the graph.
         """
-        seat = site.seat
+        slot = site.slot
 
         def run(batch: Batch, losses: dict[str, Tensor]) -> None:
-            self(method.step(site, batch), seat.players, seat.optimizers, losses)
+            self(method.step(site, batch), slot.players, slot.optimizers, losses)
 
         numbers = tuple((name, value) for name, value in site.memory.items() if not isinstance(value, Tensor))
         kind = (site.structure, batch.task, site.phase, batch.images.shape, batch.second is None, numbers)
@@ -93,34 +93,34 @@ class Step:
         elif self.execution is not Execution.graph or self.eager:
             run(batch, losses)
         else:
-            self.timed("graphs", lambda: self._play(kind, seat, batch, losses, run))
+            self.timed("graphs", lambda: self._play(kind, slot, batch, losses, run))
         self.flops += self._flops[kind]
 
-    def _play(self, kind: Hashable, seat: Seat, batch: Batch, losses: dict[str, Tensor], run: Run) -> None:
+    def _play(self, kind: Hashable, slot: Slot, batch: Batch, losses: dict[str, Tensor], run: Run) -> None:
         """Play a captured step, capture it when it was seen often enough, or run it."""
-        key = (kind, facts := seat.facts())
-        if (captured := seat.captured.get(key)) is None:
-            if seat.seen[key] >= WARM_UP:
-                captured = self._capture(seat, batch, self._roles[kind], run)
+        key = (kind, facts := slot.facts())
+        if (captured := slot.captured.get(key)) is None:
+            if slot.seen[key] >= WARM_UP:
+                captured = self._capture(slot, batch, self._roles[kind], run)
             if captured is None:
                 run(batch, losses)
-                seat.seen[key] += seat.facts() == facts  # a step that makes memory of its own will not do so again
+                slot.seen[key] += slot.facts() == facts  # a step that makes memory of its own will not do so again
                 return
-            seat.captured[key] = captured
-            if len(seat.captured) > GRAPHS:
-                _, gone = seat.captured.popitem(last=False)
+            slot.captured[key] = captured
+            if len(slot.captured) > GRAPHS:
+                _, gone = slot.captured.popitem(last=False)
                 gone.collect(losses)
-                seat.wait()
-        seat.captured.move_to_end(key)
+                slot.wait()
+        slot.captured.move_to_end(key)
         captured.play(batch)
         self.backwards += captured.backwards
 
-    def _capture(self, seat: Seat, batch: Batch, roles: list[str], run: Run) -> Captured | None:
+    def _capture(self, slot: Slot, batch: Batch, roles: list[str], run: Run) -> Captured | None:
         """Record a step without doing it. None if it cannot be recorded, which is said once."""
         captured = Captured(batch, roles, self.device)
         before = self.backwards
         try:
-            captured.record(seat, run)
+            captured.record(slot, run)
             captured.backwards = self.backwards - before
         except ContractError:
             raise
@@ -130,15 +130,15 @@ class Step:
                 "method %s cannot be captured as a CUDA graph, so its steps run eagerly: %s", self.method, self.eager
             )
             self._failed = captured  # some versions of torch still ask it for memory
-            seat.renew_noise()
+            slot.renew_noise()
             return None
         finally:
             self.backwards = before
         return captured
 
-    def collect(self, seat: Seat, losses: dict[str, Tensor]) -> None:
-        """Add what a seat's captured steps have summed since they were last asked."""
-        for captured in seat.captured.values():
+    def collect(self, slot: Slot, losses: dict[str, Tensor]) -> None:
+        """Add what a slot's captured steps have summed since they were last asked."""
+        for captured in slot.captured.values():
             captured.collect(losses)
 
     def __call__(
@@ -217,10 +217,10 @@ class Captured:
         self.losses = {role: torch.zeros((), device=device) for role in roles}
         self.backwards, self.played = 0, False
 
-    def record(self, seat: Seat, run: Run) -> None:
+    def record(self, slot: Slot, run: Run) -> None:
         self.graph = torch.cuda.CUDAGraph()
-        self.graph.register_generator_state(seat.noise)  # a playback draws from where the stream then stands
-        with torch.cuda.graph(self.graph, seat.pool, seat.stream, capture_error_mode="thread_local"):
+        self.graph.register_generator_state(slot.noise)  # a playback draws from where the stream then stands
+        with torch.cuda.graph(self.graph, slot.pool, slot.stream, capture_error_mode="thread_local"):
             run(self.batch, self.losses)
 
     def play(self, batch: Batch) -> None:

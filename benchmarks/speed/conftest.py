@@ -10,8 +10,8 @@ import pytest
 import torch
 from pytest_benchmark.session import BenchmarkSession
 
-from fedsynth.device import set_precision
-from fedsynth.options import TrainerOptions
+from fedsynth.runtime.device import set_precision
+from fedsynth.runtime.options import TrainerOptions
 
 
 @pytest.fixture(autouse=True)

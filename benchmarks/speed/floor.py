@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedsynth.device import matrix_rate
-from fedsynth.options import Precision
+from fedsynth.runtime.device import matrix_rate
+from fedsynth.runtime.options import Precision
 
 STATE = (
     8 * 4

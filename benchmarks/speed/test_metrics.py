@@ -6,8 +6,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fedsynth import metrics
 from fedsynth.benchmarks.speed.turns import in_turns
+from fedsynth.evaluation import metrics
 from fedsynth.federation import Columns
 from fedsynth.registry import NETWORKS
 

@@ -12,10 +12,10 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from fedsynth import evaluate
 from fedsynth.benchmarks.speed.peers.job import Bench, Job
 from fedsynth.benchmarks.speed.test_step import DEVICE, FULL, NARROW
 from fedsynth.benchmarks.speed.turns import in_turns
+from fedsynth.evaluation import evaluate
 from fedsynth.exchange import Message
 from fedsynth.method import Method
 from fedsynth.trainer import Trainer
@@ -44,7 +44,7 @@ def test_round(benchmark: BenchmarkFixture) -> None:
         for name in server:
             server[name] = sum(state[name] for state in states) / len(states)
 
-    in_turns(benchmark, lambda: ours._round(next(rounds)), {"bare round": bare})
+    in_turns(benchmark, lambda: ours.round(next(rounds)), {"bare round": bare})
 
 
 @pytest.mark.parametrize("sites", [4, 16])

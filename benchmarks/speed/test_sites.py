@@ -1,4 +1,4 @@
-"""Memory and seconds of a round for 4 to 1,024 sites, whose states are parked on the disk while others train.
+"""Memory and seconds of a round for 4 to 1,024 sites, whose states are offloaded on the disk while others train.
 
 Each number of sites has a process of its own: `python -m fedsynth.benchmarks.speed.test_sites 256`. Memory is the peak of two
 rounds, the device's or on a CPU the process's, and there also what is resident after them; without the sites' slices, which lie
@@ -19,9 +19,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fedsynth.benchmarks.speed.peers.job import Job
 from fedsynth.benchmarks.speed.turns import seconds
-from fedsynth.device import peak, set_precision
 from fedsynth.method import Method
-from fedsynth.options import Parking
+from fedsynth.runtime.device import peak, set_precision
+from fedsynth.runtime.options import Offload
 from fedsynth.trainer import Trainer
 
 JOB = Job(steps=2, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -31,12 +31,12 @@ SITES = (4, 16, 64, 256, 1024)
 def rounds(sites: int) -> dict[str, float]:
     """Two rounds: the second's seconds, and the peak of memory."""
     job = replace(JOB, sites=sites)
-    options = replace(job.options, parking=Parking.disk)
+    options = replace(job.options, offload=Offload.disk)
     set_precision(options)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(Method(), job.architecture, job.federation, options, seed=0, folder=Path(folder))
-        trainer._round(1)
-        spent = seconds(lambda: trainer._round(2))
+        trainer.round(1)
+        spent = seconds(lambda: trainer.round(2))
     feeds = [feed for site in trainer.sites.values() for feed in site.feeds.values()]
     arrays = [site.images for site in job.federation.sites.values()] + [
         site.masks for site in job.federation.sites.values()

@@ -20,7 +20,7 @@ from fedsynth.benchmarks.speed.peers.job import Bench, Job
 from fedsynth.benchmarks.speed.reference import Aligned, Model, write
 from fedsynth.benchmarks.speed.turns import in_turns, seconds
 from fedsynth.method import Method
-from fedsynth.options import Precision
+from fedsynth.runtime.options import Precision
 from fedsynth.trainer import Trainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

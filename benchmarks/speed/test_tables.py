@@ -1,6 +1,7 @@
 """Seconds from 10,000 records to tables and to the report's page: 40 methods, 10 scenarios on 5 data sets, 5 seeds.
 
-Records are made up (tests/finished.py) and as large as real ones of 4 sites, 8 site-tasks, 20 test subjects and 30 rounds, every
+Records are made up (tests/support/finished.py) and as large as real ones of 4 sites, 8 site-tasks, 20 test subjects and 30
+rounds, every
 number with all its digits: 134 kB each. No run has images.
 """
 
@@ -21,9 +22,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from tqdm import tqdm
 
-from fedsynth.benchmarks.card import BINS
-from fedsynth.benchmarks.records import CURVE, METRICS, SCORES, SELECTIONS, sealed, sha256
-from fedsynth.benchmarks.store import Store
+from fedsynth.benchmarks.records.data_card import BINS
+from fedsynth.benchmarks.records.record import CURVE, METRICS, SCORES, SELECTIONS, sealed, sha256
+from fedsynth.benchmarks.records.store import Store
 
 METHODS, SCENARIOS, DATASETS, SEEDS, SUBJECTS, ROUNDS = 40, 10, 5, 5, 20, 30
 TASKS = {site: ["T1->T2", "T2->FLAIR"] for site in ("brats", "ixi", "midas", "oasis")}

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Rows
+from ..records.record import Rows
 
 Floats = NDArray[np.float64]
 Column = tuple[str, str, str]  # site, task, subject

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from fedsynth.federation import CONTRASTS, Dataset, FederationError, Site
 
-from .. import splits, store
+from ..store import splits, store
 from ..volumes import Chain
 from . import bids, pattern
 from .checksum import Content, content

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from fedsynth.federation import FederationError, Site, Subject
 
-from .. import splits
-from ..store import Row, Store, write
+from ..store import splits
+from ..store.store import Row, Store, write
 from . import subject
 from .checksum import Content
 from .subject import Finished, finished_before, poorly, read, work

@@ -14,7 +14,7 @@ import numpy as np
 
 from fedsynth.federation import FederationError
 
-from ..store import Row, Store, text
+from ..store.store import Row, Store, text
 from ..volumes import Chain, Processed, process
 from .checksum import Content
 from .survey import Candidate

@@ -13,9 +13,8 @@ from .resample import onto, reached
 from .volume import Volume
 
 EDGE = 2.0  # mm, of the voxels that are compared
-LEAST_MI = (
-    1.05  # below, a registration is poor: tests/test_volumes_register.py holds right and wrong ones to either side
-)
+# below, a registration is poor: tests/datasets/test_volumes_register.py holds right and wrong ones to either side
+LEAST_MI = 1.05
 LEAST_DICE = 0.8
 LEAST_GAIN = 0.95  # of the mutual information before; interpolation alone costs a little
 SCALES = (0.75, 1.33)  # by which an affine motion may stretch a head

@@ -22,8 +22,8 @@ from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.feed import Batch, Feed
 from fedsynth.method import Blueprint, Method
 from fedsynth.networks.network import Network
-from fedsynth.options import TrainerOptions
 from fedsynth.registry import NETWORKS
+from fedsynth.runtime.options import TrainerOptions
 
 TASKS = (
     ("T1->T2", "T2->PD"),

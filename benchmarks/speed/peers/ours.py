@@ -1,6 +1,6 @@
 """FedSynth's own round, as a worker: `python -m fedsynth.benchmarks.speed.peers.ours`.
 
-A round is `Trainer._round`: for each site download, local steps and upload, with their bytes counted and the losses
+A round is `Trainer.round`: for each site download, local steps and upload, with their bytes counted and the losses
 checked, then the aggregation. Neither validation nor a checkpoint falls into it.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from fedsynth.benchmarks.speed.peers.job import Job
 from fedsynth.benchmarks.speed.peers.turns import Turns
-from fedsynth.device import set_precision
 from fedsynth.method import Method
+from fedsynth.runtime.device import set_precision
 from fedsynth.trainer import Trainer
 
 
@@ -19,7 +19,7 @@ class Ours:
         self.trainer = Trainer(Method(), job.architecture, job.federation, job.options, seed=0)
 
     def round(self, round: int) -> float:
-        self.trainer._round(round)
+        self.trainer.round(round)
         rows = self.trainer.state.curve[-len(self.trainer.sites) :]
         return sum(float(row["loss_generator"]) for row in rows) / len(rows)
 

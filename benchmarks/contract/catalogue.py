@@ -1,0 +1,169 @@
+"""The catalogue of methods, docs/catalogue.md, made from their code, their docstrings and two rounds of each.
+
+`python -m fedsynth.benchmarks.contract.catalogue FILE` writes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedsynth.exchange import Memory, Plan, places
+from fedsynth.federation import Columns, Task
+from fedsynth.method import Blueprint, Method
+from fedsynth.networks.network import Network
+from fedsynth.registry import METHODS, NETWORKS
+
+from ..config.identity import plain
+from .toy import ToyFederation
+
+TASKS = tuple(map(Task.parse, ("T1->T2", "T2->PD", "FLAIR->T2", "T2->T1", "T2->FLAIR")))  # the paper's variable tasks
+HEAD = """# The methods
+
+Made by `make catalogue` from the methods' code and docstrings; do not edit. Whether a method keeps the contract, `fedsynth check
+METHOD` says; whether it is its paper's, its test in `tests/` does.
+
+*Travels*: of the generator's parameters, on the published network at full size with four sites and four contrasts. *Up* and
+*down*: floats that a site sends and is sent in the second round, in lengths of what travels (measured at a small size with three
+sites; 2 is a model and as long a vector beside it). *Memory*: what a site and the server remember from round to round beside
+the nets, in the same lengths. *Gradients*: backward passes a local step; FedAvg's two are the discriminator's and the
+generator's.
+
+How each did in a short run on the phantom, and why some lie low there, is in [results/smoke](../results/smoke/README.md).
+"""
+LEFT_OUT = """## What is not here, and why
+
+| method | why |
+| --- | --- |
+| FedRoD (Chen and Chao, ICLR 2022) | balances the softmax over classes; slices have no class |
+| FedProto (Tan et al., AAAI 2022) | averages a prototype a class |
+| FedLC (Zhang et al., ICML 2022) | calibrates logits by the labels' frequencies |
+| FedPAC (Xu et al., ICLR 2023) | aligns class-wise feature centroids |
+| FedGen (Zhu et al., ICML 2021) | its generator draws features for a given label |
+| kNN-Per (Marfoq et al., ICML 2022) | interpolates a classifier's output with the labels of neighbours |
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was measured of a method."""
+
+    travels: str
+    up: str
+    down: str
+    memory: str
+    gradients: str
+
+
+def facts(cls: type[Method]) -> Facts:
+    """From the plan at full size and from two rounds at a small one."""
+    network = NETWORKS[cls.published]()
+    network.norm = cls.needs_norm or network.norm
+    total, shared = sizes(cls(), network)
+    trainer = ToyFederation.of(cls).trainer()
+    for round in (1, 2):
+        trainer.round(round)
+    length = trainer.plan.model.numel
+    rows = [row for row in trainer.state.curve if row["round"] == 2]
+    owned = {
+        name: sum(p.numel() for p in map(site.tensors.get, trainer.plan.model.offsets) if p is not None)
+        for name, site in trainer.sites.items()
+    }
+
+    def times(key: str) -> str:
+        found = [row[key] / 4 / owned[row["site"]] for row in rows if owned[row["site"]]]
+        return span(found) if found else "0"
+
+    held = [size(site.memory) / (length or 1) for site in trainer.sites.values()]
+    steps = {name: site.steps for name, site in trainer.sites.items()}
+    return Facts(
+        travels=f"{100 * shared / total:.4g} %",
+        up=times("bytes_up"),
+        down=times("bytes_down"),
+        memory=f"{span(held)} / {span([size(trainer.server.memory) / (length or 1)])}",
+        gradients=span([row["gradient_evaluations"] / steps[row["site"]] for row in rows]),
+    )
+
+
+def sizes(method: Method, network: Network) -> tuple[int, int]:
+    """Parameters of a generator, and how many of them travel; nothing is allocated for them."""
+    with torch.device("meta"):
+        nets = method.build(Blueprint(network, Columns(4, 4), TASKS, seed=0))
+    chosen = {place.path for place in Plan(nets, method.travels).model.places}
+    of_generator = [
+        (place.path, t.numel()) for place, t in places(nets) if place.net == "generator" and not place.is_buffer
+    ]
+    return sum(n for _, n in of_generator), sum(n for path, n in of_generator if path in chosen)
+
+
+def size(memory: Memory) -> int:
+    return sum(value.numel() for value in memory.values() if isinstance(value, Tensor))
+
+
+def span(values: list[float]) -> str:
+    low, high = (f"{value:.2f}".rstrip("0").rstrip(".") for value in (min(values), max(values)))
+    return low if low == high else f"{low}-{high}"
+
+
+def paragraphs(cls: type[Method]) -> list[str]:
+    return [" ".join(part.split()) for part in (inspect.getdoc(cls) or "").split("\n\n")]
+
+
+def about_sgd(cls: type[Method]) -> str:
+    """The sentences of a docstring that speak of SGD."""
+    sentences = re.split(r"(?<=[.:;]) (?=[A-Z`])", " ".join(paragraphs(cls)))
+    return " ".join(sentence for sentence in sentences if re.search(r"\bSGD\b", sentence))
+
+
+def default(option: Any) -> str:
+    value = option.default if option.default is not MISSING else option.default_factory()
+    return str(plain(value))
+
+
+def section(name: str, cls: type[Method]) -> list[str]:
+    """A method's part of the page."""
+    parent = next((other for other, entry in METHODS.entries().items() if entry.cls is cls.__mro__[1]), "")
+    own = [f for f in fields(cls) if f.name not in Method.__dataclass_fields__]
+    lines = [f"### {name}", "", (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0], ""]
+    lines += [f"Published network: `{cls.published}`." + (f" Parent: `{parent}`." if parent else ""), ""]
+    for paragraph in paragraphs(cls):
+        lines += [paragraph, ""]
+    if own:
+        lines += ["Options: " + ", ".join(f"`{f.name}={default(f)}`" for f in own) + ".", ""]
+    return lines
+
+
+def page() -> str:
+    """The whole page."""
+    classes = {name: entry.cls for name, entry in METHODS.entries().items()}
+    lines = [
+        HEAD,
+        "| method | year | travels | up | down | memory, site / server | gradients |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
+    ]
+    for name, cls in classes.items():
+        first = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0]
+        years = re.findall(r"\b(20\d\d)\b", first)
+        found = facts(cls)
+        lines.append(
+            f"| [`{name}`](#{name}) | {years[-1] if years else ''} | {found.travels} | {found.up} | {found.down} | "
+            f"{found.memory} | {found.gradients} |"
+        )
+    lines += ["", "## Forms that were derived for SGD", ""]
+    lines += [f"- `{name}`: {text}" for name, cls in classes.items() if (text := about_sgd(cls))]
+    lines += ["", LEFT_OUT, "## One by one", ""]
+    for name, cls in classes.items():
+        lines += section(name, cls)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    Path(sys.argv[1]).write_text(page())

@@ -1,0 +1,49 @@
+"""`fedsynth check`: the contract's rules, tried on a method in seconds on a CPU, each with what it is for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+
+from fedsynth.registry import METHODS
+
+from .rules import RULES
+from .toy import ToyFederation
+
+
+def check(name: str) -> list[tuple[str, str, list[str]]]:
+    """(rule, purpose, what is wrong) for every rule, on the method's published network with its default options."""
+    cls = METHODS[name]
+    case = ToyFederation.of(cls)
+    results = []
+    for title, purpose, function in RULES:
+        try:
+            wrong = list(function(case))
+        except Exception as error:  # a broken plugin may raise anything: that is a finding, not our failure
+            wrong = [f"{type(error).__name__}: {error}"]
+        results.append((title, purpose, wrong))
+    return results
+
+
+def main(argv: list[str]) -> int:
+    """Check the named methods, or all; returns 1 if a rule is broken."""
+    parser = argparse.ArgumentParser(prog="fedsynth check", description=__doc__)
+    parser.add_argument("methods", nargs="*", metavar="METHOD")
+    parser.add_argument("--all", action="store_true", help="every registered method")
+    given = parser.parse_args(argv)
+    if bool(given.methods) == given.all:
+        parser.error("name at least one method, or --all")
+    torch.set_num_threads(1)
+    failed = 0
+    for name in METHODS.entries() if given.all else given.methods:
+        print(name)
+        for title, purpose, wrong in check(name):
+            print(f"  {'broken' if wrong else 'ok':8}{title}" + (f", so that {purpose}" if wrong else ""))
+            for text in wrong:
+                print(f"          {text}")
+            failed += bool(wrong)
+    if failed:
+        print(f"{failed} rule{'s' * (failed > 1)} broken", file=sys.stderr)
+    return int(failed > 0)

@@ -1,0 +1,1 @@
+"""Volumes made into arrays ahead of a run."""

@@ -1,0 +1,207 @@
+"""`fedsynth prepare`: a data set's volumes become arrays once, with pictures and a card that show what went in."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from fedsynth.federation import SPLITS, Dataset, FederationError, Site
+from fedsynth.registry import DATASETS, RegistryError
+
+from ..config.identity import plain
+from ..config.overrides import explain
+from ..config.schema import Run, register
+from ..records.data_card import Facts, edges, facts, markdown, shift
+from ..records.record import fingerprint, write_atomically
+from ..report.plots.intensities import histograms
+from ..report.plots.style import to_png
+from .contact_sheet import pages
+
+USAGE = """fedsynth prepare dataset=NAME [FOLDER] [OPTION=VALUE ...] [--jobs N] [--out FOLDER]
+       fedsynth prepare --verify [dataset=NAME] FOLDER [OPTION=VALUE ...]"""
+LISTED = 20  # of those who were left out; dataset.json has all
+
+
+def main(argv: list[str]) -> int:
+    """0 if the data set is prepared, or with --verify if every subject found can be used; 1 if with --verify some cannot; 2 if
+    the command cannot be done: then nothing was changed."""
+    parser = argparse.ArgumentParser(
+        prog="fedsynth prepare",
+        usage=USAGE,
+        description="Volumes become arrays once, to be used again by fedsynth run. A command that was killed goes on when it is"
+        " given again.",
+    )
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="dataset=NAME, dataset.OPTION=VALUE, and the folder of the data"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes that share the subjects (default: 1)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="where the arrays go (default: prepared/NAME-HASH; for a layout: dataset.out)"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="prepare nothing; say what lies there (without dataset=: by any layout)"
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        for origin, reason in register().items():
+            say(f"fedsynth: {origin} failed to load: {reason}")
+        overrides = [word for word in arguments.words if "=" in word and not Path(word).exists()]
+        folders = [word for word in arguments.words if word not in overrides]
+        if len(folders) > 1 or arguments.jobs < 1:
+            parser.error(
+                f"--jobs is {arguments.jobs}" if arguments.jobs < 1 else f"two folders, {folders[0]} and {folders[1]}"
+            )
+        if not any(word.startswith("dataset=") for word in overrides):
+            if not (folders and arguments.verify):
+                instead = f", and not {overrides[0]}" if overrides else ""
+                parser.error(f"which data set? dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
+            return verify_all(folders[0], overrides)
+        dataset = compose_dataset(overrides, *folders)
+        return verify(dataset) if arguments.verify else prepare(dataset, arguments.out, arguments.jobs)
+    except (HydraException, OmegaConfBaseException) as error:
+        say(f"fedsynth: {explain(error)}")
+    except (ValueError, OSError, RegistryError) as error:
+        say(f"fedsynth: {error}")
+    except KeyboardInterrupt:
+        say("fedsynth: interrupted; the same command goes on where it stopped")
+        return 130
+    return 2
+
+
+def compose_dataset(overrides: list[str], root: str = "") -> Dataset:
+    """The data set that the overrides name, on that folder."""
+    with initialize_config_module("fedsynth.conf", version_base="1.3"):
+        dataset = Run.of(compose("config", overrides)).dataset
+    if not root:
+        return dataset
+    if "root" not in {option.name for option in fields(dataset)}:
+        raise FederationError(
+            f"dataset={DATASETS.name_of(type(dataset))} is not made from a folder, but {root} was given"
+        )
+    return replace(dataset, root=root)  # type: ignore[call-arg]  # it has one
+
+
+def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
+    """Prepare it, and say what became of it and how to use it."""
+    options = {option.name for option in fields(dataset)}
+    name = DATASETS.name_of(type(dataset))
+    if out and "out" in options:
+        dataset = replace(dataset, out=str(out))  # type: ignore[call-arg]  # it has one
+    keep: Any = DATASETS["prepared"]
+    if isinstance(dataset, keep):
+        return federation(dataset, out)
+    place = out or Path("prepared", f"{name}-{fingerprint(plain(asdict(dataset)))[:8]}")
+    store = keep.keep(dataset, place, jobs)
+    sites = {site: store.site(site) for site in store.contrasts}
+    index = store.index()
+    found = facts(sites, {site: edges(row for row in index if row["site"] == site) for site in sites})
+    left_out = store.info["left_out"]
+    notes = [f"{len(left_out)} subjects were left out; dataset.json says why."] if left_out else []
+    write_card(store.folder, store.info["label"], found, sites, notes)
+    sheets = store.folder / "sheets"
+    sheets.mkdir(exist_ok=True)
+    for site in sites.values():
+        for number, page in enumerate(pages(site), 1):
+            content = io.BytesIO()
+            page.save(content, "png")
+            write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
+    print(summary(found, left_out))
+    print(f"\nLook at {sheets} and at {store.folder / 'card.md'} before you train.")
+    print(f"To use it: dataset=prepared {override('dataset.folders', [str(store.folder)])}", end="")
+    print(f", or the options of this command, and as sites\n  {override('scenario.sites', sites)}")
+    return 0
+
+
+def federation(dataset: Any, out: Path | None) -> int:
+    """The data card of all that the folders of `dataset=prepared` hold, together; the folders stay as they are."""
+    place = out or Path("prepared", f"card-{fingerprint(plain(asdict(dataset)))[:8]}")
+    if (place / "dataset.json").exists():
+        raise FederationError(f"{place} holds prepared data with a card of its own; give another folder by --out")
+    with tempfile.TemporaryDirectory() as cache:
+        sites = {name: dataset.load(name, Path(cache)) for name in dataset.contrasts()}
+    found = facts(sites, {name: edges(dataset.volumes(name)) for name in sites})
+    place.mkdir(parents=True, exist_ok=True)
+    write_card(place, ", ".join(dataset.folders), found, sites)
+    print(f"{summary(found, [])}\n\nLook at {place / 'card.md'} before you train.")
+    return 0
+
+
+def write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site], notes: Sequence[str] = ()) -> None:
+    """card.md, and the picture that it shows."""
+    write_atomically(folder / "card.png", to_png(histograms(found)))
+    write_atomically(folder / "card.md", markdown(f"Data card: {label}", found, shift(sites), notes).encode())
+
+
+def override(key: str, values: Iterable[str]) -> str:
+    """A list as it is typed in a shell: what Hydra would not read as text has quotes of its own."""
+    items = [v if re.fullmatch(r"[\w./-]+", v, re.ASCII) else json.dumps(v, ensure_ascii=False) for v in values]
+    return shlex.quote(f"{key}=[{','.join(items)}]")
+
+
+def summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
+    """A line a site, and who was left out and why."""
+    width = max(len("site"), *map(len, found))
+    lines = [f"{'site':{width}}  {'train':>6}{'val':>6}{'test':>6}{'slices':>8}  contrasts"]
+    for name, own in found.items():
+        counts = "".join(f"{own['subjects'][split]:6}" for split in SPLITS)
+        lines.append(f"{name:{width}}  {counts}{sum(own['slices'].values()):8}  {', '.join(own['contrasts'])}")
+    if left_out:
+        lines.append(f"\n{len(left_out)} left out:")
+        lines += [f"  site {one['site']}, subject {one['subject']}: {one['reason']}" for one in left_out[:LISTED]]
+        if len(left_out) > LISTED:
+            lines.append(f"  and {len(left_out) - LISTED} more, in dataset.json")
+    return "\n".join(lines)
+
+
+def verify(dataset: Dataset) -> int:
+    """Print what its layout finds in its folder."""
+    look = getattr(dataset, "verify", None)
+    if look is None:
+        raise FederationError(f"dataset={DATASETS.name_of(type(dataset))} has no layout to verify")
+    report = look()
+    print(report)
+    return 0 if report.good else 1
+
+
+def verify_all(folder: str, overrides: list[str]) -> int:
+    """Try every layout of conf/dataset on the folder, and print the report of the one that describes most of it."""
+    names = sorted(path.name.removesuffix(".yaml") for path in files("fedsynth.conf").joinpath("dataset").iterdir())
+    found: dict[str, tuple[int, Dataset]] = {}
+    for name in names:
+        dataset: Any = compose_dataset([f"dataset={name}", *overrides], folder)
+        try:
+            found[name] = (len(list(dataset.matches())), dataset)
+        except FederationError as error:
+            if not dataset.folder.is_dir():
+                raise
+            print(f"{name:14}0 volumes ({str(error).partition(';')[0]})")
+        else:
+            print(f"{name:14}{found[name][0]} volumes")
+    if not found:
+        say(
+            "fedsynth: no layout describes this folder; dataset=folder 'dataset.pattern=\"...\"' takes any, see docs/data.md"
+        )
+        return 2
+    best = max(found, key=lambda name: found[name][0])
+    print(f"\ndataset={best}\n")
+    return verify(found[best][1])
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Tables as they are shown: on the terminal, in Markdown, CSV, LaTeX and HTML."""

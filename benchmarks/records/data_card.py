@@ -1,0 +1,156 @@
+"""The data card of a federation: who has how much of what, how bright it is, and how far the sites differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from fedsynth.evaluation.heterogeneity import heterogeneity
+from fedsynth.federation import SPLITS, Federation, Site, Subject, Task
+
+BINS = 40  # of a histogram, over intensities 0 to 1
+SAMPLE = 64  # slices a site whose intensities are counted, evenly spaced
+SUBJECTS, SLICES, SIDE = (
+    20,
+    4,
+    128,
+)  # subjects a split, slices of each and pixels a side that the look-up tables are made from
+
+Facts = Mapping[str, Any]
+
+
+def facts(
+    sites: Mapping[str, Site], voxels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] | None = None
+) -> Facts:
+    """What the card says of each site, ready for JSON. `voxels`: site -> contrast -> the edges in mm of each source volume."""
+    return {name: of_site(site, (voxels or {}).get(name, {})) for name, site in sorted(sites.items())}
+
+
+def of_site(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> Facts:
+    """`histogram`: contrast -> shares of the foreground's pixels in 40 bins of the intensity, which lies in [0, 1]."""
+    rows = np.unique(np.linspace(0, len(site.images) - 1, SAMPLE).astype(int))
+    images, masks = np.asarray(site.images[rows], np.float32) / 2 + 0.5, np.asarray(site.masks[rows])
+    counts = {c: np.histogram(images[:, i][masks], BINS, (0, 1))[0] for i, c in enumerate(site.contrasts)}
+    return {
+        "contrasts": list(site.contrasts),
+        "subjects": {split: len(site.of(split)) for split in SPLITS},
+        "slices": {split: len(site.rows(split)) for split in SPLITS},
+        "size": list(site.images.shape[2:]),
+        "foreground": float(masks.mean()),
+        "voxels": {contrast: spread(voxels[contrast]) for contrast in site.contrasts if contrast in voxels},
+        "histogram": {c: [round(float(n), 5) for n in count / max(1, count.sum())] for c, count in counts.items()},
+    }
+
+
+def edges(rows: Iterable[Mapping[str, str]]) -> dict[str, list[list[float]]]:
+    """Contrast -> the edges in mm of each source volume, from the lines of a site in a store's index."""
+    found: dict[str, list[list[float]]] = {}
+    for row in rows:
+        if row["voxel_mm"]:
+            found.setdefault(row["contrast"], []).append([float(edge) for edge in row["voxel_mm"].split()])
+    return found
+
+
+def spread(edges: Sequence[Sequence[float]]) -> str:
+    """Voxel edges in mm: the median of each, and the range where it is not one."""
+    table = np.asarray(edges, float)
+    parts = []
+    for low, middle, high in zip(table.min(0), np.median(table, 0), table.max(0), strict=True):
+        parts.append(f"{middle:.3g}" + (f" ({low:.3g} to {high:.3g})" if high > 1.01 * low else ""))
+    return " x ".join(parts)
+
+
+def lines(found: Facts) -> list[dict[str, str]]:
+    """A row of the card's table for each site."""
+    return [
+        {
+            "site": name,
+            "contrasts": ", ".join(own["contrasts"]),
+            **{split: f"{own['subjects'][split]} ({own['slices'][split]})" for split in SPLITS},
+            "pixels": " x ".join(map(str, own["size"])),
+            "foreground": f"{own['foreground']:.0%}",
+            "source voxels, mm": "; ".join(alike(own["voxels"])) or "-",
+        }
+        for name, own in found.items()
+    ]
+
+
+def alike(voxels: Mapping[str, str]) -> Iterator[str]:
+    """What is said of voxels, with the contrasts of which it is said."""
+    for edges in dict.fromkeys(voxels.values()):
+        yield f"{', '.join(contrast for contrast in voxels if voxels[contrast] == edges)} {edges}"
+
+
+def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
+    """What `lut.heterogeneity` says of every task that two or more sites could have, each by itself, from a thinned copy of the
+    sites: the table of all sites is then that of one task, and the gap is due to the sites and not to a conflict of targets."""
+    thinned = {name: thin(site) for name, site in sorted(sites.items())}
+    tasks = sorted({Task(*pair) for site in sites.values() for pair in permutations(site.contrasts, 2)})
+    found: list[dict[str, Any]] = []
+    for task in tasks:
+        able = {name: (task,) for name, site in thinned.items() if set(task.contrasts) <= set(site.contrasts)}
+        if len(able) > 1:
+            found += heterogeneity(Federation({name: thinned[name] for name in able}, able))
+    return sorted(found, key=lambda row: (row["site"], row["task"]))
+
+
+def thin(site: Site) -> Site:
+    """At most 20 subjects a split, four slices of each, every second pixel of large ones."""
+    step = -(-max(site.images.shape[2:]) // SIDE)
+    kept: list[Subject] = []
+    rows: list[int] = []
+    for split in SPLITS:
+        for subject in site.of(split)[:SUBJECTS]:
+            own = np.unique(np.linspace(subject.slices.start, subject.slices.stop - 1, SLICES).astype(int)).tolist()
+            kept.append(Subject(subject.name, split, slice(len(rows), len(rows) + len(own))))
+            rows += own
+    return Site(
+        site.name,
+        site.contrasts,
+        site.images[rows][..., ::step, ::step],
+        site.masks[rows][..., ::step, ::step],
+        tuple(kept),
+    )
+
+
+def markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
+    """The card as Markdown; its picture is card.png beside it."""
+    table = lines(found)
+    shifts = [
+        {
+            "site": row["site"],
+            "task": row["task"],
+            "source itself": f"{row['copy_source']:.2f}",
+            "own table": f"{row['own_table']:.2f}",
+            "all sites' table": f"{row['pooled_table']:.2f}",
+            "gap": f"{row['gap']:.2f}",
+        }
+        for row in differ
+    ]
+    parts = [
+        f"# {title}",
+        *notes,
+        "Subjects (slices) in each split:",
+        "\n".join(rows(table)),
+        "![intensities](card.png)",
+    ]
+    if shifts:
+        parts += [
+            "## How far the sites differ",
+            "PSNR in dB on test subjects of a table from source to target intensity, fitted on the site's own training subjects,"
+            f" and of one fitted on all sites that could have the task (at most {SUBJECTS} subjects a split, {SLICES} slices of"
+            " each). The gap is what no map of intensities that is the same for all can express.",
+            "\n".join(rows(shifts)),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def rows(table: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The lines of a Markdown table."""
+    yield "| " + " | ".join(table[0]) + " |"
+    yield "| " + " | ".join("---" for _ in table[0]) + " |"
+    for row in table:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row.values()) + " |"

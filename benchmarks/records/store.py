@@ -1,0 +1,181 @@
+"""The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
+
+`<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
+checkpoint, `attempt-<n>.json` for each failure, and once it is finished `record.json` with its tables (records.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from fnmatch import fnmatchcase
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .record import Record, RecordError, read_record, write_atomically
+
+
+class State(Enum):
+    """All that a run of the store can be."""
+
+    done = "done"
+    diverged = "diverged"
+    running = "running"  # another process works on it now
+    unfinished = "half-finished"  # was interrupted; the same command continues it
+    failed = "failed"  # the last attempt ended in an error; the same command tries again
+    damaged = "damaged"  # its record cannot be trusted
+
+
+FINISHED = (State.done, State.diverged)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands."""
+
+    run: str
+    state: State
+    round: int = 0  # the last that was begun, 0 for none
+    rounds: int = 0
+    reason: str = ""  # why it failed, diverged or is damaged
+
+
+class Store:
+    """The runs under `<results>/runs`."""
+
+    def __init__(self, results: Path) -> None:
+        self.runs = results / "runs"
+
+    def folder(self, run: str) -> Path:
+        return self.runs / run
+
+    def names(self, patterns: Sequence[str] = ()) -> list[str]:
+        """The runs whose names match any of the shell-style patterns (all without one), sorted."""
+        folders = sorted(path.name for path in self.runs.iterdir() if path.is_dir()) if self.runs.is_dir() else []
+        return [name for name in folders if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+    def records(
+        self, patterns: Sequence[str] = (), read: Callable[[Path], Record] = read_record
+    ) -> tuple[list[Record], list[str]]:
+        """The finished runs, by name, and what is wrong with those whose record cannot be trusted; `read` is of a folder."""
+        records, damaged = [], []
+        for name in tqdm(self.names(patterns), "reading", unit="run", disable=None, leave=False):
+            try:
+                records.append(read(self.folder(name)))
+            except FileNotFoundError:
+                continue
+            except RecordError as error:
+                damaged.append(str(error))
+        return records, damaged
+
+    def record(self, run: str) -> Record | None:
+        """The run's record, or None if it is not finished. Raises RecordError for a damaged one."""
+        try:
+            return read_record(self.folder(run))
+        except FileNotFoundError:
+            return None
+
+    def identity(self, run: str) -> dict[str, Any]:
+        """What a run is that was begun; empty where that cannot be read."""
+        for name, inside in (("identity.json", ()), ("record.json", ("identity",))):
+            try:
+                found = json.loads((self.folder(run) / name).read_bytes())
+                return dict(found[inside[0]] if inside else found)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return {}
+
+    def begin(self, run: str, identity: Mapping[str, Any]) -> None:
+        """Note what the run is and that an attempt begins, where the last one came to."""
+        write_atomically(self.folder(run) / "identity.json", json.dumps(identity, indent=1).encode())
+        self.note(run, self._progress(run)["round"], identity["trainer"]["rounds"])
+
+    def note(self, run: str, round: int, rounds: int, failed: str = "") -> None:
+        """Note how far the run came, and why it stopped there if it failed."""
+        progress = {"round": round, "rounds": rounds, "failed": failed}
+        write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
+
+    def fail(self, run: str, error: BaseException) -> Path:
+        """Leave a note of a failed attempt: the reason in a line, and the traceback. Returns where it is."""
+        reason, progress = f"{type(error).__name__}: {error}", self._progress(run)
+        attempts = len(list(self.folder(run).glob("attempt-*.json")))
+        path = self.folder(run) / f"attempt-{attempts + 1}.json"
+        note = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "reason": reason,
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        write_atomically(path, json.dumps(note, indent=1).encode())
+        self.note(run, progress["round"], progress["rounds"], reason)
+        return path
+
+    def set_aside(self, run: str) -> Path:
+        """Move all that a run left to `<results>/damaged`, so that it can be made again; only for who has claimed it.
+        Returns where it is now."""
+        folder = self.runs.parent / "damaged"
+        place = next(place for number in count(1) if not (place := folder / f"{run}-{number}").exists())
+        place.mkdir(parents=True)
+        own = sorted(
+            self.folder(run).iterdir(), key=lambda path: path.name != "record.json"
+        )  # without it, none is done
+        for path in own:
+            if path.name != "lock":
+                path.rename(place / path.name)
+        return place
+
+    @contextmanager
+    def claim(self, run: str) -> Iterator[bool]:
+        """Whether this process may work on the run; held until the block ends, or the process."""
+        self.folder(run).mkdir(parents=True, exist_ok=True)
+        with (self.folder(run) / "lock").open("a") as lock:
+            yield seize(lock.fileno(), fcntl.LOCK_EX, patience=1.0)
+
+    def status(self, run: str) -> RunStatus:
+        """Where the run stands now; disturbs nobody who works on it."""
+        claimed = self._is_claimed(run)  # asked first: a run that finishes meanwhile is then done, not half-finished
+        try:
+            if (record := self.record(run)) is not None:
+                rounds = record.identity["trainer"]["rounds"]
+                return RunStatus(run, State[record.status], rounds, rounds, record.reason)
+        except RecordError as error:
+            return RunStatus(run, State.damaged, reason=str(error))
+        progress = self._progress(run)
+        state = State.running if claimed else State.failed if progress["failed"] else State.unfinished
+        return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"])
+
+    def _progress(self, run: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.folder(run) / "progress.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            found = {"round": 0, "rounds": 0, "failed": ""}
+        return found
+
+    def _is_claimed(self, run: str) -> bool:
+        try:
+            with (self.folder(run) / "lock").open() as lock:
+                return not seize(lock.fileno(), fcntl.LOCK_SH, patience=0)
+        except FileNotFoundError:
+            return False
+
+
+def seize(lock: int, kind: int, patience: float) -> bool:
+    """Take a file lock; retry for `patience` seconds, longer than anybody holds it who only looks."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)

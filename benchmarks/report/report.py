@@ -1,0 +1,184 @@
+"""`fedsynth report`: one self-contained HTML page with the tables of the finished runs, their curves and their images.
+
+The page is a pure function of the runs and of what they left: made again, it is the same byte for byte. It holds its numbers
+as JSON, a block a tab, and its images as data URIs; the scripts in page/ draw a tab when it is opened, from a file and without
+a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from tqdm import tqdm
+
+from ..leaderboard.by_train_size import families, subjects, title
+from ..leaderboard.pair import full
+from ..records.finished import Finished, finished
+from ..records.record import Record, write_atomically
+from ..records.store import Store
+from ..stats.scores import StatsError
+from ..tables.ranking import ranking
+from ..tables.scores import Means, means
+from ..tables.table import Table, tables
+from .failures import failures
+from .images import Budget, sprite
+from .plots.gallery import ERRORS
+from .plots.style import COLOURS, Entry, read_gallery
+from .sections import plain, section
+
+PAGE = Path(__file__).with_name("page")
+SCRIPTS = ("elements", "board", "chart", "sections", "gallery", "overview", "tabs")
+
+
+def main(argv: list[str]) -> int:
+    """Write the page; 1 if there is no finished run."""
+    parser = argparse.ArgumentParser(prog="fedsynth report", description=__doc__)
+    parser.add_argument(
+        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as 'fedavg-*'; default: all"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
+    parser.add_argument("--out", type=Path, help="folder for the page, index.html (default: RESULTS/report)")
+    arguments = parser.parse_args(argv)
+    store = Store(arguments.results)
+    runs = finished(store, arguments.patterns)
+    if not runs:
+        return 1
+    out = (arguments.out or arguments.results / "report") / "index.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, page(store, runs, arguments.patterns).encode())
+    print(f"wrote {out}")
+    return 0
+
+
+def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -> str:
+    """The whole page as HTML."""
+    of = {run.record.run: means(run) for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)}
+    found = tables(runs)
+    script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{script}}})();\n'
+    environment = Environment(
+        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        titles=[table.title for table in found],
+        runs=len(runs),
+        style=Markup((PAGE / "page.css").read_text()),
+        script=Markup(script),
+        digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        blocks=[(name, embedded(content)) for name, content in contents(store, runs, patterns, found, of)],
+    )
+
+
+def contents(
+    store: Store, runs: Sequence[Finished], patterns: Sequence[str], found: Sequence[Table], of: Mapping[str, Means]
+) -> Iterator[tuple[str, Any]]:
+    """The page's blocks of data, each with its name."""
+    records = [run.record for run in runs]
+    methods = sorted({record.identity["method"]["name"] for record in records})
+    heat = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
+    yield "common", {"methods": methods, "colours": len(COLOURS), "heat": heat.tobytes().hex()}
+    yield "overview", overview(found)
+    shown = [galleries(table) for table in found]
+    budget = Budget.of(shown)
+    for number, table in enumerate(tqdm(found, "drawing", unit="table", disable=None, leave=False)):
+        rows = entries(table) if shown[number][0] else []
+        places = sorted({place for entry in rows for place in entry.gallery})
+        images = [sprite(rows, place, budget) for place in places]
+        yield f"table-{number}", section(table, of) | {"images": [facts for facts, _ in images]}
+        for place, (_, picture) in enumerate(images):
+            yield f"images-{number}-{place}", picture
+    yield "runs", {"rows": [origin(run) for run in runs], "versions": versions(records)}
+    told = [[one.what, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)]
+    yield "failures", told
+
+
+def galleries(table: Table) -> tuple[int, list[int]]:
+    """How many rows have images, and of how many subjects at each site-task."""
+    folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").exists()]
+    return len(folders), [len(own["target"]) for own in read_gallery(folders[0]).values()] if folders else []
+
+
+def entries(table: Table) -> list[Entry]:
+    """The rows with the images of their first seed."""
+    return [Entry(row.method, row.runs, read_gallery(row.runs[0].folder)) for row in table.rows]
+
+
+def overview(found: Sequence[Table]) -> dict[str, Any]:
+    """What is told of all tables together."""
+    try:
+        over = ranking(found)
+        ranks: dict[str, Any] = {
+            "names": over.names,
+            "blocks": over.blocks,
+            "mean": [plain(float(value)) for value in over.ranks.mean],
+            "low": [plain(float(value)) for value in over.ranks.low],
+            "high": [plain(float(value)) for value in over.ranks.high],
+            "p": plain(over.ranks.p),
+            "critical": plain(over.ranks.critical),
+            "cliques": over.cliques(),
+        }
+    except StatsError as error:
+        ranks = {"reason": str(error)}
+    scarce = [{"title": title(family), "rows": few(family)} for family in families(found)]
+    tables = [
+        {
+            "title": table.title,
+            "rows": len(table.rows),
+            "runs": sum(len(row.runs) for row in table.rows),
+            "seeds": len(table.seeds),
+            "holes": sum(len(row.missing) for row in table.rows),
+            "diverged": sum(row.diverged for row in table.rows),
+            "smoke": table.smoke,
+        }
+        for table in found
+    ]
+    return {"tables": tables, "ranks": ranks, "scarce": scarce}
+
+
+def few(family: Sequence[Table]) -> dict[str, list[list[float]]]:
+    """Row -> its training subjects and PSNR in every table that has it."""
+    rows: dict[str, list[list[float]]] = {}
+    for table in family:
+        for row in table.rows:
+            if row.psnr:
+                rows.setdefault(full(row), []).append([subjects(table), row.psnr.mean])
+    return {name: rows[name] for name in sorted(rows)}
+
+
+def origin(run: Finished) -> list[Any]:
+    """Where a run's numbers come from."""
+    record = run.record
+    environment = record.environment
+    return [
+        record.run,
+        f"{record.status}: {record.reason}" if record.reason else record.status,
+        record.selected_round or None,
+        (environment["commit"][:10] or "-") + (" with changes" if environment["dirty"] else ""),
+        environment["device"],
+        record.finished[:16].replace("T", " "),
+        hashlib.sha256((run.folder / "record.json").read_bytes()).hexdigest()[:12],
+    ]
+
+
+def embedded(content: Any) -> Markup:
+    """JSON that no browser takes for markup."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def versions(records: Sequence[Record]) -> dict[str, list[str]]:
+    """What the runs were made with: every version of each library that occurs."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in record.environment["versions"].items():
+            found.setdefault(name, set()).add(version)
+    return {name: sorted(found[name]) for name in sorted(found)}

@@ -1,0 +1,1 @@
+"""Training it: one run, a sweep of many, their progress and their cost."""

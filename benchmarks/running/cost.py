@@ -1,0 +1,149 @@
+"""`fedsynth cost`: what a method costs, measured by itself: seconds and where they go, operations, memory, bytes.
+
+    fedsynth cost fedavg pflsynth experiment=demo
+    fedsynth cost pflsynth experiment=demo --profile trace     # and a trace of one round
+
+The first round of each is not counted: it chooses kernels and captures steps. Figures of one table are from one machine at one
+time; they are not to be had from sweeps, whose runs share it. The discriminators' part holds the generator's forward pass, whose
+images they judge. On a GPU the parts are from a second, eager training that waits after each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from torch.profiler import ProfilerActivity, profile
+
+from fedsynth.exchange import ContractError
+from fedsynth.federation import Federation, FederationError
+from fedsynth.registry import METHODS, RegistryError
+from fedsynth.runtime.device import matrix_rate, peak, reset_peak, set_precision
+from fedsynth.runtime.options import Execution
+from fedsynth.trainer import Trainer
+from fedsynth.trainer.outcome import Costs
+from fedsynth.trainer.sharing import sizes
+
+from ..config.overrides import explain
+from ..config.schema import OptionError, Run, register
+from .execute import say
+
+PARTS = ("data", "discriminators", "generator", "exchange", "aggregation", "idle")
+HEAD = (
+    f"{'method':16}{'s a round':>10}"
+    + "".join(f"{part:>15}" for part in PARTS)
+    + (f"{'scoring':>9}{'GFLOP':>10}{'of floor':>9}{'MiB':>7}{'MB up':>8}{'MB down':>8}{'parameters':>12}  execution")
+)
+
+
+def main(argv: list[str]) -> int:
+    """Measure the named methods one after another; 2 if the command cannot be run."""
+    parser = argparse.ArgumentParser(prog="fedsynth cost", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "methods", nargs="+", metavar="METHOD", help="methods, or 'all'; OPTION=VALUE of all their runs"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (default: 3)")
+    parser.add_argument("--profile", type=Path, metavar="FOLDER", help="write a trace and a summary of one more round")
+    arguments = parser.parse_args(argv)
+    register()
+    overrides = [word for word in arguments.methods if "=" in word]
+    names = [word for word in arguments.methods if "=" not in word]
+    names = list(METHODS.entries()) if names == ["all"] else names
+    if not names or arguments.rounds < 1:
+        parser.error("name at least one method and one round")
+    if (load := os.getloadavg()[0]) > 0.5:
+        say(f"fedsynth: others are at work here (load {load:.1f}), which will show in the figures")
+    print(HEAD)
+    for name in names:
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:  # so that its memory is its own
+            told = alone.submit(measured, name, overrides, arguments.rounds, arguments.profile).result()
+        if told is None:
+            return 2
+        print(told, flush=True)
+    return 0
+
+
+def measured(name: str, overrides: Sequence[str], rounds: int, folder: Path | None) -> str | None:
+    """A method's row of the table; None if it cannot be measured, which is said."""
+    register()
+    try:
+        with initialize_config_module("fedsynth.conf", version_base="1.3"):
+            run = Run.of(compose("config", [f"method={name}", *overrides]))
+        return line(name, *measure(run, rounds, folder and folder / name))
+    except (HydraException, OmegaConfBaseException) as error:
+        say(f"fedsynth: {explain(error)}")
+    except (OptionError, FederationError, ContractError, RegistryError, ValueError, OSError) as error:
+        say(f"fedsynth: {name}: {error}")
+    return None
+
+
+def measure(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, float], str]:
+    """Costs a round, by name, and how the steps ran."""
+    federation = run.scenario.federation(run.dataset, Path(run.results) / "cache")
+    trainer = warm(run, federation, rounds)
+    reset_peak(trainer.device)
+    costs, memory = train(trainer, rounds), peak(trainer.device)
+    found = costs.summary(matrix_rate(trainer.device, run.trainer.precision))
+    if trainer.device.type == "cuda":
+        parts = warm(replace(run, trainer=replace(run.trainer, execution=Execution.eager)), federation, rounds)
+        parts.step.waits = True
+        eager = train(parts, rounds).summary(1.0)
+        found |= {name: value for name, value in eager.items() if name.startswith("seconds_")}
+    found["peak_memory_bytes"] = memory
+    if folder:
+        trace(trainer, rounds + 2, folder)
+    execution = f"eager ({trainer.step.eager})" if trainer.step.eager else trainer.step.execution.value
+    shares = {name: value / rounds for name, value in found.items() if name not in ("peak_memory_bytes", "floor_share")}
+    return found | shares | sizes(trainer.sites.values(), trainer.plan), execution
+
+
+def warm(run: Run, federation: Federation, rounds: int) -> Trainer:
+    """A trainer after its first round, with no checkpoint to come."""
+    options = replace(run.trainer, rounds=rounds + 2, validate_every=rounds + 2, checkpoint_every=rounds + 2)
+    set_precision(options)
+    trainer = Trainer(run.method, run.network, federation, options, run.seed)
+    trainer.round(1)
+    return trainer
+
+
+def train(trainer: Trainer, rounds: int) -> Costs:
+    """What the next rounds cost, and one validation."""
+    trainer.state.costs = Costs()
+    for round in range(2, rounds + 2):
+        trainer.round(round)
+    trainer.validate(1, {})
+    trainer.state.costs.evaluation_seconds *= rounds  # for it is shown a round, and there was one
+    return trainer.state.costs
+
+
+def trace(trainer: Trainer, round: int, folder: Path) -> None:
+    """Write `trace.json`, for chrome://tracing or Perfetto, and `summary.txt`, operations by their own time."""
+    gpu = [ProfilerActivity.CUDA] if trainer.device.type == "cuda" else []
+    folder.mkdir(parents=True, exist_ok=True)
+    with profile(activities=[ProfilerActivity.CPU, *gpu]) as found:
+        trainer.round(round)
+    found.export_chrome_trace(str(folder / "trace.json"))
+    order = "self_cuda_time_total" if gpu else "self_cpu_time_total"
+    (folder / "summary.txt").write_text(found.key_averages().table(sort_by=order, row_limit=40))
+    say(f"fedsynth: wrote {folder / 'summary.txt'} and {folder / 'trace.json'}")
+
+
+def line(name: str, found: dict[str, Any], execution: str) -> str:
+    """A row of the table."""
+    parts: Sequence[float] = [found[f"seconds_{part}"] for part in PARTS]
+    return (
+        f"{name:16}{found['seconds']:10.3f}"
+        + "".join(f"{part:15.3f}" for part in parts)
+        + f"{found['evaluation_seconds']:9.3f}{found['flops'] / 1e9:10.1f}{found['floor_share']:9.1%}"
+        + f"{found['peak_memory_bytes'] / 2**20:7.0f}{found['bytes_up'] / 1e6:8.2f}{found['bytes_down'] / 1e6:8.2f}"
+        + f"{found['parameters']:12,.0f}  {execution}"
+    )

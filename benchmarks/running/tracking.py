@@ -1,0 +1,105 @@
+"""Trackers show a run while it trains. They see it, change nothing of it, and are no part of its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config.schema import Tracking
+from ..records.record import METRICS, Rows
+
+if TYPE_CHECKING:
+    from fedsynth.trainer import Trainer
+
+
+import json
+import math
+import shutil
+
+from ..tables.scores import mean
+
+
+class Tracker:
+    """What a run calls. This one looks at nothing; another is a subclass, a member of `Tracking` and a line in `tracker`."""
+
+    def rounds(self, rows: Rows) -> None:
+        """The rows of the curve (`records.CURVE`) of rounds that ended since the last call. After an interruption the first
+        call has all rounds before it too."""
+
+    def scores(self, rows: Rows, selected_round: int) -> None:
+        """All test scores, as in `scores.csv`; the round that validation selected, 0 for a run that diverged."""
+
+    def close(self) -> None:
+        """The run ended, well or not."""
+
+
+def tracker(tracking: Tracking, results: Path, run: str, identity: dict[str, Any]) -> Tracker:
+    """The chosen one for a run of that name."""
+    if tracking is Tracking.none:
+        return Tracker()
+    # here, as it need not be installed
+
+    return TensorBoard(results / "tensorboard" / run, identity)
+
+
+@contextmanager
+def followed(trainer: Trainer, by: Tracker) -> Iterator[None]:
+    """Inside, the tracker sees each round of the trainer once a site has trained in the next one, the last when training ends."""
+    told, shown = 0, trainer.progress
+
+    def tell() -> None:
+        nonlocal told
+        if new := trainer.state.curve[told:]:
+            by.rounds(new)
+            told += len(new)
+
+    def progress(round: int, rounds: int, site: str, loss: float) -> None:
+        shown(round, rounds, site, loss)
+        tell()
+
+    trainer.progress = progress
+    try:
+        yield
+    finally:
+        tell()
+        by.close()
+
+
+class TensorBoard(Tracker):
+    """A folder of event files a run. Each column of the curve is a group of charts over rounds, a chart a site; the mean test
+    scores of the selected round are points at that round, a group a metric, a chart a site-task.
+
+    The folder is made anew when a run goes on, so that no round is in it twice.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # an extra, which not everybody has
+
+        if folder.exists():
+            shutil.rmtree(folder)
+        self._writer = SummaryWriter(folder)
+        self._writer.add_text("identity", "    " + json.dumps(identity, indent=1).replace("\n", "\n    "))
+
+    def rounds(self, rows: Rows) -> None:
+        for row in rows:
+            for column, value in row.items():
+                if column not in ("round", "site"):
+                    self._point(f"{column}/{row['site']}", value, row["round"])
+        self._writer.flush()
+
+    def scores(self, rows: Rows, selected_round: int) -> None:
+        chosen = [row for row in rows if row["selection"] == "selected"]
+        for site, task in dict.fromkeys((row["site"], row["task"]) for row in chosen):
+            own = [row for row in chosen if (row["site"], row["task"]) == (site, task)]
+            for metric in METRICS:
+                place = f"test_{metric}/{site}_{task.replace('->', '-')}"
+                self._point(place, mean(row[metric] for row in own), selected_round)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _point(self, place: str, value: float, round: int) -> None:
+        if math.isfinite(value):
+            self._writer.add_scalar(place, value, round)

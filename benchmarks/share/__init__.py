@@ -1,0 +1,1 @@
+"""Records that leave the laboratory or come into it."""

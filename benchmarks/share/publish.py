@@ -1,0 +1,83 @@
+"""`fedsynth publish`: a table and all that it follows from, in a folder that goes into version control.
+
+`OUT/NAME/` gets the records, scores and curves of the runs (`runs/`), the tables made of them (`leaderboard.md`, `.csv`,
+`.tex`) and a README to be written by hand, which is never overwritten. Checkpoints, images and logs stay where they are. The
+tables are made of what lies in the folder, so `fedsynth leaderboard --results OUT/NAME` makes them again, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..leaderboard.leaderboard import panels, write
+from ..records.finished import Finished, finished
+from ..records.record import write_atomically
+from ..records.store import Store
+from .pack import FILES
+
+ENDINGS = ("md", "csv", "tex")
+README = """# {name}
+
+The tables are in [leaderboard.md](leaderboard.md), made of the {count} runs in `runs/` by
+
+```
+fedsynth leaderboard --results results/{name} --out results/{name}
+```
+
+What was asked, how the runs were made (the command), and what the tables answer:
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Copy the runs and write the tables; 1 if there is no finished run, 2 if it cannot be written."""
+    parser = argparse.ArgumentParser(prog="fedsynth publish", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("name", metavar="NAME", help="of the folder, such as equal_footing or smoke/tuned")
+    parser.add_argument(
+        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as '*-variable-*'; default: all"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="where NAME is to be (default: results)")
+    arguments = parser.parse_args(argv)
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", arguments.name) or arguments.name in ("runs", "cache"):
+        parser.error(
+            f"{arguments.name!r} is no name of a folder; use letters, digits, '_', '-' and '/', and not runs or cache"
+        )
+    folder: Path = arguments.out / arguments.name
+    if Store(folder).runs.resolve() == Store(arguments.results).runs.resolve():
+        parser.error(f"{folder} is where the runs are; give another NAME, or --out")
+    runs = finished(Store(arguments.results), arguments.patterns)
+    if not runs:
+        return 1
+    try:
+        size = publish(runs, arguments.out, arguments.name)
+    except OSError as error:
+        print(f"fedsynth: {error}", file=sys.stderr)
+        return 2
+    print(f"published {len(runs)} run{'s' * (len(runs) != 1)} in {folder} ({size / len(runs) / 1e3:.0f} kB a run)")
+    return 0
+
+
+def publish(runs: Sequence[Finished], out: Path, name: str) -> int:
+    """Copy the runs into `out/name`, then make the tables of all runs that lie there. Returns the bytes of these runs."""
+    folder, size = out / name, 0
+    store = Store(folder)
+    for run in tqdm(runs, "publishing", unit="run", leave=False, disable=None):
+        place = store.folder(run.record.run)
+        place.mkdir(parents=True, exist_ok=True)
+        for file in FILES:
+            content = (run.folder / file).read_bytes()
+            size += len(content)
+            if not (place / file).exists() or (place / file).read_bytes() != content:
+                write_atomically(place / file, content)
+    there = finished(store, ())
+    write(panels(there), folder, ENDINGS)
+    if not (folder / "README.md").exists():
+        told = README.format(name=name, count=len(there))
+        write_atomically(folder / "README.md", told.encode())
+    return size

@@ -1,0 +1,1 @@
+"""Prepared slices on the disk, and how subjects are split."""

@@ -1,0 +1,142 @@
+"""Scores of what every site would serve, a mean over each subject's slices; and the two baselines that need no training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..federation import Task
+from ..feed import Batch, Feed
+from ..method import Method
+from ..server import Server
+from ..site import SiteState
+from ..step import Step
+from . import metrics
+
+Row = dict[str, Any]
+GALLERY_SLICES = 2
+
+
+@contextmanager
+def serving(method: Method, server: Server, site: SiteState, adapted: bool = False) -> Iterator[None]:
+    """Inside, the site's nets are what it would serve now: downloaded, received (unless `adapted`: it goes on from what it has),
+    personalised. Afterwards as before."""
+    with site.preserved(), site.hook("serve"):
+        if not adapted:
+            take(method, server, site)
+        method.personalise(site)
+        with site.hook("synthesise"):
+            yield
+
+
+def take(method: Method, server: Server, site: SiteState) -> None:
+    """The site receives what it is sent now, a newcomer its welcome."""
+    offer = method.download if site.name in server.names else method.welcome
+    message = offer(server, site.name).delivered()
+    site.received = message.model
+    method.receive(site, message)
+
+
+def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:
+    """A row of scores a subject, each the mean over the subject's slices that have it; read from the device once.
+
+    Test subjects have `metrics.details` too.
+    """
+    tables: list[dict[str, Tensor]] = []
+    subjects: list[str] = []
+    with torch.no_grad():
+        for part in feed.score(task, split):
+            prediction, target = predict(part.batch).float(), part.batch.target
+            tables.append(metrics.scores(prediction, target, part.masks))
+            if split == "test":
+                tables[-1] |= metrics.details(prediction, target, part.masks, part.lesions)
+            subjects += part.subjects
+        names = list(tables[0])
+        values = torch.stack([torch.cat([table[name] for table in tables]) for name in names]).cpu().numpy()
+    owners = np.array(subjects)
+    rows = []
+    for subject in dict.fromkeys(subjects):
+        row: Row = {"site": feed.name, "task": str(task), "subject": subject}
+        for name, slices in zip(names, values[:, owners == subject].astype(np.float64), strict=True):
+            if name not in metrics.EVERY_SLICE:
+                slices = slices[~np.isnan(slices)]  # a slice without foreground, for example, has no score there
+            row[name] = float(slices.mean()) if len(slices) else math.nan
+        rows.append(row)
+    return rows
+
+
+def score(method: Method, server: Server, sites: Mapping[str, SiteState], split: str, step: Step) -> list[Row]:
+    """Every real site's tasks, scored with what its site state serves."""
+    rows: list[Row] = []
+    for site in sites.values():
+        with serving(method, server, site):
+            for feed in site.feeds.values():
+                for task in feed.tasks:
+                    rows += by_subject(feed, task, split, partial(_answer, method, site, step))
+    return rows
+
+
+def _answer(method: Method, site: SiteState, step: Step, batch: Batch) -> Tensor:
+    with step.autocast():
+        return method.synthesise(site, batch)
+
+
+def gallery(
+    method: Method, server: Server, sites: Mapping[str, SiteState], step: Step
+) -> dict[str, dict[str, np.ndarray]]:
+    """ "site/task" -> source (the first of several), target and prediction of the middle slices of the first test subjects, uint8
+    `[n, H, W]`."""
+    shown: dict[str, dict[str, np.ndarray]] = {}
+    for site in sites.values():
+        with serving(method, server, site), torch.no_grad():
+            for feed in site.feeds.values():
+                subjects = [s.slices for s in feed.subjects if s.split == "test"][:GALLERY_SLICES]
+                rows = np.array([(s.start + s.stop) // 2 for s in subjects])
+                for task in feed.tasks:
+                    batch = feed.batch(task, rows)
+                    images = {
+                        "source": batch.images[:, feed.channels[task.sources[0]], None],
+                        "target": batch.target,
+                        "prediction": _answer(method, site, step, batch),
+                    }
+                    shown[f"{feed.name}/{task}"] = {
+                        name: image[:, 0]
+                        .float()
+                        .add(1)
+                        .mul(127.5)
+                        .round()
+                        .clamp(0, 255)
+                        .nan_to_num()
+                        .byte()
+                        .cpu()
+                        .numpy()
+                        for name, image in images.items()
+                    }
+    return shown
+
+
+def copy_source(feed: Feed, task: Task, split: str) -> list[Row]:
+    """The source, or the mean of several, offered as the answer: what training must beat."""
+    places = [feed.channels[source] for source in task.sources]
+    return by_subject(feed, task, split, lambda batch: batch.images[:, places].mean(1, keepdim=True))
+
+
+def mean_image(feed: Feed, task: Task, split: str) -> list[Row]:
+    """The mean training target offered for every slice: what a run that diverged is scored as."""
+    mean = feed.images[feed.rows["train"], feed.channels[task.target]].float().mean(0).to(feed.device)
+    return by_subject(feed, task, split, lambda batch: mean.expand_as(batch.target))
+
+
+def mean_psnr(rows: list[Row]) -> float:
+    """Mean over site-tasks of the mean over subjects, dB."""
+    cells: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        cells.setdefault((row["site"], row["task"]), []).append(row["psnr"])
+    return float(np.mean([np.mean(values) for values in cells.values()]))

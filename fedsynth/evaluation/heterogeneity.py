@@ -1,0 +1,111 @@
+"""How different the sites are, measured without any training: look-up tables from source to target intensity.
+
+A table is the best that a map can do which sees one pixel at a time. What a site's own table gains over the table of all sites
+with the same source contrast is what a single map of that source cannot express: shifts of protocol, scanner and preprocessing
+where the tasks agree, conflicting targets where they do not. A table is blind to anything spatial; where a task has several
+sources it sees their mean alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from ..federation import Federation, Task
+
+BINS = 48
+CAP = 60.0  # dB, of a slice that is reproduced exactly
+
+Predict = Callable[[np.ndarray], np.ndarray]  # source to prediction
+Pair = tuple[np.ndarray, np.ndarray]  # source and target of one subject, float32 [N, H, W] in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class LookupTable:
+    """Sum and number of the target intensities seen in each bin of the source intensity; tables add up."""
+
+    total: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
+    count: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
+
+    @classmethod
+    def fit(cls, pairs: Iterable[Pair]) -> LookupTable:
+        total, count = np.zeros(BINS), np.zeros(BINS)
+        for source, target in pairs:
+            bins = _bins(source).ravel()
+            total += np.bincount(bins, target.ravel(), BINS)
+            count += np.bincount(bins, minlength=BINS)
+        return cls(total, count)
+
+    def __add__(self, other: LookupTable) -> LookupTable:
+        return LookupTable(self.total + other.total, self.count + other.count)
+
+    def __call__(self, source: np.ndarray) -> np.ndarray:
+        """Mean target given the source intensity, float32 of the source's shape; bins never seen lie between their neighbours."""
+        seen = self.count > 0
+        centres = np.arange(BINS)
+        values = np.interp(centres, centres[seen], self.total[seen] / self.count[seen])
+        return values.astype(np.float32)[_bins(source)]
+
+
+def psnr(prediction: np.ndarray, target: np.ndarray) -> float:
+    """PSNR in dB, data range 1, mean over slices `[N, H, W]`."""
+    mse = ((prediction.astype(np.float64) - target) ** 2).mean((1, 2))
+    return float(np.minimum(-10 * np.log10(np.maximum(mse, 1e-30)), CAP).mean())
+
+
+def heterogeneity(federation: Federation) -> list[dict[str, object]]:
+    """One row a site and task, PSNR in dB on the test subjects (mean over a subject's slices, then over subjects).
+
+    `copy_source` and `mean_image` (of the site's training targets) are the floors; `own_table` is fitted on the site's training
+    subjects, `pooled_table` on those of every site and task with the same source; `gap` is own minus pooled; `others` maps
+    "site task" to what that one's table scores here, for every other site with the same source.
+    """
+    everyone = [(site, task) for site in federation.names for task in federation.tasks[site]]
+    tables = {(site, task): LookupTable.fit(_pairs(federation, site, task, "train")) for site, task in everyone}
+    rows: list[dict[str, object]] = []
+    for name, task in everyone:
+        score = partial(_score, federation, name, task)
+        kin = [other for other in everyone if other[1].source == task.source]
+        own, pooled = score(tables[name, task]), score(sum((tables[other] for other in kin), LookupTable()))
+        rows.append(
+            {
+                "site": name,
+                "task": str(task),
+                "copy_source": score(lambda source: source),
+                "mean_image": score(_mean_image(federation, name, task)),
+                "own_table": own,
+                "pooled_table": pooled,
+                "gap": own - pooled,
+                "others": {f"{site} {their}": score(tables[site, their]) for site, their in kin if site != name},
+            }
+        )
+    return rows
+
+
+def _bins(source: np.ndarray) -> np.ndarray:
+    return np.minimum((source * BINS).astype(np.int64), BINS - 1)
+
+
+def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterator[Pair]:
+    """The mean of the sources, and the target, of each subject of a split."""
+    site = federation.sites[name]
+    *sources, last = (site.contrasts.index(contrast) for contrast in task.contrasts)
+    for subject in site.of(split):
+        images = site.images[subject.slices].astype(np.float32) / 2 + 0.5
+        yield images[:, sources].mean(1), images[:, last]
+
+
+def _mean_image(federation: Federation, name: str, task: Task) -> Predict:
+    """Answers every slice with the mean target of the site's training slices."""
+    total, count = np.float32(0), 0
+    for _, target in _pairs(federation, name, task, "train"):
+        total, count = total + target.sum(0), count + len(target)
+    mean = total / count
+    return lambda source: np.broadcast_to(mean, source.shape)
+
+
+def _score(federation: Federation, name: str, task: Task, predict: Predict) -> float:
+    return float(np.mean([psnr(predict(source), target) for source, target in _pairs(federation, name, task, "test")]))

@@ -1,0 +1,169 @@
+"""A scenario: which sites of a data set take part, with which tasks, under which conditions. Plain data, no learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from .. import streams
+from .federation import Conditions, Dataset, Federation, FederationError, Site, Subject, Task
+
+ALL = "*"
+
+
+@dataclass
+class Scenario(Conditions):
+    """Which sites take part, and the tasks of each. `tasks` has an entry a site, or one named `default` for all others.
+
+    `train_subjects` and `shift` may have an entry a site and a `default` too.
+    """
+
+    name: str
+    sites: list[str]  # or only "*": all of the data set
+    tasks: dict[str, list[str]]
+    spare_sites: int = 0  # columns of the site code kept free for newcomers; each of `newcomers` has one
+    newcomers: list[str] = field(
+        default_factory=list
+    )  # those of the sites that train nothing and are served at the end
+    train_subjects: dict[str, int] = field(default_factory=dict)  # the first so many of a site's training subjects
+    shift: dict[str, int] = field(default_factory=dict)  # pixels by which training contrasts are off the first, at most
+
+    def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
+        """Site -> its tasks, both sorted, newcomers included: the order in which they are listed changes nothing.
+
+        Raises FederationError for what the data set cannot do.
+        """
+        owned = dataset.contrasts()
+        plan: dict[str, tuple[Task, ...]] = {}
+        sites = list(owned) if self.sites == [ALL] else self.sites
+        for site in sorted(sites):
+            if sites.count(site) > 1:
+                raise FederationError(f"scenario {self.name}: site {site!r} is listed twice")
+            if site not in owned:
+                raise FederationError(
+                    f"scenario {self.name}: no site {site!r}; the data set has {', '.join(sorted(owned))}"
+                )
+            texts = self.tasks.get(site, self.tasks.get("default", []))
+            if not texts:
+                raise FederationError(f"scenario {self.name}: site {site!r} has no task; give scenario.tasks.{site}")
+            plan[site] = self._tasks(site, texts, owned[site])
+        if not plan:
+            raise FederationError(f"scenario {self.name} has no site; choose among {', '.join(sorted(owned))}")
+        self._check(plan)
+        for site, texts in self.asks.items():
+            self._tasks(site, texts, owned[site])
+        return plan
+
+    def _tasks(self, site: str, texts: list[str], owned: Sequence[str]) -> tuple[Task, ...]:
+        tasks = tuple(sorted(Task.parse(text) for text in texts))
+        if len(set(tasks)) < len(tasks):
+            raise FederationError(f"scenario {self.name}: a task of site {site!r} is listed twice: {', '.join(texts)}")
+        for task in tasks:
+            if missing := [contrast for contrast in task.contrasts if contrast not in owned]:
+                raise FederationError(
+                    f"scenario {self.name}: task {task} needs {missing[0]}, which site {site!r} lacks; "
+                    f"it has {', '.join(owned)}"
+                )
+        return tasks
+
+    def _check(self, plan: dict[str, tuple[Task, ...]]) -> None:
+        """Raises FederationError for conditions that no federation of these sites can have."""
+        named = {
+            "newcomers": self.newcomers,
+            "asks": self.asks,
+            "joins": self.joins,
+            "train_subjects": [site for site in self.train_subjects if site != "default"],
+            "shift": [site for site in self.shift if site != "default"],
+        }
+        for option, sites in named.items():
+            if unknown := sorted(set(sites) - set(plan)):
+                raise FederationError(
+                    f"scenario {self.name}: {option} names {unknown[0]!r}, which is none of its sites: {', '.join(plan)}"
+                )
+        training = set(plan) - set(self.newcomers)
+        poisoned = set(self.corrupt(training))
+        shares = {"poisoned": self.poisoned, "fail": self.fail, "straggle": self.straggle}
+        shares |= {f"joins.{site}": share for site, share in self.joins.items()}
+        for option, share in shares.items():
+            if not 0 <= share < 1:
+                raise FederationError(f"scenario {self.name}: {option} is {share}; it must be at least 0 and below 1")
+        if not any(self.joins.get(site, 0) == 0 for site in training - poisoned):
+            raise FederationError(
+                f"scenario {self.name}: no site trains from the start that is not poisoned; leave one out of "
+                "newcomers, joins and poisoned"
+            )
+        if both := sorted(set(self.newcomers) & {*self.joins, *self.asks}):
+            raise FederationError(
+                f"scenario {self.name}: {both[0]!r} is a newcomer, which trains in no round; it can be nothing else"
+            )
+        least = {"spare_sites": (self.spare_sites, 0), "adapt_steps": (self.adapt_steps, 1)}
+        least |= {f"train_subjects.{site}": (count, 1) for site, count in self.train_subjects.items()}
+        least |= {f"shift.{site}": (pixels, 0) for site, pixels in self.shift.items()}
+        least |= {"adapt": (min(self.adapt, default=1), 1)}
+        for option, (value, bound) in least.items():
+            if value < bound:
+                raise FederationError(f"scenario {self.name}: {option} is {value}; it must be at least {bound}")
+
+    def of_site(self, option: dict[str, int], site: str) -> int | None:
+        """What a site has of an option with an entry a site; None where it has nothing."""
+        return option.get(site, option.get("default"))
+
+    def federation(self, dataset: Dataset, cache: Path) -> Federation:
+        """The sites, loaded from `cache` if they were made before, else made and cached there."""
+        plan = self.resolve(dataset)
+        sites = {}
+        for name in plan:
+            site = dataset.load(name, cache)
+            if (count := self.of_site(self.train_subjects, name)) is not None:
+                site = with_few(site, count)
+            if pixels := self.of_site(self.shift, name):
+                site = misaligned(site, pixels)
+            sites[name] = site
+        for name in self.newcomers:
+            if (there := len(sites[name].of("train"))) < max(self.adapt, default=0):
+                raise FederationError(
+                    f"scenario {self.name}: newcomer {name} has {there} training subjects; scenario.adapt asks for "
+                    f"{max(self.adapt)}"
+                )
+        return Federation(
+            sites,
+            {name: tasks for name, tasks in plan.items() if name not in self.newcomers},
+            max(self.spare_sites, len(self.newcomers)),
+            {name: tasks for name, tasks in plan.items() if name in self.newcomers},
+            Conditions(**{f.name: getattr(self, f.name) for f in fields(Conditions)}),
+        )
+
+
+def with_few(site: Site, count: int) -> Site:
+    """The site with the first `count` of its training subjects, or all if it has no more; the other splits as they are."""
+    few = {subject.name for subject in site.of("train")[:count]}
+    kept = [subject for subject in site.subjects if subject.split != "train" or subject.name in few]
+    if len(kept) == len(site.subjects):
+        return site
+    rows = np.concatenate([np.arange(subject.slices.start, subject.slices.stop) for subject in kept])
+    ends = np.cumsum([subject.slices.stop - subject.slices.start for subject in kept])
+    subjects = tuple(
+        Subject(subject.name, subject.split, slice(int(end) - (subject.slices.stop - subject.slices.start), int(end)))
+        for subject, end in zip(kept, ends, strict=True)
+    )
+    arrays = {
+        name: value[rows] for name in ("images", "masks", "lesions") if (value := getattr(site, name, None)) is not None
+    }
+    return replace(site, subjects=subjects, **arrays)
+
+
+def misaligned(site: Site, pixels: int) -> Site:
+    """The site with every contrast but the first of each training subject moved by up to so many whole pixels down and across,
+    drawn from a stream named by the subject; what comes in at an edge is what was next to it."""
+    images = np.array(site.images)
+    for subject in site.of("train"):
+        for channel in range(1, len(site.contrasts)):
+            down, across = streams.host("shift", site.name, subject.name, channel).integers(-pixels, pixels + 1, 2)
+            padded = np.pad(images[subject.slices, channel], ((0, 0), (pixels, pixels), (pixels, pixels)), mode="edge")
+            height, width = images.shape[2:]
+            top, left = pixels - down, pixels - across
+            images[subject.slices, channel] = padded[:, top : top + height, left : left + width]
+    return replace(site, images=images)

@@ -1,0 +1,1 @@
+"""Devices, options and checkpoints."""

@@ -1,0 +1,3 @@
+"""A site as it trains: its nets, optimisers, memory and data."""
+
+from .site import SiteState as SiteState

@@ -1,0 +1,94 @@
+"""What a run found, and what it cost: bytes, seconds, operations, memory, gradient evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Costs:
+    """Sums over a run; saved with its checkpoint, so that a resumed run goes on counting.
+
+    `seconds_*` are the host's, of training and exchange: on a GPU, which works behind the host, they say what the host did, and
+    "waiting" how long it stood still. `fedsynth cost` measures what each part takes on the device.
+    """
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0  # of training and exchange, evaluation apart
+    seconds_data: float = 0.0
+    seconds_discriminators: float = 0.0
+    seconds_generator: float = 0.0
+    seconds_graphs: float = 0.0  # captured steps, both players in one
+    seconds_exchange: float = 0.0  # download, receive, upload
+    seconds_aggregation: float = 0.0
+    seconds_waiting: float = 0.0
+    evaluation_seconds: float = 0.0
+    flops: int = 0  # floating-point operations of all local steps, counted, not measured
+    gradient_evaluations: int = 0  # backward passes, of every player
+    peak_memory_bytes: int = 0
+
+    def add(self, rows: Iterable[Mapping[str, Any]], flops: int, seconds: Mapping[str, float]) -> None:
+        """Count a round: its rows of the curve, its operations, and its seconds by what they went to."""
+        for row in rows:
+            self.bytes_up += row["bytes_up"]
+            self.bytes_down += row["bytes_down"]
+            self.gradient_evaluations += row["gradient_evaluations"]
+        self.flops += flops
+        for what, spent in seconds.items():
+            setattr(self, f"seconds_{what}", getattr(self, f"seconds_{what}") + spent)
+
+    def summary(self, rate: float) -> dict[str, float]:
+        """All sums; `seconds_idle`, which no part accounts for; and `floor_share`: the seconds that the operations would take at
+        the device's `rate` of matrix products (FLOP/s), as a share of those that training took."""
+        sums = asdict(self)
+        parts = sum(value for name, value in sums.items() if name.startswith("seconds_"))
+        share = self.flops / rate / self.seconds if self.seconds else 0.0
+        return sums | {"seconds_idle": max(0.0, self.seconds - parts), "floor_share": share}
+
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What a run found. `status` is "done", or "diverged": non-finite, or at the end worse than copying the source.
+
+    `scores`: a row for each of the two selections ("selected" by validation, "last" round), site, task and test subject;
+    a diverged run's are those of the mean training image. `validation_psnr`: of the selected round, dB, 0 for a diverged run.
+    `curve`: a row a round and site. `gallery`: see `evaluate.gallery`. `execution`: how the local steps ran.
+    `digest`: name -> SHA-256 of the final tensors of every site and of the server.
+    """
+
+    status: str
+    reason: str
+    scores: list[dict[str, Any]]
+    curve: list[dict[str, Any]]
+    selected_round: int
+    validation_psnr: float
+    gallery: dict[str, dict[str, np.ndarray]]
+    costs: dict[str, float]
+    policy: str
+    execution: str
+    digest: dict[str, str]
+
+
+def curve_row(round: int, site: str, loss: float | None = math.nan) -> Row:
+    """A site's row of the curve, as it is for one that is absent; with `loss` None where losses are to be filled in."""
+    return {
+        "round": round,
+        "site": site,
+        "loss_generator": loss,
+        "loss_discriminator": loss,
+        "val_psnr": math.nan,
+        "val_ssim": math.nan,
+        "bytes_up": 0,
+        "bytes_down": 0,
+        "seconds": 0.0,
+        "gradient_evaluations": 0,
+    }

@@ -1,0 +1,68 @@
+"""A run's folder: the server and all sites as they were after certain rounds, to go on from or to serve with.
+
+A snapshot is a small file that holds the server and names the state of each site, which lies in a file of its own that others
+may share (parking.py). So writing one costs what has changed, however many sites there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..runtime import checkpoint
+from ..server import Server
+from ..site import SiteState
+from ..site.offload import PARTS, OffloadStore, State
+from ..site.slots import SlotPool
+
+
+class Snapshots:
+    """`names` of the snapshots that there are -> the states of sites that they need."""
+
+    def __init__(
+        self, folder: Path, server: Server, sites: Mapping[str, SiteState], slots: SlotPool, offload: OffloadStore
+    ) -> None:
+        self._folder, self._server, self._sites, self._slots, self._offload = folder, server, sites, slots, offload
+        self.names: dict[str, list[State]] = {}
+
+    def find(self) -> None:
+        """Look into the folder, which an earlier process may have filled."""
+        for path in self._folder.glob("*.safetensors"):
+            trained = checkpoint.load(path, torch.device("cpu"))["trained"]
+            self.names[path.stem] = [(name, round) for name, round in trained.items()]
+
+    def write(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Put the server and all sites on the disk as they are, and some facts with them."""
+        for site in self._sites.values():
+            if tree := self._slots.tree(site):  # else it is there already
+                self._offload.write(site.state, tree)
+        trained = dict(site.state for site in self._sites.values())
+        checkpoint.save(self._path(name), {"server": self._server.tree(), "trained": trained, **facts})
+        self.names[name] = [*trained.items()]
+
+    def read(self, name: str, device: torch.device) -> dict[str, Any]:
+        """The facts, with what `recall` needs."""
+        return checkpoint.load(self._path(name), device)
+
+    def recall(self, tree: Mapping[str, Any], round: int) -> None:
+        """Make server and sites what they were. A site's own state is read when it is asked for something."""
+        self._slots.vacate()
+        self._server.restore(tree["server"])
+        for name, site in self._sites.items():
+            site.state = (name, tree["trained"][name])
+            site.enter(round)
+
+    def keep(self, names: Iterable[str], parts: Iterable[str] = PARTS) -> None:
+        """Delete all other snapshots, and the states that neither these nor the sites' next steps need."""
+        kept = set(names)
+        for name in self.names.keys() - kept:
+            self._path(name).unlink(missing_ok=True)
+            del self.names[name]
+        needed = [state for states in self.names.values() for state in states]
+        self._offload.forget_all_but([*needed, *(site.state for site in self._sites.values())], parts)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.safetensors"

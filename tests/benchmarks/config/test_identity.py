@@ -1,0 +1,153 @@
+"""A run's identity: it changes with everything that could change the numbers, and with nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from fedsynth.benchmarks.config.identity import changed, identity, name, plain
+from fedsynth.benchmarks.config.schema import Run
+from fedsynth.benchmarks.records.record import fingerprint
+from fedsynth.federation import FederationError
+from fedsynth.federation.scenario import Scenario
+from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.runtime.options import UNCOUNTED, Precision, TrainerOptions
+
+TASKS = {"ixi": ["T1->T2", "T2->PD"], "oasis": ["T1->T2"]}
+
+
+def run(**parts: Any) -> Run:
+    """A run of FedAvg; `parts` replace its own."""
+    base: dict[str, Any] = {
+        "method": METHODS["fedavg"](),
+        "network": NETWORKS["resnet"](),
+        "dataset": DATASETS["phantom"](),
+        "scenario": Scenario("variable", ["ixi", "oasis"], TASKS),
+        "trainer": TrainerOptions(device="cpu"),
+        "seed": 0,
+        "results": "results",
+    }
+    return Run(**base | parts)
+
+
+def other(value: Any) -> Any:
+    """Another value of the same type."""
+    if isinstance(value, Enum):
+        return next(choice for choice in type(value) if choice is not value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, list):
+        return [other(item) for item in value] if value else ["x"]
+    if isinstance(value, Mapping):
+        return dict(value) | {"x": "x"}
+    return (value / 2 or 0.5) if isinstance(value, float) else value + 1
+
+
+CONSTRAINED = ("zoom", "device", "corrupt", "execution")  # not every other value is one that a run on a CPU can have
+
+
+@pytest.mark.parametrize("option", UNCOUNTED)
+def test_how_a_run_is_executed_does_not_count(option: str) -> None:
+    base = run()
+    changed = replace(base.trainer, **{option: other(getattr(base.trainer, option))})
+    assert identity(replace(base, trainer=changed)) == identity(base)
+
+
+@pytest.mark.parametrize("part", ["method", "network", "trainer"])
+def test_every_option_counts(part: str) -> None:
+    base, seen = run(), set()
+    thing = getattr(base, part)
+    options = [option.name for option in fields(thing) if option.name not in (*UNCOUNTED, *CONSTRAINED)]
+    for option in options:
+        seen.add(name(identity(replace(base, **{part: replace(thing, **{option: other(getattr(thing, option))})}))))
+    assert len(seen | {name(identity(base))}) == len(options) + 1
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"seed": 1},
+        {"method": METHODS["fedbn"]()},
+        {"network": NETWORKS["unet"]()},
+        {"dataset": DATASETS["phantom"](size=32)},
+        {"trainer": TrainerOptions(device="cpu", zoom=1.0)},
+        {"scenario": Scenario("common", ["ixi", "oasis"], TASKS)},
+        {"scenario": Scenario("variable", ["ixi"], TASKS)},
+        {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS | {"oasis": ["T2->T1"]})},
+        {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS, spare_sites=1)},
+    ],
+    ids=str,
+)
+def test_all_that_is_trained_counts(different: dict[str, Any]) -> None:
+    assert fingerprint(identity(run(**different))) != fingerprint(identity(run()))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"results": "elsewhere"},
+        {"scenario": Scenario("variable", ["oasis", "ixi"], dict(reversed(TASKS.items())))},
+        {"scenario": Scenario("variable", ["ixi", "oasis"], {site: own[::-1] for site, own in TASKS.items()})},
+        {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS | {"midas": ["T1->T2"]})},
+        {"scenario": Scenario("variable", ["ixi", "oasis"], {"default": ["T1->T2"], "ixi": TASKS["ixi"]})},
+    ],
+    ids=["folder", "order of sites", "order of tasks", "tasks of a site that takes no part", "tasks by default"],
+)
+def test_what_changes_no_number_does_not_count(same: dict[str, Any]) -> None:
+    assert identity(run(**same)) == identity(run())
+
+
+def test_the_device_counts_as_it_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert identity(run(trainer=TrainerOptions(device="auto"))) == identity(run(trainer=TrainerOptions(device="cpu")))
+
+
+def test_data_that_changed_make_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identity(run())
+    monkeypatch.setattr(DATASETS["phantom"], "fingerprint", lambda self, site: f"new {site}")
+    after = identity(run())
+    assert after["data"] == {"ixi": "new ixi", "oasis": "new oasis"}
+    assert fingerprint(after) != fingerprint(before)
+
+
+def test_code_that_changed_makes_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identity(run())
+    codes = {entry.cls: "new" for kind in (METHODS, NETWORKS, DATASETS) for entry in kind.entries().values()}
+    monkeypatch.setattr("fedsynth.benchmarks.config.identity.digests", lambda: codes)
+    assert fingerprint(identity(run())) != fingerprint(before)
+
+
+def test_another_version_of_the_engine_s_numbers_makes_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identity(run())
+    monkeypatch.setattr("fedsynth.benchmarks.config.identity.NUMERICS", before["numerics"] + 1)
+    assert fingerprint(identity(run())) != fingerprint(before)
+
+
+def test_the_name_says_what_it_is_and_is_a_folder() -> None:
+    what = identity(run(scenario=Scenario("my own/common", ["ixi"], TASKS), seed=3))
+    assert name(what) == f"fedavg-my_own_common-s3-{fingerprint(what)}"
+
+
+def test_an_impossible_scenario_has_no_identity() -> None:
+    with pytest.raises(FederationError, match="needs PD, which site 'midas' lacks"):
+        identity(run(scenario=Scenario("variable", ["midas"], {"midas": ["T1->PD"]})))
+
+
+def test_changed_options_are_those_that_are_not_defaults() -> None:
+    assert changed(NETWORKS["resnet"]()) == {}
+    assert changed(NETWORKS["resnet"](width=8, blocks=9)) == {"width": 8}
+    assert changed(TrainerOptions(precision=Precision.bf16, betas=[0.9, 0.99])) == {
+        "betas": [0.9, 0.99],
+        "precision": "bf16",
+    }
+
+
+def test_plain_values_are_json() -> None:
+    value = {Precision.bf16: (1, float("inf")), "nested": [{"x": float("nan")}]}
+    assert plain(value) == {"bf16": [1, "inf"], "nested": [{"x": "nan"}]}

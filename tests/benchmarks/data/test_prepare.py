@@ -1,0 +1,138 @@
+"""`fedsynth prepare`: what it makes, what --verify says, and how it answers a command that cannot be."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import trees
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.datasets.phantom import Phantom
+from fedsynth.datasets.prepared import Prepared
+from fedsynth.federation import SPLITS
+
+QUICK = [f"dataset.chain.{key}={value}" for key, value in trees.SMALL.items()]
+
+
+def test_the_verb_prepares_and_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trees.ixi(tmp_path / "my IXI é", 3)
+    (tmp_path / "my IXI é" / "IXI-T2" / "IXI001-Guys-0801-T2.nii.gz").unlink()
+    trees.nifti(tmp_path / "my IXI é" / "IXI-T1" / "IXI020-Guys-0820-T1.nii.gz", trees.stacks("ixi", 20)["T1"])
+    for contrast in ("T1", "T2", "PD"):
+        path = tmp_path / "my IXI é" / f"IXI-{contrast}" / f"IXI021-Guys-0821-{contrast}.nii.gz"
+        trees.nifti(path, trees.stacks("ixi", 21)[contrast])
+    out = tmp_path / "out"
+    command = [
+        "prepare",
+        "dataset=ixi",
+        str(tmp_path / "my IXI é"),
+        *QUICK,
+        "dataset.chain.register=none",
+        "--out",
+        str(out),
+    ]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "Guys       1     1     1      12  T1, T2, PD" in said
+    assert "2 left out:" in said
+    assert "site Guys, subject IXI001: it has IXI001-Guys-0801-" in said
+    assert f"dataset=prepared 'dataset.folders=[{out}]'" in said
+    assert sorted(path.name for path in (out / "sheets").iterdir()) == ["Guys-1.png", "HH-1.png", "IOP-1.png"]
+    card = (out / "card.md").read_text()
+    assert "| Guys | T1, T2, PD | 1 (4) | 1 (4) | 1 (4) | 32 x 32 |" in card
+    assert "T1, T2, PD 6 x 6 x 12" in card
+    with (out / "splits.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 9
+    assert main(command) == 0
+
+
+def test_the_phantom_becomes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["dataset=phantom", "dataset.size=32", "dataset.slices=1", *(f"dataset.{split}=1" for split in SPLITS)]
+    assert main(["prepare", *options, "--out", str(tmp_path / "phantom")]) == 0
+    made = Prepared([str(tmp_path / "phantom")])
+    phantom = Phantom(size=32, slices=1, train=1, val=1, test=1)
+    for site in phantom.contrasts():
+        np.testing.assert_array_equal(made.load(site, tmp_path).images, phantom.render(site).images)
+        assert made.fingerprint(site) == phantom.fingerprint(site)
+
+
+def test_verify_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "IXI"
+    trees.ixi(root, 3)
+    (root / "IXI-T2" / "IXI001-Guys-0801-T2.nii.gz").unlink()
+    (root / "IXI-PD" / "IXI002-Guys-0802-PD.nii.gz").write_bytes(b"garbage")
+    (root / "notes.txt").touch()
+    before = trees.content(tmp_path)
+    for command in (["dataset=ixi", str(root), "--verify"], ["--verify", str(root)]):
+        assert main(["prepare", *command]) == 1
+        said = capsys.readouterr().out
+        assert "26 volumes, 8 complete subjects" in said
+        assert "documented: nearly 600 subjects" in said
+        assert "site Guys: 2 complete with T1, T2, PD" in said
+        assert "T2: 2 subjects: 2 of 32 x 32 x 4 voxels of 6 x 6 x 12 mm" in said
+        assert "subjects that are not complete: 1\n  site Guys, subject IXI001: it has" in said
+        assert "volumes that cannot be read: 1\n  site Guys, subject IXI002: " in said
+        assert "files that the layout does not describe: 1\n  notes.txt" in said
+    assert "\ndataset=ixi\n" in said
+    assert trees.content(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "message"),
+    [
+        (["dataset=ixi"], 2, "dataset.root is empty; give the folder of ixi"),
+        (["dataset=ixi", "nowhere"], 2, "there is no folder nowhere; give the folder of ixi by dataset.root$"),
+        (["dataset=ixy", "nowhere"], 2, "no dataset 'ixy'; the nearest: ixi"),
+        (["dataset=ixi", "dataset.patern=x"], 2, "no option 'patern'; the nearest: pattern"),
+        (["dataset=phantom", "somewhere"], 2, "dataset=phantom is not made from a folder, but somewhere was given"),
+        (["dataset=phantom", "--verify"], 2, "dataset=phantom has no layout to verify"),
+        (["dataset=prepared", "dataset.folders=[x]"], 2, "x holds no prepared data set"),
+        (["datset=ixi", "a"], 2, "dataset=NAME, and not datset=ixi;"),
+        (["--verify", "nowhere"], 2, "there is no folder nowhere"),
+        (["somewhere"], 2, r"which data set\? dataset=NAME; --verify FOLDER tries all"),
+        (["dataset=ixi", "a", "b"], 2, "two folders, a and b"),
+        (["dataset=ixi", "a", "--jobs", "0"], 2, "--jobs is 0"),
+    ],
+)
+def test_a_command_that_cannot_be_is_answered(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    status: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = main(["prepare", *command])
+    except SystemExit as stop:  # argparse's way
+        found = int(stop.code or 0)
+    assert found == status
+    assert re.search(message, capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_federation_of_prepared_folders_has_one_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    phantom = ["dataset=phantom", "dataset.size=32", "dataset.slices=1", *(f"dataset.{split}=1" for split in SPLITS)]
+    trees.folder(tmp_path / "in", 3, ("Köln",))
+    assert main(["prepare", *phantom, "--out", str(tmp_path / "phantom")]) == 0
+    assert main(["prepare", "dataset=folder", str(tmp_path / "in"), *QUICK, "--out", str(tmp_path / "é")]) == 0
+    said = capsys.readouterr().out
+    assert f"""dataset=prepared 'dataset.folders=["{tmp_path / "é"}"]'""" in said
+    assert """'scenario.sites=["Köln"]'""" in said
+    folders = f'dataset.folders=["{tmp_path / "phantom"}","{tmp_path / "é"}"]'
+    assert main(["prepare", "dataset=prepared", folders, "--out", str(tmp_path / "card")]) == 0
+    assert "Köln " in capsys.readouterr().out
+    card = (tmp_path / "card" / "card.md").read_text("utf-8")
+    assert "| Köln | T1, T2 | 1 (4) | 1 (4) | 1 (4) | 32 x 32 |" in card
+    assert "| T1, T2 6 x 6 x 12 |" in card
+    assert "| Köln | T1->T2 |" in card
+    assert "| brats | T1->FLAIR |" in card
+    assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["card.md", "card.png"]
+    before = trees.content(tmp_path)
+    assert main(["prepare", "dataset=prepared", folders, "--out", str(tmp_path / "phantom")]) == 2
+    assert trees.content(tmp_path) == before

@@ -1,0 +1,169 @@
+"""Who cannot be used, stops or is skipped and listed; whatever lies in the folder, the answer is in words."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings, strategies as st
+from support import trees
+
+from fedsynth.datasets import side_by_side
+from fedsynth.datasets.layout import Layout, OnError, subject
+from fedsynth.datasets.store import splits
+from fedsynth.federation import FederationError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    trees.folder(tmp_path / "in")
+    return tmp_path / "in"
+
+
+def spoil(root: Path, how: str) -> None:
+    own = root / "north" / "p1"
+    match how:
+        case "missing":
+            (own / "T2.nii.gz").unlink()
+        case "twin":
+            shutil.copy(root / "north" / "p0" / "T2.nii.gz", own / "T2.nii.gz")
+        case "copy":
+            shutil.copy(own / "T1.nii.gz", own / "T2.nii.gz")
+        case "loop":
+            (own / "T2.nii.gz").unlink()
+            (own / "T2.nii.gz").symlink_to("T2.nii.gz")
+        case "gone":
+            (own / "T2.nii.gz").unlink()
+            (own / "T2.nii.gz").symlink_to("nowhere.nii.gz")
+        case "garbage":
+            (own / "T2.nii.gz").write_bytes(b"no volume at all")
+        case "truncated":
+            raw = (own / "T2.nii.gz").read_bytes()
+            (own / "T2.nii.gz").write_bytes(raw[: len(raw) // 2])
+        case "empty":
+            trees.nifti(own / "T2.nii.gz", np.zeros((trees.SIZE, trees.SIZE, trees.SLICES)))
+        case "4-D":
+            volume = np.stack([trees.stacks("midas", 1)["T2"]] * 2, axis=-1)
+            nibabel.save(nibabel.Nifti1Image(volume, np.diag([*trees.EDGE, 1])), own / "T2.nii.gz")
+        case "grid":
+            trees.nifti(own / "T2.nii.gz", trees.stacks("midas", 1)["T2"][:-3])
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("missing", r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
+        ("twin", r"its .*p1/T2.nii.gz is the same file as subject north p0 has; leave one out"),
+        ("copy", r"of .*p1/T1.nii.gz and .*p1/T2.nii.gz, two are one file; restore them"),
+        ("loop", r"p1/T2.nii.gz"),
+        ("gone", r"p1/T2.nii.gz"),
+        ("garbage", r"p1/T2.nii.gz"),
+        ("truncated", r"p1/T2.nii.gz"),
+        ("empty", r"p1/T2.nii.gz"),
+        ("4-D", r"p1/T2.nii.gz"),
+        ("grid", r"p1/T2.nii.gz .* lie on different grids; register"),
+    ],
+)
+def test_who_cannot_be_used_stops_or_is_skipped_and_listed(root: Path, tmp_path: Path, how: str, reason: str) -> None:
+    spoil(root, how)
+    with pytest.raises(FederationError, match=reason) as stopped:
+        trees.layout("folder", root).prepare()
+    assert "traceback" not in str(stopped.value).lower()
+    assert not (tmp_path / "in-store").exists()
+    store = trees.layout("folder", root, on_error=OnError.skip).prepare()
+    assert [subject.name for subject in store.site("north").subjects] == ["p0", "p2", "p3"]
+    (left_out,) = store.info["left_out"]
+    assert (left_out["site"], left_out["subject"]) == ("north", "p1")
+    assert re.search(reason, left_out["reason"])
+
+
+def test_a_poor_registration_is_never_used_in_silence(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def poor(name: str, *rest: object) -> object:
+        made = process(name, *rest)
+        calls.append(name)
+        quality = trees.quality(poor=name == "p1")
+        return made._replace(quality={"T2": quality})
+
+    process = subject.process
+    monkeypatch.setattr(subject, "process", poor)
+    with pytest.raises(
+        FederationError, match=r"p1: the registration of its T2 is poor \(overlap of the heads 0.50 before"
+    ):
+        trees.layout("folder", root).prepare()
+    store = trees.layout("folder", root, on_error=OnError.skip).prepare()
+    assert sorted(one["site"] for one in store.info["left_out"] if one["subject"] == "p1") == ["north", "south_é"]
+    assert len(calls) == 8  # what the first command did is kept
+    accepted = trees.layout("folder", root, accept=["p1"]).prepare()
+    assert len(calls) == 10
+    assert accepted.info["left_out"] == []
+    assert {row["poor"] for row in accepted.index() if row["contrast"] == "T2"} == {"True", "False"}
+
+
+def test_a_site_with_too_few_is_left_out_as_a_whole(root: Path) -> None:
+    for person in (2, 3):
+        shutil.rmtree(root / "north" / f"p{person}")
+    with pytest.raises(FederationError, match=r"site north has 2 subjects \(p0, p1\) and needs one in each"):
+        trees.layout("folder", root).prepare()
+    store = trees.layout("folder", root, on_error=OnError.skip).prepare()
+    assert list(store.contrasts) == ["south_é"]
+    assert [one["site"] for one in store.info["left_out"]] == ["north"]
+
+
+def test_symbolic_links_in_circles_end(tmp_path: Path) -> None:
+    for name in ("folder", "bids"):
+        root = tmp_path / name
+        trees.TREES[name](root)
+        inside = next(path for path in sorted(root.rglob("p0" if name == "folder" else "sub-00")) if path.is_dir())
+        (inside / "again").symlink_to(root)
+        (inside / "self").symlink_to("self")
+        layout = trees.layout(name, root)
+        assert sum(map(len, layout.survey().complete.values())) == 8
+        assert layout.verify().found.matched == layout.survey().matched
+
+
+text = st.text("{}*/.ab12 é[]?-_\\\n", max_size=12) | st.text(max_size=6)
+pieces = st.lists(
+    st.sampled_from(["{subject}", "{contrast}", "{site}", "{session}", "*", "/", ".nii.gz", "a"]) | text, max_size=10
+)
+
+
+@settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces.map("".join))
+@example("{subject}{subject}{contrast}*a*b*c*d/{site}")
+@example("./{site}/./{subject}//{contrast}.nii.gz")
+def test_any_pattern_is_read_or_refused_in_words(tmp_path_factory: pytest.TempPathFactory, pattern: str) -> None:
+    root = tmp_path_factory.getbasetemp() / "fuzzed"
+    if not root.exists():
+        trees.folder(root, 1)
+    try:
+        survey = Layout(root=str(root), pattern=pattern, site="one", on_error=OnError.skip).survey()
+    except FederationError:
+        return
+    assert survey.complete
+
+
+@settings(max_examples=60, deadline=2000)
+@given(st.binary(max_size=60) | st.text("site\t,\"'\n\r\x00split subject é1", max_size=60).map(str.encode))
+@example(b"participant_id\tsite\nsub-00\t\n\t\t\t\n")
+@example(b'site,subject,split\n"\n')
+def test_any_table_is_read_or_refused_in_words(tmp_path_factory: pytest.TempPathFactory, table: bytes) -> None:
+    root = tmp_path_factory.getbasetemp() / "tables"
+    if not root.exists():
+        trees.bids(root, 1)
+    for name, read in (
+        ("participants.tsv", lambda: trees.layout("bids", root, on_error=OnError.skip).survey()),
+        ("splits.csv", lambda: splits.read(root / "splits.csv")),
+        ("subjects.csv", lambda: list(side_by_side.rows(root / "subjects.csv"))),
+    ):
+        (root / name).write_bytes(table)
+        with suppress(FederationError):
+            read()

@@ -1,0 +1,327 @@
+"""Records travel between stores: whole and unchanged, or refused by name while the others are taken."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from support import finished
+from support.checkout import ROOT
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.record import canonical, read_record, sha256
+from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.share.merge import leaves
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Store:
+    """Three finished runs and one that is not."""
+    store = Store(tmp_path / "theirs")
+    for method in ("fedavg", "fedbn", "local"):
+        finished.finish(store, finished.identity(method={"name": method}))
+    store.folder("fedmri-variable-s0-0123456789ab").mkdir()
+    return store
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Store:
+    return Store(tmp_path / "ours")
+
+
+def pack(store: Store, file: Path, *patterns: str) -> int:
+    return main(["pack", str(file), *patterns, "--results", str(store.runs.parent)])
+
+
+def merge(store: Store, *sources: Path) -> int:
+    return main(["merge", *map(str, sources), "--results", str(store.runs.parent)])
+
+
+def run_of(store: Store, method: str) -> Path:
+    return store.folder(store.names([f"{method}-*"])[0])
+
+
+def content(store: Store) -> dict[str, bytes]:
+    return {str(path.relative_to(store.runs)): path.read_bytes() for path in store.runs.rglob("*") if path.is_file()}
+
+
+def reseal(folder: Path, **changed: Any) -> None:
+    """Change fields of a record as somebody would who knows how seals are made."""
+    facts = json.loads((folder / "record.json").read_text()) | changed
+    del facts["seal"]
+    (folder / "record.json").write_text(json.dumps(facts | {"seal": sha256(canonical(facts).encode())}))
+
+
+def test_packed_and_merged_they_are_the_same(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pack(theirs, tmp_path / "lab.zip") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"packed 3 runs into {tmp_path / 'lab.zip'}")
+    assert "1 not finished" in said.err
+    assert merge(ours, tmp_path / "lab.zip") == 0
+    assert capsys.readouterr().out == f"3 taken, 0 there already, 0 refused: runs in {ours.runs}\n"
+    assert content(ours) == content(theirs)
+    assert len(ours.records()[0]) == 3
+    assert [path.name for path in ours.runs.parent.iterdir()] == ["runs"]
+
+
+def test_only_the_runs_that_are_named_are_packed(theirs: Store, tmp_path: Path) -> None:
+    assert pack(theirs, tmp_path / "lab.zip", "fedbn-*") == 0
+    with ZipFile(tmp_path / "lab.zip") as archive:
+        run = theirs.names(["fedbn-*"])[0]
+        assert archive.namelist() == [f"{run}/scores.csv", f"{run}/curve.csv", f"{run}/record.json"]
+
+
+def test_the_same_runs_make_the_same_file(theirs: Store, tmp_path: Path) -> None:
+    pack(theirs, tmp_path / "one.zip")
+    for path in theirs.runs.rglob("*.csv"):
+        path.touch()
+    pack(theirs, tmp_path / "two.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_no_file_is_overwritten(theirs: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lab.zip").write_text("precious")
+    assert pack(theirs, tmp_path / "lab.zip") == 2
+    assert "lab.zip is there already; delete it, or give another name" in capsys.readouterr().err
+    assert (tmp_path / "lab.zip").read_text() == "precious"
+    assert pack(theirs, tmp_path / "fedavg-*") == 2  # a pattern where the file belongs
+    assert "is no name that ends with .zip" in capsys.readouterr().err
+
+
+def test_nothing_finished_packs_nothing(ours: Store, tmp_path: Path) -> None:
+    assert pack(ours, tmp_path / "lab.zip") == 1
+    assert not (tmp_path / "lab.zip").exists()
+
+
+def test_folders_merge_from_any_depth(theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert merge(ours, run_of(theirs, "local")) == 0
+    assert merge(ours, theirs.runs.parent.parent) == 0  # in it are both stores
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 taken, 2 there already, 0 refused")
+    assert content(ours) == content(theirs)
+
+
+def test_a_file_zipped_by_hand_merges(theirs: Store, ours: Store, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "lab.zip", "w") as archive:
+        archive.writestr("lab/README.md", "ours")
+        for path in sorted(theirs.runs.rglob("*.*")):
+            archive.write(path, Path("lab/results/runs") / path.relative_to(theirs.runs))
+    assert merge(ours, tmp_path / "lab.zip") == 0
+    assert content(ours) == content(theirs)
+
+
+def test_again_it_changes_nothing(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(theirs, tmp_path / "lab.zip")
+    merge(ours, tmp_path / "lab.zip")
+    before = {path: path.stat().st_mtime_ns for path in ours.runs.rglob("*")}
+    assert merge(ours, tmp_path / "lab.zip", theirs.runs) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 taken, 6 there already, 0 refused")
+    assert {path: path.stat().st_mtime_ns for path in ours.runs.rglob("*")} == before
+
+
+def edited(folder: Path) -> None:
+    path = folder / "record.json"
+    path.write_bytes(path.read_bytes().replace(b'"done"', b'"dime"'))
+
+
+def better(folder: Path) -> None:
+    path = folder / "scores.csv"
+    path.write_text(path.read_text().replace("20.0", "29.0"))
+
+
+def cut(folder: Path) -> None:
+    path = folder / "record.json"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def incomplete(folder: Path) -> None:
+    """One site-task is left out, and every hash made anew."""
+    path = folder / "scores.csv"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "FLAIR" not in line))
+    files = json.loads((folder / "record.json").read_text())["files"]
+    reseal(folder, files=files | {"scores.csv": sha256(path.read_bytes())})
+
+
+def stripped(folder: Path) -> None:
+    """An identity that lacks what tables are made by, under the name that it then has."""
+    identity = json.loads((folder / "record.json").read_text())["identity"]
+    del identity["trainer"]
+    run = f"fedavg-variable-s0-{sha256(canonical(identity).encode())[:12]}"
+    reseal(folder, identity=identity, run=run)
+    folder.rename(folder.with_name(run))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (edited, "record.json: not what the run wrote; ask for it anew"),
+        (better, "scores.csv: missing or not what the run wrote; ask for it anew"),
+        (cut, "record.json: not a record (JSONDecodeError"),
+        (incomplete, "scores of ('last', 'oasis', 'T2->FLAIR') are missing or not of this scenario; ask for it anew"),
+        (stripped, "not a record of this suite (KeyError: 'trainer')"),
+        (lambda folder: (folder / "curve.csv").unlink(), "curve.csv"),
+        (lambda folder: reseal(folder, files={}), "its seal covers no table, not scores.csv, curve.csv; ask for it"),
+        (lambda folder: reseal(folder, schema=99), "schema 99, but this version reads 1; ask for it anew"),
+        (lambda folder: folder.rename(folder.with_name(folder.name[:-1] + "z")), "is not the name of a run"),
+        (lambda folder: folder.rename(folder.with_name("best-variable-s0-0123456789ab")), "the record of fedavg-"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_was_tampered_with_is_refused_by_name_and_the_others_taken(
+    theirs: Store,
+    ours: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object],
+    reason: str,
+    zipped: bool,
+) -> None:
+    spoil(run_of(theirs, "fedavg"))
+    source = theirs.runs
+    if zipped:
+        source = tmp_path / "lab.zip"
+        with ZipFile(source, "w") as archive:
+            for path in sorted(theirs.runs.rglob("*.*")):
+                archive.write(path, path.relative_to(theirs.runs))
+    (spoilt,) = {path.name for path in theirs.runs.iterdir()} - {
+        run_of(theirs, name).name for name in ("fedbn", "local", "fedmri")
+    }
+    assert merge(ours, source) == 1
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("fedsynth: refused: ")
+    assert spoilt in line
+    assert reason in line
+    assert ".merge-" not in line
+    assert said.out.startswith("2 taken, 0 there already, 1 refused")
+    assert [name.split("-")[0] for name in ours.names()] == ["fedbn", "local"]
+    assert [path.name for path in ours.runs.parent.iterdir()] == ["runs"]
+
+
+def test_other_content_of_the_same_name_is_refused_and_ours_kept(
+    theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished.finish(ours, finished.identity(method={"name": "fedavg"}), 25.0)
+    before = content(ours)
+    assert merge(ours, theirs.runs) == 1
+    said = capsys.readouterr()
+    assert f"{run_of(ours, 'fedavg')} is there with other content; to take this one, move that folder away" in said.err
+    assert said.out.startswith("2 taken, 0 there already, 1 refused")
+    assert before.items() <= content(ours).items()
+
+
+def test_a_run_that_is_half_finished_here_is_left_alone(
+    theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = ours.folder(run_of(theirs, "local").name)
+    half.mkdir(parents=True)
+    (half / "checkpoint").write_text("hours of work")
+    assert merge(ours, theirs.runs) == 1
+    assert f"{half} is a run that is not finished; finish it by its command" in capsys.readouterr().err
+    assert [path.name for path in half.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["../evil-variable-s0-0123456789ab/record.json", "/tmp/x/record.json", "a/../../b", "..\\b", "C:\\b", "c:/b"],
+)
+def test_paths_that_leave_the_folder_are_refused(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], member: str
+) -> None:
+    pack(theirs, tmp_path / "lab.zip")
+    with ZipFile(tmp_path / "lab.zip", "a") as archive:
+        archive.writestr(member, "{}")
+    capsys.readouterr()
+    assert merge(ours, tmp_path / "lab.zip") == 1
+    said = capsys.readouterr()
+    assert (
+        said.err
+        == f"fedsynth: refused: {tmp_path / 'lab.zip'}: {member}: a path that leaves the folder it is unpacked in\n"
+    )
+    assert said.out.startswith("3 taken, 0 there already, 1 refused")
+    assert {path.name for path in tmp_path.iterdir()} == {"ours", "theirs", "lab.zip"}
+
+
+def test_harmless_paths_do_not_leave_the_folder() -> None:
+    assert not any(map(leaves, ("run/record.json", "a..b/c", "a/b:c/d", "./a", "")))
+
+
+def test_what_is_no_source_is_told_and_the_next_taken(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.zip").write_text("no zip")
+    assert merge(ours, tmp_path / "empty", tmp_path / "text.zip", tmp_path / "none.zip", theirs.runs) == 1
+    said = capsys.readouterr()
+    assert [line.split(": ")[2] for line in said.err.splitlines()] == [
+        str(tmp_path / name) for name in ("empty", "text.zip", "none.zip")
+    ]
+    assert "no record.json in it; give what `fedsynth pack` wrote" in said.err
+    assert said.out.startswith("3 taken, 0 there already, 3 refused")
+
+
+def test_a_damaged_member_is_refused_and_the_others_taken(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(theirs, tmp_path / "lab.zip")
+    with ZipFile(tmp_path / "lab.zip") as archive:
+        entry = archive.infolist()[0]
+    packed = bytearray((tmp_path / "lab.zip").read_bytes())
+    packed[entry.header_offset + 30 + len(entry.filename) + entry.compress_size // 2] ^= 0xFF
+    (tmp_path / "lab.zip").write_bytes(packed)
+    capsys.readouterr()
+    assert merge(ours, tmp_path / "lab.zip") == 1
+    said = capsys.readouterr()
+    assert f"{run_of(theirs, 'fedavg').name}: not whole (" in said.err
+    assert said.out.startswith("2 taken, 0 there already, 1 refused")
+
+
+def test_killed_at_any_moment_it_leaves_no_half_record(theirs: Store, ours: Store, tmp_path: Path) -> None:
+    pack(theirs, tmp_path / "lab.zip")
+    command = ["merge", str(tmp_path / "lab.zip"), "--results", str(ours.runs.parent)]
+    whole = content(theirs)
+    seen = set()
+    for steps in range(0, 14, 3):  # files are written by renaming, three a run, and then the run's folder
+        code = (
+            "import os, pathlib, sys\n"
+            "from fedsynth.benchmarks.cli import main\n"
+            f"left = {steps}\n"
+            "def counted(act):\n"
+            "    def wrapped(*arguments):\n"
+            "        global left\n"
+            "        left -= 1\n"
+            "        if left < 0: os._exit(9)\n"
+            "        return act(*arguments)\n"
+            "    return wrapped\n"
+            "pathlib.Path.replace, pathlib.Path.rename = counted(pathlib.Path.replace), counted(pathlib.Path.rename)\n"
+            f"sys.exit(main({command!r}))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+        assert done.returncode in (0, 9)
+        for name in ours.names():
+            assert read_record(ours.folder(name)).run == name
+            assert {path.name for path in ours.folder(name).iterdir()} == {"record.json", "scores.csv", "curve.csv"}
+        assert content(ours).items() <= whole.items()
+        seen.add((done.returncode, len(ours.names())))
+    assert {code for code, _ in seen} == {0, 9}
+    assert content(ours) == whole
+
+
+def test_neither_torch_nor_a_method_is_imported(theirs: Store, tmp_path: Path) -> None:
+    code = (
+        "import sys; from fedsynth.benchmarks.cli import main\n"
+        f"main(['pack', {str(tmp_path / 'lab.zip')!r}, '--results', {str(theirs.runs.parent)!r}])\n"
+        f"main(['merge', {str(tmp_path / 'lab.zip')!r}, '--results', {str(tmp_path / 'ours')!r}])\n"
+        "print([m for m in sys.modules if m.startswith(('torch', 'pandas', 'hydra', 'fedsynth.methods'))])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,34 @@
+"""The tables that are kept in the repository are those of the records beside them, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.checkout import ROOT
+
+from fedsynth.benchmarks.leaderboard.leaderboard import main
+
+RESULTS = ROOT / "results"
+PUBLISHED = sorted(path.parent.relative_to(RESULTS).as_posix() for path in RESULTS.glob("**/leaderboard.md"))
+
+
+@pytest.mark.parametrize("table", [table for table in PUBLISHED if (RESULTS / table / "runs").is_dir()])
+def test_a_table_follows_from_its_records(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RESULTS / table
+    assert main(["--results", str(folder), "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    kept = sorted(path.name for path in folder.glob("leaderboard.*"))
+    assert {"leaderboard.md", "leaderboard.csv"} <= set(kept)
+    for name in kept:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), (
+            f"{name}: run `fedsynth leaderboard --results results/{table} --out results/{table}`"
+        )
+
+
+@pytest.mark.parametrize("table", [table for table in PUBLISHED if table.startswith("smoke/")])
+def test_smoke_runs_rank_nothing(table: str) -> None:
+    text = (RESULTS / table / "leaderboard.md").read_text()
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles
+    assert all(title.endswith("smoke run") for title in titles)

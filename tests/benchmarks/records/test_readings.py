@@ -1,0 +1,102 @@
+"""What is kept of read runs: the same tables with and without it, and never one of a file that has changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support import finished
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records import cache as readings
+from fedsynth.benchmarks.records.cache import NAME, RecordCache
+from fedsynth.benchmarks.records.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Of a size and age at which readings are kept."""
+    monkeypatch.setattr(readings, "MANY", 2)
+    monkeypatch.setattr(readings, "SETTLED", -1.0)
+    store = Store(tmp_path)
+    for method, psnr in (("local", 20.0), ("fedavg", 21.5)):
+        for seed in range(2):
+            finished.finish(store, finished.identity(method={"name": method}, seed=seed), psnr + seed / 8)
+    return store
+
+
+def written(store: Store, *arguments: str) -> dict[str, bytes]:
+    """The leaderboard's files."""
+    assert main(["leaderboard", "--results", str(store.runs.parent), *arguments]) == 0
+    return {path.name: path.read_bytes() for path in (store.runs.parent / "leaderboard").iterdir()}
+
+
+def cache(store: Store) -> Path:
+    return store.runs.parent / "cache" / NAME
+
+
+def test_tables_are_the_same_with_and_without(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in ([], ["--selection", "last"], ["--metric", "vif"]):
+        kept = [written(store, *arguments) for _ in range(2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(readings, "MANY", 100)
+            assert kept == [written(store, *arguments)] * 2
+
+
+def test_a_second_reading_opens_no_file_of_a_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = written(store)
+    monkeypatch.setattr(readings, "read_record", lambda folder: pytest.fail(f"{folder} was read again"))
+    monkeypatch.setattr(readings.Sheet, "read", lambda *_: pytest.fail("a table was read again"))
+    assert written(store) == first
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "curve.csv", "record.json"])
+def test_a_changed_file_is_refused_though_it_keeps_its_size_and_time(
+    store: Store, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = written(store)
+    path = store.folder(store.names(["fedavg-*"])[0]) / name
+    before, content = path.stat(), path.read_bytes()
+    path.write_bytes(content.replace(b"2", b"3", 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert written(store) != whole
+    assert f"left out: {path}" in capsys.readouterr().err
+    path.write_bytes(content)
+    assert written(store) == whole
+
+
+def test_a_missing_table_is_refused(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store)
+    path = store.folder(store.names()[0]) / "scores.csv"
+    path.unlink()
+    written(store)
+    assert f"left out: {path}: missing" in capsys.readouterr().err
+
+
+def test_files_that_have_just_changed_are_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "SETTLED", 60.0)
+    kept, calls = RecordCache(store), []
+    monkeypatch.setattr(kept, "_keep", lambda *arguments: calls.append(arguments))
+    assert len(store.records(read=kept.record)[0]) == 4
+    assert calls == []
+
+
+def test_small_stores_keep_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "MANY", 5)
+    written(store)
+    assert not cache(store).parent.exists()
+
+
+def test_what_cannot_be_written_or_read_is_done_without(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = written(store)
+    cache(store).write_bytes(b"no database" * 1000)
+    capsys.readouterr()
+    assert written(store) == whole
+    assert "it only saves time: delete it" in capsys.readouterr().err
+    cache(store).unlink()
+    cache(store).parent.rmdir()
+    cache(store).parent.write_text("a file where the folder should be")  # root may write to any folder
+    assert written(store) == whole
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,75 @@
+"""Reading a run's tables by columns says what reading them by rows says, from text and from what was packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import finished
+
+from fedsynth.benchmarks.records.record import RecordError, read_curve, read_scores
+from fedsynth.benchmarks.records.score_table import ScoreTable
+from fedsynth.benchmarks.records.store import Store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    store, rng = Store(tmp_path), np.random.default_rng(0)
+    places = [(site, task) for site, tasks in finished.TASKS.items() for task in tasks]
+    return store.folder(
+        finished.finish(store, finished.identity(), {place: rng.normal(20, 1, 3).tolist() for place in places})
+    )
+
+
+def repacked(sheet: ScoreTable) -> ScoreTable:
+    return ScoreTable.unpacked(sheet.run, sheet.index, list(sheet.numbers), sheet.packed())
+
+
+def test_scores_are_those_of_the_record(folder: Path) -> None:
+    path = folder / "scores.csv"
+    for selection, without in (("selected", "last"), ("last", ""), ("selected", "")):
+        text = ScoreTable.read(path, without)
+        for sheet in (text, repacked(text)):
+            found = sheet.values(selection, ["ssim", "psnr"])
+            rows = [row for row in read_scores(folder) if row["selection"] == selection]
+            for metric in ("psnr", "ssim"):
+                assert found[metric] == {(row["site"], row["task"], row["subject"]): row[metric] for row in rows}
+    assert ScoreTable.read(path).values("welcome", ["psnr"]) == {"psnr": {}}
+    assert ScoreTable.read(path).values("last", ["psnr"]) == {"psnr": {}}
+
+
+def test_names_with_commas_and_quotes(tmp_path: Path) -> None:
+    store, odd = Store(tmp_path), 'St. "Mary", Leeds'
+    scenario = {"sites": [odd], "tasks": {odd: ["T1->T2"]}}
+    folder = store.folder(finished.finish(store, finished.identity(scenario=scenario), {(odd, "T1->T2"): [1.5, 2.5]}))
+    sheet = ScoreTable.read(folder / "scores.csv")
+    assert sheet.values("selected", ["psnr"])["psnr"] == {
+        (odd, "T1->T2", "test000"): 1.5,
+        (odd, "T1->T2", "test001"): 2.5,
+    }
+    assert sheet.index.places == {("selected", odd, "T1->T2"): (0, 1)}
+    assert ScoreTable.read(folder / "curve.csv").index.columns["site"] == (odd, odd)
+
+
+def test_columns_are_those_of_the_curve(folder: Path) -> None:
+    sheet, rows = ScoreTable.read(folder / "curve.csv"), read_curve(folder)
+    for name in ("val_psnr", "round", "bytes_up"):
+        assert sheet.column(name) == repacked(sheet).column(name) == [row[name] for row in rows]
+    assert list(sheet.index.columns["site"]) == [row["site"] for row in rows]
+
+
+def test_runs_whose_lines_are_named_alike_share_an_index(folder: Path) -> None:
+    assert ScoreTable.read(folder / "scores.csv").index is ScoreTable.read(folder / "scores.csv").index
+
+
+def test_what_is_not_there_is_told(folder: Path) -> None:
+    path = folder / "scores.csv"
+    with pytest.raises(
+        RecordError, match=rf"{folder.name}: its scores have no lpips, which came later; they have psnr, ssim"
+    ):
+        ScoreTable.read(path).values("selected", ["psnr", "lpips"])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[1], ""]))
+    with pytest.raises(RecordError, match="a score of selection selected is there twice"):
+        ScoreTable.read(path).values("selected", ["psnr"])

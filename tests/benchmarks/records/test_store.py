@@ -1,0 +1,141 @@
+"""The folder of runs: who works on a run, and what state it is in."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import finished
+from support.checkout import ROOT
+
+from fedsynth.benchmarks.records import store as module
+from fedsynth.benchmarks.records.store import RunStatus, State, Store
+
+WHAT = finished.identity(trainer={"rounds": 16})
+RUN = finished.record(WHAT).run
+
+WORKER = """
+import sys
+from pathlib import Path
+import finished
+from fedsynth.benchmarks.records.store import Store
+
+store, what = Store(Path(sys.argv[1])), finished.identity(trainer={"rounds": 16})
+run = finished.record(what).run
+with store.claim(run) as mine:
+    if not mine:
+        print("skips")
+    elif store.record(run):
+        print("finished before")
+    else:
+        store.begin(run, what)
+        store.note(run, 3, 16)
+        print("works", flush=True)
+        sys.stdin.readline()
+        finished.finish(store, what)
+        print("finished")
+"""
+
+
+@contextmanager
+def worker(results: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that works on the run until it is told to finish it."""
+    paths = [str(ROOT), str(ROOT / "tests")]
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}\n{WORKER}", str(results)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_of_two_processes_on_one_run_one_works_and_the_other_skips(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with worker(tmp_path) as first:
+        assert said(first) == "works"
+        with worker(tmp_path) as second:
+            assert said(second) == "skips"
+        assert store.status(RUN) == RunStatus(RUN, State.running, 3, 16)
+        first.communicate("finish\n")
+    with worker(tmp_path) as third:
+        assert said(third) == "finished before"
+    assert store.status(RUN) == RunStatus(RUN, State.done, 16, 16)
+
+
+def test_a_killed_process_lets_go_of_its_run(tmp_path: Path) -> None:
+    with worker(tmp_path) as first:
+        assert said(first) == "works"
+        first.kill()
+        first.wait()
+        assert Store(tmp_path).standing(RUN) == RunStatus(RUN, State.unfinished, 3, 16)
+        with worker(tmp_path) as second:
+            assert said(second) == "works"
+
+
+def test_somebody_who_looks_keeps_nobody_from_working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.folder(RUN).mkdir(parents=True)
+    with (store.folder(RUN) / "lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(module.time, "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+        with store.claim(RUN) as mine:
+            assert mine
+
+
+def test_a_failed_attempt_leaves_its_reason_and_the_next_one_clears_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.claim(RUN):
+        store.begin(RUN, WHAT)
+        assert json.loads((store.folder(RUN) / "identity.json").read_text()) == WHAT
+        store.note(RUN, 5, 16)
+        try:
+            raise OSError("disk is full")
+        except OSError as error:
+            note = store.fail(RUN, error)
+    assert note.name == "attempt-1.json"
+    assert "test_store.py" in json.loads(note.read_text())["traceback"]
+    assert store.status(RUN) == RunStatus(RUN, State.failed, 5, 16, "OSError: disk is full")
+    with store.claim(RUN):
+        store.begin(RUN, WHAT)
+        assert store.status(RUN) == RunStatus(RUN, State.running, 5, 16)
+        assert store.fail(RUN, ValueError("a volume is cut short")).name == "attempt-2.json"
+    assert store.status(RUN).reason == "ValueError: a volume is cut short"
+    finished.finish(store, WHAT)
+    assert store.status(RUN) == RunStatus(RUN, State.done, 16, 16)
+
+
+def test_diverged_and_damaged_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    bad = finished.finish(store, finished.identity(seed=1), status="diverged", reason="the loss is not finite")
+    good = finished.finish(store, WHAT)
+    assert store.status(bad) == RunStatus(bad, State.diverged, 100, 100, "the loss is not finite")
+    (store.folder(good) / "scores.csv").write_text("")
+    assert store.status(good).state is State.damaged
+    records, damaged = store.records()
+    assert [record.run for record in records] == [bad]
+    assert len(damaged) == 1
+    assert "scores.csv" in damaged[0]
+
+
+def test_runs_are_chosen_by_patterns(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.names() == []
+    assert store.records() == ([], [])
+    runs = [finished.finish(store, finished.identity(method={"name": name})) for name in ("fedavg", "fedbn", "local")]
+    (store.runs / "note.txt").write_text("not a run")
+    assert store.names() == sorted(runs)
+    assert store.names(["fed*", "*bn*"]) == sorted(runs[:2])
+    assert [record.run for record in store.records(["local-*"])[0]] == [runs[2]]
+    assert store.names(["Local*"]) == []
+    assert store.record("fedavg") is None

@@ -1,0 +1,238 @@
+"""`fedsynth report`: a page that holds all it shows, says what the tables say, and is the same every time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import finished
+from support.checkout import ROOT
+from support.pages import Page, made, runs
+from support.stores import TASKS, fill
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.report.images import PIXELS, Budget
+from fedsynth.benchmarks.tables.columns import columns
+from fedsynth.benchmarks.tables.table import tables
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three methods in two scenarios with two seeds; one run failed, one diverged, one is missing."""
+    results = tmp_path_factory.mktemp("results")
+    store = Store(results)
+    fill(store, methods=3, scenarios=2, seeds=2, rounds=4, side=16)
+    what = finished.identity(method={"name": "method01"}, scenario={"name": "common"}, seed=0)
+    finished.finish(store, what, status="diverged", reason="the loss is not finite", selected_round=0)
+    finished.finish(store, finished.identity(method={"name": "method02"}, scenario={"name": "common"}, seed=1))
+    failed = finished.record(finished.identity(seed=3))
+    with store.claim(failed.run):
+        store.begin(failed.run, failed.identity)
+        store.fail(failed.run, ValueError("no such luck"))
+    return results
+
+
+@pytest.fixture(scope="module")
+def shown(results: Path) -> Page:
+    return made(Store(results))
+
+
+def test_the_page_holds_all_that_it_shows(shown: Page) -> None:
+    assert shown.addresses == []
+    assert not {"link", "iframe", "object", "img"} & set(shown.tags)
+    rest = shown.script.replace("http://www.w3.org/1999/xhtml", "").replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?:|fetch\(|import\(|XMLHttpRequest|url\(", rest)
+
+
+def test_no_script_but_its_own_may_run(shown: Page) -> None:
+    digest = base64.b64encode(hashlib.sha256(shown.script.encode()).digest()).decode()
+    assert shown.policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> None:
+    found = tables(runs(Store(results)))
+    assert [table["title"] for table in shown.blocks["overview"]["tables"]] == [table.title for table in found]
+    for number, table in enumerate(found):
+        block = shown.blocks[f"table-{number}"]
+        told = [(column["name"], column["cells"]) for column in block["columns"]]
+        assert told == [(column.name, column.cells()) for column in columns(table)]
+        assert (block["notes"], block["caption"]) == (list(table.notes), list(table.caption))
+        assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
+
+
+def test_every_cell_of_the_heat_map_is_a_mean_over_subjects_and_seeds(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        scores = {("ixi", "T1->T2"): [20.0, 23.0 + seed], ("oasis", "T1->T2"): [10.0], ("oasis", "T2->FLAIR"): [15.0]}
+        finished.finish(store, finished.identity(seed=seed), scores)
+    block = made(store).blocks["table-0"]
+    assert block["heat"]["places"] == [["ixi", "T1->T2"], ["oasis", "T1->T2"], ["oasis", "T2->FLAIR"]]
+    metrics = {metric["name"]: metric for metric in block["heat"]["metrics"]}
+    assert metrics["psnr"]["cells"] == [[21.75, 10, 15]]  # of 20, 23 and 20, 24
+    assert metrics["ssim"]["cells"] == [[21.75, 10, 15]]  # x 100
+    assert (metrics["psnr"]["better"], metrics["nmse"]["better"]) == (1, -1)
+
+
+def test_a_row_with_a_hole_has_curves_and_no_score(shown: Page) -> None:
+    (block,) = [
+        block for name, block in shown.blocks.items() if name.startswith("table-") and "common" in block["title"]
+    ]
+    assert [row["missing"] for row in block["rows"]] == [[1], [0]]
+    assert block["heat"]["metrics"] == []
+    assert block["front"] == [None, None]
+    assert [len(row["overall"]["mean"]) for row in block["curves"]] == [2, 2]
+
+
+def test_across_sites_a_site_has_its_own_model_on_the_diagonal(results: Path, shown: Page) -> None:
+    table = tables(runs(Store(results)))[1]
+    block = shown.blocks["table-1"]
+    assert (block["title"], block["cross"]["sites"]) == (table.title, ["brats", "ixi", "midas"])
+    scores = [row for run in table.rows[0].runs for row in run.scores]
+    for model, site in (("ixi", "ixi"), ("ixi", "brats")):
+        selection = "selected" if model == site else f"from-{model}"
+        own = [row["psnr"] for row in scores if (row["selection"], row["site"]) == (selection, site)]
+        at = [block["cross"]["sites"].index(name) for name in (model, site)]
+        assert block["cross"]["rows"][0][at[0]][at[1]] == pytest.approx(np.mean(own), rel=1e-5)
+    assert shown.blocks["table-2"]["cross"] is None
+
+
+def test_newcomers_start_at_zero_where_the_method_sends_something(results: Path, shown: Page) -> None:
+    block = shown.blocks["table-1"]
+    counts = {
+        row["name"]: [count for count, _ in own] for row, own in zip(block["rows"], block["newcomers"], strict=True)
+    }
+    assert counts == {"local": [1, 2, 4, 8], "method01": [0, 1, 2, 4, 8], "method02": [0, 1, 2, 4, 8]}
+    assert shown.blocks["table-2"]["newcomers"] == [[], [], []]
+
+
+def test_tasks_that_a_site_never_trained_have_a_table_of_their_own(results: Path, shown: Page) -> None:
+    asked = shown.blocks["table-1"]["asked"]
+    assert asked["places"] == [["ixi", "T1->PD"]]
+    (psnr,) = [metric for metric in asked["metrics"] if metric["name"] == "psnr"]
+    row = tables(runs(Store(results)))[1].rows[0]
+    own = [line["psnr"] for run in row.runs for line in run.scores if line["selection"] == "asked"]
+    assert psnr["cells"][0] == [pytest.approx(np.mean(own), rel=1e-5)]
+    assert shown.blocks["table-2"]["asked"] is None
+
+
+def test_few_training_subjects_make_a_curve_across_tables(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for subjects, data in ((1, "d0"), (4, "d0"), (8, "other")):  # the last is of other data, so of no curve
+        sizes = {site: {"train": [subjects, 8], "val": [5, 40], "test": [20, 160]} for site in finished.TASKS}
+        what = finished.identity(scenario={"train_subjects": {"default": subjects}}, data=data)
+        own = finished.record(what)
+        finished.finish(store, what, 20.0 + subjects, data=own.data | {"subjects_and_slices": sizes})
+    (family,) = made(store).blocks["overview"]["scarce"]
+    assert family["rows"] == {"fedavg/resnet": [[1, 21], [4, 24]]}
+
+
+def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown: Page) -> None:
+    table = tables(runs(Store(results)))[2]
+    facts, picture = shown.blocks["table-2"]["images"][0], shown.blocks["images-2-0"]
+    assert facts["place"] == "brats/FLAIR->T2"
+    assert (facts["tile"], facts["subjects"], facts["rows"]) == ([16, 16], 2, [0, 1, 2])
+    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
+    with np.load(table.rows[1].runs[0].folder / "gallery.npz") as images:
+        for column, kind in ((0, "source"), (1, "target"), (3, "prediction")):
+            tiles = [sheet[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] for row in (0, 1)]
+            np.testing.assert_array_equal(tiles, images[f"brats/FLAIR->T2/{kind}"])
+    assert len(shown.blocks["table-2"]["images"]) == sum(map(len, TASKS.values()))
+
+
+def test_large_stores_get_smaller_tiles_then_fewer_subjects() -> None:
+    assert Budget.of([(4, [2] * 8)]) == Budget(128, 2)
+    assert Budget.of([]) == Budget(128, 1)
+    many = [(40, [2] * 8)] * 10
+    found = Budget.of(many)
+    assert found == Budget(64, 2)
+    assert sum((rows + 2) * 2 for rows, counts in many for _ in counts) * found.side**2 <= PIXELS
+    assert Budget.of(many * 2) == Budget(64, 1)
+
+
+def test_ranks_need_independent_tables_or_say_why_there_are_none(tmp_path: Path, shown: Page) -> None:
+    assert shown.blocks["overview"]["ranks"]["reason"].startswith("0 rows are in all of 3 ranked tables")
+    fill(Store(tmp_path), methods=3, scenarios=5, seeds=1, rounds=2, side=16, probes=False)
+    ranks = made(Store(tmp_path)).blocks["overview"]["ranks"]
+    assert sorted(ranks["names"]) == ["local", "method01", "method02"]
+    assert ranks["mean"] == sorted(ranks["mean"])
+    assert len(ranks["blocks"]) == 5
+
+
+def test_runs_say_where_they_come_from(results: Path, shown: Page) -> None:
+    rows = {row[0]: row for row in shown.blocks["runs"]["rows"]}
+    assert list(rows) == [run.record.run for run in runs(Store(results))]
+    for name, row in rows.items():
+        content = (Store(results).folder(name) / "record.json").read_bytes()
+        assert row[-1] == hashlib.sha256(content).hexdigest()[:12]
+    assert shown.blocks["runs"]["versions"] == {"numpy": ["2.0.0"]}
+
+
+def test_failures_are_told(shown: Page) -> None:
+    told = {row[0].partition("-s")[0]: row[1:] for row in shown.blocks["failures"]}
+    assert told["fedavg-variable"] == ["failed, round 0 of 100", 1, "ValueError: no such luck"]
+    assert told["method01-common"] == ["diverged", 0, "the loss is not finite"]
+    holes = [row for row in shown.blocks["failures"] if row[1] == "hole"]
+    assert [row[3] for row in holes] == ["no finished run of seed 1", "no finished run of seed 0"]
+
+
+def test_options_that_look_like_html_are_text(tmp_path: Path) -> None:
+    store, note = Store(tmp_path), "</script><img src=x onerror=alert(1)>&amp;"
+    what = finished.identity(method={"name": "fedavg", "note": note}, scenario={"name": "<b>bold"})
+    finished.finish(store, what, changed={"method": {"note": note}, "network": {}})
+    found = made(store)
+    assert not {"img", "b"} & set(found.tags)
+    assert found.blocks["table-0"]["rows"][0]["name"].endswith(f"note={note}")
+    assert "<b>bold on phantom" in found.text
+
+
+def test_a_page_made_again_is_the_same(results: Path) -> None:
+    assert main(["report", "--results", str(results)]) == 0
+    command = [
+        sys.executable,
+        "-m",
+        "fedsynth.benchmarks.cli",
+        "report",
+        "--results",
+        str(results),
+        "--out",
+        "again",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "MPLBACKEND": "svg"}
+    subprocess.run(command, check=True, env=environment, cwd=results, capture_output=True)
+    assert (results / "report" / "index.html").read_bytes() == (results / "again" / "index.html").read_bytes()
+
+
+def test_patterns_choose_runs(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page"
+    assert main(["report", "*-scenario1-*", "--results", str(results), "--out", str(out)]) == 0
+    found = Page((out / "index.html").read_text())
+    assert "6 finished runs in 1 table." in " ".join(found.text.split())
+    assert found.blocks["failures"] == []
+
+
+def test_without_runs_it_says_how_to_make_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--results", str(tmp_path)]) == 1
+    assert "no finished run" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_neither_torch_nor_a_method_is_imported(results: Path, tmp_path: Path) -> None:
+    arguments = ["*-common-*", "--results", str(results), "--out", str(tmp_path / "out")]
+    code = (
+        "import sys\nfrom fedsynth.benchmarks.cli import main\n"
+        f"assert main(['figures', *{arguments!r}]) == 0 and main(['report', *{arguments[:3]!r}]) == 0\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'torch' or name.startswith('fedsynth.methods')])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,257 @@
+"""The report in headless Chromium: what a reader clicks and types does what it says, at a desk and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import finished
+from support.browser import Browser, browser
+from support.stores import fill
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.store import Store
+
+NAMES = "[...document.querySelectorAll('{} tbody th')].map((cell) => cell.textContent)"
+BOARD = "#table-1-panel .scroll"  # the first is the leaderboard
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five scenarios of four methods, and a smoke run that diverged."""
+    results = tmp_path_factory.mktemp("results")
+    fill(Store(results), methods=4, scenarios=5, seeds=2, rounds=5, side=16)
+    what = finished.identity(scenario={"name": "common"}, trainer={"rounds": 2})
+    finished.finish(Store(results), what, status="diverged", reason="the loss is not finite", selected_round=0)
+    assert main(["report", "--results", str(results)]) == 0
+    return results / "report" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture
+def tab(chromium: Browser, index: Path) -> Iterator[Browser]:
+    """The page, fresh; every test ends without a complaint in the console."""
+    chromium.problems.clear()
+    chromium.open(index)
+    yield chromium
+    assert chromium.problems == []
+
+
+def click(tab: Browser, selector: str) -> None:
+    tab.run(f"document.querySelector({selector!r}).click()")
+    settle(tab)
+
+
+def settle(tab: Browser) -> None:
+    """Until charts have been measured and drawn."""
+    tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+
+
+def choose(tab: Browser, label: str, value: str) -> None:
+    """A value of the choice that begins with a label, in the open tab."""
+    tab.run(
+        f"""(() => {{
+        const labels = [...document.querySelectorAll("section:not([hidden]) label")];
+        const label = labels.find((one) => one.textContent.startsWith({label!r}));
+        const select = label.querySelector("select");
+        select.value = {value!r};
+        if (select.value !== {value!r}) throw Error("no such choice");
+        select.dispatchEvent(new Event("change"));
+        }})()"""
+    )
+    settle(tab)
+
+
+def write(tab: Browser, text: str) -> None:
+    """A filter in the open tab."""
+    script = "(() => {{ const input = document.querySelector('section:not([hidden]) input[type=search]'); input.value = {!r}; "
+    tab.run((script + "input.dispatchEvent(new Event('input')); }})()").format(text))
+
+
+def rows(tab: Browser, place: str = BOARD) -> list[str]:
+    found: list[str] = tab.run(NAMES.format(place))
+    return found
+
+
+def test_a_tab_is_drawn_when_it_is_opened(tab: Browser) -> None:
+    assert tab.run("document.querySelectorAll('section').length") == 1
+    click(tab, "#tab-table-1")
+    assert tab.run("location.hash") == "#table-1"
+    assert tab.run("document.querySelector('#table-1-panel h2').textContent") == "scenario0 on phantom"
+    assert tab.run("[...document.querySelectorAll('section')].map((one) => one.hidden)") == [True, False]
+    assert tab.run("document.querySelector('#tab-table-1').getAttribute('aria-selected')") == "true"
+    tab.run("document.querySelector('#tab-table-1').focus()")
+    tab.press("ArrowRight")
+    settle(tab)
+    assert tab.run("document.activeElement.id") == "tab-table-2"
+    assert tab.run("document.querySelector('#table-2-panel').hidden") is False
+
+
+def test_headings_sort_by_click_and_by_keyboard(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    heads = tab.run(
+        f"[...document.querySelector({BOARD!r}).querySelectorAll('thead th')].map((one) => one.textContent)"
+    )
+    at = heads.index("PSNR") + 1
+    head = f"{BOARD} thead th:nth-child({at})"
+    cells = f"[...document.querySelectorAll('{BOARD}')][0].querySelectorAll('tbody td:nth-child({at})')"
+    click(tab, f"{head} button")
+    assert tab.run(f"document.querySelector('{head}').getAttribute('aria-sort')") == "descending"
+    falling = tab.run(f"[...{cells}].map((cell) => Number(cell.textContent))")
+    assert falling == sorted(falling, reverse=True)
+    tab.run(f"document.querySelector('{head} button').focus()")
+    tab.press("Enter")
+    assert tab.run(f"document.querySelector('{head}').getAttribute('aria-sort')") == "ascending"
+    assert tab.run(f"[...{cells}].map((cell) => Number(cell.textContent))") == falling[::-1]
+    assert (
+        tab.run(
+            f"document.querySelector({BOARD!r}).querySelectorAll('[aria-sort=ascending], [aria-sort=descending]').length"
+        )
+        == 1
+    )
+
+
+def test_a_filter_holds_for_tables_curves_and_images(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    everything = set(rows(tab))
+    assert {"local", "method01", "method02", "method03"} <= everything
+    write(tab, "method 03")
+    settle(tab)
+    assert {name for name in rows(tab) if "local" in name or "method" in name} == {"method03"}
+    assert tab.run("document.querySelectorAll('#table-1-panel .chart')[0].querySelectorAll('.series').length") == 1
+    captions = tab.run(
+        "[...document.querySelectorAll('#table-1-panel .tiles figcaption')].map((one) => one.textContent)"
+    )
+    assert captions == ["source FLAIR", "target T2", "method03"]
+    write(tab, "nobody")
+    assert not {name for name in rows(tab) if "method" in name}
+    write(tab, "")
+    assert set(rows(tab)) == everything
+
+
+def test_metrics_are_picked(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    hidden = f"document.querySelector({BOARD!r}).querySelectorAll('thead th[hidden]').length"
+    assert tab.run(hidden) > 0
+    choose(tab, "Columns", "all")
+    assert tab.run(hidden) == 0
+    choose(tab, "Columns", "SSIM")
+    shown = tab.run(
+        f"[...document.querySelector({BOARD!r}).querySelectorAll('thead th:not([hidden])')].map((one) => one.textContent)"
+    )
+    assert "SSIM" in shown
+    assert not {"PSNR", "PSNR sd", "NMSE"} & set(shown)
+    choose(tab, "Metric", "nmse")
+    heat = "[...document.querySelectorAll('#table-1-panel .scroll')][1]"
+    assert set(tab.run(f"[...{heat}.querySelectorAll('tbody td')].map((one) => one.textContent)")) == {"0.1000"}
+
+
+def test_curves_switch_between_rounds_bytes_and_seconds(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    axis = "[...document.querySelectorAll('#table-1-panel .chart')][0].querySelector('svg').getAttribute('aria-label')"
+    assert tab.run(axis) == "validation PSNR, dB against round"
+    choose(tab, "Over", "MB")
+    assert "MB sent by all sites" in tab.run(axis)
+    choose(tab, "Over", "seconds")
+    assert "seconds of training" in tab.run(axis)
+    choose(tab, "Of", "ixi")
+    lines = "document.querySelectorAll('#table-1-panel .chart')[0].querySelectorAll('.series .line').length"
+    assert tab.run(lines) == 4
+    click(tab, "#table-1-panel .legend button")
+    assert tab.run(lines) == 3
+    assert tab.run("document.querySelector('#table-1-panel .legend button').getAttribute('aria-pressed')") == "false"
+
+
+def test_the_slider_shows_another_subject(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    tab.run("new Promise((done) => setTimeout(done, 200))")
+    pixels = "document.querySelector('#table-1-panel .tiles canvas').toDataURL()"
+    scores = "[...document.querySelectorAll('#table-1-panel .tiles small')].map((one) => one.textContent)"
+    before = tab.run(pixels), tab.run(scores)
+    tab.run("document.querySelector('input[type=range]').value = 2")
+    tab.run("document.querySelector('input[type=range]').dispatchEvent(new Event('input'))")
+    after = tab.run(pixels), tab.run(scores)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    choose(tab, "Site and task", "2")
+    tab.run("new Promise((done) => setTimeout(done, 200))")
+    assert tab.run("document.querySelector('#table-1-panel .tiles figcaption').textContent") == "source T1"
+
+
+def test_ranks_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None:
+    settle(tab)
+    ranked = tab.run("[...document.querySelectorAll('#overview-panel svg title')].map((one) => one.textContent)")
+    assert sorted(ranked) == ["local", "method01", "method02", "method03"]
+    click(tab, "#tab-table-1")
+    heads = tab.run("[...document.querySelectorAll('#table-1-panel h3')].map((one) => one.textContent)")
+    assert heads == [
+        *("Leaderboard", "Every site and task", "Validation curves", "Quality against communication", "Across sites"),
+        *("Newcomers", "Tasks that a site never trained", "Images", "Without training"),
+    ]
+    click(tab, "#tab-failures")
+    assert "the loss is not finite" in tab.run("document.querySelector('#failures-panel').textContent")
+    click(tab, "#tab-runs")
+    assert len(rows(tab, "#runs-panel")) == 41
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_shows_it_without_sideways_scrolling_and_with_letters_that_can_be_read(
+    chromium: Browser, index: Path, dark: bool
+) -> None:
+    chromium.problems.clear()
+    chromium.open(index, width=390, height=844, dark=dark)
+    for name in ("overview", "table-0", "table-1", "runs", "failures"):
+        click(chromium, f"#tab-{name}")
+        assert chromium.run("document.documentElement.scrollWidth") == 390
+        assert chromium.run(SMALL) == []
+        assert chromium.run(CONTRAST) == []
+    assert chromium.problems == []
+
+
+# Texts of the open tab in letters of less than 12 pixels.
+SMALL = """[...document.querySelectorAll("section:not([hidden]) *")].filter((one) =>
+  [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
+  && one.checkVisibility() && parseFloat(getComputedStyle(one).fontSize) < 12).map((one) => one.outerHTML)"""
+
+# Texts of the open tab whose contrast to the page's ground is below 4.5 to 1 (WCAG 2, AA).
+CONTRAST = """(() => {
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).map((c) => linear(c / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = light(getComputedStyle(document.body).backgroundColor);
+  const texts = "section:not([hidden]) :is(p, li, td, th, h2, h3, label, figcaption, small)";
+  return [...document.querySelectorAll(texts)].filter((one) => {
+    const text = light(getComputedStyle(one).color);
+    return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05) < 4.5;
+  }).map((one) => one.outerHTML);
+})()"""
+
+
+def test_it_prints(tab: Browser, tmp_path: Path) -> None:
+    click(tab, "#tab-table-1")
+    tab.print(tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_forty_methods_ten_scenarios_and_five_seeds_open_in_a_second(tmp_path: Path, chromium: Browser) -> None:
+    fill(Store(tmp_path), methods=40, scenarios=10, seeds=5, rounds=60, side=128)
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    index = tmp_path / "report" / "index.html"
+    assert index.stat().st_size < 25e6
+    assert min(chromium.open(index) for _ in range(3)) < 1
+    script = """(async () => {
+      const start = performance.now();
+      document.querySelector("#tab-table-2").click();
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      return performance.now() - start;
+    })()"""
+    assert chromium.run(script) < 1000  # a tab, its forty rows, curves and images

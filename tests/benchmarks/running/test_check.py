@@ -1,0 +1,143 @@
+"""Every method passes the conformance suite; a method that breaks a rule is caught by that rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from fedsynth.benchmarks.contract import check
+from fedsynth.benchmarks.contract.rules import RULES, Rule
+from fedsynth.benchmarks.contract.toy import ToyFederation
+from fedsynth.exchange import Message, Place
+from fedsynth.feed import Batch
+from fedsynth.method import Method
+from fedsynth.registry import METHODS
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+
+@pytest.mark.parametrize("name", METHODS.entries())
+def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 3)  # of learning its weights; 30 otherwise
+    assert {title: wrong for title, _, wrong in check.check(name) if wrong} == {}
+
+
+@dataclass
+class Remembers(Method):
+    """Counts its steps on itself."""
+
+    count: int = 0
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        self.count += 1
+        yield from super().step(site, batch)
+
+
+@dataclass
+class Leaks(Method):
+    """Sends its discriminators along, although they do not travel."""
+
+    def upload(self, site: SiteState) -> Message:
+        secret = torch.cat([p.detach().flatten() for p in site.nets["discriminators"].parameters()])
+        return Message(super().upload(site), secret=secret)
+
+
+@dataclass
+class LooksAtTheClock(Method):
+    """Trains the generator alone from round 3 on, without saying so by a phase."""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            if site.round < 3 or player == "generator":
+                yield player, loss
+
+
+@dataclass
+class DrawsFromTheGlobalStream(Method):
+    """Its steps add noise from torch's global stream, which a resumed run finds in another state."""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            yield player, loss * (1 + torch.rand(()))
+
+
+@dataclass
+class TrainsByItself(Method):
+    """Moves weights with its own hands."""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            loss.backward(retain_graph=True)
+            yield player, loss
+
+
+@dataclass
+class Waits(Method):
+    """Reads its loss on the host."""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            yield player, loss / max(1.0, float(loss))
+
+
+@dataclass
+class Grows(Method):
+    """Remembers every model that it received."""
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        held = site.memory.get("seen", message.model[None])
+        site.memory["seen"] = torch.cat([held, message.model[None]])  # type: ignore[list-item]  # a tensor by construction
+        super().receive(site, message)
+
+
+@dataclass
+class Explodes(Method):
+    """Its loss overflows."""
+
+    def objective(self, nets: Any, batch: Batch) -> Pairs:
+        for player, loss in super().objective(nets, batch):
+            yield player, loss * float("inf")
+
+
+@dataclass
+class SplitsBySize(Method):
+    """Shares nothing of a generator although it says that it shares a part."""
+
+    partial = True
+
+    def travels(self, place: Place) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("cls", "title"),
+    [
+        (Remembers, "keeps nothing on itself"),
+        (Leaks, "keeps local what is local"),
+        (LooksAtTheClock, "step is a function of the phase"),
+        (DrawsFromTheGlobalStream, "resumes exactly"),
+        (TrainsByItself, "leaves the loop to the trainer"),
+        (Waits, "does not wait for the host"),
+        (Grows, "remembers in fixed shapes"),
+        (Explodes, "trains"),
+        (SplitsBySize, "fits other networks"),
+    ],
+)
+def test_a_broken_rule_is_named(cls: type[Method], title: str) -> None:
+    case = ToyFederation.of(cls)
+    function = next(function for name, _, function in RULES if name == title)
+    assert complaints(function, case)
+
+
+def complaints(function: Rule, case: ToyFederation) -> list[str]:
+    def run() -> Iterator[str]:
+        try:
+            yield from function(case)
+        except Exception as error:  # as `check` does
+            yield str(error)
+
+    return list(run())

@@ -1,0 +1,115 @@
+"""`fedsynth cost` and how runs share a GPU, as far as a CPU can show it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from support.federations import federation, options, personalised, resnet
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.config.schema import Run
+from fedsynth.benchmarks.running import gpu_queue as room
+from fedsynth.benchmarks.running.gpu_queue import estimate
+from fedsynth.method import Method
+from fedsynth.networks.network import Network
+from fedsynth.runtime.device import matrix_rate
+from fedsynth.runtime.options import Precision
+from fedsynth.trainer import Trainer
+from fedsynth.trainer.outcome import Costs
+
+GPU = torch.device("cuda")
+
+
+def run(network: Network, **given: object) -> Run:
+    return Run(Method(), network, None, None, options(**given), 0, "results")  # type: ignore[arg-type]  # nobody asks
+
+
+def test_it_measures_and_traces(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small = ["experiment=smoke", "network.width=2", "trainer.local_steps=2", f"results={tmp_path}"]
+    assert main(["cost", "fedavg", "local", *small, "--rounds", "1", "--profile", str(tmp_path / "trace")]) == 0
+    head, fedavg, local = capfd.readouterr().out.splitlines()
+    assert head.split()[0] == "method"
+    assert fedavg.split()[0] == "fedavg"
+    assert float(local.split()[-4]) == 0.0  # megabytes up
+    assert float(fedavg.split()[-4]) > 0.0
+    assert "aten::" in (tmp_path / "trace/fedavg/summary.txt").read_text()
+    assert (tmp_path / "trace/local/trace.json").exists()
+
+
+def test_what_cannot_be_measured_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "fedavgg", "experiment=smoke"]) == 2
+    assert "fedavg" in capfd.readouterr().err
+
+
+def test_operations_are_those_of_the_layers() -> None:
+    """Of a residual network and PatchGAN, counted by hand: 2 k k C_in C_out H W a convolution, forward; the generator's once
+    forward, and back by weights and by images but for its first layer; a judge's 3 times forward, twice back for itself, and once
+    back to the image alone."""
+    of = Trainer(Method(), resnet(), federation(("ixi",)), options(local_steps=1, batch=1, rounds=1), seed=0)
+    of.round(1)
+    w, side = 4, 16
+    layers = [(1, w, 7, side), (w, 2 * w, 3, side // 2), (2 * w, 4 * w, 3, side // 4)]
+    layers += 6 * [(4 * w, 4 * w, 3, side // 4)]
+    transposed = [(4 * w, 2 * w, 3, side // 4), (2 * w, w, 3, side // 2)]  # places of the smaller side
+    layers += [*transposed, (w, 1, 7, side)]
+    flops = [2 * k * k * i * o * s * s for i, o, k, s in layers]
+    generator = 3 * sum(flops) - flops[0]
+    judge = [(2, w, 4, 8), (w, 2 * w, 4, 7), (2 * w, 1, 4, 6)]
+    own = [2 * k * k * i * o * s * s for i, o, k, s in judge]
+    assert of.step.flops == generator + 3 * sum(own) + 2 * (2 * sum(own) - own[0]) + sum(own)
+
+
+def test_parts_are_parts_of_the_whole() -> None:
+    of = Trainer(Method(), resnet(), federation(), options(), seed=0)
+    found = of.run().costs
+    parts = [value for name, value in found.items() if name.startswith("seconds_")]
+    assert sum(parts) == pytest.approx(found["seconds"], rel=1e-6)
+    assert all(value >= 0 for value in parts)
+    assert 0 < found["floor_share"] < 1
+    assert Costs().summary(1.0)["floor_share"] == 0
+
+
+def test_a_matrix_product_takes_the_time_that_its_rate_says() -> None:
+    rates = [matrix_rate(torch.device("cpu"), precision) for precision in (Precision.fp32, Precision.fp32)]
+    assert max(rates) < 3 * min(rates)
+
+
+def test_an_estimate_grows_with_what_takes_memory() -> None:
+    base = estimate(run(personalised()), federation()) - room.CONTEXT
+    assert estimate(run(personalised(), batch=4), federation()) > room.CONTEXT + 1.5 * base / 2
+    assert estimate(run(personalised(width=8)), federation()) > room.CONTEXT + 1.5 * base
+    assert estimate(run(personalised(), resident=1), federation()) < room.CONTEXT + base / 2
+
+
+def test_a_run_waits_for_room_and_a_run_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given, data, ledger, needed = run(resnet()), federation(), tmp_path / "ledger", 1000
+    free, naps = iter([0, needed - 1, needed - 1, needed]), list[float]()  # the first look is for the whole
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (next(free), 2 * needed))
+    monkeypatch.setattr(room.time, "sleep", naps.append)
+    monkeypatch.setattr(room, "estimate", lambda run, federation: needed)
+    room.take(given, data, GPU, ledger)
+    assert naps == [room.SECONDS] * 2
+    assert ledger.read_text() == f"{os.getpid()} {needed}\n"
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, needed - 1))
+    with pytest.raises(ValueError, match="use a smaller"):
+        room.take(given, data, GPU, ledger)
+
+
+def test_what_others_were_promised_is_not_free(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with subprocess.Popen(["sleep", "60"]) as other:
+        ledger.write_text(f"{other.pid} 600\n")
+        assert not room.entered(ledger, 500, whole=1000, free=1000)
+        assert room.entered(ledger, 400, whole=1000, free=1000)
+        assert ledger.read_text() == f"{other.pid} 600\n{os.getpid()} 400\n"
+        other.kill()
+    assert room.entered(ledger, 900, whole=1000, free=1000)  # the dead hold nothing
+
+
+def test_a_cpu_has_no_room_to_take(tmp_path: Path) -> None:
+    room.take(run(resnet()), federation(), torch.device("cpu"), tmp_path / "lock")
+    assert not (tmp_path / "lock").exists()

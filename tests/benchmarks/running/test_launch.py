@@ -1,0 +1,203 @@
+"""`fedsynth run`: what trains and what does not, what is said, and the state that the store is left in."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.stores import TINY
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.store import State, Store
+from fedsynth.benchmarks.running import execute as run_module
+from fedsynth.federation import FederationError
+from fedsynth.registry import DATASETS
+from fedsynth.trainer import Outcome, Trainer
+
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """`fedsynth run` in this process, with runs of a second, in a store of its own."""
+    monkeypatch.setattr("sys.argv", [])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> int:
+        flags = [argument for argument in arguments if argument.startswith("-")]
+        return main(["run", *flags, *TINY, f"results={tmp_path}", *arguments[len(flags) :]])
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods that were trained, in order."""
+    names: list[str] = []
+    train = Trainer.run
+
+    def noted(self: Trainer) -> Outcome:
+        names.append(type(self.method).__name__)
+        return train(self)
+
+    monkeypatch.setattr(Trainer, "run", noted)
+    return names
+
+
+def scores(results: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in results.glob("runs/*/scores.csv")}
+
+
+def states(results: Path) -> list[State]:
+    store = Store(results)
+    return [store.status(name).state for name in store.names()]
+
+
+def test_a_finished_sweep_is_not_trained_again(
+    command: Command, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("-m", "method=local,fedavg", "seed=0,1") == 0
+    finished = scores(tmp_path)
+    assert len(finished) == len(trained) == 4
+    monkeypatch.setattr(DATASETS["phantom"], "load", lambda *_: pytest.fail("data were loaded for a finished run"))
+    assert command("-m", "seed=1,0", "method=fedavg,local") == 0
+    assert len(trained) == 4
+    assert scores(tmp_path) == finished
+
+
+def test_another_method_in_the_sweep_changes_no_number(command: Command, tmp_path: Path) -> None:
+    assert command("method=fedavg", f"results={tmp_path / 'alone'}") == 0
+    assert command("-m", "method=local,fedavg", f"results={tmp_path / 'joined'}") == 0
+    (alone,), joined = Store(tmp_path / "alone").names(), Store(tmp_path / "joined")
+    assert scores(tmp_path / "joined")[alone] == scores(tmp_path / "alone")[alone]
+    records = [store.record(alone) for store in (joined, Store(tmp_path / "alone"))]
+    assert records[0]
+    assert records[1]
+    assert records[0].digest == records[1].digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["method=fedavgg"], "no method 'fedavgg'; the nearest: fedavg"),
+        (["network=resnett"], "no network 'resnett'; the nearest: resnet"),
+        (["scenario=comon"], "no scenario 'comon'; the nearest: common"),
+        (["-m", "method=local,fedavgg"], "no method 'fedavgg'; the nearest: fedavg"),
+        (["metod=fedavg"], "metod: a run has no option 'metod'; the nearest: method"),
+        (["method.l11=3"], "method.l11: FedAvg has no option 'l11'; the nearest: l1"),
+        (["trainer.round=3"], "trainer.round: TrainerOptions has no option 'round'; the nearest: rounds"),
+        (["scenario.sits=[ixi]"], "scenario.sits: Scenario has no option 'sits'; the nearest: sites"),
+        (["+foo=1"], "foo"),
+        (["+trainer.foo=1"], "trainer.foo|'foo'"),
+        (["trainer.rounds=many"], "'many' of type 'str' could not be converted to Integer"),
+        (["trainer.optimizer=adamw"], r"Invalid value 'adamw', expected one of \[adam, sgd\]"),
+        (["trainer.rounds=0"], "trainer.rounds is 0; it must be at least 1"),
+        (["scenario.tasks.default=[T1->T2]"], "cannot read .* needs quotes"),
+        (["method=local,fedavg"], "add --multirun"),
+        (["scenario.sites=[ixi,oasys]"], "no site 'oasys'; the data set has brats, ixi, midas, oasis"),
+        (["scenario.tasks.default=['T1->PD']"], "task T1->PD needs PD, which site 'oasis' lacks"),
+        (["-m", "scenario.sites=[ixi],[ixi,oasys]"], "no site 'oasys'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_that_cannot_be_run_is_answered_once_and_trains_nothing(
+    command: Command,
+    trained: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    assert command(*arguments) == 2
+    said = capfd.readouterr()
+    assert re.search(message, said.err)
+    assert said.err.count("fedsynth: ") == 1
+    assert "Traceback" not in said.err + said.out
+    assert (trained, states(tmp_path)) == ([], [])
+
+
+def test_a_failing_run_is_reported_and_the_others_go_on(
+    command: Command,
+    trained: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = DATASETS["phantom"].load
+    monkeypatch.setattr(DATASETS["phantom"], "load", lambda self, site, cache: broken(site) or load(self, site, cache))
+
+    def broken(site: str) -> None:
+        if site == "ixi":
+            raise FederationError("ixi/p1/T1.nii.gz: the file is cut short")
+
+    assert command("-m", "scenario.sites=[ixi],[oasis]") == 1
+    said = capfd.readouterr().err
+    assert "ixi/p1/T1.nii.gz: the file is cut short" in said
+    assert "2 runs: 1 d" in said  # done, or diverged after a single step
+    assert "Traceback" not in said
+    assert trained == ["FedAvg"]
+    assert State.failed in states(tmp_path)
+    (note,) = tmp_path.glob("runs/*/attempt-1.json")
+    assert "FederationError" in json.loads(note.read_text())["traceback"]
+
+    monkeypatch.setattr(DATASETS["phantom"], "load", load)
+    assert command("-m", "scenario.sites=[ixi],[oasis]") == 0
+    assert len(trained) == 2
+    assert State.failed not in states(tmp_path)
+
+
+def test_a_run_that_another_process_works_on_is_left_to_it(
+    command: Command,
+    trained: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_module, "execute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert command() == 130
+    (name,) = Store(tmp_path).names()
+    with Store(tmp_path).claim(name) as mine:
+        assert mine
+        assert command() == 0
+    assert trained == []
+    assert "another process works on it" in capfd.readouterr().err
+
+
+def test_a_damaged_record_is_set_aside_and_made_again(
+    command: Command, trained: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert command() == 0
+    before = scores(tmp_path)
+    (name,) = before
+    (tmp_path / "runs" / name / "scores.csv").write_text("nothing")
+    assert states(tmp_path) == [State.damaged]
+    capfd.readouterr()
+    assert command() == 0
+    assert (scores(tmp_path), len(trained)) == (before, 2)
+    assert (tmp_path / "damaged" / f"{name}-1" / "scores.csv").read_text() == "nothing"
+    assert f"now in {tmp_path / 'damaged' / name}-1" in capfd.readouterr().err
+
+
+def test_an_interrupted_run_goes_on_with_the_same_command(
+    command: Command,
+    trained: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "run", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert command("-m", "method=local,fedavg") == 130
+    said = capfd.readouterr().err
+    assert "interrupted; the same command goes on" in said
+    assert "Traceback" not in said
+    assert states(tmp_path) == [State.unfinished]
+    assert command("-m", "method=local,fedavg") == 0
+    assert trained == ["Local", "FedAvg"]
+    assert set(states(tmp_path)) <= {State.done, State.diverged}

@@ -1,0 +1,257 @@
+"""`fedsynth sweep`: what is trained in which order, what is noted of a death, when it stops, what is said, the exit status."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import finished
+from support.checkout import ROOT
+from support.stores import TINY
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.config.grid import Cell
+from fedsynth.benchmarks.records.store import State, Store
+from fedsynth.benchmarks.running import sweep as sweep_module
+from fedsynth.benchmarks.running.execute import Ending
+from fedsynth.benchmarks.running.processes import FinishedCell
+
+DONE = Ending(State.done, "done")
+ELSEWHERE = Ending(State.running, "another process works on it")
+
+Act = Callable[[Cell], Ending]
+
+
+class Scripted:
+    """A crew whose processes end as a function says, in the order in which they were started, and leave records where done."""
+
+    def __init__(self, act: Act) -> None:
+        self.act, self.jobs = act, list[FinishedCell]()
+        self.started: list[str] = []
+
+    def __call__(self, threads: int) -> Scripted:
+        return self
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.jobs = []
+
+    def start(self, cell: Cell) -> None:
+        self.started.append(cell.name)
+        self.jobs.append(FinishedCell(cell, DONE, 2.0))
+
+    def wait(self, seconds: float) -> list[FinishedCell]:
+        cell = self.jobs.pop(0).cell
+        ending = self.act(cell)
+        if ending.state is State.done:
+            finished.finish(Store(Path(cell.run.results)), cell.identity)
+        return [FinishedCell(cell, ending, 2.0)]
+
+
+@pytest.fixture(autouse=True)
+def _sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def sweep(results: Path, act: Act, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, list[str]]:
+    """The exit status, and the methods and seeds that were tried."""
+    crew = Scripted(act)
+    monkeypatch.setattr(sweep_module, "Crew", crew)
+    status = main(["sweep", *TINY, f"results={results}", "method=local,fedavg", *words])
+    return status, ["-".join(name.split("-")[::2][:2]) for name in crew.started]
+
+
+def fail(reason: str) -> Act:
+    return lambda cell: Ending(State.failed, f"failed: {reason.format(cell.name)}")
+
+
+def test_every_seed_s_cells_come_before_the_next_and_finished_ones_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1", "--jobs", "3")
+    assert (status, tried) == (0, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1"])
+    said = capsys.readouterr().err
+    assert "4 cells, all checked: 4 not begun\n4 to train, 3 at a time: no estimate yet" in said
+    assert said.count(": done (2 s") == 4
+    assert "[4/4] " in said
+    assert "4 cells: 4 done" in said
+    assert "To go on" not in said
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "--dry", "seed=0,1,2")
+    assert (status, tried) == (0, [])
+    said = capsys.readouterr().err
+    assert "6 cells, all checked: 4 done, 2 not begun\n2 to train, " in said
+    assert "at a time: about " in said
+
+
+def test_what_failed_is_not_tried_again_in_the_same_sweep_and_last_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def act(cell: Cell) -> Ending:
+        if cell.run.seed or cell.name.startswith("fedavg"):
+            return DONE
+        store = Store(tmp_path)
+        with store.claim(cell.name):
+            store.begin(cell.name, cell.identity)
+            store.fail(cell.name, RuntimeError("no luck"))
+        return Ending(State.failed, "failed: RuntimeError: no luck")
+
+    status, tried = sweep(tmp_path, act, monkeypatch, "seed=0,1")
+    assert (status, tried) == (1, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1"])
+    said = capsys.readouterr().err
+    assert "4 cells: 3 done, 1 failed\n  local-common-s0-" in said
+    assert (
+        f"To go on where it stopped:\n  fedsynth sweep {' '.join(TINY[:-1])} 'scenario.sites=[ixi,oasis]' results="
+        in said
+    )
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1,2")
+    assert (status, tried) == (0, ["local-s2", "fedavg-s2", "local-s0"])
+
+
+@pytest.mark.parametrize(
+    ("reason", "tried"), [("OSError: {0}/7: no such volume", 4), ("the same, but not {0} nor {{0}}", 4)]
+)
+def test_a_sweep_stops_where_the_first_all_fail_alike(
+    reason: str, tried: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, names = sweep(tmp_path, fail(reason), monkeypatch, "seed=0,1,2,3", "--jobs", "1")
+    assert (status, len(names)) == (1, tried)
+    said = capsys.readouterr().err
+    assert "stopped early: the first 4 cells all failed alike" in said
+    assert " and 3 more: failed: " in said
+
+
+def test_it_goes_on_where_they_fail_differently_or_one_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = iter("abcdefgh")
+    status, names = sweep(tmp_path, lambda _: fail(next(reasons))(_), monkeypatch, "seed=0,1,2,3", "--jobs", "1")
+    assert (status, len(names)) == (1, 8)
+    endings = iter([DONE, *[Ending(State.failed, "failed: alike")] * 7])
+    status, names = sweep(tmp_path, lambda _: next(endings), monkeypatch, "seed=0,1,2,3", "--jobs", "1")
+    assert (status, len(names)) == (1, 8)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+def test_it_stops_where_the_disk_takes_no_more(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, names = sweep(
+        tmp_path, fail(f"OSError: [Errno {number}] {os.strerror(number)}: 'x'"), monkeypatch, "--jobs", "1"
+    )
+    assert (status, len(names)) == (1, 1)
+    said = capsys.readouterr().err
+    assert f"stopped early: {tmp_path} cannot be written: {os.strerror(number)}. Make room there" in said
+    assert "To go on where it stopped" in said
+
+
+def test_a_store_that_cannot_be_written_is_said_before_anything_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("a file")
+    status, names = sweep(tmp_path / "results", lambda _: DONE, monkeypatch)
+    assert (status, names) == (2, [])
+    assert f"{tmp_path / 'results' / 'runs'} cannot be written: " in capsys.readouterr().err
+
+
+def test_what_another_works_on_is_left_and_looked_at_again_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endings = iter([ELSEWHERE, ELSEWHERE, DONE, DONE, DONE, DONE])
+
+    def act(cell: Cell) -> Ending:
+        ending = next(endings)
+        if ending is ELSEWHERE and cell.name.startswith("fedavg"):  # and the other one finishes it; local's dies
+            finished.finish(Store(tmp_path), cell.identity)
+        return ending
+
+    status, tried = sweep(tmp_path, act, monkeypatch, "seed=0,1", "--jobs", "1")
+    assert (status, tried) == (0, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1", "local-s0"])
+    assert "4 cells: 4 done" in capsys.readouterr().err
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(cell: Cell) -> Ending:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return DONE
+
+    status, _ = sweep(tmp_path, interrupt, monkeypatch, "seed=0,1")
+    assert status == 130
+    assert "fedsynth: stopped early: interrupted\n4 cells: " in (said := capsys.readouterr().err)
+    assert "To go on where it stopped:\n  fedsynth sweep experiment=smoke" in said
+
+
+def test_a_command_that_cannot_be_run_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, names = sweep(tmp_path, lambda _: DONE, monkeypatch, "trainer.lr=0,1")
+    assert (status, names) == (2, [])
+    assert "trainer.lr is 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        sweep(tmp_path, lambda _: DONE, monkeypatch, "--jobs", "-1")
+
+
+PLUGIN = """
+import os, signal, sys
+from fedsynth.methods.fedavg import FedAvg
+
+class Killed(FedAvg):
+    def step(self, site, batch):
+        print("the last words of", site.name, file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Crashed(FedAvg):
+    def step(self, site, batch):
+        import ctypes
+        ctypes.string_at(0)
+
+class Gone(FedAvg):
+    def step(self, site, batch):
+        os._exit(3)
+
+class Wrong(FedAvg):
+    def step(self, site, batch):
+        raise ArithmeticError("seven times six")
+"""
+
+
+@pytest.mark.slow
+def test_the_death_of_a_process_is_noted_and_takes_no_other_down(tmp_path: Path) -> None:
+    (tmp_path / "deaths.py").write_text(PLUGIN)
+    command = [*TINY, f"results={tmp_path}", "method=killed,crashed,gone,wrong,local", "--jobs", "2"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "fedsynth.benchmarks.cli", "sweep", *command],
+        cwd=ROOT,
+        env=os.environ | {"FEDSYNTH_PLUGINS": str(tmp_path / "deaths.py")},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "method=killed,crashed,gone,wrong,local --jobs 2" in ended.stderr
+    states = {name.partition("-")[0]: Store(tmp_path).status(name) for name in Store(tmp_path).names()}
+    assert states.pop("local").state in (State.done, State.diverged)
+    assert {state.state for state in states.values()} == {State.failed}
+    assert "killed by signal 9 (Killed)" in states["killed"].reason
+    assert "killed by signal 11 (Segmentation fault)" in states["crashed"].reason
+    assert "ended with status 3" in states["gone"].reason
+    assert "ArithmeticError: seven times six" in states["wrong"].reason
+    notes = {
+        path.parent.name.partition("-")[0]: json.loads(path.read_text())
+        for path in tmp_path.glob("runs/*/attempt-1.json")
+    }
+    assert "the last words of ixi" in notes["killed"]["traceback"]
+    assert "in step" in notes["crashed"]["traceback"]  # of Python, by faulthandler
+    assert ended.stderr.count("ArithmeticError: seven times six") == 2  # when it failed and at the end

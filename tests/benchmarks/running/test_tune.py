@@ -1,0 +1,118 @@
+"""Tuning on equal terms: the policy of the draws, validation as the only judge, trials as records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from support import finished
+from support.stores import TINY
+
+from fedsynth import streams
+from fedsynth.benchmarks.config.grid import Cell, cells
+from fedsynth.benchmarks.config.schema import register
+from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.running import tune
+from fedsynth.benchmarks.running.sweep import Sweep
+from fedsynth.registry import METHODS
+
+register()
+
+
+def drawn(default: object, count: int = 300) -> list[float]:
+    return [tune.other(default, streams.host("test", number)) for number in range(count)]  # type: ignore[misc]
+
+
+def test_positive_numbers_are_drawn_log_uniformly_around_their_default() -> None:
+    logs = np.log10(drawn(0.02)) - np.log10(0.02)
+    assert -1 <= logs.min() < -0.9
+    assert 0.9 < logs.max() <= 1
+    assert abs(np.mean(logs < 0) - 0.5) < 0.1
+
+
+def test_a_zero_becomes_a_share_a_count_is_halved_or_doubled_and_choices_stay() -> None:
+    zeros = drawn(0.0)
+    assert 0 <= min(zeros) < 0.1
+    assert 0.9 < max(zeros) <= 1
+    assert set(drawn(4)) == {2, 4, 8}
+    assert set(drawn(1)) == {1, 2}
+    assert set(drawn(True)) == set(drawn("x")) == set(drawn(0)) == {None}
+
+
+@pytest.mark.parametrize("name", METHODS.entries())
+def test_every_method_draws_a_learning_rate_and_only_its_own_options(name: str) -> None:
+    trials = [tune.draw(METHODS[name], name, 1e-3, 0, number) for number in range(1, 6)]
+    assert trials == [tune.draw(METHODS[name], name, 1e-3, 0, number) for number in range(1, 6)]
+    assert len({tuple(trial) for trial in trials}) == 5
+    for rate, *own in trials:
+        assert 1e-4 <= float(rate.removeprefix("trainer.lr=")) <= 1e-2
+        assert not any(option.startswith(("method.l1=", "method.adversarial=")) for option in own)
+        METHODS[name](**{option.removeprefix("method.").partition("=")[0]: number(option) for option in own})
+
+
+def number(option: str) -> float | int:
+    text = option.partition("=")[2]
+    return int(text) if text.isdigit() else float(text)
+
+
+def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["fedavg", *TINY, f"results={tmp_path}", "--trials", "3"]
+    assert tune.main(command) == 0
+    first = capsys.readouterr()
+    records, damaged = Store(tmp_path / "tuning").records()
+    assert (len(records), damaged) == (3, [])
+    scores = {record.identity["trainer"]["lr"]: record.validation_psnr for record in records}
+    best = max(scores, key=lambda lr: (scores[lr], lr == 3e-3))
+    shown, _ = Store(tmp_path).records()
+    assert {record.identity["trainer"]["lr"] for record in shown} == {3e-3, best}
+    assert first.out.splitlines()[0] == "fedavg: 3 of 3 trials finished"
+    assert f"lr={best:g}" in first.out.splitlines()[1]
+    assert "(default)" in first.out
+    assert tune.main(command) == 0
+    again = capsys.readouterr()
+    assert "to train" not in again.err
+    assert again.out == first.out
+
+
+def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: the second of three trials is the best of one method, the default that of another."""
+    scores = {"fedavg": [20.0, 21.5, 19.0], "fedprox": [20.0, 19.5, 19.0]}
+    monkeypatch.setattr(Sweep, "run", lambda self: finish(self.cells, scores))
+    file = tmp_path / "tuned" / "best.yaml"
+    command = ["fedavg", "fedprox", *TINY, f"results={tmp_path}", "--trials", "3", "--write", str(file)]
+    assert tune.main(command) == 0
+    written = yaml.safe_load(file.read_text())
+    drawn = tune.draw(METHODS["fedavg"], "fedavg", 3e-3, 0, 1)
+    assert written == {"fedavg": drawn, "fedprox": []}
+    assert "# fedavg, 3 trials; default: 20.00 dB, best: 21.50 dB" in file.read_text()
+    cell = next(cell for cell in cells([*TINY, f"tuned={file}", "method=fedavg"]))
+    assert f"trainer.lr={cell.run.trainer.lr:.3g}" == drawn[0]
+    before = file.read_bytes()
+    assert tune.main(command) == 0
+    assert file.read_bytes() == before
+
+
+def finish(planned: Sequence[Cell], scores: dict[str, list[float]]) -> None:
+    """Records of trials that nobody trained, with these validation scores in the order of the trials."""
+    left = {method: iter(own) for method, own in scores.items()}
+    for cell in planned:
+        score = next(left[cell.identity["method"]["name"]])
+        finished.finish(Store(Path(cell.run.results)), cell.identity, validation_psnr=score)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["fedavg", "trainer.lrr=1"], "lrr"),
+        (["fedavg", "scenario.sites=[ixi,nowhere]"], "no site 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_run_is_said_before_anything_trains(
+    command: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tune.main([*command, f"results={tmp_path}"]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "tuning").exists()

@@ -1,0 +1,49 @@
+"""Tables as pieces of HTML: every cell is there, and text stays text."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from fedsynth.benchmarks.leaderboard.html import fragment
+from fedsynth.benchmarks.tables.view import Column, TableView
+
+
+class Cells(HTMLParser):
+    """The tags of a piece of HTML and the text of its cells, a list a row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def test_cells_and_marks() -> None:
+    odd = "<script>x</script> & {}"
+    names = Column("method", (odd, "b", "c"))
+    scores = Column("PSNR", (20.004, None, 19.0), 2, better=1)
+    text = fragment([TableView(f"title {odd}", "selected", (names, scores), (f"note {odd}",), (f"caption {odd}",))])
+    found = Cells(text)
+    assert found.rows == [["method", "PSNR"], [odd, "20.00"], ["b", "-"], ["c", "19.00"]]
+    assert "script" not in found.tags
+    assert "<strong>20.00</strong>" in text
+    assert "<u>19.00</u>" in text
+    assert text.count("&lt;script&gt;") == 4

@@ -1,0 +1,78 @@
+"""Sites that never trained: what they are sent and from where the rest comes; and starts that are not common."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from support.federations import TASKS, federation, options, personalised, site
+
+from fedsynth.evaluation import generalisation as probes
+from fedsynth.federation import Conditions, Federation, FederationError, Task
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.pflsynth import PFLSynth
+from fedsynth.networks.resnet import ResNet
+from fedsynth.trainer import Trainer
+
+OLD = ("brats", "ixi")
+NEW = {"oasis": (Task("T1", "T2"),)}
+
+
+def joined(spare: int = 1) -> Federation:
+    plan = {name: tuple(map(Task.parse, TASKS[name])) for name in OLD}
+    return Federation({name: site(name) for name in (*OLD, *NEW)}, plan, spare, NEW, Conditions(adapt=[]))
+
+
+def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_rest() -> None:
+    of = Trainer(PFLSynth(), personalised(), joined(), options(), seed=0)
+    start = {path: tensor.clone() for path, tensor in of.sites["ixi"].tensors.items()}
+    of.run()
+    seen = {}
+    synthesise = of.method.synthesise
+
+    def watch(state, batch):  # type: ignore[no-untyped-def]
+        seen[state.name] = {path: tensor.clone() for path, tensor in state.tensors.items()}
+        seen["code"] = batch.code[0].clone()
+        return synthesise(state, batch)
+
+    of.method.synthesise = watch  # type: ignore[method-assign]
+    rows = [row for row in probes.scores(of) if row["selection"] == "welcome"]
+    assert {(row["site"], row["task"]) for row in rows} == {("oasis", "T1->T2")}
+    assert all(np.isfinite(row["psnr"]) for row in rows)
+    for path, tensor in seen["oasis"].items():
+        if path in of.plan.model.offsets:
+            assert torch.equal(tensor, of.plan.model.part(of.server.model, path))
+        elif path in start:
+            assert torch.equal(tensor, start[path])
+    assert seen["code"][:3].tolist() == [0, 0, 1]  # the spare column
+
+
+def test_a_newcomer_changes_no_number_of_the_others() -> None:
+    plan = {name: tuple(map(Task.parse, TASKS[name])) for name in OLD}
+    alone = Federation({name: site(name) for name in OLD}, plan, 1)
+    runs = [Trainer(FedAvg(), personalised(), of, options(), seed=0).run() for of in (joined(), alone)]
+    assert [row for row in runs[0].scores if row["site"] in OLD] == runs[1].scores
+    assert runs[0].digest == runs[1].digest
+
+
+def test_a_newcomer_needs_a_free_column_and_known_contrasts() -> None:
+    with pytest.raises(FederationError, match="1 newcomers need as many free columns of the code; spare_sites is 0"):
+        joined(spare=0)
+    plan = {name: tuple(map(Task.parse, ("T1->T2",))) for name in OLD}
+    with pytest.raises(FederationError, match="no site of the federation trains with PD"):
+        Federation({name: site(name) for name in (*OLD, "oasis")}, plan, 1, {"oasis": (Task("T2", "PD"),)})
+
+
+def test_starts_of_their_own_differ_between_sites_and_meet_at_the_first_mean() -> None:
+    net = ResNet(width=4, blocks=1, discriminator_width=4, discriminator_layers=1, dropout=0.0)
+    own, common = (
+        Trainer(FedAvg(), net, federation(OLD), options(common_start=start), seed=0) for start in (False, True)
+    )
+    assert not torch.equal(own.sites["brats"].pack(), own.sites["ixi"].pack())
+    assert torch.equal(common.sites["brats"].pack(), common.sites["ixi"].pack())
+    before = {name: state.pack() for name, state in own.sites.items()}
+    own.round(1)
+    for name, state in own.sites.items():  # each trained from where it was, by a few steps of at most lr each
+        assert float((state.pack() - before[name]).abs().max()) < 0.01
+    expected = np.mean([state.pack().double().numpy() for state in own.sites.values()], 0)
+    np.testing.assert_allclose(own.server.model, expected, atol=1e-7)

@@ -1,0 +1,77 @@
+"""All tables together: ranks where blocks are independent and enough, else the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from support import finished
+
+from fedsynth.benchmarks.leaderboard.leaderboard import panels
+from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.stats.bayes import signed_rank
+from fedsynth.benchmarks.tables.view import TableView
+
+LEVELS = {
+    "fedavg": [21.0, 22, 20, 19, 24, 21],
+    "fedbn": [20.5, 21, 19.9, 18, 25, 20],
+    "local": [20.0, 20, 19.8, 17, 22, 19],
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def fill(store: Store, count: int, **trainer: float) -> None:
+    for method, levels in LEVELS.items():
+        for block, level in enumerate(levels[:count]):
+            what = finished.identity(method={"name": method}, dataset={"name": f"set{block}"}, trainer=trainer)
+            finished.finish(store, what, level)
+
+
+def across(store: Store) -> TableView:
+    found = panels([Finished.read(store, record) for record in store.records()[0]])
+    (panel,) = [panel for panel in found if panel.title == "Across scenarios"]
+    return panel
+
+
+def test_ranks_over_blocks(store: Store) -> None:
+    fill(store, 6)
+    panel = across(store)
+    found = {column.name: column.cells() for column in panel.columns}
+    assert found["method"] == ["fedavg", "fedbn", "local"]
+    assert found["mean rank"] == ["1.17", "1.83", "3.00"]
+    assert found["mean PSNR"] == ["21.17", "20.73", "19.63"]
+    assert found["best at"] == ["0.83", "0.17", "0.00"]
+    assert found["near best at"] == ["0.83", "0.33", "0.17"]  # 0.1 dB below in the third block; `local` 0.2 dB
+    statistic, p = stats.friedmanchisquare(*LEVELS.values())
+    assert f"chi-squared {statistic:.3g}, p = {p:.3g}" in panel.caption[1]
+    better = [signed_rank(np.subtract(LEVELS[name], LEVELS["local"]), 0.2).better for name in ("fedavg", "fedbn")]
+    assert found["P(better)"] == [*(f"{value:.2f}" for value in better), "-"]
+    assert panel.notes == ()
+
+
+def test_too_few_blocks_have_no_ranks(store: Store) -> None:
+    fill(store, 4)
+    panel = across(store)
+    assert panel.notes == (
+        "No mean ranks: 4 blocks (scenarios x data sets); ranks need 5: with fewer, the test's level does not hold.",
+    )
+    assert not any("rank" in column.name for column in panel.columns)
+
+
+def test_tables_of_one_block_are_not_independent(store: Store) -> None:
+    fill(store, 5)
+    fill(store, 1, rounds=200)
+    assert across(store).notes[0].startswith("No mean ranks: block variable on set0 is given more than once")
+
+
+def test_smoke_runs_rank_nothing(store: Store) -> None:
+    fill(store, 6, rounds=5)
+    found = panels([Finished.read(store, record) for record in store.records()[0]])
+    assert [panel.title for panel in found if panel.title == "Across scenarios"] == []

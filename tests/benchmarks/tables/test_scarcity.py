@@ -1,0 +1,51 @@
+"""Tables that differ in their number of training subjects, beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import finished
+
+from fedsynth.benchmarks.leaderboard.leaderboard import panels
+from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.store import Store
+
+SITES = {"a": ["T1->T2"], "b": ["T1->T2"]}
+
+
+def put(store: Store, method: str, count: int, seed: int, psnr: float) -> None:
+    scenario = {"name": "scarce", "sites": sorted(SITES), "tasks": SITES, "train_subjects": dict.fromkeys(SITES, count)}
+    what = finished.identity(method={"name": method}, seed=seed, scenario=scenario)
+    sizes = finished.SIZES | {"train": [count, 8 * count]}
+    data = finished.record(what).data | {"subjects_and_slices": dict.fromkeys(SITES, sizes)}
+    values = [psnr - 1, psnr, psnr + 1]
+    finished.finish(store, what, {(site, "T1->T2"): values for site in SITES}, data=data)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path)
+    for seed in range(5):
+        wiggle = 0.01 * (-1) ** seed
+        for count, gain in ((1, 1.0), (2, 0.0), (8, -1.0)):
+            put(store, "local", count, seed, 20 + count)
+            put(store, "fedavg", count, seed, 20 + count + gain + wiggle)
+    return store
+
+
+def test_where_federation_begins_to_pay(store: Store) -> None:
+    found = panels([Finished.read(store, record) for record in store.records()[0]])
+    (panel,) = [panel for panel in found if panel.title == "scarce on phantom: by training subjects"]
+    cells = {column.name: column.cells() for column in panel.columns}
+    assert cells["method"] == ["local", "fedavg"]  # as with the most subjects
+    assert cells["1"] == ["21.00", "22.00"]
+    assert cells["8"] == ["28.00", "27.00"]
+    assert [cells[f"{count} gain"][1] for count in (1, 2, 8)] == ["1.00", "0.00", "-1.00"]
+    assert cells["beats local at"] == ["-", "1"]
+
+
+def test_one_table_is_no_curve(store: Store) -> None:
+    runs = [Finished.read(store, record) for record in store.records()[0]]
+    few = [run for run in runs if run.record.identity["scenario"]["train_subjects"]["a"] == 1]
+    assert [panel.title for panel in panels(few)] == ["scarce on phantom"]

@@ -1,0 +1,334 @@
+"""Tables against numbers worked by hand: averages, ranks, holes, divergence, and which runs may share one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import finished
+
+from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.tables.table import Table, tables
+
+IXI, OASIS, FLAIR = ("ixi", "T1->T2"), ("oasis", "T1->T2"), ("oasis", "T2->FLAIR")
+
+
+def made(store: Store, selection: str = "selected") -> list[Table]:
+    return tables((Finished.read(store, record) for record in store.records()[0]), selection)
+
+
+def only(store: Store, selection: str = "selected") -> Table:
+    (table,) = made(store, selection)
+    return table
+
+
+def named(name: str, **more: Any) -> dict[str, Any]:
+    return finished.identity(method={"name": name}, **more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_means_over_subjects_then_site_tasks_then_seeds(store: Store) -> None:
+    # Means of subjects 20, 32 and 23, then 22, 30 and 29; of site-tasks 25 and 27. Averaging over all subjects at once
+    # (23.83 and 26.67) or over sites (23.75 and 25.75) would give something else.
+    finished.finish(store, named("a"), {IXI: [10, 20, 30], OASIS: [30, 34], FLAIR: [23]})
+    finished.finish(store, named("a", seed=1), {IXI: [22, 21, 23], OASIS: [29, 31], FLAIR: [29]})
+    table = only(store)
+    (row,) = table.rows
+    assert table.seeds == row.seeds == (0, 1)
+    assert row.psnr is not None
+    assert row.ssim is not None
+    assert row.psnr.mean == 26
+    assert row.psnr.sd == pytest.approx(2**0.5)
+    assert row.psnr.places == {IXI: 21, OASIS: 31, FLAIR: 26}
+    assert row.ssim.mean == pytest.approx(
+        26
+    )  # the runs' SSIM is a hundredth of their PSNR, and SSIM is told in hundredths
+    last = only(store, "last").rows[0]  # of these runs 1 dB less
+    assert last.psnr is not None
+    assert (last.psnr.mean, last.psnr.places[FLAIR]) == (25, 25)
+
+
+def test_one_seed_has_no_spread(store: Store) -> None:
+    finished.finish(store, named("a"))
+    assert (score := only(store).rows[0].psnr) is not None
+    assert score.sd is None
+
+
+def test_costs_are_means_over_seeds_and_bytes_also_over_sites_and_rounds(store: Store) -> None:
+    whole = finished.curve(named("a"), up=2e6, down=4e6)
+    finished.finish(store, named("a"), rows=whole, costs={"seconds": 10, "parameters": 3e6})
+    finished.finish(store, named("a", seed=1), rows=finished.curve(named("a"), 5e6, 1e6)[:2], costs={"seconds": 30})
+    (row,) = only(store).rows
+    assert (row.bytes_up, row.bytes_down) == (3e6, 3e6)  # four rows of 2 and 4 MB, two of 5 and 1 MB
+    assert (row.cost("seconds"), row.cost("parameters")) == (20, 1_500_000.5)
+
+
+def test_ranks_follow_the_mean_and_are_shared_where_the_printed_numbers_are_the_same(store: Store) -> None:
+    for name, psnr in {"a": 21.001, "b": 22, "c": 20.999, "d": 20.99}.items():
+        finished.finish(store, named(name), psnr)
+    assert [(row.method, row.rank) for row in only(store).rows] == [("b", 1), ("a", 2), ("c", 2), ("d", 4)]
+
+
+def test_a_hole_has_neither_average_nor_rank(store: Store) -> None:
+    for seed in (0, 1, 2):
+        finished.finish(store, named("a", seed=seed), 20)
+        if seed != 1:
+            finished.finish(store, named("b", seed=seed), 30)
+    table = only(store)
+    first, second = table.rows
+    assert (first.method, first.rank, first.missing) == ("a", 1, ())
+    assert (second.method, second.rank, second.psnr, second.ssim, second.missing) == ("b", None, None, None, (1,))
+    assert "b on resnet: 2/3 seeds, so neither average nor rank; no finished run of seed 1." in table.notes
+
+
+def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> None:
+    for seed in (0, 1):
+        finished.finish(store, named("a", seed=seed), 30, status="diverged" if seed else "done")
+        finished.finish(store, named("b", seed=seed), 10)
+        finished.finish(store, named("c", seed=seed), 40, status="diverged")
+        finished.finish(store, named("d", seed=seed), 12, status="diverged")
+    finished.finish(store, named("e"), 50)
+    table = only(store)
+    found = [(row.method, row.rank, row.diverged, row.psnr and row.psnr.mean) for row in table.rows]
+    assert found == [("b", 1, 0, 10), ("a", 2, 1, 30), ("c", 3, 2, 40), ("d", 4, 2, 12), ("e", None, 0, None)]
+    assert any(
+        note.startswith("a on resnet: 1 of 2 seeds diverged; such a run is scored as the mean") for note in table.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dataset": {"size": 128}},
+        {"dataset": {"name": "nifti"}},
+        {"data": "d1"},
+        {"trainer": {"rounds": 200}},
+        {"trainer": {"batch": 2}},
+        {"scenario": {"spare_sites": 1}},
+        {"scenario": {"name": "common"}},
+        {"scenario": {"sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}}},
+        {"scenario": {"tasks": {"ixi": ["T1->PD"], "oasis": ["T1->T2"]}}},
+        {"code": {"dataset": "cccc11111111"}},
+    ],
+    ids=str,
+)
+def test_runs_of_another_job_have_another_table(store: Store, other: dict[str, Any]) -> None:
+    finished.finish(store, named("a"))
+    finished.finish(store, named("b", **other))
+    titles = [table.title for table in made(store)]
+    assert len(set(titles)) == 2
+    assert [len(table.rows) for table in made(store)] == [1, 1]
+
+
+def test_a_learning_rate_of_ones_own_is_a_row_of_the_same_table(store: Store) -> None:
+    finished.finish(store, named("a"), 20)
+    finished.finish(store, named("a", trainer={"lr": 1e-3}), 21)
+    table = only(store)
+    assert [row.method for row in table.rows] == ["a lr=0.001", "a lr=0.0002"]
+    assert not any(" lr=" in line for line in table.caption)
+
+
+@pytest.mark.parametrize("other", [{"device": "cuda"}, {"threads": 4}, {"checkpoint_every": 5}], ids=str)
+def test_where_a_run_was_made_does_not_matter(store: Store, other: dict[str, Any]) -> None:
+    finished.finish(store, named("a"), 20)
+    finished.finish(store, named("a", seed=1, trainer=other), 22)
+    assert [row.seeds for row in only(store).rows] == [(0, 1)]
+
+
+def test_the_newest_run_of_a_seed_counts(store: Store) -> None:
+    for psnr, device, hour in ((30, "cuda", 4), (20, "cpu", 5), (40, "tpu", 3)):
+        finished.finish(store, named("a", trainer={"device": device}), psnr, finished=f"2026-01-01T0{hour}:00:00+00:00")
+    table = only(store)
+    assert [row.psnr and row.psnr.mean for row in table.rows] == [20]
+    assert any(note.startswith("2 older runs of the same row and seed") for note in table.notes)
+
+
+def test_titles_name_what_differs(store: Store) -> None:
+    for rounds, sites in ((100, ["ixi", "oasis"]), (200, ["ixi", "oasis"]), (200, ["ixi"])):
+        scenario = {"sites": sites, "tasks": {site: finished.TASKS[site] for site in sites}}
+        finished.finish(store, named("a", trainer={"rounds": rounds}, scenario=scenario))
+    finished.finish(store, named("a", scenario={"name": "common"}))
+    assert [table.title for table in made(store)] == [
+        "common on phantom",
+        "variable on phantom, scenario.sites=[ixi,oasis], trainer.rounds=100",
+        "variable on phantom, scenario.sites=[ixi,oasis], trainer.rounds=200",
+        "variable on phantom, scenario.sites=[ixi], trainer.rounds=200",
+    ]
+
+
+def test_rows_that_differ_in_code_alone_carry_its_first_digits(store: Store) -> None:
+    finished.finish(store, named("a"), 30)
+    finished.finish(store, named("a", code={"method": "abcd11111111"}), 20)
+    finished.finish(store, named("b", code={"network": "dcba11111111"}), 10)
+    assert [(row.method, row.network) for row in only(store).rows] == [
+        ("a @aaaa", "resnet @bbbb"),
+        ("a @abcd", "resnet @bbbb"),
+        ("b", "resnet @dcba"),
+    ]
+
+
+def test_options_that_differ_name_the_row_and_shared_ones_the_caption(store: Store) -> None:
+    def run(psnr: float, method: dict[str, Any], network: dict[str, Any], mu: bool = True) -> None:
+        changed = {"method": {"mu": method["mu"]} if mu and "mu" in method else {}, "network": dict(network)}
+        del changed["network"]["name"]
+        finished.finish(store, finished.identity(method, network), psnr, changed=changed)
+
+    small = {"width": 8, "blocks": 3}
+    run(24, {"name": "fedprox", "mu": 0.01}, {"name": "resnet", **small}, mu=False)  # 0.01 is the default
+    run(23, {"name": "fedprox", "mu": 0.1}, {"name": "resnet", **small})
+    run(22, {"name": "ditto", "mu": 0.5}, {"name": "personalised", **small, "init": "scaled"})
+    run(21, {"name": "local"}, {"name": "unet", "width": 8})
+    table = only(store)
+    assert [(row.method, row.network) for row in table.rows] == [
+        ("fedprox mu=0.01", "resnet"),
+        ("fedprox mu=0.1", "resnet"),
+        ("ditto mu=0.5", "personalised init=scaled"),
+        ("local", "unet"),
+    ]
+    assert "Networks: all with blocks=3 width=8." in table.caption
+
+
+def test_what_most_rows_have_is_told_in_a_note(store: Store) -> None:
+    def run(psnr: float, method: str, share: str, network: dict[str, Any], lr: float) -> None:
+        parts = {"method": {"share": share}, "network": network}
+        identity = finished.identity(
+            {"name": method, "share": share}, {"name": "unet", "gate": True, "blocks": 9} | network, trainer={"lr": lr}
+        )
+        finished.finish(store, identity, psnr, changed=parts)
+
+    run(24, "pflsynth", "late", {}, 1e-3)
+    run(23, "pflsynth", "all", {}, 1e-3)
+    run(22, "pflsynth", "late", {"gate": False}, 1e-3)
+    run(21, "lgfedavg", "early", {"blocks": 3}, 2e-3)
+    run(20, "lgfedavg", "late", {}, 1e-3)
+    table = only(store)
+    assert [(row.method, row.network) for row in table.rows] == [
+        ("pflsynth", "unet"),
+        ("pflsynth share=all", "unet"),
+        ("pflsynth", "unet gate=false"),
+        ("lgfedavg share=early lr=0.002", "unet blocks=3"),
+        ("lgfedavg share=late", "unet"),  # of two no value is the usual one
+    ]
+    said = "Where a row does not say otherwise: lr=0.001; pflsynth share=late; unet blocks=9 gate=true."
+    assert said in table.notes
+
+
+def test_a_network_that_all_rows_share_is_told_in_the_caption(store: Store) -> None:
+    changed = {"method": {}, "network": {"width": 8}}
+    for name in ("a", "b"):
+        finished.finish(store, named(name, network={"width": 8}), changed=changed)
+    table = only(store)
+    assert {row.network for row in table.rows} == {"resnet"}
+    assert "Networks: resnet width=8." in table.caption
+
+
+def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
+    finished.finish(store, named("a", seed=3))
+    finished.finish(store, named("b", seed=3), policy="buffers local")
+    text = "\n".join(only(store).caption)
+    for said in (
+        "the round with the best validation PSNR",
+        "ixi T1->T2 (10 train, 5 val, 20 test subjects); oasis T1->T2, T2->FLAIR (10 train",
+        "at most 60",
+        "scikit-image's default",
+        "Seeds: 3.",
+        "Data: phantom size=64.",
+        "batch=1 common_start=true corrupt=0.0 local_epochs=1.0 local_steps=100 lr=0.0002 participation=1.0 "
+        "rounds=100 server_rule=mean; device cpu.",
+        "Networks: resnet.",
+    ):
+        assert said in text
+    assert "Running statistics" not in text  # rows differ in it: it is a column
+    assert "those of the last round" in "\n".join(only(store, "last").caption)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "sizes", "reasons"),
+    [
+        ({"rounds": 100, "local_steps": 100}, {}, []),
+        ({"rounds": 99, "local_steps": 101}, {}, ["local steps a site: 9,999 (ranks need 10,000)"]),
+        # 80 slices in batches of 4 are 20 steps a round
+        ({"rounds": 500, "local_steps": 0, "batch": 4}, {}, []),
+        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["local steps a site: 9,980 (ranks need 10,000)"]),
+        ({"participation": 0.5}, {}, ["local steps a site: 5,000 (ranks need 10,000)"]),
+        ({}, {"test": [19, 152]}, ["test subjects a site: 19 (ranks need 20)"]),
+        (
+            {"rounds": 1},
+            {"val": [4, 32]},
+            ["local steps a site: 100 (ranks need 10,000)", "validation subjects a site: 4 (ranks need 5)"],
+        ),
+    ],
+)
+def test_what_is_too_small_is_a_smoke_run_without_ranks(
+    store: Store, trainer: dict[str, Any], sizes: dict[str, Any], reasons: list[str]
+) -> None:
+    data = {"size": [64, 64], "subjects_and_slices": {"ixi": finished.SIZES, "oasis": finished.SIZES | sizes}}
+    for name, psnr in {"a": 20, "b": 21}.items():
+        finished.finish(store, named(name, trainer=trainer), psnr, data=data)
+    table = only(store)
+    assert [row.method for row in table.rows] == ["b", "a"]
+    if not reasons:
+        assert not table.smoke
+        assert [row.rank for row in table.rows] == [1, 2]
+        return
+    assert table.smoke
+    assert table.title == "variable on phantom: smoke run"
+    assert [row.rank for row in table.rows] == [None, None]
+    assert all(reason in table.notes[0] for reason in reasons)
+    assert "ranks at this budget may change with training" in table.notes[0]
+
+
+@pytest.mark.parametrize(("count", "few"), [(4, True), (5, False)])
+def test_few_seeds_are_marked(store: Store, count: int, few: bool) -> None:
+    for seed in range(count):
+        finished.finish(store, named("a", seed=seed))
+    assert any(note.startswith(f"Few seeds ({count})") for note in only(store).notes) is few
+
+
+def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
+    environment = {
+        "commit": "c" * 40,
+        "dirty": True,
+        "device": "cpu (any)",
+        "versions": {"numpy": "1.26.0", "torch": "2.1"},
+    }
+    finished.finish(store, named("a"), environment=environment, finished="2026-01-03T00:00:00+00:00")
+    newer = environment | {"commit": "d" * 40, "dirty": False, "versions": {"numpy": "2.0.0", "torch": "2.1"}}
+    finished.finish(store, named("b"), environment=newer, finished="2026-01-05T00:00:00+00:00")
+    text = "\n".join(only(store).caption)
+    assert "Simulated data: not evidence of clinical performance." in text
+    assert (
+        "Records: 2, finished 2026-01-03 to 2026-01-05; hardware cpu (any); commit cccccccccc with changes, dddddddddd; "
+        "numpy 1.26.0/2.0.0, torch 2.1." in text
+    )
+
+
+def test_data_that_are_not_simulated_are_not_called_so(store: Store) -> None:
+    finished.finish(store, named("a", dataset={"name": "prepared"}))
+    assert "Simulated" not in "\n".join(only(store).caption)
+
+
+def test_tests_are_told_where_they_are_used(store: Store) -> None:
+    for seed in range(5):
+        finished.finish(store, named("a", seed=seed))
+    assert "Gain" not in "\n".join(only(store).caption)
+    for seed in range(5):
+        finished.finish(store, named("local", seed=seed))
+    text = "\n".join(only(store).caption)
+    assert "its p is corrected for all gains of the table (Holm)" in text
+    assert "Groups: rows that share a letter" in text
+
+
+def test_an_option_of_each_site_is_told_once_where_sites_agree(store: Store) -> None:
+    for count in (1, 2):
+        finished.finish(store, named("a", scenario={"train_subjects": {"ixi": count, "oasis": count}}))
+    assert [table.title for table in made(store)] == [
+        "variable on phantom, scenario.train_subjects.default=1",
+        "variable on phantom, scenario.train_subjects.default=2",
+    ]

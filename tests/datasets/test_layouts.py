@@ -1,0 +1,240 @@
+"""Every layout of conf/dataset/ on a tree of its form: sites, subjects, contrasts and slices, and one federation of several."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import combinations
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from support import trees
+from support.checkout import ROOT
+from support.federations import options, resnet
+
+from fedsynth.datasets.layout import Layout, OnError
+from fedsynth.datasets.phantom import Phantom
+from fedsynth.datasets.prepared import Prepared
+from fedsynth.datasets.store.store import numbers
+from fedsynth.datasets.volumes import Registration
+from fedsynth.federation import SPLITS, FederationError
+from fedsynth.federation.scenario import Scenario
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.trainer import Trainer
+
+EXPECTED = {
+    "ixi": dict.fromkeys(("Guys", "HH", "IOP"), ("T1", "T2", "PD")),
+    "brats2021": {"brats": ("T1", "T2", "FLAIR", "T1ce")},
+    "midas": {"midas": ("T1", "T2")},
+    "oasis3": {"oasis": ("T1", "T2", "FLAIR")},
+    "fastmri_brain": {"fastmri": ("T1", "T2", "FLAIR")},
+    "bids": {"Ward_3": ("T1", "T2", "FLAIR"), "MR-2": ("T1", "T2", "FLAIR")},
+    "folder": {"north": ("T1", "T2"), "south_é": ("T1", "T2")},
+}
+
+
+def test_every_layout_is_tried() -> None:
+    known = {path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")}
+    assert known == set(trees.TREES) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", trees.TREES)
+def test_a_tree_of_every_layout_becomes_its_sites(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "a tree [1]"
+    trees.TREES[name](root)
+    layout = trees.layout(name, root)
+    assert {site: tuple(own) for site, own in layout.contrasts().items()} == EXPECTED[name]
+    for site, contrasts in EXPECTED[name].items():
+        made = layout.load(site, tmp_path / "cache")
+        assert made.contrasts == contrasts
+        assert made.images.shape == (4 * trees.SLICES, len(contrasts), trees.SIZE, trees.SIZE)
+        assert isinstance(made.images, np.memmap)
+        assert sorted(subject.split for subject in made.subjects) == ["test", "train", "train", "val"]
+        assert all(len(made.of(split)) for split in SPLITS)
+        for one, other in combinations(made.subjects, 2):
+            assert not np.array_equal(made.images[one.slices], made.images[other.slices])
+
+
+def test_slices_show_the_subject_that_they_are_named_after(tmp_path: Path) -> None:
+    """Upright, in order, each contrast in its channel: the phantom's own arrays, up to the gain that normalising takes out."""
+    trees.brats2021(tmp_path / "in")
+    made = trees.layout("brats2021", tmp_path / "in").load("brats", tmp_path)
+    for person, subject in enumerate(made.subjects):
+        assert subject.name == f"BraTS2021_{person:05d}"
+        for channel, contrast in enumerate(("T1", "T2", "FLAIR")):
+            given = trees.stacks("brats", person)[contrast][:, ::-1].T
+            found = made.images[subject.slices, channel].astype(float) + 1
+            assert np.corrcoef(given.ravel(), found.ravel())[0, 1] > 0.999
+
+
+def test_a_table_names_the_sites_of_a_pattern_without_one(tmp_path: Path) -> None:
+    trees.brats2021(tmp_path / "in", 7)
+    lines = [f"BraTS2021_{person:05d},{1 + person % 2}" for person in range(6)]
+    (tmp_path / "in" / "partition.csv").write_text("\n".join(["Subject_ID,Partition_ID", *lines]))
+    named = {"table": "partition.csv", "table_subject": "Subject_ID", "table_site": "Partition_ID"}
+    layout = trees.layout("brats2021", tmp_path / "in", **named, on_error=OnError.skip, site_names={"1": "one"})
+    assert set(layout.contrasts()) == {"one", "2"}
+    assert [str(one) for one in layout.survey().left_out] == [
+        f"site ?, subject BraTS2021_00006: {tmp_path}/in/partition.csv does not say which site it is of; add its line"
+    ]
+
+
+def test_the_first_complete_session_is_taken(tmp_path: Path) -> None:
+    trees.oasis3(tmp_path / "in")
+    first = tmp_path / "in" / "sub-OAS30000" / "ses-d0129" / "anat"
+    (first / "sub-OAS30000_ses-d0129_run-01_T2w.nii.gz").unlink()
+    for contrast, suffix in (("T2", "T2w"), ("FLAIR", "FLAIR")):
+        later = tmp_path / "in" / "sub-OAS30000" / "ses-d0900" / "anat" / f"sub-OAS30000_ses-d0900_{suffix}.nii.gz"
+        trees.nifti(later, trees.stacks("oasis", 0)[contrast])
+    complete = trees.layout("oasis3", tmp_path / "in").survey().complete["oasis"]
+    assert {who.session for name, who in complete.items() if name != "sub-OAS30000"} == {"ses-d0129"}
+    assert complete["sub-OAS30000"].session == "ses-d0900"
+    assert complete["sub-OAS30001"].volumes["T1"].name == "sub-OAS30001_ses-d0129_run-01_T1w.nii.gz"
+
+
+def test_given_masks_are_found_by_their_pattern(tmp_path: Path) -> None:
+    trees.brats2021(tmp_path / "in")
+    pattern = "{subject}/{subject}_seg.nii.gz"
+    layout = trees.layout("brats2021", tmp_path / "in", chain={"mask": pattern})
+    assert {who.mask.name for who in layout.survey().complete["brats"].values() if who.mask} == {
+        f"BraTS2021_{person:05d}_seg.nii.gz" for person in range(4)
+    }
+    before = layout.fingerprint("brats")
+    trees.nifti(
+        tmp_path / "in" / "BraTS2021_00001" / "BraTS2021_00001_seg.nii.gz", trees.stacks("brats", 9)["T1"] > 500
+    )
+    assert layout.fingerprint("brats") != before
+    (tmp_path / "in" / "BraTS2021_00001" / "BraTS2021_00001_seg.nii.gz").unlink()
+    with pytest.raises(
+        FederationError, match=r"BraTS2021_00001: no masks match BraTS2021_00001/BraTS2021_00001_seg.nii.gz"
+    ):
+        layout.contrasts()
+
+
+def test_two_layouts_and_the_phantom_train_as_one_federation(tmp_path: Path) -> None:
+    trees.ixi(tmp_path / "ixi")
+    trees.bids(tmp_path / "bids")
+    stores = [trees.layout("ixi", tmp_path / "ixi").prepare(), trees.layout("bids", tmp_path / "bids").prepare()]
+    stores.append(Prepared.keep(Phantom(size=trees.SIZE, slices=2, train=2, val=1, test=1), tmp_path / "phantom"))
+    dataset = Prepared([str(store.folder) for store in stores])
+    assert set(dataset.contrasts()) == {"Guys", "HH", "IOP", "Ward_3", "MR-2", "brats", "ixi", "midas", "oasis"}
+    sites = ["Guys", "MR-2", "midas"]
+    scenario = Scenario("mixed", sites, {"Guys": ["T1->T2", "T2->PD"], "default": ["T1->T2"]})
+    federation = scenario.federation(dataset, tmp_path / "cache")
+    outcome = Trainer(FedAvg(), resnet(), federation, options(), seed=0, folder=tmp_path / "run").run()
+    assert {row["site"] for row in outcome.scores} == set(sites)
+    assert {row["subject"] for row in outcome.scores if row["site"] == "MR-2"} == {
+        subject.name for subject in federation.sites["MR-2"].of("test")
+    }
+
+
+def test_sites_of_one_name_are_kept_apart_by_a_prefix(tmp_path: Path) -> None:
+    small = Phantom(size=trees.SIZE, slices=1, train=1, val=1, test=1)
+    for name in ("a", "b"):
+        Prepared.keep(small, tmp_path / name)
+    with pytest.raises(
+        FederationError, match=r"site brats is in .*/a and in .*/b; give .*folders=\[.*/a,second:.*/b\]"
+    ):
+        Prepared([str(tmp_path / "a"), str(tmp_path / "b")]).contrasts()
+    both = Prepared([str(tmp_path / "a"), f"second:{tmp_path / 'b'}"])
+    assert set(both.contrasts()) == {f"{prefix}{site}" for prefix in ("", "second-") for site in small.contrasts()}
+    assert both.load("second-ixi", tmp_path).name == "second-ixi"
+    assert both.fingerprint("second-ixi") == both.fingerprint("ixi")
+    with pytest.raises(
+        FederationError, match=r"no site 'third'; the data|no site 'third' in dataset.folders; there are brats"
+    ):
+        both.load("third", tmp_path)
+
+
+def test_a_volume_in_two_folders_is_refused(tmp_path: Path) -> None:
+    trees.midas(tmp_path / "midas")
+    trees.midas(tmp_path / "again" / "clinic", 3)
+    shutil.copytree(tmp_path / "midas" / "Normal-003", tmp_path / "again" / "clinic" / "x")
+    for store in (trees.layout("midas", tmp_path / "midas"), trees.layout("folder", tmp_path / "again")):
+        store.prepare()
+    with pytest.raises(
+        FederationError, match=r"subject \S+ of .*again-store is subject Normal-00\d of .*midas-store: their T1"
+    ):
+        Prepared([str(tmp_path / "midas-store"), str(tmp_path / "again-store")]).contrasts()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pattern": "{subject}.nii.gz"}, r"must hold \{subject\} and \{contrast\}"),
+        ({"pattern": "{site}/{visit}/{subject}/{contrast}.nii"}, r"holds \{visit\}; its places can be \{site\}"),
+        ({"pattern": "**/{subject}/{contrast}.nii"}, r"no \*\*"),
+        ({"pattern": "../{subject}/{contrast}.nii"}, "must stay inside dataset.root"),
+        ({"pattern": "/{subject}/{contrast}.nii"}, "must stay inside dataset.root"),
+        ({"pattern": "{subject/{contrast}.nii"}, r"unpaired brace|holds \{subject/"),
+        ({"pattern": "{subject}/{contrast}\n.nii"}, "a character that no path has"),
+        ({"pattern": "{subject}*a*b*c*d*e*f*g*h{contrast}"}, "more than 8 places"),
+        ({"pattern": "{subject}/{contrast}.nii"}, r"has no \{site\}; name the one site by dataset.site"),
+        ({"val": 0.5, "test": 0.5}, "must be positive and leave a share to train"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(FederationError, match=message):
+        Layout(**options)  # type: ignore[arg-type]  # options by name
+
+
+def test_what_the_folder_cannot_give_is_said(tmp_path: Path) -> None:
+    trees.folder(tmp_path / "in")
+    for change, message in (
+        ({"root": ""}, r"dataset.root is empty; give the folder of folder, as in dataset.root=data/folder"),
+        ({"root": str(tmp_path / "none")}, r"there is no folder .*none; give the folder of folder by dataset.root$"),
+        (
+            {"pattern": "{site}/{subject}/{contrast}.nii"},
+            r"has the form .*nii and .* T1, T2, PD, FLAIR; found nor",
+        ),
+        ({"contrast_names": {"t1": "T1"}}, r"a contrast among t1; found north, south é; correct dataset.pattern"),
+        (
+            {"contrast_names": {"T1": "T1", "T2": "T1"}},
+            r"2 volumes of T1, .*T1.nii.gz and .*T2.nii.gz; narrow the pattern",
+        ),
+        ({"exclude": ["p*"]}, "no subject under .* can be used"),
+    ):
+        with pytest.raises(FederationError, match=message):
+            trees.layout("folder", tmp_path / "in", **change).contrasts()
+    with pytest.raises(FederationError, match=r"has no dataset_description.json, so it is no BIDS data set"):
+        trees.layout("bids", tmp_path / "in").contrasts()
+    with pytest.raises(FederationError, match=r"no site 'east' under .*; there are north, south_é"):
+        trees.layout("folder", tmp_path / "in").fingerprint("east")
+
+
+@pytest.mark.slow
+def test_registration_brings_contrasts_together_and_export_knows_how(tmp_path: Path) -> None:
+    """T2 files that claim to lie 7 mm off: registered they fit again, and what is exported on them lies where they say."""
+    phantom = Phantom(size=64, slices=24)
+    shift = np.array([5.0, -4.0, 3.0])
+    for person in range(3):
+        images, _, _ = phantom.subject("midas", f"train{person:03d}")
+        for channel, contrast in enumerate(("T1", "T2")):
+            affine = np.diag([3.4, 3.4, 2.0, 1.0])
+            affine[:3, 3] = [-32 * 3.4, -32 * 3.4, -24.0] + (contrast == "T2") * shift
+            path = tmp_path / "in" / f"Normal-{person:03d}" / f"{contrast}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(images[:, channel, ::-1].astype(np.float32).T + 1, affine), path)
+    chain = {"size": 64, "spacing": 3.4, "register": Registration.rigid}
+    store = trees.layout("midas", tmp_path / "in", chain=chain).prepare(jobs=2)
+    rows = {(row["subject"], row["contrast"]): row for row in store.index()}
+    site = store.site("midas")
+    for person, subject in enumerate(site.subjects):
+        first, row = rows[subject.name, "T1"], rows[subject.name, "T2"]
+        assert row["poor"] == "False"
+        motion = np.reshape(numbers(row["motion"]), (4, 4))
+        np.testing.assert_allclose(motion[:3, 3], shift, atol=1.7)  # half a pixel
+        own, home = (np.reshape(numbers(line["affine"]), (4, 4)) for line in (row, first))
+        np.testing.assert_allclose(own, motion @ home)
+        kept = list(map(int, row["slices"].split()))
+        given = phantom.subject("midas", f"train{person:03d}")[0][kept, 1].astype(float)
+        assert np.corrcoef(given.ravel(), site.images[subject.slices, 1].astype(float).ravel())[0, 1] > 0.97
+        like = tmp_path / "in" / subject.name / "T2.nii.gz"
+        Prepared.export(
+            site.images[subject.slices, 1].astype(np.float32), row, float(row["white"]), like, tmp_path / "out.nii.gz"
+        )
+        made, own = nibabel.load(tmp_path / "out.nii.gz"), nibabel.load(like)
+        np.testing.assert_allclose(made.affine, own.affine)
+        inside = np.asarray(made.dataobj)[..., kept[2:-2]]
+        assert np.corrcoef(inside.ravel(), np.asarray(own.dataobj)[..., kept[2:-2]].ravel())[0, 1] > 0.97

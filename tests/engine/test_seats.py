@@ -1,0 +1,171 @@
+"""Sites take turns in slots, several at a time or one after another, offloaded in memory or on the disk: no number notices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.federations import federation, options, personalised, resnet
+from support.probes import Everything, facts, local
+
+from fedsynth.exchange import Memory, Message
+from fedsynth.method import Method
+from fedsynth.methods.ditto import Ditto
+from fedsynth.methods.pflsynth import PFLSynth
+from fedsynth.networks.blocks import Norm
+from fedsynth.runtime import checkpoint
+from fedsynth.runtime.options import Offload, OptimizerState
+from fedsynth.server.uploads import Uploads
+from fedsynth.trainer import Trainer
+
+CPU = torch.device("cpu")
+SAME = dict.fromkeys(("brats", "ixi", "midas", "oasis"), ("T1->T2",))
+
+
+def trainer(
+    method: Method, width: int = 1, tasks: dict[str, tuple[str, ...]] | None = None, **given: object
+) -> Trainer:
+    sites = federation(tasks=tasks) if tasks else federation()
+    of = Trainer(method, resnet(norm=Norm.batch), sites, options(zoom=1.1, local_steps=2, **given), seed=0)
+    of.side_by_side = width
+    return of
+
+
+@pytest.mark.parametrize("tasks", [None, SAME], ids=["four kinds of nets", "one kind of nets"])
+@pytest.mark.parametrize("state", OptimizerState)
+def test_turns_change_no_number(tasks: dict[str, tuple[str, ...]] | None, state: OptimizerState) -> None:
+    given = {"tasks": tasks, "rounds": 3, "participation": 0.75, "optimizer_state": state}
+    whole = facts(trainer(Everything(), **given, resident=4).run())  # type: ignore[arg-type]  # options by name
+    for resident, width, offload in (
+        (1, 1, Offload.host),
+        (1, 1, Offload.disk),
+        (2, 2, Offload.disk),
+        (4, 4, Offload.host),
+    ):
+        turns = trainer(Everything(), width, **given, resident=resident, offload=offload)  # type: ignore[arg-type]  # as above
+        assert facts(turns.run()) == whole, (resident, width, offload)
+
+
+def test_a_start_of_its_own_is_found_again() -> None:
+    whole, turns = (trainer(PFLSynth(), common_start=False, resident=resident).run() for resident in (4, 1))
+    assert facts(turns) == facts(whole)
+
+
+def test_as_many_slots_as_are_asked_for() -> None:
+    of = trainer(Method(), tasks=SAME, resident=2)
+    slots = {id(of.sites[name].slot) for _ in range(2) for name in of.sites}
+    assert len(slots) == 2
+
+
+def test_sites_with_other_nets_have_other_slots() -> None:
+    of = trainer(Method(), resident=1)
+    for _ in range(2):
+        for site in of.sites.values():
+            assert set(site.nets["discriminators"]) == {str(task) for task in site.tasks}
+    assert len(of.slots._taken) == 4
+
+
+def test_nobody_takes_the_slot_of_a_site_at_work() -> None:
+    """With two kinds of nets and room for two slots, two sites of one kind train side by side."""
+    tasks = {"brats": ("T1->T2",), "ixi": ("T2->PD",), "midas": ("T1->T2",), "oasis": ("T2->PD",)}
+    runs = [
+        trainer(Ditto(), width, tasks=tasks, resident=resident).run() for width, resident in ((1, 4), (2, 2), (4, 2))
+    ]
+    assert facts(runs[0]) == facts(runs[1]) == facts(runs[2])
+
+
+def test_nothing_that_was_read_ahead_is_left_over() -> None:
+    of = trainer(Everything(), tasks=SAME, rounds=3, resident=2, offload=Offload.disk)
+    of.run()
+    assert not of.offload._coming
+
+
+def test_memory_lies_on_its_device_whatever_is_put_into_it() -> None:
+    memory = Memory(torch.device("meta"))
+    memory["v"] = torch.ones(3)
+    assert memory.tensor("v").device.type == "meta"
+
+
+def test_addresses_hold_while_sites_take_turns() -> None:
+    """What a captured step reads and writes stays where it is."""
+    of = trainer(Everything(), tasks=SAME, resident=1, rounds=3)
+    seen = set()
+    for round in (1, 2, 3):
+        for name, site in of.sites.items():
+            local(of, name, round)
+            slot = site.slot
+            state = [t for made in slot.optimizers.values() for entry in made.state.values() for t in entry.values()]
+            memory = [value for value in slot.memory.values() if isinstance(value, torch.Tensor)]
+            seen.add(tuple(t.data_ptr() for t in (*slot.tensors.values(), *state, *memory, *slot._received.values())))
+    assert len(seen) == 1
+
+
+def test_memory_that_was_taken_out_comes_back_at_its_address() -> None:
+    memory = Memory()
+    memory["v"] = torch.ones(3)
+    address = memory.tensor("v").data_ptr()
+    memory.restore({"n": 1})
+    assert dict(memory) == {"n": 1}
+    memory["v"] = torch.full((3,), 2.0)
+    assert memory.tensor("v").data_ptr() == address
+    assert memory.tensor("v").tolist() == [2, 2, 2]
+
+
+def test_a_state_is_kept_while_anything_needs_it(tmp_path: Path) -> None:
+    of = Trainer(
+        Method(), resnet(), federation(tasks=SAME), options(rounds=3, resident=1, offload=Offload.disk), 0, tmp_path
+    )
+    of.run()
+    kept = {path.name for path in (tmp_path / "sites").iterdir()}
+    rounds = {3, of.state.best_round}
+    assert kept == {
+        f"{n}-round-{r}-{part}.safetensors" for n in range(4) for r in rounds for part in ("weights", "optimizers")
+    }
+    of.tidy()
+    kept = {path.name for path in (tmp_path / "sites").iterdir()}
+    assert kept == {f"{n}-round-{of.state.best_round}-weights.safetensors" for n in range(4)}
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_what_a_finished_run_serves_is_found_in_its_folder(tmp_path: Path) -> None:
+    def made() -> Trainer:
+        return Trainer(PFLSynth(), personalised(), federation(), options(rounds=3, resident=2), 0, tmp_path)
+
+    first = made()
+    first.run()
+    first.snapshots.recall(
+        first.snapshots.read(f"selected-round-{first.state.best_round}", CPU), first.state.best_round
+    )
+    expected = first.digests()
+    first.tidy()
+    again = made()
+    again.serve_selected()
+    assert again.digests() == expected
+
+
+@pytest.mark.parametrize("offload", Offload)
+def test_uploads_come_in_the_order_of_names_from_wherever_they_wait(offload: Offload, tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "uploads", options(resident=1, offload=offload), CPU)
+    sent = {name: Message(model=torch.tensor([float(ord(name))]), weight=ord(name)) for name in "cab"}
+    for name, message in sent.items():
+        uploads.add(name, message)
+    assert list(uploads) == ["a", "b", "c"]
+    assert len(uploads) == 3
+    assert {name: (float(m.model), m["weight"]) for name, m in uploads.items()} == {n: (ord(n), ord(n)) for n in "abc"}
+    assert (tmp_path / "uploads").exists() is (offload is Offload.disk)
+    uploads.clear()
+    assert not uploads
+    assert not (tmp_path / "uploads").exists()
+
+
+def test_a_disk_that_fills_up_is_an_error_and_not_a_wrong_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, tree: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    of = trainer(Method(), tasks=SAME, resident=1, offload=Offload.disk)
+    local(of, "brats", 1)
+    monkeypatch.setattr(checkpoint, "save", full)
+    local(of, "ixi", 1)  # brats leaves for the disk meanwhile
+    with pytest.raises(OSError, match="No space left"):
+        local(of, "brats", 1)

@@ -1,0 +1,388 @@
+"""The loop: schedule, optimisers, selection, outcomes, accounting, and what normalisation and dropout see of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options, resnet
+from torch import Tensor, nn
+
+from fedsynth.evaluation import evaluate
+from fedsynth.exchange import ContractError, Place
+from fedsynth.feed import Batch, Feed, Rehearsal
+from fedsynth.method import Method, Nets
+from fedsynth.methods.fedbn import FedBN
+from fedsynth.methods.local import Local
+from fedsynth.networks.blocks import Dropout, Norm
+from fedsynth.runtime.options import OptimizerState, TrainerOptions
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+from fedsynth.trainer import Outcome, Trainer
+from fedsynth.trainer.sharing import buffer_policy
+
+SITES = ("ixi", "midas")
+
+
+def trainer(
+    method: Method | None = None, sites: tuple[str, ...] = SITES, norm: Norm = Norm.instance, **given: Any
+) -> Trainer:
+    return Trainer(method or Method(), resnet(norm=norm), federation(sites), options(**given), seed=0)
+
+
+# --- schedule and optimisers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rounds", "factors"),
+    [
+        (1, [1]),
+        (2, [1, 1 / 2]),
+        (3, [1, 1, 1 / 2]),
+        (4, [1, 1, 2 / 3, 1 / 3]),
+        (6, [1, 1, 1, 3 / 4, 2 / 4, 1 / 4]),
+    ],
+)
+def test_the_rate_is_constant_then_falls_in_a_line(rounds: int, factors: list[float]) -> None:
+    given = TrainerOptions(rounds=rounds)
+    assert [given.rate(round) for round in range(1, rounds + 1)] == pytest.approx(factors)
+
+
+def test_the_published_schedule_never_reaches_zero() -> None:
+    given = TrainerOptions()
+    rates = [given.rate(round) for round in range(1, 151)]
+    assert rates[:75] == [1] * 75
+    assert rates[75] == pytest.approx(75 / 76)
+    assert rates[149] == pytest.approx(1 / 76)
+    assert np.diff(rates[75:]) == pytest.approx(-1 / 76)
+
+
+@dataclass
+class OwnRates(Method):
+    """Gives the discriminators a rate of their own, and notes the rates of every step."""
+
+    def players(self, nets: nn.ModuleDict) -> dict[str, Any]:
+        return {
+            name: parameters if name == "generator" else [{"params": parameters, "lr": 0.5}]
+            for name, parameters in super().players(nets).items()
+        }
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        groups = [optimizer.param_groups[0] for optimizer in site.optimizers.values()]
+        for name, rate in {"site": site.lr, **{str(k): group["lr"] for k, group in enumerate(groups)}}.items():
+            site.memory[f"{name} in round {site.round}"] = float(rate)
+        yield from super().step(site, batch)
+
+
+def test_every_optimiser_follows_the_schedule_from_its_own_start() -> None:
+    of = trainer(OwnRates(), ("ixi",), rounds=4, lr=0.01, local_steps=1)
+    for round in range(1, 5):
+        of.round(round)
+    rates = of.sites["ixi"].memory
+    for round, factor in enumerate((1, 1, 2 / 3, 1 / 3), 1):
+        found = [rates[f"{name} in round {round}"] for name in ("site", "0", "1", "2")]
+        assert found == pytest.approx([0.01 * factor, 0.01 * factor, 0.5 * factor, 0.5 * factor])
+
+
+@pytest.mark.parametrize(("state", "steps"), [(OptimizerState.keep, 9), (OptimizerState.reset, 3)])
+def test_optimisers_are_kept_or_reset_at_a_download(state: OptimizerState, steps: int) -> None:
+    of = trainer(rounds=3, optimizer_state=state)
+    of.run()
+    for site in of.sites.values():
+        counts = {entry["step"].item() for entry in site.optimizers["generator"].state.values()}
+        assert counts == {steps}
+
+
+def test_moments_never_travel() -> None:
+    of = trainer()
+    of.run()
+    one, other = (of.sites[name].optimizers["generator"].state_dict()["state"][0] for name in SITES)
+    assert not torch.equal(one["exp_avg"], other["exp_avg"])
+
+
+# --- selection and outcomes ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Scripted(Method):
+    """Serves the target with an error that depends on the round, and a trace of what the generator says."""
+
+    errors: tuple[float, ...] = ()
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        return batch.target * (1 - self.errors[site.round - 1]) + 0.01 * super().synthesise(site, batch)
+
+
+def scripted(*errors: float, **given: Any) -> Trainer:
+    return trainer(Scripted(errors=errors), rounds=len(errors), local_steps=1, **given)
+
+
+def means(outcome: Outcome, selection: str) -> float:
+    return evaluate.mean_psnr([row for row in outcome.scores if row["selection"] == selection])
+
+
+def served(of: Trainer) -> dict[str, dict[str, np.ndarray]]:
+    return evaluate.gallery(of.method, of.server, of.sites, of.step)
+
+
+def test_validation_picks_one_round_for_all_and_the_last_is_kept_beside_it() -> None:
+    outcome = scripted(0.5, 0.05, 0.1).run()
+    assert (outcome.status, outcome.selected_round) == ("done", 2)
+    curve = [row["val_psnr"] for row in outcome.curve if row["site"] == "ixi"]
+    assert curve[0] < curve[2] < curve[1]
+    of = scripted(0.5, 0.05, 0.1)
+    for round, selection in ((1, ""), (2, "selected"), (3, "last")):
+        of.round(round)
+        scores = evaluate.score(of.method, of.server, of.sites, "test", of.step)
+        own = [row for row in outcome.scores if row["selection"] == selection]
+        assert own == ([{"selection": selection} | row for row in scores] if selection else [])
+        pictures = {key: p["prediction"].tolist() for key, p in served(of).items()}
+        shown = {key: p["prediction"].tolist() for key, p in outcome.gallery.items()}
+        assert (pictures == shown) is (selection == "selected")
+
+
+def test_a_tie_is_the_earlier_rounds() -> None:
+    class Perfect(Method):
+        def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+            return batch.target
+
+    assert trainer(Perfect(), rounds=3).run().selected_round == 1
+
+
+@pytest.mark.parametrize(("every", "rounds", "validated"), [(1, 3, [1, 2, 3]), (2, 5, [2, 4, 5]), (9, 3, [3])])
+def test_the_last_round_is_always_validated(every: int, rounds: int, validated: list[int]) -> None:
+    outcome = scripted(*[0.1] * rounds, validate_every=every).run()
+    for row in outcome.curve:
+        assert math.isfinite(row["val_psnr"]) is math.isfinite(row["val_ssim"]) is (row["round"] in validated)
+
+
+@pytest.mark.parametrize(("errors", "times"), [((0.2, 0.1), 1), ((0.1, 0.2), 2)])
+def test_the_test_set_is_read_once_a_selection(
+    errors: tuple[float, ...], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, score, read = scripted(*errors), Feed.score, Counter[str]()
+
+    def counting(self: Feed, task: Any, split: str) -> Iterator[Rehearsal]:
+        read[split] += 1
+        return score(self, task, split)
+
+    monkeypatch.setattr(Feed, "score", counting)
+    of.run()
+    assert read["test"] == times * 4  # site-tasks
+    assert read["val"] == 2 * 4 + 4  # two rounds, and copying the source
+
+
+@dataclass
+class Fails(Method):
+    """A loss that is not finite, at one site in one round."""
+
+    value: float = math.nan
+
+    def objective(self, nets: Nets, batch: Batch) -> Pairs:
+        for player, loss in super().objective(nets, batch):
+            yield player, loss * (self.value if batch.site == "midas" else 1)
+
+
+def mean_image_rows(of: Trainer) -> list[dict[str, Any]]:
+    feeds = [feed for site in of.sites.values() for feed in site.feeds.values()]
+    return [row for feed in feeds for task in feed.tasks for row in evaluate.mean_image(feed, task, "test")]
+
+
+def assert_is_mean_image(outcome: Outcome, of: Trainer) -> None:
+    assert (outcome.status, outcome.selected_round, outcome.gallery) == ("diverged", 0, {})
+    for selection in ("selected", "last"):
+        own = [row for row in outcome.scores if row["selection"] == selection]
+        assert own == [{"selection": selection} | row for row in mean_image_rows(of)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_a_result(value: float) -> None:
+    of = trainer(Fails(value=value), rounds=3)
+    outcome = of.run()
+    assert_is_mean_image(outcome, of)
+    assert outcome.reason.startswith("the loss at site midas is not finite in round 1")
+    assert [(row["round"], row["site"]) for row in outcome.curve] == [(1, "ixi"), (1, "midas")]
+
+
+@dataclass
+class ServesNothing(Method):
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        return batch.target * (math.nan if site.name == "midas" else 1)
+
+
+def test_a_score_that_is_not_finite_is_a_result() -> None:
+    of = trainer(ServesNothing(), rounds=3)
+    outcome = of.run()
+    assert_is_mean_image(outcome, of)
+    assert outcome.reason == "the validation score is not finite in round 1"
+
+
+def test_ending_below_copying_the_source_is_a_result() -> None:
+    of = scripted(0.01, 3.0)  # good in the middle does not count
+    outcome = of.run()
+    assert_is_mean_image(outcome, of)
+    floor = [evaluate.copy_source(f, t, "val") for s in of.sites.values() for f in s.feeds.values() for t in f.tasks]
+    expected = evaluate.mean_psnr([row for rows in floor for row in rows])
+    assert outcome.reason.endswith(f"dB, below copying the source ({expected:.2f} dB)")
+    assert scripted(3.0, 0.01).run().status == "done"
+
+
+# --- accounting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("adversarial", "each"), [(1.0, 2), (0.0, 1)])
+def test_gradient_evaluations_are_backward_passes(adversarial: float, each: int) -> None:
+    outcome = trainer(Method(adversarial=adversarial), rounds=2, local_steps=3).run()
+    assert [row["gradient_evaluations"] for row in outcome.curve] == [3 * each] * 4
+    assert outcome.costs["gradient_evaluations"] == 12 * each
+    assert all(math.isnan(row["loss_discriminator"]) is (not adversarial) for row in outcome.curve)
+
+
+@dataclass
+class Adapts(Method):
+    def personalise(self, site: SiteState) -> None:
+        site.fit(2)
+
+
+def test_training_before_serving_is_not_counted_as_training() -> None:
+    assert trainer(Adapts()).run().costs["gradient_evaluations"] == trainer().run().costs["gradient_evaluations"]
+
+
+def test_curve_losses_are_means_over_the_rounds_steps() -> None:
+    @dataclass
+    class Constant(Method):
+        def objective(self, nets: Nets, batch: Batch) -> Pairs:
+            for player, loss in super().objective(nets, batch):
+                yield player, loss * 0 + (3.0 if player == "generator" else 7.0)
+
+    for row in trainer(Constant(), local_steps=5).run().curve:
+        assert (row["loss_generator"], row["loss_discriminator"]) == (3.0, 7.0)
+
+
+def test_parameters_are_counted_by_what_they_are() -> None:
+    of = trainer(FedBN(), ("ixi", "oasis"))
+    costs, nets = of.run().costs, of.sites["ixi"].nets
+
+    def numel(module: nn.Module) -> int:
+        return sum(p.numel() for p in module.parameters())
+
+    norms = sum(numel(m) for m in nets["generator"].modules() if isinstance(m, nn.InstanceNorm2d))
+    assert costs["parameters"] == numel(nets["generator"])
+    assert costs["parameters_travelling"] == numel(nets["generator"]) - norms
+    assert costs["parameters_discriminators"] == numel(nets["discriminators"])  # two tasks at either site
+
+
+def test_groups_must_hold_every_site_once() -> None:
+    class Forgets(Method):
+        def federate(self, names: Any) -> list[list[str]]:
+            return [[names[0]]]
+
+    with pytest.raises(
+        ContractError, match=r"federate\(\) gave \[\['ixi'\]\]; every site must be in exactly one group"
+    ):
+        trainer(Forgets())
+
+
+# --- normalisation and dropout ---------------------------------------------------------------------------------------
+
+
+def statistics(site: SiteState, last: str) -> list[Tensor]:
+    return [b for name, b in site.nets["generator"].named_buffers() if name.endswith(last)]
+
+
+def test_only_training_steps_touch_running_statistics() -> None:
+    of = trainer(norm=Norm.batch, rounds=2, local_steps=3)
+    of.round(1)
+    before = {name: [b.clone() for b in statistics(site, "running_mean")] for name, site in of.sites.items()}
+    evaluate.score(of.method, of.server, of.sites, "test", of.step)
+    evaluate.gallery(of.method, of.server, of.sites, of.step)
+    for name, site in of.sites.items():
+        assert all(map(torch.equal, statistics(site, "running_mean"), before[name]))
+        assert {b.item() for b in statistics(site, "num_batches_tracked")} == {3}
+    of.round(2)
+    for site in of.sites.values():  # one forward pass of the generator a step; integers are nobody's mean
+        assert {b.item() for b in statistics(site, "num_batches_tracked")} == {6}
+        assert all((b >= 0).all() for b in statistics(site, "running_var"))
+
+
+@dataclass
+class SharesJudges(Method):
+    def travels(self, place: Place) -> bool:
+        return True
+
+
+@dataclass
+class SharesMeans(Method):
+    def travels(self, place: Place) -> bool:
+        return super().travels(place) and not place.path.endswith("running_var")
+
+
+@pytest.mark.parametrize(
+    ("method", "norm", "policy"),
+    [
+        (Method(), Norm.instance, "no buffers"),
+        (Method(), Norm.batch, "buffers averaged"),
+        (SharesJudges(), Norm.batch, "buffers averaged"),
+        (SharesMeans(), Norm.batch, "buffers partly averaged"),
+        (FedBN(), Norm.batch, "buffers local"),
+        (Local(), Norm.batch, "buffers local"),
+    ],
+)
+def test_the_policy_of_buffers_is_said(method: Method, norm: Norm, policy: str) -> None:
+    of = trainer(method, norm=norm)
+    assert buffer_policy(of.common, of.plan) == policy
+
+
+class Listening(Method):
+    """Notes the state of the noise at the start of every step; may draw more of it than others do."""
+
+    def __init__(self, extra: int = 0) -> None:
+        super().__init__()
+        self.extra = extra
+        self.heard: dict[tuple[str, int, int], str] = {}
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        noise = next(m.generator for m in site.nets.modules() if isinstance(m, Dropout))
+        assert noise is not None
+        number = sum(name == site.name and round == site.round for name, round, _ in self.heard)
+        self.heard[site.name, site.round, number] = sha256(noise.get_state().numpy().tobytes()).hexdigest()
+        yield from super().step(site, batch)
+        for _ in range(self.extra):
+            site.nets["generator"](batch.source, batch.code)
+
+
+def test_dropout_draws_from_a_stream_of_site_round_and_step() -> None:
+    heard = []
+    for extra, sites in ((0, SITES), (2, SITES), (0, ("brats", *SITES))):
+        method = Listening(extra)
+        trainer(method, sites).run()
+        heard.append({key: state for key, state in method.heard.items() if key[0] != "brats"})
+    assert heard[0] == heard[1] == heard[2]  # another method's forward passes and another site shift nothing
+    assert len(set(heard[0].values())) == len(heard[0]) == 2 * 2 * 3
+
+
+def test_there_is_no_dropout_in_scores() -> None:
+    of = trainer(rounds=1)
+    of.round(1)
+    scores = [evaluate.score(of.method, of.server, of.sites, "val", of.step) for _ in range(2)]
+    assert scores[0] == scores[1]
+    with evaluate.serving(of.method, of.server, of.sites["ixi"]), torch.no_grad():
+        feed = of.sites["ixi"].feeds["ixi"]
+        batch = feed.batch(feed.tasks[0], np.array([0, 1]))
+        images = [of.method.synthesise(of.sites["ixi"], batch) for _ in range(2)]
+    assert torch.equal(*images)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rounds", 0), ("batch", 0), ("zoom", 0.9), ("lr", 0.0), ("participation", 1.5), ("clip", -1.0)]
+)
+def test_options_that_cannot_be_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"trainer\.{name} is {value}; it"):
+        options(**{name: value})

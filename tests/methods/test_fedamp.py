@@ -1,0 +1,179 @@
+"""FedAMP against its paper's equations in numpy and plain torch; without its pull it is local training, to the bit."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options, resnet
+from support.plain import generator_loss, judge_loss
+from torch import Tensor, nn
+
+from fedsynth.evaluation.evaluate import serving
+from fedsynth.exchange import Message
+from fedsynth.method import Method
+from fedsynth.methods.fedamp import FedAMP
+from fedsynth.methods.local import Local
+from fedsynth.networks.blocks import Norm
+from fedsynth.networks.network import Network
+from fedsynth.runtime.options import Optimizer
+from fedsynth.trainer import Trainer
+
+SITES = ("brats", "ixi", "midas")
+
+
+def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
+    return Trainer(method, on or resnet(dropout=0.0), federation(SITES), options(**given), seed=0)
+
+
+def uploaded(method: FedAMP, gap: float = 0.01) -> tuple[Trainer, dict[str, np.ndarray]]:
+    """A trainer whose server holds models of all sites that differ by about `gap` a parameter, the third by three times that."""
+    of, stream = trainer(method), torch.Generator().manual_seed(0)
+    start = of.server.model
+    models = {
+        name: start + gap * scale * torch.randn(len(start), generator=stream)
+        for name, scale in zip(SITES, (1, 1, 3), strict=True)
+    }
+    send(of, models)
+    return of, {name: model.double().numpy() for name, model in models.items()}
+
+
+def send(of: Trainer, models: dict[str, Tensor]) -> None:
+    of.method.aggregate(of.server, {n: Message(model=m, buffers=torch.zeros(0), weight=1) for n, m in models.items()})
+
+
+def cloud(models: dict[str, np.ndarray], name: str, sigma: float, alpha: float) -> np.ndarray:
+    """The paper's u_i = (1 - sum xi_ij) w_i + sum xi_ij w_j with xi_ij = alpha_k A'(|w_i - w_j|^2), A = 1 - exp(-x / sigma)."""
+    others = [other for other in models if other != name]
+    distances = [np.sum((models[name] - models[other]) ** 2) for other in others]
+    weights = [alpha * np.exp(-x / sigma) / sigma for x in distances]
+    mixed = sum(xi * models[other] for xi, other in zip(weights, others, strict=True))
+    return np.asarray((1 - sum(weights)) * models[name] + mixed)
+
+
+@pytest.mark.parametrize(("sigma", "alpha"), [(1e-4, 1.0), (1e-3, 0.4)])
+def test_the_cloud_models_of_three_sites_are_the_papers(sigma: float, alpha: float) -> None:
+    of, models = uploaded(FedAMP(sigma=sigma, alpha=alpha))
+    n = of.plan.model.numel
+    found = {name: of.method.download(of.server, name).model for name in SITES}
+    for name in SITES:
+        expected = cloud(models, name, sigma=n * sigma, alpha=alpha * n * sigma / 3)
+        np.testing.assert_allclose(found[name], expected, atol=2e-7)
+    assert np.abs(found["brats"].double().numpy() - models["brats"]).max() > 0.001  # it is sent something else
+
+
+def test_who_is_nearer_weighs_more() -> None:
+    of, models = uploaded(FedAMP())
+    gaps = np.stack([models[other] - models["brats"] for other in ("ixi", "midas")])
+    moved = of.method.download(of.server, "brats").model.double().numpy() - models["brats"]
+    near, far = np.linalg.lstsq(gaps.T, moved, rcond=None)[0]
+    np.testing.assert_allclose([near, far], np.exp(-np.mean(gaps**2, 1) / 1e-4) / 3, rtol=1e-3, atol=1e-6)
+    assert near > 20 * far
+
+
+@pytest.mark.parametrize(("method", "weight"), [(FedAMP(sigma=1e9), 1 / 3), (FedAMP(sigma=1e9, alpha=0.5), 1 / 6)])
+def test_a_wide_attention_is_the_mean(method: FedAMP, weight: float) -> None:
+    of, models = uploaded(method)
+    for name in SITES:
+        mean = sum(weight * models[other] for other in SITES if other != name) + (1 - 2 * weight) * models[name]
+        np.testing.assert_allclose(of.method.download(of.server, name).model, mean, atol=2e-7)
+
+
+def test_a_narrow_attention_and_equal_models_leave_a_site_its_own() -> None:
+    of, models = uploaded(FedAMP(sigma=1e-9))
+    for name in SITES:
+        np.testing.assert_array_equal(of.method.download(of.server, name).model.double(), models[name])
+    of, _ = uploaded(FedAMP(), gap=0.0)
+    for name in SITES:
+        assert torch.equal(of.method.download(of.server, name).model, of.server.memory.tensor(f"model of {name}"))
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def descend(net: nn.Module, loss: Tensor, lr: float, pull: float = 0.0, towards: Tensor | None = None) -> None:
+    """w <- w - lr (gradient + pull (w - u))."""
+    slopes = torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+    w = flat(net)
+    slopes = slopes if towards is None else slopes + pull * (w - towards)
+    nn.utils.vector_to_parameters(w - lr * slopes, net.parameters())
+
+
+def test_rounds_are_the_papers() -> None:
+    """Four rounds of two of three sites: who is absent counts with its last upload, who is new starts from the mean."""
+    sigma, alpha, lam = 1e-7, 0.5, 5000.0  # the steps are short, larger ones diverge on so small a net
+    method = FedAMP(sigma=sigma, alpha=alpha, lam=lam)
+    of = trainer(method, optimizer=Optimizer.sgd, lr=5e-5, rounds=8, participation=0.67, local_steps=5)
+    nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
+    last: dict[str, np.ndarray] = {}
+    start, n, pulls, mixed = of.server.model, of.plan.model.numel, [], []
+    for round in range(1, 5):
+        present, anchors = of.participants(round), {}
+        for name in present:
+            if name in last:
+                anchor = cloud(last, name, n * sigma, alpha * n * sigma / 3)
+                mixed.append(np.abs(anchor - last[name]).max())
+                anchors[name] = torch.from_numpy(anchor).float()
+            else:
+                anchors[name] = start.clone()
+                nn.utils.vector_to_parameters(start.clone(), nets[name]["generator"].parameters())
+        of.round(round)
+        for name in present:
+            free = deepcopy(nets[name])
+            for one, pull in ((nets[name], lam / alpha), (free, 0.0)):
+                generator, judges = one["generator"], one["discriminators"]
+                for draw in of.sites[name].feeds[name].train(round):
+                    batch = draw.make()
+                    judge = judges[str(batch.task)]
+                    fake = generator(batch.source, batch.code)
+                    descend(judge, judge_loss(judge, batch, fake), of.options.lr)
+                    descend(generator, generator_loss(judge, batch, fake), of.options.lr, pull, anchors[name])
+            last[name] = flat(nets[name]["generator"]).double().numpy()
+            np.testing.assert_allclose(of.sites[name].pack(), last[name], atol=2e-6)
+            pulls.append(np.abs(last[name] - flat(free["generator"]).numpy()).max())
+        start = torch.stack([flat(nets[name]["generator"]) for name in present]).mean(0)
+    assert len(last) == 3
+    assert min(pulls) > 2e-5  # far above the tolerance
+    assert max(mixed) > 2e-5
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_without_a_pull_it_is_local_training_to_the_bit(norm: Norm) -> None:
+    on = resnet(dropout=0.3, norm=norm)
+    ours, plain = (trainer(method, on, rounds=3, zoom=1.1) for method in (FedAMP(lam=0.0), Local()))
+    assert ours.run().scores == plain.run().scores
+    for name, site in plain.sites.items():
+        for path, tensor in site.tensors.items():
+            assert torch.equal(tensor, ours.sites[name].tensors[path]), path
+
+
+def test_a_site_keeps_and_serves_its_own_model_and_one_that_is_new_the_mean() -> None:
+    of = trainer(FedAMP(), resnet(norm=Norm.batch), participation=0.67)
+    of.round(1)
+    [absent] = set(SITES) - set(of.participants(1))
+    for name, site in of.sites.items():
+        own = site.pack()
+        with serving(of.method, of.server, site):
+            assert torch.equal(site.pack(), of.server.model if name == absent else own)
+        assert torch.equal(site.pack(), own)
+    own, cloud = of.sites["ixi"].pack(), of.method.download(of.server, "ixi").model
+    assert (absent == "ixi") or not torch.equal(own, cloud)
+    assert of.plan.buffers.numel == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"sigma": 0.0}, "method.sigma is 0.0; it must be above 0"),
+        ({"alpha": 0.0}, "method.alpha is 0.0; it must be above 0 and at most 1"),
+        ({"alpha": 1.1}, "method.alpha is 1.1"),
+        ({"lam": -1.0}, "method.lam is -1.0; it must be at least 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(given: dict[str, float], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        FedAMP(**given)

@@ -1,0 +1,199 @@
+"""FedDyn against its algorithm: on quadratics, where it must end at the minimum of the sites' mean loss, and on the GAN."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options, resnet
+from support.plain import generator_loss, judge_loss
+from torch import Tensor, nn
+
+from fedsynth.federation import Columns, Federation
+from fedsynth.feed import Batch
+from fedsynth.method import Method, Nets
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.feddyn import FedDyn
+from fedsynth.networks.network import Generator, Network, Role, Stage
+from fedsynth.runtime.options import Optimizer
+from fedsynth.step import Pairs
+from fedsynth.trainer import Trainer
+
+SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
+CURVATURES = {"brats": (1.0, 4.0), "ixi": (2.0, 1.0), "midas": (4.0, 2.0)}
+CENTRES = {"brats": (3.0, -1.0), "ixi": (-2.0, 2.0), "midas": (1.0, 5.0)}
+WEIGHTS = np.array(list(SIZES.values())) / sum(SIZES.values())
+
+
+class Point(Generator):
+    """Two numbers: the weight and the bias of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(1, 1, 1)
+
+    def forward(self, source: Tensor, code: Tensor) -> Tensor:
+        image: Tensor = self.only(source)
+        return image
+
+    def stages(self) -> list[Stage]:
+        return [Stage(Role.head, self.only)]
+
+
+@dataclass
+class PointNetwork(Network):
+    def generator(self, columns: Columns) -> Generator:
+        return Point()
+
+
+def bowl(nets: Nets, batch: Batch) -> Pairs:
+    """The site's own quadratic instead of the task's losses."""
+    gaps = torch.cat([p.flatten() for p in nets["generator"].parameters()]) - torch.tensor(CENTRES[batch.site])
+    yield "generator", (torch.tensor(CURVATURES[batch.site]) * gaps.square()).sum() / 2
+
+
+@dataclass
+class DynBowls(FedDyn):
+    def objective(self, nets: Nets, batch: Batch) -> Pairs:
+        yield from bowl(nets, batch)
+
+
+@dataclass
+class AvgBowls(FedAvg):
+    def objective(self, nets: Nets, batch: Batch) -> Pairs:
+        yield from bowl(nets, batch)
+
+
+def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
+    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
+    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
+    return Trainer(method, on or resnet(dropout=0.0), uneven, options(**given), seed=0)
+
+
+def bowls(method: Method, participation: float = 1.0) -> Trainer:
+    """Local training that all but reaches the local minimum."""
+    quiet = {"rounds": 999, "validate_every": 999, "checkpoint_every": 999}
+    sgd = {"optimizer": Optimizer.sgd, "lr": 0.2, "local_steps": 30}
+    return trainer(method, PointNetwork(discriminator_width=1), participation=participation, **quiet, **sgd)
+
+
+OPTIMUM = np.divide(
+    sum(w * np.multiply(CURVATURES[s], CENTRES[s]) for w, s in zip(WEIGHTS, SIZES, strict=True)),
+    sum(w * np.array(CURVATURES[s]) for w, s in zip(WEIGHTS, SIZES, strict=True)),
+)
+
+
+@pytest.mark.parametrize("participation", [1.0, 0.67])
+def test_on_quadratics_it_is_the_closed_form_and_ends_at_the_global_minimum(participation: float) -> None:
+    of = bowls(DynBowls(alpha=1.0), participation)
+    w = of.server.model.double().numpy()
+    h = {name: np.zeros(2) for name in SIZES}
+    for round in range(1, 31):
+        of.round(round)
+        local = {}
+        for name in of.participants(round):
+            alpha = 1.0 / (WEIGHTS[list(SIZES).index(name)] * len(SIZES))
+            a, b = np.array(CURVATURES[name]), np.array(CENTRES[name])
+            local[name] = (a * b + alpha * (w - h[name])) / (
+                a + alpha
+            )  # where the loss and its two terms have no slope
+            h[name] = h[name] + local[name] - w
+            np.testing.assert_allclose(of.sites[name].memory.tensor("h"), h[name], atol=2e-3)
+            np.testing.assert_allclose(-alpha * h[name], a * (local[name] - b), atol=1e-9)  # the slope of the loss
+        w = np.mean(list(local.values()), axis=0) + np.mean(list(h.values()), axis=0)
+        np.testing.assert_allclose(of.server.model, w, atol=2e-3)
+        np.testing.assert_allclose(of.server.memory.tensor("h"), np.mean(list(h.values()), axis=0), atol=2e-3)
+    np.testing.assert_allclose(w, OPTIMUM, atol=1e-3 if participation == 1 else 0.05)
+    np.testing.assert_allclose(of.server.model, OPTIMUM, atol=3e-3 if participation == 1 else 0.05)
+
+
+def test_fedavg_ends_elsewhere() -> None:
+    of = bowls(AvgBowls())
+    for round in range(1, 4):
+        of.round(round)
+    assert float((of.server.model - torch.tensor(OPTIMUM)).abs().max()) > 0.2
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def write(net: nn.Module, vector: Tensor) -> None:
+    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
+
+
+def gradient(net: nn.Module, loss: Tensor) -> Tensor:
+    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+
+
+def test_rounds_on_the_gan_are_the_papers() -> None:
+    """Three rounds in the paper's own symbols: a slope g of each site, and the server's state."""
+    alpha = 2000.0  # the steps are short, larger ones diverge on so small a net
+    of = trainer(FedDyn(alpha=alpha), optimizer=Optimizer.sgd, lr=2e-5, rounds=8, participation=0.67)
+    nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
+    w, lr, absences = of.server.model, of.options.lr, 0
+    slopes, state = {name: torch.zeros_like(w) for name in nets}, torch.zeros_like(w)
+    for round in (1, 2, 3):
+        of.round(round)
+        present = of.participants(round)
+        absences += len(nets) - len(present)
+        models = []
+        for name in present:
+            generator, judges = nets[name]["generator"], nets[name]["discriminators"]
+            own = alpha / (WEIGHTS[list(SIZES).index(name)] * len(SIZES))
+            theta = w.clone()
+            for draw in of.sites[name].feeds[name].train(round):
+                batch = draw.make()
+                judge = judges[str(batch.task)]
+                write(generator, theta)
+                fake = generator(batch.source, batch.code)
+                write(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
+                slope = gradient(generator, generator_loss(judge, batch, fake))
+                theta = theta - lr * (slope - slopes[name] + own * (theta - w))
+            slopes[name] = slopes[name] - own * (theta - w)
+            state = state - (theta - w) / len(nets)
+            models.append(theta)
+            np.testing.assert_allclose(of.sites[name].memory.tensor("h"), -slopes[name] / own, atol=2e-6)
+            np.testing.assert_allclose(flat(of.sites[name].nets["discriminators"]), flat(judges), atol=2e-6)
+        w = torch.stack(models).mean(0) - state
+        np.testing.assert_allclose(of.server.model, w, atol=2e-6)
+    assert absences == 3
+    assert float(state.abs().max()) > 1e-4
+
+
+def test_a_site_uploads_its_change_once_and_when_it_is_delivered() -> None:
+    of = trainer(FedDyn())
+    of.round(1)
+    site = of.sites["ixi"]
+    before = site.memory.tensor("h").clone()
+    site.enter(2)
+    message = of.method.download(of.server, "ixi").delivered()
+    site.received = message.model
+    of.method.receive(site, message)
+    for _ in site.train({}):
+        pass
+    assert torch.equal(site.memory.tensor("h"), before)
+    of.method.upload(site)
+    assert not torch.equal(site.memory.tensor("h"), before)
+    for row in of.state.curve:
+        assert row["bytes_up"] == row["bytes_down"] == 4 * of.plan.model.numel
+
+
+def test_the_first_local_step_is_fedavgs_to_the_bit() -> None:
+    """With nothing remembered and nothing moved the two terms have no slope; what the server makes of it differs."""
+    ours, plain = (trainer(method, resnet(), local_steps=1) for method in (FedDyn(), FedAvg()))
+    for of in (ours, plain):
+        of.round(1)
+    for name, site in plain.sites.items():
+        for path, tensor in site.tensors.items():
+            assert torch.equal(tensor, ours.sites[name].tensors[path]), path
+    assert not torch.equal(ours.server.model, plain.server.model)
+
+
+def test_alpha_is_positive() -> None:
+    with pytest.raises(ValueError, match=r"method.alpha is 0.0; it must be above 0"):
+        FedDyn(alpha=0.0)

@@ -1,0 +1,192 @@
+"""FedMRI against its equations in plain torch: the shared encoder, the uniform mean, the weighted contrastive term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options
+from support.plain import PlainSite, generator_loss, judge_loss, mean, write
+from torch import Tensor, nn
+
+from fedsynth.benchmarks.contract.toy import small
+from fedsynth.exchange import Message, Place, places
+from fedsynth.federation import Federation
+from fedsynth.method import Method
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.fedmri import FedMRI
+from fedsynth.networks.blocks import Norm
+from fedsynth.networks.network import Network, Role
+from fedsynth.registry import NETWORKS
+from fedsynth.server import Server
+from fedsynth.trainer import Trainer
+
+SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
+
+
+def unet(norm: Norm = Norm.instance) -> Network:
+    made = small(NETWORKS["unet"])
+    made.norm = norm
+    return made
+
+
+def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
+    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
+    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
+    return Trainer(method, on or unet(), uneven, options(**given), seed=0)
+
+
+def encoder(net: nn.Module) -> dict[str, Tensor]:
+    """What the U-Net has before its first transposed convolution, by name."""
+    front = tuple(f"backbone.{k}." for k in range(3))  # two halvings, and the stage below them
+    return {path: p for path, p in net.named_parameters() if path.startswith(front)}
+
+
+def apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([torch.norm(one[path] - other[path], p=1) for path in other]).sum()
+
+
+def frozen(net: nn.Module) -> dict[str, Tensor]:
+    return {path: p.detach().clone() for path, p in encoder(net).items()}
+
+
+def train(
+    site: PlainSite, beta: float, shared: Mapping[str, Tensor], sent: list[dict[str, Tensor]], round: int
+) -> list[float]:
+    """One round of a site; returns the contrastive ratios that were added."""
+    ratios = []
+    for adam in site.adams.values():
+        adam.param_groups[0]["lr"] = site.options.lr * site.options.rate(round)
+    for k, draw in enumerate(site.feed.train(round)):
+        batch = draw.make()
+        judge = site.judges[str(batch.task)]
+        fake = site.generator(batch.source, batch.code)
+        site._move(str(batch.task), judge_loss(judge, batch, fake))
+        loss = generator_loss(judge, batch, fake)
+        if round > 1 and k > 0:
+            own = encoder(site.generator)
+            ratio = apart(own, shared) / (torch.stack([apart(own, other) for other in sent]).sum() + 1e-14)
+            ratios.append(float(ratio.detach()))
+            loss = loss + beta * ratio
+        site._move("", loss)
+    return ratios
+
+
+@pytest.mark.parametrize("participation", [1.0, 0.67])
+def test_rounds_are_the_papers(participation: float) -> None:
+    beta = 1000.0  # so that the term counts as much as the others on so small a net
+    of = trainer(FedMRI(beta=beta), participation=participation, rounds=4)
+    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
+    everyone = [site.generator for site in plain.values()]
+    names = list(encoder(everyone[0]))
+    sent: dict[str, dict[str, Tensor]] = {}
+    ratios, known = [], []
+    for round in (1, 2, 3):
+        present = of.participants(round)
+        of.round(round)
+        known.append(len(sent))
+        for name in present:
+            ratios += train(plain[name], beta, frozen(plain[name].generator), list(sent.values()), round)
+        sent |= {name: frozen(plain[name].generator) for name in present}
+        write(everyone, mean([plain[name].generator for name in present], [1] * len(present), names))
+        for path in names:
+            ours = of.plan.model.part(of.server.model, f"generator.{path}")
+            np.testing.assert_allclose(ours, encoder(everyone[0])[path].detach(), rtol=1e-4, atol=2e-6)
+    assert known[1] == (3 if participation == 1 else 2)
+    assert all(0.02 < ratio < 0.5 for ratio in ratios)
+    assert len(set(ratios)) == len(ratios) > 5
+    for name in present:  # with the decoders of those who trained last
+        for path, tensor in plain[name].generator.named_parameters():
+            if path not in names:
+                ours = of.sites[name].tensors[f"generator.{path}"].detach()
+                np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-4, atol=2e-6)
+
+
+def test_the_term_and_its_gradient_by_hand() -> None:
+    of = trainer(FedMRI())
+    site = of.sites["ixi"]
+    server, known, unknown = np.random.default_rng(0).normal(size=(3, of.plan.model.numel)).astype(np.float32)
+    site.received = torch.from_numpy(server)
+    site.memory["encoders"] = torch.from_numpy(np.stack([known, unknown, known * 2]))
+    site.memory["known"] = torch.tensor([1.0, 0.0, 1.0])
+    own = site.pack().double().numpy()
+    near, far = np.abs(own - server).sum(), np.abs(own - known).sum() + np.abs(own - 2 * known).sum()
+    assert isinstance(of.method, FedMRI)
+    term = of.method.contrast(site)
+    assert float(term.detach()) == pytest.approx(near / far, rel=1e-5)
+    slope = np.sign(own - server) / far - near / far**2 * (np.sign(own - known) + np.sign(own - 2 * known))
+    np.testing.assert_allclose(site.slope("generator", term), slope, rtol=1e-3, atol=1e-9)
+
+
+@dataclass
+class Whole(FedMRI):
+    """Nothing stays local but the discriminators."""
+
+    partial: ClassVar[bool] = False
+
+    def travels(self, place: Place) -> bool:
+        return place.net == "generator"
+
+
+@dataclass
+class Uniform(FedAvg):
+    """FedAvg in which every site weighs the same."""
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        server.model = server.mean(uploads, "model", dict.fromkeys(uploads, 1.0))
+        server.buffers = server.mean(uploads, "buffers", dict.fromkeys(uploads, 1.0))
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_without_the_term_and_with_nothing_local_it_is_uniform_fedavg_to_the_bit(norm: Norm) -> None:
+    ours, plain, weighted = (trainer(m, unet(norm), rounds=3) for m in (Whole(beta=0.0), Uniform(), FedAvg()))
+    for round in (1, 2, 3):
+        for of in (ours, plain, weighted):
+            of.round(round)
+    assert torch.equal(ours.server.model, plain.server.model)
+    assert torch.equal(ours.server.buffers, plain.server.buffers)
+    for name, site in plain.sites.items():
+        assert all(torch.equal(ours.sites[name].tensors[path], tensor) for path, tensor in site.tensors.items())
+    assert not torch.equal(ours.server.model, weighted.server.model)
+
+
+@pytest.mark.parametrize(("steps", "felt_in"), [(1, None), (2, 2)])
+def test_the_term_begins_with_the_second_step_of_the_second_round(steps: int, felt_in: int | None) -> None:
+    with_term, without = (trainer(FedMRI(beta=beta), local_steps=steps, rounds=3) for beta in (1e4, 0.0))
+    for round in (1, 2):
+        for of in (with_term, without):
+            of.round(round)
+        same = torch.equal(with_term.server.model, without.server.model)
+        assert same is (felt_in is None or round < felt_in)
+
+
+@pytest.mark.parametrize("name", NETWORKS.entries())
+def test_encoder_and_bottleneck_travel_and_nothing_else(name: str) -> None:
+    of = trainer(FedMRI(), small(NETWORKS[name]))
+    shared = {place.path for layout in (of.plan.model, of.plan.buffers) for place in layout.places}
+    for site in of.sites.values():
+        for place, _ in places(site.nets):
+            assert (place.path in shared) is (place.role in (Role.encoder, Role.bottleneck)), place.path
+
+
+def test_a_site_is_sent_the_mean_and_what_each_other_site_sent_last() -> None:
+    of = trainer(FedMRI(), participation=0.67, rounds=9)
+    last: dict[str, Tensor] = {}
+    for round in range(1, 6):
+        present = of.participants(round)
+        expected = {name: {other: last[other] for other in sorted(last) if other != name} for name in present}
+        messages = {name: of.method.download(of.server, name) for name in present}
+        of.round(round)
+        for row in of.state.curve[-len(of.sites) :]:
+            if row["site"] not in present:
+                continue
+            others = messages[row["site"]].tensor("others")
+            assert [vector.tolist() for vector in others] == [v.tolist() for v in expected[row["site"]].values()]
+            assert row["bytes_down"] == 4 * of.plan.model.numel * (1 + len(others))
+            assert row["bytes_up"] == 4 * of.plan.model.numel
+        last |= {name: of.sites[name].pack() for name in present}
+    assert len(last) == 3

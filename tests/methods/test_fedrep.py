@@ -1,0 +1,90 @@
+"""FedRep against its algorithm in plain torch and numpy: heads first, then bodies, which alone are averaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.federations import federation, options, personalised, resnet
+from support.plain import PlainSite, mean, write
+from torch import Tensor, nn
+
+from fedsynth.methods.fedrep import FedRep
+from fedsynth.networks.network import Generator, Network, Role
+from fedsynth.networks.unet import UNet
+from fedsynth.trainer import Trainer
+
+UNET = UNet(width=4, pools=2, discriminator_width=4, discriminator_layers=1)
+NETWORKS = {"resnet": resnet(dropout=0.0), "unet": UNET, "personalised": personalised(dropout=0.0)}
+EVERY = pytest.mark.parametrize("on", NETWORKS.values(), ids=NETWORKS)
+
+
+def trainer(on: Network = NETWORKS["resnet"], method: FedRep | None = None, **given: Any) -> Trainer:
+    return Trainer(method or FedRep(), on, federation(("brats", "ixi")), options(**given), seed=0)
+
+
+def parts(generator: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The head is what the last of the network's modules holds: the convolution that makes the image."""
+    *_, last = (module for module in generator.modules() if isinstance(module, nn.Conv2d) and module.out_channels == 1)
+    head = list(last.parameters())
+    return {"head": head, "body": [p for p in generator.parameters() if all(p is not own for own in head)]}
+
+
+@EVERY
+def test_two_rounds_are_the_papers(on: Network) -> None:
+    of = trainer(on, local_steps=5)
+    plain = {name: PlainSite(site, of.options, parts) for name, site in of.sites.items()}
+    generators = [site.generator for site in plain.values()]
+    named = list(generators[0].named_parameters())
+    body = [name for name, p in named if any(p is own for own in parts(generators[0])["body"])]
+    assert len(named) - len(body) == 2  # a weight and a bias
+    for round in (1, 2):
+        of.round(round)
+        for site in plain.values():
+            site.train(round, ["head"] * 3 + ["body"] * 2)
+        averages = mean(generators, [site.samples for site in plain.values()], body)
+        for name, site in plain.items():  # before the bodies are averaged: what each site trained
+            trained = {f"generator.{path}": p for path, p in site.generator.named_parameters()}
+            trained |= {f"discriminators.{path}": p for path, p in site.judges.named_parameters()}
+            for path, tensor in trained.items():
+                close(of.sites[name].tensors[path], tensor.detach(), path)
+        assert list(of.plan.model.offsets) == [f"generator.{name}" for name in body]
+        for name, value in averages.items():
+            close(of.plan.model.part(of.server.model, f"generator.{name}"), value, name)
+        write(generators, averages)
+
+
+def close(ours: Tensor, expected: Tensor | np.ndarray, name: str) -> None:
+    np.testing.assert_allclose(ours.detach(), expected, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("given", "method", "expected"),
+    [
+        ({"local_steps": 0, "local_epochs": 4}, FedRep(), (9, 3)),  # 6 slices in batches of 2; the paper's: one epoch
+        ({"local_steps": 0, "local_epochs": 4}, FedRep(body_epochs=2), (6, 6)),
+        ({"local_steps": 0, "local_epochs": 1}, FedRep(), (2, 1)),  # no longer than an epoch: half, rounded down
+        ({"local_steps": 5}, FedRep(), (3, 2)),
+        ({"local_steps": 10}, FedRep(body_share=0.1), (9, 1)),
+        ({"local_steps": 3}, FedRep(body_share=0.1), (2, 1)),  # at least one
+        ({"local_steps": 1}, FedRep(), (0, 1)),
+    ],
+)
+def test_heads_train_first_and_bodies_for_their_share(given: Any, method: FedRep, expected: tuple[int, int]) -> None:
+    site = trainer(method=method, **given).sites["ixi"]
+    phases = [method.phase(site, k) for k in range(site.steps)]
+    assert phases == ["head"] * expected[0] + ["body"] * expected[1]
+
+
+@EVERY
+def test_head_and_body_make_the_generator(on: Network) -> None:
+    of = trainer(on)
+    site = of.sites["ixi"]
+    generator = site.nets["generator"]
+    assert isinstance(generator, Generator)
+    expected = parts(generator)
+    for part, parameters in expected.items():
+        assert {id(p) for p in site.players[part]} == {id(p) for p in parameters}
+    assert all(place.role is not Role.head for place in of.plan.model.places)
+    assert "generator" not in site.players

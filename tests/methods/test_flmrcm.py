@@ -1,0 +1,212 @@
+"""FL-MRCM against its algorithm in plain torch: adversarial alignment of each source site's latents with the target's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from networks.test_places import PlainNetwork
+from support.federations import federation, options, resnet
+from support.plain import PlainSite, generator_loss, judge_loss, mean, write
+from torch import Tensor, nn
+
+from fedsynth.benchmarks.contract.toy import small
+from fedsynth.exchange import ContractError, Message
+from fedsynth.federation import Federation
+from fedsynth.method import Blueprint
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.flmrcm import FLMRCM, Identifier, pooled, told
+from fedsynth.networks.blocks import Norm
+from fedsynth.networks.network import Network
+from fedsynth.registry import NETWORKS
+from fedsynth.server import Server
+from fedsynth.trainer import Trainer
+
+SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
+
+
+def trainer(method: FedAvg | None = None, on: Network | None = None, **given: Any) -> Trainer:
+    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
+    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
+    return Trainer(method or FLMRCM(latents=5), on or resnet(dropout=0.0), uneven, options(**given), seed=0)
+
+
+def bottleneck(generator: nn.Module, source: Tensor) -> Tensor:
+    """The residual network's maps before its first transposed convolution, averaged over quarters."""
+    image = source
+    for stage in generator.backbone[:6]:
+        image = stage(image)
+    rows = image.unflatten(3, (2, -1)).unflatten(2, (2, -1)).mean((3, 5))
+    return rows.flatten(1)
+
+
+def cross_entropy(logits: Tensor, wanted: tuple[float, float]) -> Tensor:
+    p, y = torch.sigmoid(logits), torch.tensor(wanted)
+    return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+
+def train(site: PlainSite, identifier: nn.Module, adam: torch.optim.Adam, theirs: Tensor | None, round: int) -> None:
+    """The local steps of a round; `theirs` are the target's latents, if any have come."""
+    for one in (adam, *site.adams.values()):
+        one.param_groups[0]["lr"] = site.options.lr * site.options.rate(round)
+    source, target = (1.0, 0.0), (0.0, 1.0)
+    for draw in site.feed.train(round):
+        batch = draw.make()
+        judge = site.judges[str(batch.task)]
+        fake, own = site.generator(batch.source, batch.code), bottleneck(site.generator, batch.source)
+        if theirs is not None:
+            loss = cross_entropy(identifier(own.detach()), source) + cross_entropy(identifier(theirs), target)
+            adam.zero_grad()
+            (loss / 2).backward()
+            adam.step()
+        site._move(str(batch.task), judge_loss(judge, batch, fake))
+        loss = generator_loss(judge, batch, fake)
+        if theirs is not None:
+            loss = loss + 100 * 3.0 * cross_entropy(identifier(own), target) / 2
+        site._move("", loss)
+
+
+@pytest.mark.parametrize("participation", [1.0, 0.67])
+def test_rounds_are_the_papers(participation: float) -> None:
+    of = trainer(FLMRCM(target="ixi", align=3.0, latents=5), participation=participation, rounds=4, local_steps=2)
+    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
+    identifiers = {name: deepcopy(site.nets["identifier"]) for name, site in of.sites.items()}
+    given: dict[str, Any] = {"lr": of.options.lr, "betas": (0.5, 0.999), "fused": True}
+    adams = {name: torch.optim.Adam(net.parameters(), **given) for name, net in identifiers.items()}
+    everyone = [site.generator for site in plain.values()]
+    names = [name for name, _ in everyone[0].named_parameters()]
+    held: dict[str, Tensor] = {}  # who was sent what last
+    sent = None
+    for round in (1, 2, 3):
+        present = of.participants(round)
+        of.round(round)
+        for name in present:
+            if sent is not None and name != "ixi":
+                held[name] = sent
+            train(plain[name], identifiers[name], adams[name], held.get(name), round)
+        if "ixi" in present:
+            drawn = of.sites["ixi"].draw("latents", 5)
+            sent = torch.cat([bottleneck(plain["ixi"].generator, batch.source[:1]) for batch in drawn]).detach()
+        write(everyone, mean([plain[name].generator for name in present], [1] * len(present), names))
+        for path in names:
+            ours = of.plan.model.part(of.server.model, f"generator.{path}")
+            np.testing.assert_allclose(ours, everyone[0].get_parameter(path).detach(), rtol=1e-3, atol=5e-6)
+        for name in present:
+            for path, tensor in identifiers[name].named_parameters():
+                ours = of.sites[name].tensors[f"identifier.{path}"].detach()
+                np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-3, atol=5e-6)
+    assert sent is not None
+    np.testing.assert_allclose(of.server.memory.tensor("latents"), sent, rtol=1e-3, atol=1e-5)
+    assert set(held) == {"brats", "midas"}
+
+
+@dataclass
+class Uniform(FedAvg):
+    """FedAvg in which every site weighs the same."""
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        server.model = server.mean(uploads, "model", dict.fromkeys(uploads, 1.0))
+        server.buffers = server.mean(uploads, "buffers", dict.fromkeys(uploads, 1.0))
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_without_alignment_it_is_uniform_fedavg_to_the_bit(norm: Norm) -> None:
+    methods = FLMRCM(align=0.0, latents=3), Uniform(), FLMRCM(latents=3)
+    ours, plain, aligned = (trainer(method, resnet(norm=norm)) for method in methods)
+    for round, same in ((1, True), (2, False)):  # nothing to align with in the first round
+        for of in (ours, plain, aligned):
+            of.round(round)
+        assert torch.equal(ours.server.model, plain.server.model)
+        assert torch.equal(ours.server.buffers, plain.server.buffers)
+        assert torch.equal(aligned.server.model, plain.server.model) is same
+    for name, site in plain.sites.items():
+        assert all(torch.equal(ours.sites[name].tensors[path], tensor) for path, tensor in site.tensors.items())
+
+
+def test_latents_alone_travel_beside_the_model_and_bytes_count_them() -> None:
+    of = trainer(FLMRCM(target="midas", latents=5))
+    for round in (1, 2):
+        of.round(round)
+        for row in of.state.curve[-3:]:
+            model, latents = 4 * of.plan.model.numel, 4 * 5 * 4 * 16  # 16 maps of 2 x 2
+            assert row["bytes_up"] == model + latents * (row["site"] == "midas")
+            assert row["bytes_down"] == model + latents * (row["site"] != "midas" and round > 1)
+    assert all(place.net == "generator" for place in of.plan.model.places)
+    assert of.server.memory.tensor("latents").shape == (5, 64)
+
+
+def test_the_target_aligns_with_nobody() -> None:
+    of = trainer(FLMRCM(target="ixi", latents=3), rounds=3)
+    before = deepcopy(of.sites["ixi"].nets["identifier"].state_dict())
+    for round in (1, 2, 3):
+        of.round(round)
+        assert of.method.phase(of.sites["ixi"], 0) == ""
+    assert all(torch.equal(before[path], t) for path, t in of.sites["ixi"].nets["identifier"].state_dict().items())
+    assert of.method.phase(of.sites["brats"], 0) == "align"
+
+
+def test_the_first_site_is_the_target_unless_one_is_named() -> None:
+    for target, expected in (("", "brats"), ("midas", "midas")):
+        of = trainer(FLMRCM(target=target, latents=3))
+        of.round(1)
+        assert [name for name, site in of.sites.items() if site.memory["is_target"]] == [expected]
+
+
+def test_alignment_brings_latents_together() -> None:
+    """Two sets in the plane: an identifier that is trained tells where the target is, and following it leads there."""
+    torch.manual_seed(0)
+    own, theirs = torch.randn(32, 2) + 3, torch.randn(32, 2) - 3
+    identifier = Identifier(2)
+    shift = torch.zeros(2, requires_grad=True)
+    judge, mover = torch.optim.Adam(identifier.parameters(), 1e-2), torch.optim.Adam([shift], 1e-1)
+    for _ in range(60):
+        judge.zero_grad()
+        ((told(identifier((own + shift).detach()), False) + told(identifier(theirs), True)) / 2).backward()
+        judge.step()
+        mover.zero_grad()
+        told(identifier(own + shift), True).backward()
+        mover.step()
+    assert float((own.mean(0) + shift - theirs.mean(0)).norm().detach()) < 0.6 * float(
+        (own.mean(0) - theirs.mean(0)).norm()
+    )
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 3), (4, 7), (5, 2), (16, 9)])
+def test_pooling_is_torchs_adaptive_one(size: tuple[int, int]) -> None:
+    maps = torch.rand(2, 3, *size)
+    torch.testing.assert_close(pooled(maps), F.adaptive_avg_pool2d(maps, 2))
+
+
+def test_the_identifier_has_the_released_size_on_the_papers_network() -> None:
+    of = Trainer(FLMRCM(), NETWORKS["unet"](), federation(("ixi",), size=(32, 32)), options(), seed=0)
+    assert sum(p.numel() for p in of.common["identifier"].parameters()) == 2048 * 256 + 256 + 256 * 2 + 2
+
+
+@pytest.mark.parametrize("name", NETWORKS.entries())
+def test_the_identifier_fits_every_networks_bottleneck(name: str) -> None:
+    of = trainer(on=small(NETWORKS[name]), local_steps=1)
+    of.round(1)
+    width = of.server.memory.tensor("latents").shape[1]
+    assert of.sites["ixi"].tensors["identifier.hidden.weight"].shape == (256, width)
+
+
+def test_an_unknown_target_is_named() -> None:
+    with pytest.raises(ValueError, match=r"method\.target is 'nowhere'; the sites are brats, ixi, midas"):
+        trainer(FLMRCM(target="nowhere"))
+
+
+@pytest.mark.parametrize(("option", "value"), [("align", -1.0), ("latents", 0)])
+def test_an_impossible_option_is_named(option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"method\.{option} is {value}"):
+        FLMRCM(**{option: value})
+
+
+def test_a_network_without_a_bottleneck_is_refused() -> None:
+    with pytest.raises(ContractError, match="Plain has none"):
+        FLMRCM().build(Blueprint(PlainNetwork(), federation().columns, federation().all_tasks(), seed=0))

@@ -1,0 +1,210 @@
+"""MOON against its loss in plain torch; without it, and as long as both models to compare with are one, it is FedAvg."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from support.federations import federation, options, personalised, resnet
+from support.plain import generator_loss, judge_loss
+from torch import Tensor, nn
+
+from fedsynth.exchange import ContractError
+from fedsynth.federation import Columns
+from fedsynth.method import Method
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.moon import MOON, observed
+from fedsynth.networks.blocks import Norm
+from fedsynth.networks.network import Generator, Network, Role, Stage
+from fedsynth.networks.unet import UNet
+from fedsynth.runtime.options import Optimizer, Precision
+from fedsynth.trainer import Trainer
+
+PLAIN = resnet(dropout=0.0)
+
+
+def trainer(method: Method, on: Network = PLAIN, **given: Any) -> Trainer:
+    return Trainer(method, on, federation(("brats", "ixi")), options(**given), seed=0)
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def write(net: nn.Module, vector: Tensor) -> None:
+    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
+
+
+def gradient(net: nn.Module, loss: Tensor) -> Tensor:
+    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+
+
+def features(generator: nn.Module, source: Tensor) -> Tensor:
+    """A residual network's stages one after another up to the last of the bottleneck; rectified, averaged over pixels."""
+    assert isinstance(generator, Generator)
+    for role, module in generator.stages():
+        if role in (Role.encoder, Role.bottleneck):
+            source = module(source)
+    return F.relu(source).mean((2, 3))
+
+
+def contrast(z: Tensor, near: Tensor, far: Tensor, tau: float) -> Tensor:
+    """The released code's form: cross-entropy of the cosines, the received model's being the right class."""
+    logits = torch.stack([(z * other).sum(1) / (z.norm(dim=1) * other.norm(dim=1)) for other in (near, far)], 1)
+    return F.cross_entropy(logits / tau, torch.zeros(len(z), dtype=torch.long))
+
+
+def test_rounds_are_the_papers() -> None:
+    mu, tau = 300.0, 0.2  # the steps are short, larger ones diverge on so small a net
+    of = trainer(MOON(mu=mu, tau=tau), optimizer=Optimizer.sgd, lr=2e-5, rounds=8)
+    nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
+    w, lr = of.server.model, of.options.lr
+    received, previous = (deepcopy(nets["ixi"]["generator"]) for _ in range(2))
+    models = dict.fromkeys(nets, w)
+    for round in (1, 2, 3):
+        of.round(round)
+        pulls = []
+        for name, net in nets.items():
+            generator = net["generator"]
+            write(received, w)
+            write(previous, models[name])
+            models[name] = w
+            for draw in of.sites[name].feeds[name].train(round):
+                batch = draw.make()
+                judge = net["discriminators"][str(batch.task)]
+                write(generator, models[name])
+                fake = generator(batch.source, batch.code)
+                write(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
+                near, far = (features(other, batch.source).detach() for other in (received, previous))
+                extra = mu * contrast(features(generator, batch.source), near, far, tau)
+                loss = generator_loss(judge, batch, fake) + extra
+                [pull] = torch.autograd.grad(extra, next(generator.parameters()), retain_graph=True)
+                pulls.append(pull.norm().item())
+                models[name] = models[name] - lr * gradient(generator, loss)
+            ours = of.sites[name].nets
+            np.testing.assert_allclose(flat(ours["generator"]), models[name], atol=2e-6)
+            np.testing.assert_allclose(flat(ours["discriminators"]), flat(net["discriminators"]), atol=2e-6)
+            np.testing.assert_allclose(flat(ours["previous"]), models[name], atol=2e-6)
+        shares = torch.tensor([float(of.sites[name].samples) for name in models])
+        w = (shares / shares.sum()) @ torch.stack(list(models.values()))
+        np.testing.assert_allclose(of.server.model, w, atol=2e-6)
+        assert all((pull > 1) is (round > 1) for pull in pulls)
+    assert {row["gradient_evaluations"] for row in of.state.curve} == {6}  # no more than FedAvg's
+
+
+@pytest.mark.parametrize("on", [PLAIN, personalised(), UNet(width=4, pools=2)], ids=["resnet", "personalised", "unet"])
+def test_features_depend_on_the_image_and_on_the_weights_before_them(on: Network) -> None:
+    """Although maps that end in instance norm have one mean whatever the image."""
+    site = trainer(MOON(), on).sites["ixi"]
+    batch = site.feeds["ixi"].train(1)[0].make()
+    generator = site.nets["generator"]
+    assert isinstance(generator, Generator)
+    image, found = observed(generator.eval(), batch.source, batch.code)
+    assert torch.equal(image, generator(batch.source, batch.code))
+    assert found.shape[0] == len(batch.source)
+    assert float((found[0] - found[1]).abs().max().detach()) > 1e-4
+    last = [module for role, module in generator.stages() if role is Role.bottleneck][-1]
+    for parameter in last.parameters():
+        [slope] = torch.autograd.grad(found.square().sum(), [parameter], retain_graph=True)
+        assert float(slope.norm()) > 1e-4
+    assert not last._forward_hooks
+    if on is PLAIN:
+        np.testing.assert_allclose(found.detach(), features(generator, batch.source).detach(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_without_the_contrast_it_is_fedavg_to_the_bit(norm: Norm) -> None:
+    on = resnet(dropout=0.3, norm=norm)
+    ours, plain = (trainer(m, on, rounds=3, zoom=1.1, participation=0.5) for m in (MOON(mu=0.0), FedAvg()))
+    found, expected = ours.run(), plain.run()
+    assert torch.equal(ours.server.model, plain.server.model)
+    assert torch.equal(ours.server.buffers, plain.server.buffers)
+    for name, site in plain.sites.items():
+        for path, tensor in site.tensors.items():
+            assert torch.equal(tensor, ours.sites[name].tensors[path]), path
+    assert found.scores == expected.scores
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_the_first_round_is_fedavgs_to_the_bit(norm: Norm) -> None:
+    """The previous model is the common start, and so is the received one."""
+    ours, plain = (trainer(method, resnet(norm=norm)) for method in (MOON(mu=10.0), FedAvg()))
+    for round in (1, 2):
+        for of in (ours, plain):
+            of.round(round)
+        assert torch.equal(ours.server.model, plain.server.model) is (round == 1)
+
+
+def test_the_frozen_models_are_what_they_are_called() -> None:
+    of = trainer(MOON(), resnet(norm=Norm.batch), participation=0.5, rounds=9)
+    start = of.sites["ixi"].pack()
+    for round in (1, 2, 3):
+        served, buffers = of.server.model.clone(), of.server.buffers.clone()
+        of.round(round)
+        for name in of.participants(round):
+            site = of.sites[name]
+            for kind, model, statistics in (
+                ("global", served, buffers),
+                ("previous", site.pack(), site.pack_buffers()),
+            ):
+                assert torch.equal(of.plan.model.pack(site._under(kind)), model)
+                assert torch.equal(of.plan.buffers.pack(site._under(kind)), statistics)
+        trained = {name for past in range(1, round + 1) for name in of.participants(past)}
+        for name in set(of.sites) - trained:
+            assert torch.equal(of.plan.model.pack(of.sites[name]._under("previous")), start)
+    for site in of.sites.values():
+        assert not any(player.startswith(("global", "previous")) for player in site.players)
+        assert all(path.startswith("generator.") for path in site.held)
+
+
+def test_it_trains_under_autocast() -> None:
+    of = trainer(MOON(), precision=Precision.bf16)
+    for round in (1, 2, 3):
+        of.round(round)
+    assert of.state.diverged == ""
+    site = of.sites["ixi"]
+    batch = site.feeds["ixi"].train(1)[0].make()
+    with torch.autocast("cpu", torch.bfloat16):
+        _, found = observed(site.nets["generator"], batch.source, batch.code)
+        assert found.dtype is torch.float32
+        assert MOON().contrast(site, batch, found).dtype is torch.float32
+
+
+class Headless(Generator):
+    """One stage, which is no bottleneck."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(1, 1, 1)
+
+    def forward(self, source: Tensor, code: Tensor) -> Tensor:
+        image: Tensor = self.only(source)
+        return image
+
+    def stages(self) -> list[Stage]:
+        return [Stage(Role.encoder, self.only)]
+
+
+@dataclass
+class HeadlessNetwork(Network):
+    def generator(self, columns: Columns) -> Generator:
+        return Headless()
+
+
+def test_a_network_without_a_bottleneck_is_refused() -> None:
+    of = trainer(MOON(), HeadlessNetwork(discriminator_width=4, discriminator_layers=1))
+    with pytest.raises(ContractError, match="method MOON contrasts features of the bottleneck; Headless has none"):
+        of.round(1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [({"mu": -1.0}, "method.mu is -1.0"), ({"tau": 0.0}, "method.tau is 0.0")]
+)
+def test_options_have_ranges(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MOON(**given)

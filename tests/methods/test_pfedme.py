@@ -1,0 +1,134 @@
+"""pFedMe against its algorithm in plain torch; where the local model takes all of its personal model it is FedAvg, to the bit."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options, resnet
+from support.plain import generator_loss, judge_loss
+from torch import Tensor, nn
+
+from fedsynth.evaluation.evaluate import serving
+from fedsynth.federation import Federation
+from fedsynth.method import Method
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.pfedme import PFedMe
+from fedsynth.networks.blocks import Norm
+from fedsynth.networks.network import Network
+from fedsynth.runtime.options import Optimizer
+from fedsynth.trainer import Trainer
+
+SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
+
+
+def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
+    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
+    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
+    return Trainer(method, on or resnet(dropout=0.0), uneven, options(**given), seed=0)
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def write(net: nn.Module, vector: Tensor) -> None:
+    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
+
+
+def gradient(net: nn.Module, loss: Tensor) -> Tensor:
+    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_rounds_are_the_papers(beta: float) -> None:
+    lam, eta, inner = 1000.0, 3e-4, 3  # the steps are short, larger ones diverge on so small a net
+    method = PFedMe(lam=lam, eta=eta, inner_steps=inner, beta=beta)
+    of = trainer(method, optimizer=Optimizer.sgd, lr=2e-5, rounds=8, participation=0.67)
+    nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
+    theta: dict[str, Tensor] = {}
+    w, lr, absences = of.server.model, of.options.lr, 0
+    for round in (1, 2, 3):
+        of.round(round)
+        present, mean = of.participants(round), torch.zeros_like(w)
+        absences += len(nets) - len(present)
+        for name in present:
+            generator, judges = nets[name]["generator"], nets[name]["discriminators"]
+            theta[name] = local = w.clone()
+            for draw in of.sites[name].feeds[name].train(round):
+                batch = draw.make()
+                judge = judges[str(batch.task)]
+                write(generator, theta[name])
+                fake = generator(batch.source, batch.code)
+                write(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
+                for _ in range(inner):
+                    write(generator, theta[name])
+                    slope = gradient(generator, generator_loss(judge, batch, generator(batch.source, batch.code)))
+                    theta[name] = theta[name] - lr * (slope + lam * (theta[name] - local))
+                local = local - eta * lam * (local - theta[name])
+            mean += local * SIZES[name] / sum(SIZES[other] for other in present)
+            np.testing.assert_allclose(flat(of.sites[name].nets["discriminators"]), flat(judges), atol=2e-6)
+        before, w = w, (1 - beta) * w + beta * mean
+        np.testing.assert_allclose(of.server.model, w, atol=2e-6)
+        assert float((w - before).abs().max()) > 1e-4
+        for name, personal in theta.items():
+            with serving(of.method, of.server, of.sites[name]):
+                np.testing.assert_allclose(of.sites[name].pack(), personal, atol=2e-6)
+            assert float((personal - w).abs().max()) > 1e-4
+    assert absences == 3
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_a_local_model_that_takes_all_of_theta_is_fedavgs_to_the_bit(norm: Norm) -> None:
+    """With one inner step and eta lam = 1, theta starts every step from w_k: no pull is left, whatever lam."""
+    on = resnet(dropout=0.3, norm=norm)
+    ours, plain = (trainer(method, on, zoom=1.1) for method in (PFedMe(inner_steps=1, eta=1 / 15), FedAvg()))
+    for of in (ours, plain):
+        of.round(1)
+        of.round(2)
+    assert torch.equal(ours.server.model, plain.server.model)
+    assert torch.equal(ours.server.buffers, plain.server.buffers)
+    for name, site in plain.sites.items():
+        for path, tensor in site.nets["discriminators"].named_parameters():
+            assert torch.equal(tensor, ours.sites[name].tensors[f"discriminators.{path}"]), path
+
+
+def test_a_discriminator_moves_once_a_batch() -> None:
+    of = trainer(PFedMe(inner_steps=4))
+    of.round(1)
+    assert {row["gradient_evaluations"] for row in of.state.curve} == {3 * (1 + 4)}
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_a_site_serves_theta_once_it_has_one(norm: Norm) -> None:
+    of = trainer(PFedMe(), resnet(dropout=0.0, norm=norm), participation=0.34)
+    trained: dict[str, list[Tensor]] = {}
+    for round in (1, 2):
+        of.round(round)
+        [name] = of.participants(round)
+        trained[name] = [tensor.clone() for tensor in of.sites[name].tensors.values()]
+    assert len(trained) < len(of.sites)
+    for name, site in of.sites.items():
+        with serving(of.method, of.server, site):
+            assert torch.equal(site.pack(), of.server.model) is (name not in trained)
+            assert torch.equal(site.pack_buffers(), of.server.buffers) or name in trained
+            for tensor, expected in zip(site.tensors.values(), trained.get(name, ()), strict=False):
+                assert torch.equal(tensor, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lam": 0.0}, "method.lam is 0.0; it must be above 0"),
+        ({"eta": -1.0}, "method.eta is -1.0; it must be above 0"),
+        ({"beta": 0.0}, "method.beta is 0.0; it must be above 0"),
+        ({"eta": 0.1}, "method.eta is 0.1; it must be at most 1 / lam"),
+        ({"inner_steps": 0}, "method.inner_steps is 0; it must be at least 1"),
+    ],
+)
+def test_options_have_ranges(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PFedMe(**given)

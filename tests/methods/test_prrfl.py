@@ -1,0 +1,268 @@
+"""PRR-FL: progressive Fourier aggregation against transforms written out as sums, and each stage against plain torch."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options, resnet
+from support.plain import generator_loss, judge_loss
+from torch import Tensor, nn
+
+from fedsynth.evaluation.evaluate import serving
+from fedsynth.exchange import Message
+from fedsynth.method import Method
+from fedsynth.methods.local import Local
+from fedsynth.methods.prrfl import PRRFL, STAGES
+from fedsynth.networks.blocks import Norm
+from fedsynth.networks.network import Network
+from fedsynth.networks.unet import UNet
+from fedsynth.runtime.options import Optimizer
+from fedsynth.trainer import Trainer
+
+SITES = ("brats", "ixi", "midas")
+UNET = UNet(width=2, pools=2, discriminator_width=4, discriminator_layers=1)  # with transposed convolutions
+
+
+def trainer(method: Method | None = None, on: Network | None = None, **given: Any) -> Trainer:
+    return Trainer(method or PRRFL(), on or resnet(dropout=0.0, width=2), federation(SITES), options(**given), seed=0)
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+def matrix(weight: np.ndarray) -> np.ndarray:
+    """(input channel, kernel row) x (kernel column, output channel), index by index."""
+    if weight.ndim == 2:
+        return weight
+    n, c, h, w = weight.shape
+    found = np.zeros((c * h, w * n))
+    for o, i, y, x in np.ndindex(n, c, h, w):
+        found[i * h + y, x * n + o] = weight[o, i, y, x]
+    return found
+
+
+def waves(n: int) -> np.ndarray:
+    """exp(-2 pi i f x / n), a row for each frequency f from 0 to n - 1."""
+    return np.exp(-2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n)
+
+
+def low(n: int, share: float) -> list[int]:
+    """The frequencies |f| <= share n / 2, of those that -n/2 < f <= n/2."""
+    signed = [f if f <= n // 2 else f - n for f in range(n)]
+    return [k for k, f in enumerate(signed) if abs(f) <= int(share * n / 2)]
+
+
+def aggregated(weights: dict[str, np.ndarray], present: list[str], share: float) -> dict[str, np.ndarray]:
+    """The matrices of all sites after the mean amplitude of those present is put into the low frequencies."""
+    h, w = next(iter(weights.values())).shape
+    spectra = {name: waves(h) @ weight @ waves(w) for name, weight in weights.items()}
+    mean = sum(np.abs(spectra[name]) for name in present) / len(present)
+    found = {}
+    for name, spectrum in spectra.items():
+        made = spectrum.copy()
+        for u in low(h, share):
+            for v in low(w, share):
+                made[u, v] = mean[u, v] * np.exp(1j * np.angle(spectrum[u, v]))
+        back = waves(h).conj() @ made @ waves(w).conj() / (h * w)
+        assert np.abs(back.imag).max() < 1e-9  # the window is symmetric
+        found[name] = back.real
+    return found
+
+
+def send(of: Trainer, names: tuple[str, ...], seed: int, equal: bool = False) -> dict[str, Tensor]:
+    """Upload random models, weighing differently, and aggregate; the models."""
+    stream, models = torch.Generator().manual_seed(seed), {}
+    for name in names:
+        drawn = torch.randn(of.plan.model.numel, generator=stream)
+        models[name] = next(iter(models.values())).clone() if equal and models else drawn
+    none = torch.zeros(of.plan.buffers.numel)
+    uploads = {n: Message(model=m.clone(), buffers=none, weight=k + 1) for k, (n, m) in enumerate(models.items())}
+    of.method.aggregate(of.server, uploads)
+    return models
+
+
+def parts(of: Trainer, vector: Tensor) -> dict[str, np.ndarray]:
+    return {path: of.plan.model.part(vector, path).double().numpy().copy() for path in of.plan.model.offsets}
+
+
+@pytest.mark.parametrize("on", [resnet(width=2), UNET], ids=["resnet", "unet"])
+def test_the_amplitudes_of_low_frequencies_are_averaged(on: Network) -> None:
+    """Round 1 with all sites, round 2 without one, which keeps its phases and what is high; r grows on the way."""
+    of = trainer(PRRFL(window=0.5), on, rounds=2)
+    known: dict[str, dict[str, np.ndarray]] = {}
+    changed = 0.0
+    for seed, (names, share) in enumerate([(SITES, 0.5), (SITES[:2], 0.725), (SITES[1:], 0.95), (SITES, 0.95)]):
+        models = send(of, names, seed)
+        known |= {name: parts(of, model) for name, model in models.items()}
+        for path in of.plan.model.offsets:
+            weights = {name: tensors[path] for name, tensors in known.items()}
+            if weights["ixi"].ndim < 2:
+                mean = np.mean([weights[name] for name in names], 0)
+                expected = dict.fromkeys(weights, mean)
+            else:
+                expected = aggregated({n: matrix(w) for n, w in weights.items()}, list(names), share)
+            for name in known:
+                found = parts(of, of.method.download(of.server, name).model)[path]
+                made = matrix(found) if found.ndim > 1 else found
+                np.testing.assert_allclose(made, expected[name], atol=1e-5, err_msg=path)
+                before = weights[name] if found.ndim < 2 else matrix(weights[name])
+                changed = max(changed, float(np.abs(made - before).max()))
+                known[name][path] = found
+    assert changed > 0.1
+
+
+def test_equal_deputies_stay_as_they_are() -> None:
+    of = trainer(on=UNET)
+    models = send(of, SITES, seed=0, equal=True)
+    for name in SITES:
+        np.testing.assert_allclose(of.method.download(of.server, name).model, models["ixi"], atol=1e-6)
+
+
+def test_a_window_of_nothing_shares_the_sums() -> None:
+    """r = 0 leaves the constant frequency: each site's weight keeps its form, its sum becomes the mean size."""
+    of = trainer(PRRFL(window=0.0), rounds=10)
+    models = send(of, SITES, seed=0)
+    before = {name: parts(of, model) for name, model in models.items()}
+    for name in SITES:
+        after = parts(of, of.method.download(of.server, name).model)
+        for path, weight in after.items():
+            if weight.ndim > 1:
+                sums = {other: before[other][path].sum() for other in SITES}
+                mean = np.sign(sums[name]) * np.mean(np.abs(list(sums.values())))
+                change = (mean - sums[name]) / weight.size
+                np.testing.assert_allclose(weight, before[name][path] + change, atol=1e-5)
+
+
+def test_normalisation_stays_and_all_that_travels_is_the_deputys() -> None:
+    of = trainer(on=resnet(width=2, norm=Norm.batch))
+    assert of.plan.buffers.numel == 0
+    assert {place.net for place in of.plan.model.places} == {"generator"}
+    assert not any(isinstance(place.owner, nn.BatchNorm2d) for place in of.plan.model.places)
+
+
+# --- the site --------------------------------------------------------------------------------------------------------
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def descend(net: nn.Module, loss: Tensor, lr: float) -> None:
+    slopes = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
+    write = flat(net) - lr * torch.cat([slope.flatten() for slope in slopes])
+    nn.utils.vector_to_parameters(write, net.parameters())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_is_the_papers(stage: str) -> None:
+    """Mutual learning by L1 between the two images, both of the nets before the step."""
+    of = trainer(optimizer=Optimizer.sgd, lr=2e-5, rounds=9, local_steps=4)
+    of.round(1)
+    of.round(2)
+    site = of.sites["ixi"]
+    with torch.no_grad():  # as far apart as after many rounds
+        for parameter in site.nets["generator"].parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    site.enter(3)
+    site.memory["stage"] = STAGES.index(stage)
+    nets, free = deepcopy(site.nets), deepcopy(site.nets)
+    for _ in site.train({}):
+        pass
+    for one, exchange in ((nets, True), (free, False)):
+        for draw in site.feeds["ixi"].train(3):
+            batch = draw.make()
+            deputy, personal = one["generator"], one["personal"]["generator"]
+            for net, other, judges, learns in (
+                (personal, deputy, one["personal"]["discriminators"], stage != "recover"),
+                (deputy, personal, one["discriminators"], stage != "sublimate"),
+            ):
+                image = net(batch.source, batch.code)
+                if net is personal:
+                    shown, seen = image.detach(), other(batch.source, batch.code).detach()
+                teacher = seen if net is personal else shown
+                judge = judges[str(batch.task)]
+                descend(judge, judge_loss(judge, batch, image), site.lr)
+                loss = generator_loss(judge, batch, image)
+                if learns and exchange:
+                    loss = loss + 100 * (image - teacher).abs().mean()
+                descend(net, loss, site.lr)
+    for path, tensor in nets.named_parameters():
+        np.testing.assert_allclose(site.tensors[path].detach(), tensor.detach(), atol=2e-6, err_msg=path)
+    moved = {
+        "personal": flat(nets["personal"]["generator"]) - flat(free["personal"]["generator"]),
+        "deputy": flat(nets["generator"]) - flat(free["generator"]),
+    }
+    learners = {who for who, gap in moved.items() if float(gap.abs().max()) > 2e-5}
+    assert learners == {"recover": {"deputy"}, "exchange": {"deputy", "personal"}, "sublimate": {"personal"}}[stage]
+
+
+def test_the_stage_follows_from_the_errors() -> None:
+    of = trainer()
+    of.round(1)
+    site = of.sites["ixi"]
+    site.enter(2)
+    message = of.method.download(of.server, "ixi").delivered()
+    site.received = message.model
+    with site.hook("receive"):
+        of.method.receive(site, message)
+        errors = []
+        for net in (site.nets["personal"]["generator"], site.nets["generator"]):  # type: ignore[index]  # a ModuleDict
+            with torch.no_grad():
+                gaps = [(net(b.source, b.code) - b.target).abs().mean() for b in site.draw("stage", 3)]
+            errors.append(float(torch.stack(gaps).mean()))
+    quality = errors[0] / errors[1]
+    assert abs(quality - 1) > 1e-3
+    bounds = {"recover": (1.01, 1.1), "exchange": (0.99, 1.01), "sublimate": (0.9, 0.99)}
+    for stage, (first, second) in bounds.items():
+        of.method.alpha1, of.method.alpha2 = first * quality, second * quality  # type: ignore[attr-defined]  # a PRRFL
+        with site.preserved(), site.hook("receive"):
+            of.method.receive(site, message)
+            assert of.method.phase(site, 0) == of.method.phase(site, 2) == stage
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_where_the_deputy_always_recovers_local_training_is_served_to_the_bit(norm: Norm) -> None:
+    on = resnet(dropout=0.3, norm=norm)
+    given = {"rounds": 3, "zoom": 1.1}
+    ours, plain = (trainer(method, on, **given) for method in (PRRFL(alpha1=1e9, alpha2=1e9), Local()))
+    assert ours.run().scores == plain.run().scores
+    for name, site in plain.sites.items():
+        for path, tensor in site.tensors.items():
+            assert torch.equal(tensor, ours.sites[name].tensors[f"personal.{path}"]), path
+
+
+def test_what_the_deputy_learned_from_others_reaches_what_is_served() -> None:
+    kept, taught = (trainer(PRRFL(alpha1=a, alpha2=a)) for a in (1e9, 0.0))
+    for of in (kept, taught):
+        of.round(1)
+        of.round(2)
+    one, other = (of.sites["ixi"].nets["personal"]["generator"] for of in (kept, taught))  # type: ignore[index]  # a ModuleDict
+    assert float((flat(one) - flat(other)).abs().max()) > 1e-4
+
+
+def test_who_never_trained_serves_the_mean_deputy() -> None:
+    of = trainer(participation=0.67)
+    of.round(1)
+    [new] = set(SITES) - set(of.participants(1))
+    models = [of.sites[name].pack() for name in of.participants(1)]
+    with serving(of.method, of.server, of.sites[new]):
+        for root in ("", "personal"):
+            np.testing.assert_allclose(of.sites[new].pack(root), (models[0] + models[1]) / 2, atol=1e-6)
+    with serving(of.method, of.server, of.sites[of.participants(1)[0]]):
+        assert not torch.equal(*(of.sites[of.participants(1)[0]].pack(root) for root in ("", "personal")))
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"alpha1": 0.95}, "method.alpha1 is 0.95; it must be from 0 to method.alpha2, 0.9"),
+        ({"window": 0.96}, "method.window is 0.96; it must be from 0 to 0.95"),
+    ],
+)
+def test_options_out_of_range_are_refused(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        PRRFL(**given)

@@ -1,0 +1,88 @@
+"""SiloBN against its algorithm in plain torch: means of parameters, running statistics that stay, and those of a new site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.federations import federation, options, resnet
+from support.plain import PlainSite, mean, write
+from torch import Tensor, nn
+
+from fedsynth.exchange import ContractError
+from fedsynth.federation import Federation
+from fedsynth.methods.silobn import SiloBN
+from fedsynth.networks.blocks import Norm
+from fedsynth.trainer import Trainer
+
+SIZES = {"brats": 2, "ixi": 4}  # training subjects
+
+
+def trainer(norm: Norm = Norm.batch, **given: Any) -> Trainer:
+    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
+    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
+    return Trainer(SiloBN(), resnet(dropout=0.0, norm=norm, blocks=1), uneven, options(**given), seed=0)
+
+
+def close(ours: Tensor, expected: Tensor | np.ndarray, name: str) -> None:
+    np.testing.assert_allclose(ours.detach(), expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_two_rounds_are_the_papers() -> None:
+    of = trainer()
+    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
+    generators = [site.generator for site in plain.values()]
+    named = [name for name, _ in generators[0].named_parameters()]
+    for round in (1, 2):
+        of.round(round)
+        for site in plain.values():
+            site.train(round)
+        averages = mean(generators, [site.samples for site in plain.values()], named)
+        assert list(of.plan.model.offsets) == [f"generator.{name}" for name in named]
+        assert of.plan.buffers.numel == 0
+        for name, value in averages.items():
+            close(of.plan.model.part(of.server.model, f"generator.{name}"), value, name)
+        write(generators, averages)
+    statistics = [path for path, buffer in generators[0].named_buffers() if buffer.is_floating_point()]
+    assert statistics
+    for name, site in plain.items():  # what two rounds of training left, never averaged
+        for path in statistics:
+            close(of.sites[name].tensors[f"generator.{path}"], site.generator.get_buffer(path), path)
+    one, other = (site.generator for site in plain.values())
+    assert all(not torch.equal(one.get_buffer(path), other.get_buffer(path)) for path in statistics)
+
+
+def test_a_site_that_never_trained_takes_its_own_statistics_and_others_keep_theirs() -> None:
+    of = trainer(participation=0.5)
+    [present] = of.participants(1)
+    [absent] = set(of.sites) - {present}
+    of.round(1)
+    for name in (present, absent):
+        site = of.sites[name]
+        with site.preserved(), site.hook("serve"):
+            of.method.receive(site, of.method.download(of.server, name).delivered())
+            model, before = site.pack(), site.tensors["generator.backbone.0.2.running_mean"].clone()
+            of.method.personalise(site)
+            assert torch.equal(site.pack(), model)
+            norm = site.nets.get_submodule("generator.backbone.0.2")
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            if name == present:
+                assert torch.equal(norm.running_mean, before)
+                continue
+            means, variances = torch.zeros_like(before), torch.ones_like(before)
+            for batch in site.draw("statistics", 64):
+                padded = nn.functional.pad(batch.source, (3, 3, 3, 3), mode="reflect")
+                maps = nn.functional.conv2d(padded, site.tensors["generator.backbone.0.1.weight"])
+                means = 0.9 * means + 0.1 * maps.detach().mean((0, 2, 3))
+                variances = 0.9 * variances + 0.1 * maps.detach().transpose(0, 1).flatten(1).var(1)
+            close(norm.running_mean, means, "mean")
+            close(norm.running_var, variances, "variance")
+
+
+def test_without_running_statistics_it_is_refused_and_the_remedy_named() -> None:
+    with pytest.raises(ContractError, match=r"generator of the network ResNet has none; set network\.norm=batch"):
+        trainer(Norm.instance)

@@ -1,0 +1,97 @@
+"""Finished runs of any content, written to a store without training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedsynth.benchmarks.records.record import COSTS, METRICS, SELECTIONS, Record, fingerprint, write_record
+from fedsynth.benchmarks.records.store import Store
+
+TASKS = {"ixi": ["T1->T2"], "oasis": ["T1->T2", "T2->FLAIR"]}
+BUDGET = {"rounds": 100, "local_steps": 100, "local_epochs": 1.0, "batch": 1, "participation": 1.0, "lr": 2e-4}
+BUDGET |= {"server_rule": "mean", "corrupt": 0.0, "common_start": True}
+TABLES = {"copy_source": 11.0, "mean_image": 15.5, "own_table": 18.25, "pooled_table": 16.75, "gap": 1.5, "others": {}}
+SIZES = {"train": [10, 80], "val": [5, 40], "test": [20, 160]}  # subjects and slices
+
+
+def identity(
+    method: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+    scenario: Mapping[str, Any] | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    code: Mapping[str, str] | None = None,
+    data: str = "d0",
+) -> dict[str, Any]:
+    """A run's identity; what is given replaces or joins the defaults."""
+    tasks = {"name": "variable", "sites": sorted(TASKS), "tasks": TASKS, "spare_sites": 0} | dict(scenario or {})
+    return {
+        "method": {"name": "fedavg"} | dict(method or {}),
+        "network": {"name": "resnet", "width": 64} | dict(network or {}),
+        "dataset": {"name": "phantom", "size": 64} | dict(dataset or {}),
+        "scenario": tasks,
+        "trainer": BUDGET | {"device": "cpu", "threads": 1, "checkpoint_every": 1} | dict(trainer or {}),
+        "seed": seed,
+        "data": dict.fromkeys(tasks["sites"], data),
+        "code": {"method": "aaaa00000000", "network": "bbbb00000000", "dataset": "cccc00000000"} | dict(code or {}),
+        "numerics": 1,
+    }
+
+
+def record(what: dict[str, Any], **facts: Any) -> Record:
+    """The record of a run that is `what`; `facts` replace fields, costs join the defaults."""
+    costs = dict.fromkeys(COSTS, 1.0) | facts.pop("costs", {})
+    base = {
+        "run": f"{what['method']['name']}-{what['scenario']['name']}-s{what['seed']}-{fingerprint(what)}",
+        "identity": what,
+        "changed": {"method": {}, "network": {}},
+        "status": "done",
+        "reason": "",
+        "selected_round": 90,
+        "validation_psnr": 20.5,
+        "policy": "no buffers",
+        "costs": costs,
+        "digest": {"server": "0"},
+        "data": {
+            "size": [64, 64],
+            "subjects_and_slices": dict.fromkeys(what["scenario"]["sites"], SIZES),
+            "heterogeneity": [
+                {"site": site, "task": task} | TABLES for site, own in what["scenario"]["tasks"].items() for task in own
+            ],
+        },
+        "environment": {"commit": "", "dirty": False, "device": "cpu (any)", "versions": {}},
+        "started": "2026-01-01T00:00:00+00:00",
+        "finished": "2026-01-01T01:00:00+00:00",
+    }
+    return Record(**base | facts)
+
+
+def scores(what: dict[str, Any], psnr: float | Mapping[tuple[str, str], list[float]] = 20.0) -> list[dict[str, Any]]:
+    """Score rows: of every test subject of a site-task, or 20 dB for two each. SSIM is PSNR / 100, the last round 1 dB less."""
+    rows = []
+    for selection in SELECTIONS:
+        for site, tasks in what["scenario"]["tasks"].items():
+            for task in tasks:
+                values = psnr[site, task] if isinstance(psnr, Mapping) else [psnr, psnr]
+                for number, value in enumerate(values):
+                    value -= selection == "last"
+                    row = {"selection": selection, "site": site, "task": task, "subject": f"test{number:03d}"}
+                    rows.append(row | dict.fromkeys(METRICS, 0.0) | {"psnr": value, "ssim": value / 100})
+    return rows
+
+
+def curve(what: dict[str, Any], up: float = 2e6, down: float = 3e6) -> list[dict[str, Any]]:
+    """Two rounds of every site, with these bytes each."""
+    numbers = {"loss_generator": 1.0, "loss_discriminator": 0.25, "val_psnr": 20.0, "val_ssim": 0.5}
+    numbers |= {"bytes_up": up, "bytes_down": down, "seconds": 0.5, "gradient_evaluations": 200}
+    return [{"round": round, "site": site} | numbers for round in (1, 2) for site in what["scenario"]["sites"]]
+
+
+def finish(store: Store, what: dict[str, Any], psnr: Any = 20.0, rows: Any = None, **facts: Any) -> str:
+    """Put a finished run into the store, with `rows` as its curve if they are given; returns its name."""
+    found = record(what, **facts)
+    store.folder(found.run).mkdir(parents=True, exist_ok=True)
+    write_record(store.folder(found.run), found, scores(what, psnr), rows or curve(what))
+    return found.run
