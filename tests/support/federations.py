@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from fedsynth.federation import Federation, Site, Subject, Task
+from fedsynth.method import Method
+from fedsynth.networks.network import Network
 from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet
 from fedsynth.runtime.options import TrainerOptions
+from fedsynth.trainer import Trainer
+from fedsynth.trainer.trainer import Progress, silent
 
 TASKS = {
     "brats": ("T1->T2", "FLAIR->T2"),
@@ -48,6 +53,13 @@ def federation(
     return Federation({name: site(name, **shape) for name in names}, plan)  # type: ignore[arg-type]  # options of `site`
 
 
+def uneven(sizes: Mapping[str, int]) -> Federation:
+    """The paper's sites with as many training subjects as `sizes` says, so that they weigh differently."""
+    parts = {name: federation((name,), train=subjects) for name, subjects in sizes.items()}
+    sites = {name: part.sites[name] for name, part in parts.items()}
+    return Federation(sites, {name: part.tasks[name] for name, part in parts.items()})
+
+
 def resnet(**options: object) -> ResNet:
     return ResNet(**({"width": 4, "blocks": 3, "discriminator_width": 4, "discriminator_layers": 1} | options))  # type: ignore[arg-type]  # options by name
 
@@ -60,3 +72,19 @@ def personalised(**options: object) -> Personalised:
 def options(**given: object) -> TrainerOptions:
     quick = {"rounds": 2, "local_steps": 3, "batch": 2, "lr": 1e-3, "zoom": 1.0, "device": "cpu"}
     return TrainerOptions(**(quick | given))  # type: ignore[arg-type]  # options by name
+
+
+def trainer(
+    method: Method,
+    network: Network | None = None,
+    sites: Federation | Sequence[str] = tuple(TASKS),
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress = silent,
+    **given: object,
+) -> Trainer:
+    """A trainer of the method on the small residual network and on the paper's sites, unless others are given; the other
+    keywords are options of `options`."""
+    of = sites if isinstance(sites, Federation) else federation(sites)
+    return Trainer(method, network or resnet(), of, options(**given), seed, folder, progress)
