@@ -27,8 +27,8 @@ from ..config.overrides import explain
 from ..config.schema import Run, register
 from ..records.data_card import Facts, edges, facts, markdown, shift
 from ..records.record import fingerprint, write_atomically
-from ..report.plots.intensities import histograms
-from ..report.plots.style import to_png
+from ..report.plots.intensities import draw_intensities
+from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
 
 USAGE = """fedsynth prepare dataset=NAME [FOLDER] [OPTION=VALUE ...] [--jobs N] [--out FOLDER]
@@ -144,7 +144,7 @@ def federation(dataset: Any, out: Path | None) -> int:
 
 def write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site], notes: Sequence[str] = ()) -> None:
     """card.md, and the picture that it shows."""
-    write_atomically(folder / "card.png", to_png(histograms(found)))
+    write_atomically(folder / "card.png", figure_bytes(draw_intensities(found)))
     write_atomically(folder / "card.md", markdown(f"Data card: {label}", found, shift(sites), notes).encode())
 
 

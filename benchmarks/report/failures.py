@@ -1,4 +1,4 @@
-"""What did not work out: runs that failed, stopped half way, diverged or are damaged, and seeds that a row lacks."""
+"""What went wrong: runs that failed, were interrupted, diverged or are damaged, and seeds that a row lacks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from ..tables.table import Table
 
 @dataclass(frozen=True)
 class Failure:
-    """One line: of a run, or of a row's missing seeds."""
+    """A run that went wrong, or a row that lacks seeds."""
 
-    what: str  # a run's name, or a row and its table
+    name: str  # of the run, or of the row and its table
     outcome: str
     reason: str
     attempts: int = 0  # that ended in an error
 
 
 def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> list[Failure]:
-    """All there are, runs by name and then holes by table; those in the tables whose record says done are taken to be so."""
+    """All failures: runs by name, then missing seeds by table.
+
+    A run in `tables` whose record says "done" is not read again.
+    """
     rows = [row for table in tables for row in table.rows]
     done = {run.record.run for row in rows for run in row.runs if run.record.status == "done"}
     found = []
@@ -33,12 +36,13 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
         notes = sorted(folder / name for name in os.listdir(folder) if fnmatchcase(name, "attempt-*.json"))
         if run in done and not notes:
             continue
-        where = store.status(run)
-        if where.state is State.done and not notes:
+        status = store.status(run)
+        if status.state is State.done and not notes:
             continue
-        reason = where.reason or (json.loads(notes[-1].read_bytes())["reason"] if notes else "")
-        rounds = f", round {where.round} of {where.rounds}" if where.state in (State.unfinished, State.failed) else ""
-        found.append(Failure(run, where.state.value + rounds, reason, len(notes)))
+        reason = status.reason or (json.loads(notes[-1].read_bytes())["reason"] if notes else "")
+        partly = status.state in (State.unfinished, State.failed)
+        outcome = status.state.value + (f", round {status.round} of {status.rounds}" if partly else "")
+        found.append(Failure(run, outcome, reason, len(notes)))
     for table in tables:
         for row in table.rows:
             if row.missing:

@@ -20,15 +20,15 @@ from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking
 from ..tables.table import Table, tables
-from .plots.boxplots import boxplots
-from .plots.by_train_size import by_subjects
-from .plots.critical_difference import critical_difference
-from .plots.curves import curves
-from .plots.gallery import montage
-from .plots.heatmap import heat
-from .plots.pareto import front
-from .plots.style import FORMATS, WIDTHS, Entry, drawn, read_gallery
-from .sections import names
+from .plots.boxplots import draw_boxplots
+from .plots.by_train_size import draw_by_train_size
+from .plots.critical_difference import draw_critical_difference
+from .plots.curves import draw_curves
+from .plots.gallery import draw_gallery
+from .plots.heatmap import draw_heatmap
+from .plots.pareto import draw_pareto
+from .plots.plotted_row import plotted_rows
+from .plots.style import FORMATS, WIDTHS, figure_bytes as drawn
 
 
 def main(argv: list[str]) -> int:
@@ -69,46 +69,43 @@ def formats(typed: str) -> list[str]:
 
 
 def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]]:
-    """Every figure with its file's name. Says on standard error which cannot be drawn."""
-    for table, folder in zip(found, slugs([table.title for table in found]), strict=True):
-        entries = [
-            Entry(name, row.runs, read_gallery(row.runs[0].folder))
-            for name, row in zip(names(table), table.rows, strict=True)
-        ]
-        whole = [entry for entry, row in zip(entries, table.rows, strict=True) if not row.missing]
-        yield f"{folder}-curves", curves(entries, columns)
+    """Every figure with the name of its file. Says on standard error which figure cannot be drawn, and why."""
+    for table, name in zip(found, file_names([table.title for table in found]), strict=True):
+        rows = plotted_rows(table, with_images=True)
+        whole = [plotted for plotted, row in zip(rows, table.rows, strict=True) if not row.missing]
+        yield f"{name}-curves", draw_curves(rows, columns)
         if whole:
-            yield f"{folder}-boxplots", boxplots(whole, columns)
+            yield f"{name}-boxplots", draw_boxplots(whole, columns)
             points = {
-                name: (row.cost("bytes_up") + row.cost("bytes_down"), row.psnr.mean)
-                for name, row in zip(names(table), table.rows, strict=True)
+                plotted.label: (row.cost("bytes_up") + row.cost("bytes_down"), row.psnr.mean)
+                for plotted, row in zip(rows, table.rows, strict=True)
                 if row.psnr
             }
-            yield f"{folder}-front", front(whole, points, columns)
+            yield f"{name}-pareto", draw_pareto(whole, points, columns)
             if homes(table):
-                yield f"{folder}-across-sites", heat(table, columns)
+                yield f"{name}-across-sites", draw_heatmap(table, columns)
             if adapted := stages(table):
-                yield f"{folder}-newcomers", by_subjects(list(adapted.items()), columns)
-        for place in sorted({place for entry in entries for place in entry.gallery}):
-            yield f"{folder}-gallery-{slug(place)}", montage(entries, place, columns)
+                yield f"{name}-newcomers", draw_by_train_size(list(adapted.items()), columns)
+        for site_task in sorted({site_task for row in rows for site_task in row.gallery}):
+            yield f"{name}-gallery-{hyphenated(site_task)}", draw_gallery(rows, site_task, columns)
     scarce = families(found)
-    for own, folder in zip(scarce, slugs([title(own) for own in scarce]), strict=True):
-        yield f"{folder}-by-subjects", by_subjects([(subjects(table), table) for table in own], columns)
+    for own, name in zip(scarce, file_names([title(own) for own in scarce]), strict=True):
+        yield f"{name}-by-train-size", draw_by_train_size([(subjects(table), table) for table in own], columns)
     try:
-        yield "critical-difference", critical_difference(ranking(found), columns)
+        yield "critical-difference", draw_critical_difference(ranking(found), columns)
     except StatsError as error:
         print(f"fedsynth: no critical-difference diagram: {error}", file=sys.stderr)
 
 
-def slugs(titles: Sequence[str]) -> list[str]:
-    """A file name a title, numbered where that is not enough."""
-    plain = [slug(title.removesuffix(": smoke run"))[:80] for title in titles]
+def file_names(titles: Sequence[str]) -> list[str]:
+    """A file name for each title, without an ending; names that would be the same are numbered."""
+    names = [hyphenated(title.removesuffix(": smoke run"))[:80] for title in titles]
     return [
-        f"{name}-{plain[:number].count(name) + 1}" if plain.count(name) > 1 else name
-        for number, name in enumerate(plain)
+        f"{name}-{names[:number].count(name) + 1}" if names.count(name) > 1 else name
+        for number, name in enumerate(names)
     ]
 
 
-def slug(text: str) -> str:
-    """Letters, digits and hyphens."""
+def hyphenated(text: str) -> str:
+    """The text in letters, digits and hyphens."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text.replace("->", "-to-")).strip("-")

@@ -1,4 +1,4 @@
-"""The images of a report: every row's outputs at a site-task as one grey picture of tiles, small enough for a page."""
+"""The images of a report: the outputs of every row at a site-task as tiles of one grey picture, small enough for a page."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .plots.gallery import error_end, psnr
-from .plots.style import Entry
+from .plots.gallery import error_scale_end, slice_psnr
+from .plots.plotted_row import PlottedRow
 
-SIDES = (128, 96, 64)  # pixels of a tile's longer side, the largest that PIXELS allows
-PIXELS = 28_000_000  # of all tiles of a page; a tile of brain and background takes about half a byte a pixel
+SIDES = (128, 96, 64)  # pixels of a tile's longer side; the largest that PIXELS allows is used
+PIXELS = 28_000_000  # of all tiles of a page; as PNG a tile of brain and background takes about half a byte a pixel
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How large and how many the tiles of a page are."""
+class TileBudget:
+    """The size of a page's tiles, and how many subjects are shown."""
 
     side: int
     subjects: int
 
     @classmethod
-    def of(cls, galleries: Sequence[tuple[int, Sequence[int]]]) -> Budget:
-        """The largest tiles of most subjects with which all galleries fit; tiles shrink before subjects are left out.
+    def of(cls, galleries: Sequence[tuple[int, Sequence[int]]]) -> TileBudget:
+        """The most subjects, and for them the largest tiles, with which all galleries fit.
 
-        A gallery is told by its rows, and the number of subjects at each of its site-tasks.
+        A gallery is given by the number of its rows, and the number of subjects at each of its site-tasks. Tiles shrink before
+        subjects are left out.
         """
         most = max((count for _, counts in galleries for count in counts), default=1)
         for subjects in range(most, 0, -1):
@@ -40,31 +41,34 @@ class Budget:
         return cls(SIDES[-1], 1)
 
 
-def sprite(entries: Sequence[Entry], place: str, budget: Budget) -> tuple[dict[str, Any], str]:
-    """What is told of the tiles, and the picture as a data URI: a line a subject; source, target, then each row's output."""
-    shown = [number for number, entry in enumerate(entries) if place in entry.gallery]
-    known = entries[shown[0]].gallery[place]
+def tile_picture(rows: Sequence[PlottedRow], site_task: str, budget: TileBudget) -> tuple[dict[str, Any], str]:
+    """What the page says of the tiles, and the picture as a data URI.
+
+    A line of the picture is a subject: the source, the target, then the output of each row that has images.
+    """
+    shown = [number for number, row in enumerate(rows) if site_task in row.gallery]
+    known = rows[shown[0]].gallery[site_task]
     count = min(len(known["target"]), budget.subjects)
-    outputs = [entries[number].gallery[place]["prediction"][:count] for number in shown]
-    stacks = [shrunk(images[:count], budget.side) for images in (known["source"], known["target"], *outputs)]
-    sheet = np.concatenate([np.concatenate(list(stack), axis=0) for stack in stacks], axis=1)
+    outputs = [rows[number].gallery[site_task]["prediction"][:count] for number in shown]
+    stacks = [downsampled(images[:count], budget.side) for images in (known["source"], known["target"], *outputs)]
+    picture = np.concatenate([np.concatenate(list(stack), axis=0) for stack in stacks], axis=1)
     out = io.BytesIO()
-    Image.fromarray(sheet).save(out, "PNG")
+    Image.fromarray(picture).save(out, "PNG")
     facts = {
-        "place": place,
+        "site_task": site_task,
         "tile": list(stacks[0].shape[1:]),
         "size": list(known["target"].shape[1:]),
         "subjects": count,
         "of": len(known["target"]),
         "rows": shown,
-        "psnr": [[round(psnr(o, t), 1) for o, t in zip(own, known["target"], strict=False)] for own in outputs],
-        "end": error_end(outputs, known["target"][:count]),
+        "psnr": [[round(slice_psnr(o, t), 1) for o, t in zip(own, known["target"], strict=False)] for own in outputs],
+        "end": error_scale_end(outputs, known["target"][:count]),
     }
     return facts, f"data:image/png;base64,{b64encode(out.getvalue()).decode()}"
 
 
-def shrunk(images: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [n, H, W] with its longer side at most `side`: means over squares of pixels."""
+def downsampled(images: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [n, H, W] with a longer side of at most `side`: means over squares of pixels."""
     step = -(-max(images.shape[1:]) // side)
     height, width = (length // step * step for length in images.shape[1:])
     squares = images[:, :height, :width].reshape(len(images), height // step, step, width // step, step)

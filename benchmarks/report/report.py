@@ -1,8 +1,8 @@
 """`fedsynth report`: one self-contained HTML page with the tables of the finished runs, their curves and their images.
 
-The page is a pure function of the runs and of what they left: made again, it is the same byte for byte. It holds its numbers
-as JSON, a block a tab, and its images as data URIs; the scripts in page/ draw a tab when it is opened, from a file and without
-a network.
+The page depends only on the runs and the files that they left: made again, it is the same byte for byte. It holds its numbers
+as JSON, one block a tab, and its images as data URIs. The scripts in page/ draw a tab when it is opened; the page works from a
+file and needs no network.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from ..tables.ranking import ranking
 from ..tables.scores import Means, means
 from ..tables.table import Table, tables
 from .failures import failures
-from .images import Budget, sprite
-from .plots.gallery import ERRORS
-from .plots.style import COLOURS, Entry, read_gallery
-from .sections import plain, section
+from .images import TileBudget, tile_picture
+from .plots.plotted_row import plotted_rows, read_gallery
+from .plots.style import COLOURS
+from .plots.tile_grid import ERRORS
+from .sections import json_number, table_block
 
 PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("elements", "board", "chart", "sections", "gallery", "overview", "tabs")
+SCRIPTS = ("elements", "sortable", "chart", "sections", "gallery", "overview", "tabs")
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
 
 def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -> str:
     """The whole page as HTML."""
-    of = {run.record.run: means(run) for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)}
+    run_means = {run.record.run: means(run) for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)}
     found = tables(runs)
     script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'
@@ -74,62 +75,59 @@ def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -
         style=Markup((PAGE / "page.css").read_text()),
         script=Markup(script),
         digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        blocks=[(name, embedded(content)) for name, content in contents(store, runs, patterns, found, of)],
+        blocks=[(name, embedded_json(block)) for name, block in data_blocks(store, runs, patterns, found, run_means)],
     )
 
 
-def contents(
-    store: Store, runs: Sequence[Finished], patterns: Sequence[str], found: Sequence[Table], of: Mapping[str, Means]
+def data_blocks(
+    store: Store,
+    runs: Sequence[Finished],
+    patterns: Sequence[str],
+    found: Sequence[Table],
+    run_means: Mapping[str, Means],
 ) -> Iterator[tuple[str, Any]]:
     """The page's blocks of data, each with its name."""
     records = [run.record for run in runs]
     methods = sorted({record.identity["method"]["name"] for record in records})
-    heat = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
-    yield "common", {"methods": methods, "colours": len(COLOURS), "heat": heat.tobytes().hex()}
-    yield "overview", overview(found)
-    shown = [galleries(table) for table in found]
-    budget = Budget.of(shown)
+    error_colours = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
+    yield "common", {"methods": methods, "colours": len(COLOURS), "errors": error_colours.tobytes().hex()}
+    yield "overview", overview_block(found)
+    sizes = [gallery_size(table) for table in found]
+    budget = TileBudget.of(sizes)
     for number, table in enumerate(tqdm(found, "drawing", unit="table", disable=None, leave=False)):
-        rows = entries(table) if shown[number][0] else []
-        places = sorted({place for entry in rows for place in entry.gallery})
-        images = [sprite(rows, place, budget) for place in places]
-        yield f"table-{number}", section(table, of) | {"images": [facts for facts, _ in images]}
+        rows = plotted_rows(table, with_images=True) if sizes[number][0] else []
+        site_tasks = sorted({site_task for row in rows for site_task in row.gallery})
+        images = [tile_picture(rows, site_task, budget) for site_task in site_tasks]
+        yield f"table-{number}", table_block(table, run_means) | {"images": [facts for facts, _ in images]}
         for place, (_, picture) in enumerate(images):
             yield f"images-{number}-{place}", picture
-    yield "runs", {"rows": [origin(run) for run in runs], "versions": versions(records)}
-    told = [[one.what, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)]
-    yield "failures", told
+    yield "runs", {"rows": [run_origin(run) for run in runs], "versions": library_versions(records)}
+    yield "failures", [[one.name, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)]
 
 
-def galleries(table: Table) -> tuple[int, list[int]]:
-    """How many rows have images, and of how many subjects at each site-task."""
+def gallery_size(table: Table) -> tuple[int, list[int]]:
+    """How many rows have images, and how many subjects they have at each site-task."""
     folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").exists()]
     return len(folders), [len(own["target"]) for own in read_gallery(folders[0]).values()] if folders else []
 
 
-def entries(table: Table) -> list[Entry]:
-    """The rows with the images of their first seed."""
-    return [Entry(row.method, row.runs, read_gallery(row.runs[0].folder)) for row in table.rows]
-
-
-def overview(found: Sequence[Table]) -> dict[str, Any]:
-    """What is told of all tables together."""
+def overview_block(found: Sequence[Table]) -> dict[str, Any]:
+    """What the first tab says of all tables together."""
     try:
         over = ranking(found)
         ranks: dict[str, Any] = {
             "names": over.names,
             "blocks": over.blocks,
-            "mean": [plain(float(value)) for value in over.ranks.mean],
-            "low": [plain(float(value)) for value in over.ranks.low],
-            "high": [plain(float(value)) for value in over.ranks.high],
-            "p": plain(over.ranks.p),
-            "critical": plain(over.ranks.critical),
+            "mean": [json_number(float(value)) for value in over.ranks.mean],
+            "low": [json_number(float(value)) for value in over.ranks.low],
+            "high": [json_number(float(value)) for value in over.ranks.high],
+            "p": json_number(over.ranks.p),
+            "critical": json_number(over.ranks.critical),
             "cliques": over.cliques(),
         }
     except StatsError as error:
         ranks = {"reason": str(error)}
-    scarce = [{"title": title(family), "rows": few(family)} for family in families(found)]
-    tables = [
+    summaries = [
         {
             "title": table.title,
             "rows": len(table.rows),
@@ -141,11 +139,12 @@ def overview(found: Sequence[Table]) -> dict[str, Any]:
         }
         for table in found
     ]
-    return {"tables": tables, "ranks": ranks, "scarce": scarce}
+    scarce = [{"title": title(family), "rows": psnr_by_train_size(family)} for family in families(found)]
+    return {"tables": summaries, "ranks": ranks, "scarce": scarce}
 
 
-def few(family: Sequence[Table]) -> dict[str, list[list[float]]]:
-    """Row -> its training subjects and PSNR in every table that has it."""
+def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float]]]:
+    """Row -> pairs of training subjects and PSNR, one for every table that has the row."""
     rows: dict[str, list[list[float]]] = {}
     for table in family:
         for row in table.rows:
@@ -154,8 +153,8 @@ def few(family: Sequence[Table]) -> dict[str, list[list[float]]]:
     return {name: rows[name] for name in sorted(rows)}
 
 
-def origin(run: Finished) -> list[Any]:
-    """Where a run's numbers come from."""
+def run_origin(run: Finished) -> list[Any]:
+    """Where the numbers of a run come from: a line of the tab of runs."""
     record = run.record
     environment = record.environment
     return [
@@ -169,16 +168,16 @@ def origin(run: Finished) -> list[Any]:
     ]
 
 
-def embedded(content: Any) -> Markup:
-    """JSON that no browser takes for markup."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def versions(records: Sequence[Record]) -> dict[str, list[str]]:
-    """What the runs were made with: every version of each library that occurs."""
+def library_versions(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Each library that the runs were made with, and every version of it that occurs."""
     found: dict[str, set[str]] = {}
     for record in records:
         for name, version in record.environment["versions"].items():
             found.setdefault(name, set()).add(version)
     return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def embedded_json(block: Any) -> Markup:
+    """JSON that no browser takes for markup."""
+    text = json.dumps(block, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

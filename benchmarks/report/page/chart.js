@@ -1,25 +1,34 @@
-// Charts of lines or marks that are drawn as wide as there is room, with a legend that hides and shows series.
+// Charts of lines or markers that are drawn as wide as there is room, with a legend that hides and shows series.
 
-// `series`: name, look, points [[x, y], ...], and if wanted band [[x, low, high], ...], dots [[x, y], ...] and labelled (marks carry
-// their name). `x`, `y`: the axes' names. `log`: the horizontal axis is logarithmic, and points at 0 stand left of it.
-function chart({ series, x, y, log = false, marks = false, height = 320, legend = true, whole = false }) {
+// A canvas that is drawn again when its width changes; `picture` makes an SVG element of a width.
+function drawn(picture) {
   const canvas = html("div", { class: "chart" });
+  const draw = () => canvas.clientWidth && canvas.replaceChildren(picture(canvas.clientWidth));
+  new ResizeObserver(draw).observe(canvas);
+  return { canvas, draw };
+}
+
+// A series for each row that has points.
+function rowSeries(rows, points) {
+  const look = looks(rows);
+  return rows.flatMap(({ name }, number) => (points[number].length ? [{ name, look: look[number], points: points[number] }] : []));
+}
+
+// `series`: name, look, points [[x, y], ...], and if wanted band [[x, low, high], ...] and dots [[x, y], ...]. `x`, `y`: the names of the axes.
+// `log`: the horizontal axis is logarithmic, and points at 0 are drawn at its left end. `marks`: markers with their names, and no lines. `whole`: the
+// horizontal axis counts something.
+function chart({ series, x, y, log = false, marks = false, height = 320, whole = false }) {
   const hidden = new Set();
   let filter = "";
   const visible = () => series.filter((one) => !hidden.has(one.name) && fits(one.name, filter));
-
-  function draw() {
-    const width = canvas.clientWidth;
-    if (width) canvas.replaceChildren(picture(visible(), { x, y, log, marks, height, whole, width }));
-  }
+  const { canvas, draw } = drawn((width) => picture(visible(), { x, y, log, marks, height, whole, width }));
   const keys = series.map((one) => html("button", { type: "button", "aria-pressed": "true", onclick: (event) => {
     if (!hidden.delete(one.name)) hidden.add(one.name);
     event.currentTarget.setAttribute("aria-pressed", String(!hidden.has(one.name)));
     draw();
   } }, swatch(one.look, marks), one.name));
-  new ResizeObserver(draw).observe(canvas);
   return {
-    element: html("div", {}, canvas, legend && html("div", { class: "legend" }, ...keys) || null),
+    element: html("div", {}, canvas, html("div", { class: "legend" }, ...keys)),
     filter(text) {
       filter = text;
       keys.forEach((key, number) => (key.hidden = !fits(series[number].name, text)));
@@ -29,9 +38,11 @@ function chart({ series, x, y, log = false, marks = false, height = 320, legend 
   };
 }
 
+// What a series looks like, for the legend.
 function swatch(look, marks) {
   const line = svg("path", { d: "M0 6H26", stroke: look.colour, "stroke-width": 2.5, "stroke-dasharray": look.dash || null });
-  return svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, marks ? mark(13, 6, look) : line, marks || look.mark === "circle" ? null : mark(13, 6, look, 3.5));
+  const shown = marks ? [marker(13, 6, look)] : look.marker === "circle" ? [line] : [line, marker(13, 6, look, 3.5)];
+  return svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, ...shown);
 }
 
 function picture(series, { x, y, log, marks, height, whole, width }) {
@@ -60,8 +71,8 @@ function picture(series, { x, y, log, marks, height, whole, width }) {
     drawing.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: py(value), y2: py(value) }),
       svg("text", { x: left - 7, y: py(value) + 4, "text-anchor": "end" }, value.toFixed(digits)));
   }
-  const marksAcross = log ? powers(low, high) : ticks(low, high, Math.max(5, width / 90), whole);
-  for (const at of marksAcross) {
+  const stepsAcross = log ? powers(low, high) : ticks(low, high, Math.max(5, width / 90), whole);
+  for (const at of stepsAcross) {
     drawing.append(svg("line", { class: "axis", x1: px(at), x2: px(at), y1: height - bottom, y2: height - bottom + 5 }),
       svg("text", { x: px(at), y: height - bottom + 19, "text-anchor": "middle" }, short(at)));
   }
@@ -79,18 +90,18 @@ function picture(series, { x, y, log, marks, height, whole, width }) {
       group.append(svg("path", { class: "area", d: `${path(round)}Z`, fill: look.colour }));
     }
     if (!marks && own.length) group.append(svg("path", { class: "line", d: path(own), stroke: look.colour, "stroke-dasharray": look.dash || null }));
-    if (marks || own.length === 1 || look.mark !== "circle") {
+    if (marks || own.length === 1 || look.marker !== "circle") {
       const every = Math.ceil(own.length / 8);
-      own.forEach(([at, value], number) => number % every === 0 && group.append(mark(px(at), py(value), look, marks ? 6 : 3.5)));
+      own.forEach(([at, value], number) => number % every === 0 && group.append(marker(px(at), py(value), look, marks ? 6 : 3.5)));
     }
-    for (const [at, value] of dots) group.append(mark(px(at), py(value), { ...look, mark: "circle" }, 4.5));
+    for (const [at, value] of dots) group.append(marker(px(at), py(value), { ...look, marker: "circle" }, 4.5));
     if (marks && own.length) label(group, name, px(own[0][0]), py(own[0][1]), width, taken);
     drawing.append(group);
   }
   return drawing;
 }
 
-// The name beside a mark, where no other name is; the legend and the title have it anyway.
+// The name beside a marker, unless it would cover another name or marker; the legend has all names.
 function label(group, name, x, y, width, taken) {
   const long = name.length * 7.4;
   for (const [dx, dy, anchor] of [[10, 4, "start"], [-10, 4, "end"], [0, -11, "middle"], [0, 20, "middle"]]) {
@@ -105,7 +116,7 @@ function label(group, name, x, y, width, taken) {
   }
 }
 
-function mark(x, y, look, size = 5) {
+function marker(x, y, look, size = 5) {
   const s = size, shapes = {
     circle: `M${x - s} ${y}a${s} ${s} 0 1 0 ${2 * s} 0a${s} ${s} 0 1 0 ${-2 * s} 0`,
     square: `M${x - s} ${y - s}h${2 * s}v${2 * s}h${-2 * s}z`,
@@ -114,7 +125,7 @@ function mark(x, y, look, size = 5) {
     cross: `M${x - s} ${y - s / 3}h${(2 * s) / 3}v${(-2 * s) / 3}h${(2 * s) / 3}v${(2 * s) / 3}h${(2 * s) / 3}v${(2 * s) / 3}h${(-2 * s) / 3}v${(2 * s) / 3}h${(-2 * s) / 3}v${(-2 * s) / 3}h${(-2 * s) / 3}z`,
     star: `M${x} ${y - s}l${s * 0.3} ${s * 0.7}h${s * 0.7}l${-s * 0.6} ${s * 0.5}l${s * 0.3} ${s * 0.8}l${-s * 0.7} ${-s * 0.5}l${-s * 0.7} ${s * 0.5}l${s * 0.3} ${-s * 0.8}l${-s * 0.6} ${-s * 0.5}h${s * 0.7}z`,
   };
-  return svg("path", { d: shapes[look.mark], fill: look.colour, stroke: "var(--ground)", "stroke-width": 1 });
+  return svg("path", { d: shapes[look.marker], fill: look.colour, stroke: "var(--ground)", "stroke-width": 1 });
 }
 
 const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);

@@ -1,68 +1,67 @@
-// Source, every row's output, target and errors of one subject of a site-task.
+// Images of one subject of a site-task: the source, the target, the output of every row and its error.
 
 function gallery(table, number) {
-  if (!table.images.length) return [[], []];
-  const tiles = html("div", { class: "tiles" }), scale = html("canvas", { class: "heat", width: 256, height: 1 });
+  if (!table.images.length) return NOTHING;
+  const tiles = html("div", { class: "tiles" }), scale = html("canvas", { class: "scale", width: 256, height: 1 });
   const slider = html("input", { type: "range", min: 1, max: 1, value: 1, oninput: draw });
-  const told = html("span"), end = html("span"), size = html("p", { class: "soft" });
-  let current = 0, filter = "", picture = null;
-  paint(scale.getContext("2d"), 256, 1, (at) => heat(at / 255));
+  const position = html("span"), end = html("span"), size = html("p", { class: "soft" });
+  let current = 0, filter = "", pixelsOf = null;
+  paint(scale, (at) => errorColour(at / 255));
 
   async function open(place) {
     current = Number(place);
-    const facts = table.images[current], loaded = new Image();
-    loaded.src = data(`images-${number}-${place}`);
-    await loaded.decode();
-    const sheet = html("canvas", { width: loaded.width, height: loaded.height });
-    const context = sheet.getContext("2d", { willReadFrequently: true });
-    context.drawImage(loaded, 0, 0);
-    picture = (column, row) => context.getImageData(column * facts.tile[1], row * facts.tile[0], facts.tile[1], facts.tile[0]).data;
+    const facts = table.images[current], [height, width] = facts.tile, picture = new Image();
+    picture.src = data(`images-${number}-${place}`);
+    await picture.decode();
+    const context = html("canvas", { width: picture.width, height: picture.height }).getContext("2d", { willReadFrequently: true });
+    context.drawImage(picture, 0, 0);
+    pixelsOf = (column, row) => context.getImageData(column * width, row * height, width, height).data;
     slider.max = facts.subjects;
     slider.value = Math.min(slider.value, facts.subjects);
     end.textContent = `${facts.end.toFixed(2)} or more`;
-    size.textContent = `Tiles of ${facts.tile.join(" x ")} pixels${facts.tile[0] < facts.size[0] ? `, reduced from ${facts.size.join(" x ")}` : ""}; ` +
-      `${facts.subjects} of the ${facts.of} test subjects that runs keep.`;
+    size.textContent = `Tiles of ${facts.tile.join(" x ")} pixels${height < facts.size[0] ? `, reduced from ${facts.size.join(" x ")}` : ""}; ` +
+      `${facts.subjects} of the ${facts.of} test subjects whose images are kept.`;
     draw();
   }
   function draw() {
-    if (!picture) return;
-    const facts = table.images[current], row = Number(slider.value) - 1, [source, target] = facts.place.split("/").at(-1).split("->");
-    const sourced = picture(0, row), wanted = picture(1, row);
-    told.textContent = `${row + 1} of ${facts.subjects}`;
-    const shown = table.rows.map(({ name, diverged, missing }, index) => {
+    if (!pixelsOf) return;
+    const facts = table.images[current], row = Number(slider.value) - 1, [source, target] = facts.site_task.split("/").at(-1).split("->");
+    const wanted = pixelsOf(1, row);
+    position.textContent = `${row + 1} of ${facts.subjects}`;
+    const outputs = table.rows.map(({ name, diverged, missing }, index) => {
       const column = facts.rows.indexOf(index);
       if (!fits(name, filter)) return null;
       if (column < 0) return html("figure", {}, html("figcaption", {}, name), html("small", {}, diverged ? "diverged: no image" : missing.length ? "a hole: no image" : "no image"));
-      return tile(name, picture(column + 2, row), wanted, facts, `${facts.psnr[column][row].toFixed(1)} dB`);
+      return tile(name, pixelsOf(column + 2, row), wanted, facts, `${facts.psnr[column][row].toFixed(1)} dB`);
     });
-    tiles.replaceChildren(tile(`source ${source.split("+")[0]}`, sourced, null, facts, ""), tile(`target ${target}`, wanted, null, facts, ""), ...shown.filter(Boolean));
+    tiles.replaceChildren(tile(`source ${source.split("+")[0]}`, pixelsOf(0, row), null, facts, ""), tile(`target ${target}`, wanted, null, facts, ""), ...outputs.filter(Boolean));
   }
   function tile(name, pixels, wanted, facts, score) {
     const [height, width] = facts.tile;
     const image = html("canvas", { width, height, role: "img", "aria-label": name });
-    paint(image.getContext("2d"), width, height, (at) => [pixels[4 * at], pixels[4 * at], pixels[4 * at]]);
+    paint(image, (at) => [pixels[4 * at], pixels[4 * at], pixels[4 * at]]);
     const error = html("canvas", { width, height, role: "img", class: wanted ? null : "none", "aria-label": wanted ? `error of ${name}` : "" });
-    if (wanted) paint(error.getContext("2d"), width, height, (at) => heat(Math.abs(pixels[4 * at] - wanted[4 * at]) / 255 / facts.end));
+    if (wanted) paint(error, (at) => errorColour(Math.abs(pixels[4 * at] - wanted[4 * at]) / 255 / facts.end));
     return html("figure", {}, html("figcaption", {}, arrow(name)), image, error, html("small", {}, score));
   }
   open(0);
-  const pick = choice("Site and task", table.images.map(({ place }, index) => [index, place.replace("/", ", ")]), open);
-  return [[html("h3", {}, "Images"),
-    html("div", { class: "controls" }, pick, html("label", {}, "Subject", slider, told)), tiles,
-    html("div", { class: "controls" }, html("label", {}, "absolute error: 0", scale, end)),
-    html("p", { class: "soft" }, "The middle slices of the first test subjects, as made by the selected round of each row's first seed; no slice was chosen for its result. " +
-      "Below every output is its absolute error, in units of the image intensity, which lies in [0, 1], and the PSNR of that slice at full size. " +
-      "Errors of a site-task share a colour scale, which ends at their 99.5th percentile."), size],
-    [{ filter(text) { filter = text; draw(); } }]];
+  const pick = choice("Site and task", table.images.map(({ site_task: name }, index) => [index, name.replace("/", ", ")]), open);
+  return part("Images", [controls(pick, html("label", {}, "Subject", slider, position)), tiles,
+    controls(html("label", {}, "absolute error: 0", scale, end)),
+    soft("The middle slices of the first test subjects, as the selected round of each row's first seed makes them; no slice was chosen for its result. Below every " +
+      "output are its absolute error, in units of the image intensity, which lies in [0, 1], and the PSNR of that slice at full size. All errors of a site-task " +
+      "share a colour scale, which ends at their 99.5th percentile."), size],
+    [{ filter(text) { filter = text; draw(); } }]);
 }
 
-function heat(share) {
+// The colour of an error as a share (0 to 1) of the scale's end.
+function errorColour(share) {
   const at = 6 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  return [0, 2, 4].map((part) => parseInt(common.heat.slice(at + part, at + part + 2), 16));
+  return [0, 2, 4].map((channel) => parseInt(common.errors.slice(at + channel, at + channel + 2), 16));
 }
 
-function paint(context, width, height, colour) {
-  const image = context.createImageData(width, height);
-  for (let at = 0; at < width * height; at++) image.data.set([...colour(at), 255], 4 * at);
+function paint(canvas, colour) {
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  for (let at = 0; at < canvas.width * canvas.height; at++) image.data.set([...colour(at), 255], 4 * at);
   context.putImageData(image, 0, 0);
 }

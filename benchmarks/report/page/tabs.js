@@ -1,21 +1,21 @@
-// Tabs: one panel is shown, and drawn when it is shown for the first time.
+// Tabs: one panel is shown at a time; it is drawn when it is first shown.
 
-const tabs = [...document.querySelectorAll("[role=tab]")], drawn = new Map();
+const tabs = [...document.querySelectorAll("[role=tab]")], panels = new Map();
 
-function fill(name) {
+function content(name) {
   if (name === "overview") return overview();
   if (name === "runs") return runs();
   if (name === "failures") return failures();
   const table = data(name), number = name.split("-")[1];
-  const parts = [leaderboard, everySite, curves, front, crossSite, newcomers, askedTasks, gallery, card, untrained].map((part) => part(table, number));
+  const parts = [leaderboard, everySiteTask, curves, pareto, crossSite, newcomers, askedTasks, gallery, dataCard, baselines].map((draw) => draw(table, number));
   const head = [html("h2", {}, table.title), table.notes.length ? html("div", { class: "notes" }, ...table.notes.map((note) => html("p", {}, arrow(note)))) : null];
   return [[...head, ...parts.flatMap(([elements]) => elements)], parts.flatMap(([, listeners]) => listeners)];
 }
 
 function panel(name) {
-  const [elements, listeners] = fill(name);
+  const [elements, listeners] = content(name);
   const input = html("input", { type: "search", placeholder: "part of a name", oninput: () => listeners.forEach((one) => one.filter(input.value)) });
-  const filter = listeners.length ? html("div", { class: "controls" }, html("label", {}, "Show", input)) : null;
+  const filter = listeners.length ? controls(html("label", {}, "Show", input)) : null;
   const [head, ...rest] = elements;
   return html("section", { id: `${name}-panel`, role: "tabpanel", "aria-labelledby": `tab-${name}`, tabindex: -1 }, head, filter, ...rest);
 }
@@ -27,11 +27,11 @@ function show(name) {
     tab.setAttribute("aria-selected", String(chosen));
     tab.tabIndex = chosen ? 0 : -1;
   }
-  if (!drawn.has(name)) {
-    drawn.set(name, panel(name));
-    document.querySelector("main").append(drawn.get(name));
+  if (!panels.has(name)) {
+    panels.set(name, panel(name));
+    document.querySelector("main").append(panels.get(name));
   }
-  for (const [other, element] of drawn) element.hidden = other !== name;
+  for (const [other, element] of panels) element.hidden = other !== name;
 }
 
 for (const [number, tab] of tabs.entries()) {

@@ -1,4 +1,4 @@
-"""Site by site: how well the model that serves one site does at every site, a map a method on one scale of colours."""
+"""Site by site: how well the model of each site does at every site, one map a method, all on one colour scale."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from matplotlib.figure import Figure
 
 from ...leaderboard.cross_site import homes, matrix
 from ...tables.table import Table
-from ..sections import names
-from .gallery import fit
-from .style import WIDTHS, style
+from .plotted_row import row_labels
+from .style import WIDTHS, style, wrap_label
 
-COLOURS = "cividis"  # even to colour-blind eyes, and dark to bright in grey
+SCALE = "cividis"  # looks even to colour-blind readers, and runs from dark to bright when printed in grey
 ABREAST = {1: 2, 2: 4}  # maps side by side
 LEFT, HEAD, FOOT = 0.62, 0.5, 1.2  # inches beside, above and below the maps
 
 
-def heat(table: Table, columns: int) -> Figure:
-    """Rows of a map are the site whose model it is, columns the site that it is scored at; without rows that have a hole."""
+def draw_heatmap(table: Table, columns: int) -> Figure:
+    """A map's row is the site whose model it is, its column the site at which it is scored. Rows with a hole have no map."""
     sites, metric = homes(table), table.metric
-    found = {
-        name: matrix(row, table, sites) for name, row in zip(names(table), table.rows, strict=True) if not row.missing
+    scores = {
+        label: matrix(row, table, sites)
+        for label, row in zip(row_labels(table), table.rows, strict=True)
+        if not row.missing
     }
     maps = {
-        name: np.array([[own.get((home, site), np.nan) for site in sites] for home in sites])
-        for name, own in found.items()
+        label: np.array([[own.get((home, site), np.nan) for site in sites] for home in sites])
+        for label, own in scores.items()
     }
     values = np.concatenate([own.ravel() for own in maps.values()])
     across = min(len(maps), ABREAST[columns])
@@ -35,15 +36,15 @@ def heat(table: Table, columns: int) -> Figure:
     with style():
         figure = Figure(figsize=(WIDTHS[columns], down * (side + HEAD) + FOOT), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False)
-        for number, (panel, (name, own)) in enumerate(zip(panels.flat, maps.items(), strict=False)):
+        for number, (panel, (label, own)) in enumerate(zip(panels.flat, maps.items(), strict=False)):
             leftmost, lowest = number % across == 0, number + across >= len(maps)
             sns.heatmap(
-                own, ax=panel, cmap=COLOURS, vmin=np.nanmin(values), vmax=np.nanmax(values), cbar=False, square=True,
+                own, ax=panel, cmap=SCALE, vmin=np.nanmin(values), vmax=np.nanmax(values), cbar=False, square=True,
                 annot=len(sites) <= 6, fmt=f".{min(metric.digits, 1) if metric.sign > 0 else metric.digits}f",
                 annot_kws={"fontsize": 6}, xticklabels=sites if lowest else False, yticklabels=sites if leftmost else False,
                 linewidths=0.5,
             )  # fmt: skip
-            panel.set_title(fit(name, side), fontsize=7)
+            panel.set_title(wrap_label(label, side), fontsize=7)
             panel.set(xlabel="scored at" if lowest else "", ylabel="model of" if leftmost else "")
             panel.tick_params(length=0)
         for panel in panels.flat[len(maps) :]:

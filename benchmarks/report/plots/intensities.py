@@ -1,4 +1,4 @@
-"""The intensities of a federation: a panel a contrast, a line a site."""
+"""The intensities of a federation: a plot a contrast, a line a site."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ...records.data_card import BINS, Facts
 from .style import COLOURS, style
 
 
-def histograms(found: Facts) -> Figure:
-    """From what a card says of each site."""
-    owned = {contrast for own in found.values() for contrast in own["contrasts"]}
+def draw_intensities(sites: Facts) -> Figure:
+    """The histograms that a data card has of each site."""
+    owned = {contrast for own in sites.values() for contrast in own["contrasts"]}
     contrasts = [c for c in CONTRASTS if c in owned] + sorted(owned - set(CONTRASTS))
     centres = (np.arange(BINS) + 0.5) / BINS
     with style():
         figure = Figure(figsize=(2.4 * len(contrasts) + 1.2, 2.3), layout="constrained")
         panels = figure.subplots(1, len(contrasts), squeeze=False, sharey=True)[0]
-        for axes, contrast in zip(panels, contrasts, strict=True):
-            for number, (name, own) in enumerate(found.items()):
+        for panel, contrast in zip(panels, contrasts, strict=True):
+            for number, (name, own) in enumerate(sites.items()):
                 if contrast in own["histogram"]:
                     look = {
                         "color": COLOURS[number % len(COLOURS)],
                         "linestyle": "-" if number < len(COLOURS) else "--",
                     }
-                    axes.plot(centres, own["histogram"][contrast], linewidth=1.3, label=name, **look)
-            axes.set(title=contrast, xlabel="intensity", xlim=(0, 1))
-            axes.grid(alpha=0.3)
+                    panel.plot(centres, own["histogram"][contrast], linewidth=1.3, label=name, **look)
+            panel.set(title=contrast, xlabel="intensity", xlim=(0, 1))
+            panel.grid(alpha=0.3)
         panels[0].set(ylabel="share of the foreground")
         handles = {
-            label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+            label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        figure.legend([handles[n] for n in found], list(found), loc="outside right upper", frameon=False)
+        figure.legend([handles[n] for n in sites], list(sites), loc="outside right upper", frameon=False)
     return figure

@@ -14,7 +14,7 @@ from support.pages import made
 from fedsynth.benchmarks.data.contact_sheet import OUTLINE, TILE, outlined, pages, sheet
 from fedsynth.benchmarks.records.data_card import edges, facts, lines, markdown, shift, spread, thin
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.plots.intensities import histograms
+from fedsynth.benchmarks.report.plots.intensities import draw_intensities
 from fedsynth.federation import Site, Subject
 
 
@@ -77,7 +77,7 @@ def test_it_is_written_as_markdown_and_drawn() -> None:
     assert text.startswith("# Data card: test\n\n3 subjects were left out.\n")
     assert text.count("| brats |") == 1 + 12  # of the sites, and of every pair of its four contrasts
     assert "![intensities](card.png)" in text
-    panels = histograms(facts(sites)).axes
+    panels = draw_intensities(facts(sites)).axes
     assert [axes.get_title() for axes in panels] == ["T1", "T2", "PD", "FLAIR"]
     assert [len(axes.lines) for axes in panels] == [4] * 4
 

@@ -18,26 +18,26 @@ from fedsynth.benchmarks.leaderboard.cross_site import matrix
 from fedsynth.benchmarks.leaderboard.newcomers import stages
 from fedsynth.benchmarks.records.finished import Finished
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.plots.boxplots import boxplots, subjects
-from fedsynth.benchmarks.report.plots.by_train_size import by_subjects
-from fedsynth.benchmarks.report.plots.critical_difference import critical_difference
-from fedsynth.benchmarks.report.plots.curves import curves
-from fedsynth.benchmarks.report.plots.heatmap import heat
-from fedsynth.benchmarks.report.plots.pareto import front, pareto
-from fedsynth.benchmarks.report.plots.style import COLOURS, FORMATS, WIDTHS, Entry, drawn, styles
+from fedsynth.benchmarks.report.plots.boxplots import draw_boxplots, subject_scores
+from fedsynth.benchmarks.report.plots.by_train_size import draw_by_train_size
+from fedsynth.benchmarks.report.plots.critical_difference import draw_critical_difference
+from fedsynth.benchmarks.report.plots.curves import draw_curves
+from fedsynth.benchmarks.report.plots.heatmap import draw_heatmap
+from fedsynth.benchmarks.report.plots.pareto import draw_pareto, pareto_front
+from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, plotted_rows
+from fedsynth.benchmarks.report.plots.style import COLOURS, FORMATS, WIDTHS, figure_bytes, line_styles
 from fedsynth.benchmarks.stats.ranks import Ranks, ranks
 from fedsynth.benchmarks.tables.ranking import Ranking
 from fedsynth.benchmarks.tables.table import Table, tables
 
 
 @pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[PlottedRow]:
     """Three methods with two seeds."""
     store = Store(tmp_path_factory.mktemp("store"))
     fill(store, methods=3, scenarios=1, seeds=2, rounds=8, probes=False)
-    runs = [Finished.read(store, record) for record in store.records()[0]]
-    names = sorted({run.record.identity["method"]["name"] for run in runs})
-    return [Entry(name, tuple(run for run in runs if run.record.run.startswith(f"{name}-")), {}) for name in names]
+    (table,) = tables([Finished.read(store, record) for record in store.records()[0]])
+    return plotted_rows(table)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return table
 
 
-def points(entries: list[Entry]) -> dict[str, tuple[float, float]]:
-    return {entry.label: (1e9 * number, 20.0 + number % 2) for number, entry in enumerate(entries)}
+def points(rows: list[PlottedRow]) -> dict[str, tuple[float, float]]:
+    return {row.label: (1e9 * number, 20.0 + number % 2) for number, row in enumerate(rows)}
 
 
 def ranking(cells: int = 6, methods: int = 4) -> Ranking:
@@ -63,26 +63,31 @@ def ranking(cells: int = 6, methods: int = 4) -> Ranking:
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_every_figure_is_as_wide_as_the_journals_columns(entries: list[Entry], probed: Table, columns: int) -> None:
-    made = [curves(entries, columns), boxplots(entries, columns), front(entries, points(entries), columns)]
-    made += [heat(probed, columns), by_subjects(list(stages(probed).items()), columns)]
-    for figure in [*made, critical_difference(ranking(), columns)]:
-        media = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", drawn(figure, "pdf"))
+def test_every_figure_is_as_wide_as_the_journals_columns(rows: list[PlottedRow], probed: Table, columns: int) -> None:
+    made = [draw_curves(rows, columns), draw_boxplots(rows, columns), draw_pareto(rows, points(rows), columns)]
+    made += [draw_heatmap(probed, columns), draw_by_train_size(list(stages(probed).items()), columns)]
+    for figure in [*made, draw_critical_difference(ranking(), columns)]:
+        media = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", figure_bytes(figure, "pdf"))
         assert media is not None
         assert float(media[1]) == pytest.approx(72 * WIDTHS[columns])
 
 
-def test_nothing_is_cut_off(entries: list[Entry], probed: Table) -> None:
-    long = [Entry(f"{entry.label} with_an_option=0.001/network", entry.runs, {}) for entry in entries]
-    for figure in (curves(long, 1), front(long, points(long), 1), boxplots(long, 1), critical_difference(ranking(), 1)):
+def test_nothing_is_cut_off(rows: list[PlottedRow], probed: Table) -> None:
+    long = [PlottedRow(f"{row.label} with_an_option=0.001/network", row.runs) for row in rows]
+    for figure in (
+        draw_curves(long, 1),
+        draw_pareto(long, points(long), 1),
+        draw_boxplots(long, 1),
+        draw_critical_difference(ranking(), 1),
+    ):
         assert inside(figure)
-    assert all(inside(heat(probed, columns)) for columns in WIDTHS)
-    assert inside(by_subjects(list(stages(probed).items()), 2))
+    assert all(inside(draw_heatmap(probed, columns)) for columns in WIDTHS)
+    assert inside(draw_by_train_size(list(stages(probed).items()), 2))
 
 
 def test_a_map_a_method_of_the_model_of_each_site_at_each_site(probed: Table) -> None:
     sites = ["brats", "ixi", "midas"]
-    maps = [axes for axes in heat(probed, 2).axes if axes.get_title()]
+    maps = [axes for axes in draw_heatmap(probed, 2).axes if axes.get_title()]
     assert [axes.get_title() for axes in maps] == [row.method for row in probed.rows]
     for axes, row in zip(maps, probed.rows, strict=True):
         own = matrix(row, probed, sites)
@@ -94,7 +99,7 @@ def test_a_map_a_method_of_the_model_of_each_site_at_each_site(probed: Table) ->
 
 def test_scores_and_gains_by_the_number_of_subjects(probed: Table) -> None:
     found = stages(probed)
-    scores, gains = by_subjects(list(found.items()), 2).axes
+    scores, gains = draw_by_train_size(list(found.items()), 2).axes
     assert [label.get_text() for label in scores.get_xticklabels()] == ["none", "1", "2", "4", "8"]
     for line, row in zip(scores.lines, found[8].rows, strict=True):
         values = {count: next(own for own in table.rows if own.method == row.method) for count, table in found.items()}
@@ -113,7 +118,7 @@ def test_scores_and_gains_by_the_number_of_subjects(probed: Table) -> None:
 
 def inside(figure: Figure) -> bool:
     """Whether everything that is drawn lies within the figure, to 0.5 % of its width."""
-    drawn(figure)
+    figure_bytes(figure)
     box, room = figure.get_tightbbox(), 0.005 * figure.get_figwidth()
     return bool(
         box.x0 > -room
@@ -124,36 +129,36 @@ def inside(figure: Figure) -> bool:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_figure_made_again_is_the_same_file(entries: list[Entry], format: str) -> None:
-    first, second = (drawn(curves(entries, 2), format) for _ in range(2))
+def test_a_figure_made_again_is_the_same_file(rows: list[PlottedRow], format: str) -> None:
+    first, second = (figure_bytes(draw_curves(rows, 2), format) for _ in range(2))
     assert first == second
     assert not re.search(rb"20\d\d-\d\d-\d\dT|D:20\d\d", first)
 
 
-def test_fonts_are_embedded_as_outlines_that_journals_take(entries: list[Entry]) -> None:
-    pdf = drawn(curves(entries, 1), "pdf")
+def test_fonts_are_embedded_as_outlines_that_journals_take(rows: list[PlottedRow]) -> None:
+    pdf = figure_bytes(draw_curves(rows, 1), "pdf")
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
     streams = [
         zlib.decompress(part) for part in re.findall(rb"FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", pdf, re.S)
     ]
     assert any(b" Tf" in stream for stream in streams)  # text stays text
-    assert b"<text" not in drawn(curves(entries, 1), "svg")  # and is outlines where a reader may lack the font
+    assert b"<text" not in figure_bytes(draw_curves(rows, 1), "svg")  # and is outlines where a reader may lack the font
 
 
-def test_figures_know_nothing_of_the_readers_settings_and_leave_them_alone(entries: list[Entry]) -> None:
-    plain = drawn(curves(entries, 1))
+def test_figures_know_nothing_of_the_readers_settings_and_leave_them_alone(rows: list[PlottedRow]) -> None:
+    plain = figure_bytes(draw_curves(rows, 1))
     with plt.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.bbox": "tight", "lines.linewidth": 9}):
         before = dict(plt.rcParams)
-        assert drawn(curves(entries, 1)) == plain
+        assert figure_bytes(draw_curves(rows, 1)) == plain
         assert dict(plt.rcParams) == before
     assert plt.get_fignums() == []
 
 
-def test_curves_are_over_rounds_bytes_and_seconds(entries: list[Entry]) -> None:
-    labels = [axes.get_xlabel() for axes in curves(entries, 2).axes]
+def test_curves_are_over_rounds_bytes_and_seconds(rows: list[PlottedRow]) -> None:
+    labels = [axes.get_xlabel() for axes in draw_curves(rows, 2).axes]
     assert labels == ["round", "MB sent by all sites", "minutes of training, all sites"]
-    (axes,) = curves(entries, 1).axes
+    (axes,) = draw_curves(rows, 1).axes
     assert [len(line.get_xdata()) for line in axes.lines] == [8, 8, 8]
     assert len(axes.collections) == 3  # a band each
 
@@ -166,24 +171,24 @@ def test_boxes_are_of_a_subjects_mean_over_tasks_and_seeds(tmp_path: Path) -> No
             store, finished.identity(seed=seed), {place: [s + seed for s in own] for place, own in scores.items()}
         )
     runs = tuple(Finished.read(store, record) for record in store.records()[0])
-    found = subjects([Entry("fedavg", runs, {})], "selected")
+    found = subject_scores([PlottedRow("fedavg", runs)], "selected")
     assert found.values.tolist() == [
         ["fedavg", "ixi", "test000", 20.5],
         ["fedavg", "ixi", "test001", 24.5],
         ["fedavg", "oasis", "test000", 12.5],
         ["fedavg", "oasis", "test001", 15.5],
     ]
-    assert [axes.get_title() for axes in boxplots([Entry("fedavg", runs, {})], 2).axes] == ["ixi", "oasis"]
+    assert [axes.get_title() for axes in draw_boxplots([PlottedRow("fedavg", runs)], 2).axes] == ["ixi", "oasis"]
 
 
 def test_the_front_has_what_no_other_beats_with_as_few_bytes() -> None:
     cloud = [(0.0, 20.0), (3.0, 22.0), (3.0, 21.0), (5.0, 21.5), (9.0, 23.0), (9.0, 23.0)]
-    assert pareto(cloud) == [(0, 20), (3, 22), (9, 23)]
+    assert pareto_front(cloud) == [(0, 20), (3, 22), (9, 23)]
 
 
-def test_rows_that_send_nothing_stand_at_zero(entries: list[Entry]) -> None:
-    (axes,) = front(entries, points(entries), 1).axes
-    drawn(axes.figure)  # type: ignore[arg-type]
+def test_rows_that_send_nothing_stand_at_zero(rows: list[PlottedRow]) -> None:
+    (axes,) = draw_pareto(rows, points(rows), 1).axes
+    figure_bytes(axes.figure)  # type: ignore[arg-type]
     assert axes.get_xticklabels()[0].get_text() == "0"
     assert axes.lines[0].get_xdata()[0] == axes.get_xticks()[0]
 
@@ -192,19 +197,19 @@ def test_bars_join_ranks_closer_than_the_critical_difference() -> None:
     mean = np.array([1.0, 1.5, 3.0, 3.9, 4.0])
     found = Ranking(tuple("abcde"), (), Ranks(mean, mean, mean, 9.0, 0.01, 1.0, np.ones((5, 5))))
     assert found.cliques() == [(0, 1), (2, 4)]
-    bars = [line for line in critical_difference(found, 1).axes[0].lines if line.get_linewidth() > 2]
+    bars = [line for line in draw_critical_difference(found, 1).axes[0].lines if line.get_linewidth() > 2]
     assert len(bars) == 2
     unsure = Ranking(tuple("abcde"), (), Ranks(mean, mean, mean, 1.0, 0.5, 1.0, np.ones((5, 5))))
-    assert not [line for line in critical_difference(unsure, 1).axes[0].lines if line.get_linewidth() > 2]
+    assert not [line for line in draw_critical_difference(unsure, 1).axes[0].lines if line.get_linewidth() > 2]
 
 
 def test_a_method_keeps_its_colour_and_every_row_has_a_look_of_its_own(tmp_path: Path) -> None:
     methods = [f"method{number:02d}" for number in range(3 * len(COLOURS))]
     runs = {name: Finished(finished.record(finished.identity(method={"name": name})), tmp_path) for name in methods}
-    entries = [Entry(f"{name} {number}", (runs[name],), {}) for number in range(2) for name in methods]
-    looks = [(look["color"], look["marker"], look["dashes"]) for look in styles(entries)]
-    assert len(set(looks)) == len(entries)
-    turned = [look["color"] for look in styles(entries[::-1])]
+    rows = [PlottedRow(f"{name} {number}", (runs[name],)) for number in range(2) for name in methods]
+    looks = [(look["color"], look["marker"], look["dashes"]) for look in line_styles(rows)]
+    assert len(set(looks)) == len(rows)
+    turned = [look["color"] for look in line_styles(rows[::-1])]
     assert turned[::-1] == [colour for colour, _, _ in looks]
 
 
@@ -227,7 +232,7 @@ def test_the_verb_writes_every_figure_in_every_format(tmp_path: Path, capsys: py
     assert main(["figures", "--results", str(tmp_path), "--format", "pdf,svg", "--columns", "1"]) == 0
     told = capsys.readouterr()
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    kinds = ["boxplots", "curves", "front", "across-sites", "newcomers", "gallery-ixi-T1-to-T2"]
+    kinds = ["boxplots", "curves", "pareto", "across-sites", "newcomers", "gallery-ixi-T1-to-T2"]
     assert {f"scenario0-on-phantom-{kind}.{format}" for kind in kinds for format in ("pdf", "svg")} <= names
     assert f"wrote {len(names)} figures" in told.out
     assert "no critical-difference diagram: 2 rows are in all of 1 ranked tables" in told.err

@@ -21,7 +21,7 @@ from support.stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.images import PIXELS, Budget
+from fedsynth.benchmarks.report.images import PIXELS, TileBudget
 from fedsynth.benchmarks.tables.columns import columns
 from fedsynth.benchmarks.tables.table import tables
 
@@ -70,14 +70,14 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
 
-def test_every_cell_of_the_heat_map_is_a_mean_over_subjects_and_seeds(tmp_path: Path) -> None:
+def test_every_cell_of_the_table_of_site_tasks_is_a_mean_over_subjects_and_seeds(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for seed in (0, 1):
         scores = {("ixi", "T1->T2"): [20.0, 23.0 + seed], ("oasis", "T1->T2"): [10.0], ("oasis", "T2->FLAIR"): [15.0]}
         finished.finish(store, finished.identity(seed=seed), scores)
     block = made(store).blocks["table-0"]
-    assert block["heat"]["places"] == [["ixi", "T1->T2"], ["oasis", "T1->T2"], ["oasis", "T2->FLAIR"]]
-    metrics = {metric["name"]: metric for metric in block["heat"]["metrics"]}
+    assert block["trained"]["site_tasks"] == [["ixi", "T1->T2"], ["oasis", "T1->T2"], ["oasis", "T2->FLAIR"]]
+    metrics = {metric["name"]: metric for metric in block["trained"]["metrics"]}
     assert metrics["psnr"]["cells"] == [[21.75, 10, 15]]  # of 20, 23 and 20, 24
     assert metrics["ssim"]["cells"] == [[21.75, 10, 15]]  # x 100
     assert (metrics["psnr"]["better"], metrics["nmse"]["better"]) == (1, -1)
@@ -88,22 +88,22 @@ def test_a_row_with_a_hole_has_curves_and_no_score(shown: Page) -> None:
         block for name, block in shown.blocks.items() if name.startswith("table-") and "common" in block["title"]
     ]
     assert [row["missing"] for row in block["rows"]] == [[1], [0]]
-    assert block["heat"]["metrics"] == []
-    assert block["front"] == [None, None]
+    assert block["trained"]["metrics"] == []
+    assert block["pareto"] == [None, None]
     assert [len(row["overall"]["mean"]) for row in block["curves"]] == [2, 2]
 
 
 def test_across_sites_a_site_has_its_own_model_on_the_diagonal(results: Path, shown: Page) -> None:
     table = tables(runs(Store(results)))[1]
     block = shown.blocks["table-1"]
-    assert (block["title"], block["cross"]["sites"]) == (table.title, ["brats", "ixi", "midas"])
+    assert (block["title"], block["cross_site"]["sites"]) == (table.title, ["brats", "ixi", "midas"])
     scores = [row for run in table.rows[0].runs for row in run.scores]
     for model, site in (("ixi", "ixi"), ("ixi", "brats")):
         selection = "selected" if model == site else f"from-{model}"
         own = [row["psnr"] for row in scores if (row["selection"], row["site"]) == (selection, site)]
-        at = [block["cross"]["sites"].index(name) for name in (model, site)]
-        assert block["cross"]["rows"][0][at[0]][at[1]] == pytest.approx(np.mean(own), rel=1e-5)
-    assert shown.blocks["table-2"]["cross"] is None
+        at = [block["cross_site"]["sites"].index(name) for name in (model, site)]
+        assert block["cross_site"]["rows"][0][at[0]][at[1]] == pytest.approx(np.mean(own), rel=1e-5)
+    assert shown.blocks["table-2"]["cross_site"] is None
 
 
 def test_newcomers_start_at_zero_where_the_method_sends_something(results: Path, shown: Page) -> None:
@@ -117,7 +117,7 @@ def test_newcomers_start_at_zero_where_the_method_sends_something(results: Path,
 
 def test_tasks_that_a_site_never_trained_have_a_table_of_their_own(results: Path, shown: Page) -> None:
     asked = shown.blocks["table-1"]["asked"]
-    assert asked["places"] == [["ixi", "T1->PD"]]
+    assert asked["site_tasks"] == [["ixi", "T1->PD"]]
     (psnr,) = [metric for metric in asked["metrics"] if metric["name"] == "psnr"]
     row = tables(runs(Store(results)))[1].rows[0]
     own = [line["psnr"] for run in row.runs for line in run.scores if line["selection"] == "asked"]
@@ -139,7 +139,7 @@ def test_few_training_subjects_make_a_curve_across_tables(tmp_path: Path) -> Non
 def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown: Page) -> None:
     table = tables(runs(Store(results)))[2]
     facts, picture = shown.blocks["table-2"]["images"][0], shown.blocks["images-2-0"]
-    assert facts["place"] == "brats/FLAIR->T2"
+    assert facts["site_task"] == "brats/FLAIR->T2"
     assert (facts["tile"], facts["subjects"], facts["rows"]) == ([16, 16], 2, [0, 1, 2])
     sheet = np.array(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
     with np.load(table.rows[1].runs[0].folder / "gallery.npz") as images:
@@ -150,13 +150,13 @@ def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown:
 
 
 def test_large_stores_get_smaller_tiles_then_fewer_subjects() -> None:
-    assert Budget.of([(4, [2] * 8)]) == Budget(128, 2)
-    assert Budget.of([]) == Budget(128, 1)
+    assert TileBudget.of([(4, [2] * 8)]) == TileBudget(128, 2)
+    assert TileBudget.of([]) == TileBudget(128, 1)
     many = [(40, [2] * 8)] * 10
-    found = Budget.of(many)
-    assert found == Budget(64, 2)
+    found = TileBudget.of(many)
+    assert found == TileBudget(64, 2)
     assert sum((rows + 2) * 2 for rows, counts in many for _ in counts) * found.side**2 <= PIXELS
-    assert Budget.of(many * 2) == Budget(64, 1)
+    assert TileBudget.of(many * 2) == TileBudget(64, 1)
 
 
 def test_ranks_need_independent_tables_or_say_why_there_are_none(tmp_path: Path, shown: Page) -> None:

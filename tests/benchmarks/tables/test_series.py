@@ -11,7 +11,7 @@ from support import finished
 
 from fedsynth.benchmarks.records.finished import Finished
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.sections import POINTS, points
+from fedsynth.benchmarks.report.sections import POINTS, curve_points
 from fedsynth.benchmarks.tables.validation_curves import Series, Validation
 
 NAN = float("nan")
@@ -78,7 +78,7 @@ def test_a_run_without_any_validation_has_an_empty_curve(tmp_path: Path) -> None
 
 def test_a_page_gets_evenly_spaced_points_and_the_last() -> None:
     line = np.arange(1, 1001, dtype=float)
-    shown = points(Series(line, 1e6 * line, line, line / 100, line / 100, line / 100))
+    shown = curve_points(Series(line, 1e6 * line, line, line / 100, line / 100, line / 100))
     assert (len(shown["round"]), shown["round"][0], shown["round"][-1]) == (POINTS, 1, 1000)
     assert np.ptp(np.diff(np.array(shown["round"], float))) <= 1
     assert shown["MB"] == shown["round"]

@@ -1,20 +1,24 @@
-// A table that is sorted by its headings and filtered by its rows' names.
+// A table that is sorted by its headings and filtered by the names of its rows.
 
-const MOST = 200; // rows, until all are asked for
+const FIRST_ROWS = 200; // shown at once; a button shows all
 
-// `columns`: name, number, cells (text), values (to sort by), and if wanted shades (0 to 1), best (1 or 2: the best or second best), own (of each row), wrap.
-// `head` is the number of the column that names a row.
-function board(columns, head = 0) {
+// A column of a sortable table from its values. `print` makes the text of a value; a missing one is "-". More: `number` (aligned to the right, largest
+// first), `wrap`, and for each row `shades` (0 to 1), `best` (1 the best, 2 the second best) and `own` (framed).
+const column = (name, values, { print = String, number = false, ...more } = {}) =>
+  ({ name, values, number, cells: values.map((value) => (value === null ? "-" : print(value))), ...more });
+
+// `head` is the number of the column that names the rows.
+function sortable(columns, head = 0) {
   const count = columns[0].cells.length;
-  let order = [...Array(count).keys()], sorted = null, up = false, filter = "";
+  let order = [...Array(count).keys()], sorted = null, ascending = false, filter = "", most = FIRST_ROWS;
   const body = html("tbody");
   const heads = columns.map((column, number) =>
     html("th", { scope: "col", class: column.number && "number", "aria-sort": "none" },
       html("button", { type: "button", onclick: () => sort(number) }, arrow(column.name))));
-  const rows = [], hidden = new Set(); // rows are made when they are first shown
+  const rows = [], hidden = new Set(); // a row is made when it is first shown
   const line = (row) => {
     rows[row] ??= html("tr", {}, ...columns.map((column, number) => cell(column, row, number)));
-    [...rows[row].children].forEach((part, number) => (part.hidden = hidden.has(number)));
+    [...rows[row].children].forEach((child, number) => (child.hidden = hidden.has(number)));
     return rows[row];
   };
 
@@ -27,19 +31,18 @@ function board(columns, head = 0) {
   }
   function sort(number) {
     const { values, number: numeric } = columns[number];
-    up = sorted === number ? !up : !numeric; // numbers start with the largest
+    ascending = sorted === number ? !ascending : !numeric;
     sorted = number;
-    const side = up ? 1 : -1;
+    const side = ascending ? 1 : -1;
     order = [...Array(count).keys()].sort((a, b) => {
       const [first, second] = [values[a], values[b]];
       if (first === null || second === null) return (first === null) - (second === null);
       return side * (numeric ? first - second : String(first).localeCompare(String(second), "en", { numeric: true }));
     });
-    heads.forEach((element, other) => element.setAttribute("aria-sort", other !== number ? "none" : up ? "ascending" : "descending"));
+    heads.forEach((element, other) => element.setAttribute("aria-sort", other !== number ? "none" : ascending ? "ascending" : "descending"));
     show();
   }
   const more = html("button", { type: "button", onclick: () => { most = Infinity; show(); } });
-  let most = MOST;
   function show() {
     const shown = order.filter((row) => fits(columns[head].cells[row], filter));
     body.replaceChildren(...shown.slice(0, most).map(line));
@@ -47,15 +50,15 @@ function board(columns, head = 0) {
     more.textContent = `${most} of ${shown.length} rows: show all`;
   }
   show();
-  const table = html("table", { class: "board" }, html("thead", {}, html("tr", {}, ...heads)), body);
+  const table = html("table", {}, html("thead", {}, html("tr", {}, ...heads)), body);
   return {
     element: html("div", { class: "scroll", tabindex: 0 }, table, more),
     filter(text) { filter = text; show(); },
     // Show only the columns for which `wanted` is true of their number.
     columns(wanted) {
-      heads.forEach((part, number) => {
-        part.hidden = !wanted(number);
-        hidden[part.hidden ? "add" : "delete"](number);
+      heads.forEach((element, number) => {
+        element.hidden = !wanted(number);
+        hidden[element.hidden ? "add" : "delete"](number);
       });
       show();
     },

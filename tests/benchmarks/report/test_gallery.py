@@ -1,4 +1,4 @@
-"""Montages: every image is where it should be, errors share one scale, missing images say why."""
+"""Galleries: every image is where it should be, errors share one scale, missing images say why."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import pytest
 from support import finished
 
 from fedsynth.benchmarks.records.finished import Finished
-from fedsynth.benchmarks.report.plots.gallery import STEP, error_end, montage, psnr
-from fedsynth.benchmarks.report.plots.style import WIDTHS, Entry, drawn
+from fedsynth.benchmarks.report.plots.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
+from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow
+from fedsynth.benchmarks.report.plots.style import WIDTHS, figure_bytes
 
-PLACE = "ixi/T1->T2"
+SITE_TASK = "ixi/T1->T2"
 STREAM = np.random.default_rng(0)
 SOURCE, TARGET, FAR = STREAM.integers(0, 256, (3, 2, 64, 64), dtype=np.uint8)
 CLOSE = TARGET // 2 + 64  # errors of at most a quarter
 
 
-def entry(label: str, prediction: np.ndarray | None, status: str = "done") -> Entry:
+def plotted(label: str, prediction: np.ndarray | None, status: str = "done") -> PlottedRow:
     record = finished.record(finished.identity(), status=status)
-    gallery = {} if prediction is None else {PLACE: {"source": SOURCE, "target": TARGET, "prediction": prediction}}
-    return Entry(label, (Finished(record, Path("unused")),), gallery)
+    gallery = {} if prediction is None else {SITE_TASK: {"source": SOURCE, "target": TARGET, "prediction": prediction}}
+    return PlottedRow(label, (Finished(record, Path("unused")),), gallery)
 
 
-def texts(entries: list[Entry], columns: int = 2) -> list[str]:
-    return [text.get_text() for text in montage(entries, PLACE, columns).axes[0].texts]
+def texts(rows: list[PlottedRow], columns: int = 2) -> list[str]:
+    return [text.get_text() for text in draw_gallery(rows, SITE_TASK, columns).axes[0].texts]
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_every_image_and_its_error_is_drawn_as_it_is(columns: int) -> None:
-    figure = montage([entry("fedavg", CLOSE), entry("pflsynth", FAR)], PLACE, columns, subject=1)
+    figure = draw_gallery([plotted("fedavg", CLOSE), plotted("pflsynth", FAR)], SITE_TASK, columns, subject=1)
     source, target, close, close_error, far, far_error = (image.get_array() for image in figure.axes[0].images)
     for shown, wanted in ((source, SOURCE), (target, TARGET), (close, CLOSE), (far, FAR)):
         assert (shown == wanted[1]).all()
@@ -41,7 +42,7 @@ def test_every_image_and_its_error_is_drawn_as_it_is(columns: int) -> None:
 
 
 def test_tiles_do_not_overlap_and_lie_within_the_figure() -> None:
-    figure = montage([entry(f"method{number}", CLOSE) for number in range(11)], PLACE, 1)
+    figure = draw_gallery([plotted(f"method{number}", CLOSE) for number in range(11)], SITE_TASK, 1)
     axes = figure.axes[0]
     boxes = np.array(
         [sorted(extent[:2]) + sorted(extent[2:]) for extent in (image.get_extent() for image in axes.images)]
@@ -56,10 +57,10 @@ def test_tiles_do_not_overlap_and_lie_within_the_figure() -> None:
 
 
 def test_errors_of_all_rows_share_a_scale_that_ends_at_their_995th_permille() -> None:
-    figure = montage([entry("fedavg", CLOSE), entry("pflsynth", FAR)], PLACE, 2)
+    figure = draw_gallery([plotted("fedavg", CLOSE), plotted("pflsynth", FAR)], SITE_TASK, 2)
     errors = [np.abs(image[0] / 255 - TARGET[0] / 255) for image in (CLOSE, FAR)]
     end = np.ceil(np.percentile(errors, 99.5) / STEP) * STEP
-    assert error_end([CLOSE[0], FAR[0]], TARGET[0]) == pytest.approx(end)
+    assert error_scale_end([CLOSE[0], FAR[0]], TARGET[0]) == pytest.approx(end)
     limits = [image.get_clim() for image in figure.axes[0].images]
     assert limits[2::2] == [(0, 255), (0, 255)]
     assert limits[3::2] == [(0, pytest.approx(end))] * 2
@@ -68,19 +69,19 @@ def test_errors_of_all_rows_share_a_scale_that_ends_at_their_995th_permille() ->
 
 def test_the_score_below_an_error_is_the_psnr_of_the_slice() -> None:
     target = np.full((1, 64, 64), 100, np.uint8)
-    assert psnr(target + 51, target) == pytest.approx(-20 * np.log10(0.2))  # 51 of 255 grey values everywhere
-    assert psnr(target, target) == 60
-    assert f"{psnr(CLOSE[0], TARGET[0]):.1f} dB" in texts([entry("fedavg", CLOSE)])
+    assert slice_psnr(target + 51, target) == pytest.approx(-20 * np.log10(0.2))  # 51 of 255 grey values everywhere
+    assert slice_psnr(target, target) == 60
+    assert f"{slice_psnr(CLOSE[0], TARGET[0]):.1f} dB" in texts([plotted("fedavg", CLOSE)])
 
 
 def test_what_has_no_image_says_why() -> None:
-    shown = texts([entry("a", CLOSE), entry("b", None, "diverged"), entry("c", None)])
+    shown = texts([plotted("a", CLOSE), plotted("b", None, "diverged"), plotted("c", None)])
     assert shown[-4:] == ["diverged", "b", "no image", "c"]
 
 
 def test_long_names_wrap_after_a_slash_and_many_rows_go_on_below() -> None:
     shown = texts(
-        [entry("pflsynth/personalised", CLOSE), *(entry(f"m{number}", CLOSE) for number in range(9))], columns=1
+        [plotted("pflsynth/personalised", CLOSE), *(plotted(f"m{number}", CLOSE) for number in range(9))], columns=1
     )
     assert "pflsynth/\npersonalised" in shown
     assert [text for text in shown if re.fullmatch(r"m\d", text)] == [f"m{number}" for number in range(9)]
@@ -90,13 +91,17 @@ def test_long_names_wrap_after_a_slash_and_many_rows_go_on_below() -> None:
 def test_a_wide_slice_keeps_its_shape() -> None:
     wide = np.zeros((1, 32, 64), np.uint8)
     record = finished.record(finished.identity())
-    images = {PLACE: {"source": wide, "target": wide, "prediction": wide}}
-    picture = montage([Entry("fedavg", (Finished(record, Path("unused")),), images)], PLACE, 1).axes[0].images[0]
+    images = {SITE_TASK: {"source": wide, "target": wide, "prediction": wide}}
+    picture = (
+        draw_gallery([PlottedRow("fedavg", (Finished(record, Path("unused")),), images)], SITE_TASK, 1)
+        .axes[0]
+        .images[0]
+    )
     left, right, bottom, top = picture.get_extent()
     assert abs(right - left) == pytest.approx(2 * abs(bottom - top))
 
 
 def test_images_are_embedded_pixel_by_pixel() -> None:
-    pdf = drawn(montage([entry("fedavg", CLOSE)], PLACE, 1), "pdf")
+    pdf = figure_bytes(draw_gallery([plotted("fedavg", CLOSE)], SITE_TASK, 1), "pdf")
     sizes = re.findall(rb"/Width (\d+)", pdf) + re.findall(rb"/Height (\d+)", pdf)
     assert sizes.count(b"64") >= 8  # source, target, output and error, neither blurred nor enlarged

@@ -1,0 +1,65 @@
+"""A row of a table as figures show it: its label, its runs and the images of its first seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...leaderboard.pair import full
+from ...records.finished import Finished
+from ...tables.table import Table
+
+Gallery = Mapping[str, Mapping[str, np.ndarray]]  # "site/task" -> source, target and prediction, uint8 [n, H, W]
+
+
+@dataclass(frozen=True, eq=False)
+class PlottedRow:
+    """A row of a table, as figures show it."""
+
+    label: str  # differs from those of the other rows
+    runs: tuple[Finished, ...]  # by seed
+    gallery: Gallery = field(default_factory=dict)  # of the first run; empty if that run diverged, or unless asked for
+
+    @property
+    def method(self) -> str:
+        """The method's name without its options; it decides the colour."""
+        return str(self.runs[0].record.identity["method"]["name"])
+
+    @property
+    def diverged(self) -> int:
+        """How many seeds diverged."""
+        return sum(run.record.status == "diverged" for run in self.runs)
+
+    @property
+    def title(self) -> str:
+        """The label, and how many of its seeds diverged if any did."""
+        outcome = f"{self.diverged} of {len(self.runs)} diverged" if len(self.runs) > 1 else "diverged"
+        return f"{self.label} ({outcome})" if self.diverged else self.label
+
+
+def row_labels(table: Table) -> list[str]:
+    """A label for each row: its method, and its network where rows differ in it."""
+    several_networks = len({row.network for row in table.rows}) > 1
+    return [full(row) if several_networks else row.method for row in table.rows]
+
+
+def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:
+    """The rows of a table in its order. Images are read only where they are asked for, because they are large."""
+    return [
+        PlottedRow(label, row.runs, read_gallery(row.runs[0].folder) if with_images else {})
+        for label, row in zip(row_labels(table), table.rows, strict=True)
+    ]
+
+
+def read_gallery(folder: Path) -> Gallery:
+    """The images in the folder of a run; empty if it has none."""
+    path, gallery = folder / "gallery.npz", dict[str, dict[str, np.ndarray]]()
+    if path.exists():
+        with np.load(path) as arrays:
+            for name in arrays.files:
+                site_task, _, kind = name.rpartition("/")
+                gallery.setdefault(site_task, {})[kind] = arrays[name]
+    return gallery
