@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-all lint speed peers catalogue golden smoke
+.PHONY: demo test test-slow test-all test-long lint speed peers catalogue golden smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -19,11 +19,18 @@ demo: $(READY)
 	$(BIN)/fedsynth leaderboard
 	$(BIN)/fedsynth report
 
+# Each says at its end what CPU time it took; CONTRIBUTING.md has what they may take.
 test: $(READY)
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not long and not gpu"
 
-test-all: $(READY)
-	$(PYTEST)
+test-slow: $(READY)
+	$(PYTEST) -m "(slow or gpu) and not long"
+
+test-all: test test-slow
+
+# What CI has no room for: simulations of error rates, many random faults.
+test-long: $(READY)
+	$(PYTEST) -m long
 
 lint: $(READY)
 	$(BIN)/ruff check
