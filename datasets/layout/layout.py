@@ -17,8 +17,8 @@ from ..volumes import Chain
 from . import bids, pattern
 from .checksum import Content, content
 from .pattern import Match
-from .prepare import prepare
-from .survey import Candidate, LeftOut, Rules, Survey, survey
+from .prepare import Preparation, prepare
+from .survey import Candidate, Rules, Survey, refusal, survey
 from .verify import Report, verify
 
 PREPARATION = 1  # raise it when the arrays that unchanged options and volumes give change
@@ -96,7 +96,7 @@ class Layout(Dataset):
             raise FederationError(
                 f"no site {site!r} under {self.folder}; there are {', '.join(sorted(found.complete))}"
             )
-        return self.fingerprints(found, self.contents(found))[site]
+        return self.fingerprints(found, self.keys(found, self.contents(found)))[site]
 
     def load(self, site: str, cache: Path) -> Site:
         """The site, prepared now by one process unless it was before; `fedsynth prepare` does it ahead with several."""
@@ -104,11 +104,30 @@ class Layout(Dataset):
 
     def prepare(self, jobs: int = 1) -> store.Store:
         """Its arrays, made or brought up to date by `jobs` processes unless they are there."""
-        return prepare(self, jobs)
+        found = self.survey()
+        contents = self.contents(found)
+        keys = self.keys(found, contents)
+        asked = Preparation(
+            label=self.label,
+            root=self.folder,
+            place=self.place,
+            chain=self.chain,
+            volume=self.volume,
+            found=found,
+            contents=contents,
+            keys=keys,
+            fingerprints=self.fingerprints(found, keys),
+            recipe=self.recipe(),
+            divide=self.divide,
+            accept=self.accept,
+            skips=self.skips,
+            documented=self.documented,
+        )
+        return prepare(asked, jobs)
 
     def verify(self) -> Report:
-        """What the layout finds in its folder, without preparing anything."""
-        return verify(self)
+        """What the layout finds in its folder, without preparing anything. Raises FederationError where no file matches."""
+        return verify(self.label, self.folder, self.sort(self.matches()), self.volume, self.documented)
 
     def volumes(self, site: str) -> list[store.Row]:
         """The lines of the index, `file` with its folder, of a site that is prepared."""
@@ -121,7 +140,7 @@ class Layout(Dataset):
         `on_error=stop` for whoever cannot."""
         found = self.sort(self.matches())
         if found.left_out and not self.skips:
-            raise FederationError(self.refusal(found.left_out))
+            raise FederationError(refusal(found.left_out))
         if not any(found.complete.values()):
             reason = f" ({found.left_out[0]})" if found.left_out else ""
             raise FederationError(
@@ -184,15 +203,6 @@ class Layout(Dataset):
     def skips(self) -> bool:
         return self.on_error is OnError.skip
 
-    @staticmethod
-    def refusal(left_out: Sequence[LeftOut], most: int = 5) -> str:
-        """What is said where nobody may be left out."""
-        lines = [str(one) for one in left_out[:most]]
-        more = [f"and {len(left_out) - most} more"] if len(left_out) > most else []
-        remedy = "mend this, leave subjects out by dataset.exclude, or go on without those by dataset.on_error=skip"
-        count = "1 subject" if len(left_out) == 1 else f"{len(left_out)} subjects"
-        return "\n  ".join([f"{count} cannot be used:", *lines, *more, remedy])
-
     @property
     def folder(self) -> Path:
         return Path(self.root).expanduser()
@@ -228,7 +238,7 @@ class Layout(Dataset):
         """Volume or mask of a complete subject -> its content. A file that cannot be read raises FederationError, or has an
         empty content where its subject may be left out, as it will be."""
         known, contents = self.known(), dict[Path, Content]()
-        for path in tqdm(files(found), f"checking {self.label}", unit="file", leave=False, disable=None):
+        for path in tqdm(found.files(), f"checking {self.label}", unit="file", leave=False, disable=None):
             try:
                 contents[path] = content(path, known)
             except FederationError:
@@ -237,33 +247,31 @@ class Layout(Dataset):
                 contents[path] = Content(0, 0, "")
         return contents
 
-    def subject(self, candidate: Candidate, contents: Mapping[Path, Content]) -> str:
-        """A digest of all that a subject's arrays follow from."""
+    def keys(self, found: Survey, contents: Mapping[Path, Content]) -> dict[tuple[str, str], str]:
+        """(site, subject) -> a digest of all that the subject's arrays follow from."""
         chain = json_ready(asdict(self.chain))
         template = content(Path(self.chain.template).expanduser(), {}).sha256 if self.chain.template else ""
-        volumes = [(contrast, contents[path].sha256) for contrast, path in candidate.volumes.items()]
-        mask = contents[candidate.mask].sha256 if candidate.mask else ""
-        return store.digest((PREPARATION, chain, template, self.volume, volumes, mask))
 
-    def fingerprints(self, found: Survey, contents: Mapping[Path, Content]) -> dict[str, str]:
+        def key(who: Candidate) -> str:
+            volumes = [(contrast, contents[path].sha256) for contrast, path in who.volumes.items()]
+            mask = contents[who.mask].sha256 if who.mask else ""
+            return store.digest((PREPARATION, chain, template, self.volume, volumes, mask))
+
+        return {(site, name): key(who) for site, own in found.complete.items() for name, who in own.items()}
+
+    def fingerprints(self, found: Survey, keys: Mapping[tuple[str, str], str]) -> dict[str, str]:
         """Site -> its fingerprint."""
         recipe = self.recipe()
         return {
-            site: store.digest(
-                (site, recipe, sorted(self.accept), [(name, self.subject(who, contents)) for name, who in own.items()])
-            )
+            site: store.digest((site, recipe, sorted(self.accept), [(name, keys[site, name]) for name in own]))
             for site, own in found.complete.items()
         }
 
-
-def files(found: Survey) -> list[Path]:
-    """Every volume and mask of the complete subjects."""
-    return [
-        path
-        for own in found.complete.values()
-        for who in own.values()
-        for path in (*who.volumes.values(), *([who.mask] if who.mask else ()))
-    ]
+    def divide(self, site: str, subjects: Sequence[str]) -> dict[str, str]:
+        """Subject -> split. Raises FederationError for too few subjects, or one that a given table does not name."""
+        if self.splits:
+            return splits.given(self.table_of_splits(), Path(self.splits), site, subjects)
+        return splits.draw(site, subjects, self.seed, self.val, self.test)
 
 
 def json_ready(value: Any) -> Any:

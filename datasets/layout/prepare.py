@@ -11,56 +11,69 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from fedsynth.federation import FederationError, Site, Subject
 
-from ..store import splits
 from ..store.store import Row, Store, write
+from ..volumes import Chain
 from . import subject
 from .checksum import Content
 from .subject import Finished, finished_before, poorly, read, work
-from .survey import Candidate, LeftOut, Survey
-
-if TYPE_CHECKING:
-    from .layout import Layout
+from .survey import Candidate, LeftOut, Survey, refusal
 
 LIBRARIES = ("fedsynth", "numpy", "scipy", "nibabel", "SimpleITK", "ancpbids")
 
 
-def prepare(layout: Layout, jobs: int = 1) -> Store:
-    """The layout's store, made or brought up to date unless it is there. `jobs` processes share the subjects.
+@dataclass(frozen=True)
+class Preparation:
+    """What is to be prepared, and all that is known of it before a volume is opened."""
 
-    Raises FederationError for what cannot be prepared, for whoever cannot with `on_error=stop`, and for a store in `layout.out`
-    that was made with other options.
+    label: str
+    root: Path  # the folder of the volumes
+    place: Path  # where the store goes
+    chain: Chain
+    volume: int | None  # index of the one to take from 4-D files
+    found: Survey
+    contents: Mapping[Path, Content]  # of every volume and mask of the complete subjects
+    keys: Mapping[tuple[str, str], str]  # (site, subject) -> a digest of all that the subject's arrays follow from
+    fingerprints: Mapping[str, str]  # by site
+    recipe: Mapping[str, Any]  # the options that decide what becomes of a volume and its subject
+    divide: Callable[[str, Sequence[str]], dict[str, str]]  # a site and its subjects -> the split of each
+    accept: Sequence[str]  # subjects whose poor registration was looked at and found good
+    skips: bool  # whether subjects that cannot be used are left out; otherwise nothing is prepared
+    documented: str  # what the data set's makers say that it holds
+
+
+def prepare(asked: Preparation, jobs: int = 1) -> Store:
+    """The store, made or brought up to date unless it is there. `jobs` processes share the subjects.
+
+    Raises FederationError for a subject that cannot be prepared, unless such subjects are skipped, for a store in `asked.place`
+    that was made with other options, and for a disk that is full.
     """
-    found = layout.survey()
-    contents = layout.contents(found)
-    asked = layout.fingerprints(found, contents)
-    place = layout.place
+    place = asked.place
     with alone(place):
         before = Store.open(place) if (place / "dataset.json").exists() else None
-        if before and unedited(before).info["asked"] == asked:
+        if before and unedited(before).info["asked"] == asked.fingerprints:
             return before
-        if before and (differ := differences(before.info["options"], layout.recipe())):
+        if before and (differ := differences(before.info["options"], asked.recipe)):
             raise FederationError(
                 f"{place} was prepared with other options: {'; '.join(differ)}; choose another dataset.out, or delete it"
             )
         scratch = place.with_name(f".{place.name}.partial")
         try:
-            store = make(layout, found, contents, asked, before, scratch, jobs)
+            store = make(asked, before, scratch, jobs)
         except OSError as error:
-            reason = (
-                error.strerror or f"{error}: the disk is full"
-            )  # numpy counts what it could write, and says no more
+            reason = error.strerror or f"{error}: the disk is full"  # numpy gives a count of bytes and no reason
             raise FederationError(
                 f"{place} cannot be written ({reason}); the subjects that are finished are kept in {scratch}:"
                 " make room and run the same command again"
@@ -74,81 +87,71 @@ def prepare(layout: Layout, jobs: int = 1) -> Store:
         return store
 
 
-def make(
-    layout: Layout,
-    found: Survey,
-    contents: Mapping[Path, Content],
-    asked: Mapping[str, str],
-    before: Store | None,
-    scratch: Path,
-    jobs: int,
-) -> Store:
+def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> Store:
     """Process whoever is not finished yet, and write the store."""
-    left_out = [*found.left_out, *twins(found, contents)]
-    refuse(layout, left_out)
+    found, keys = asked.found, asked.keys
+    left_out = [*found.left_out, *twins(found, asked.contents)]
     gone = {(one.site, one.subject) for one in left_out}
     people = [who for own in found.complete.values() for who in own.values() if (who.site, who.subject) not in gone]
-    keys = {(who.site, who.subject): layout.subject(who, contents) for who in people}
-    earlier = finished_before(before) if before else {}
-    scratch.mkdir(parents=True, exist_ok=True)
+
+    def refuse() -> None:
+        if left_out and not asked.skips:
+            raise FederationError(refusal(left_out))
 
     def failed(who: Candidate, reason: str) -> None:
         left_out.append(LeftOut(who.site, who.subject, reason))
-        refuse(layout, left_out)
+        refuse()
 
+    refuse()
+    earlier = finished_before(before) if before else {}
+    scratch.mkdir(parents=True, exist_ok=True)
     todo = {}
     for who in people:
         key = keys[who.site, who.subject]
         if key not in earlier and not (scratch / key / "index.json").exists():
-            todo[who] = partial(work, who, layout.chain, layout.volume, scratch / key)
-    reasons = carry_out(todo, jobs, f"preparing {layout.label}", failed)
+            todo[who] = partial(work, who, asked.chain, asked.volume, scratch / key)
+    reasons = carry_out(todo, jobs, f"preparing {asked.label}", failed)
     finished: dict[str, dict[Candidate, Finished]] = {}
     for who in people:
         if who not in reasons:
             key = keys[who.site, who.subject]
             one = earlier[key] if key in earlier else read(scratch / key)
-            if (poor := poorly(one)) and who.subject not in layout.accept:
+            if (poor := poorly(one)) and who.subject not in asked.accept:
                 failed(who, poor)
             else:
                 finished.setdefault(who.site, {})[who] = one
     divided = {}
     for site in sorted(found.complete):
         try:
-            divided[site] = divide(layout, site, [who.subject for who in finished.get(site, {})])
+            divided[site] = asked.divide(site, [who.subject for who in finished.get(site, {})])
         except FederationError as error:
             failed(Candidate(site, "*", "", {}), str(error))
     if not divided:
         raise FederationError("\n  ".join(["no site can be prepared", *map(str, left_out[:5])]))
     index: list[Row] = []
     info = {
-        "label": layout.label,
+        "label": asked.label,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "root": str(layout.folder.absolute()),
-        "options": layout.recipe(),
-        "documented": layout.documented,
+        "root": str(asked.root.absolute()),
+        "options": asked.recipe,
+        "documented": asked.documented,
         "versions": versions(),
-        "asked": dict(asked),
+        "asked": dict(asked.fingerprints),
         "keys": {site: {name: keys[site, name] for name in sorted(own)} for site, own in divided.items()},
         "left_out": [one._asdict() for one in sorted(left_out)],
         "excluded": found.excluded,
-        "accepted": sorted(layout.accept),
+        "accepted": sorted(asked.accept),
     }
     with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
 
         def lines(who: Candidate, one: Finished, first: int) -> None:
-            index.extend(subject.lines(who, one, first, layout.folder, contents))
+            index.extend(subject.lines(who, one, first, asked.root, asked.contents))
 
         sites = (
             assemble(site, found.contrasts[site], finished[site], own, Path(arrays, site), lines)
             for site, own in divided.items()
         )
-        return write(layout.place, sites, index, asked, info)
-
-
-def refuse(layout: Layout, left_out: list[LeftOut]) -> None:
-    """Raises FederationError for who is left out, where nobody may be."""
-    if left_out and not layout.skips:
-        raise FederationError(layout.refusal(left_out))
+        return write(asked.place, sites, index, asked.fingerprints, info)
 
 
 def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
@@ -210,13 +213,6 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def divide(layout: Layout, site: str, subjects: Sequence[str]) -> dict[str, str]:
-    """Subject -> split. Raises FederationError for too few subjects, or one that a given table does not name."""
-    if layout.splits:
-        return splits.given(layout.table_of_splits(), Path(layout.splits), site, subjects)
-    return splits.draw(site, subjects, layout.seed, layout.val, layout.test)
 
 
 def assemble(

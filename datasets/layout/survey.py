@@ -30,6 +30,15 @@ class LeftOut(NamedTuple):
         return f"site {self.site}, subject {self.subject}: {self.reason}"
 
 
+def refusal(left_out: Sequence[LeftOut], most: int = 5) -> str:
+    """The message where nobody may be left out."""
+    lines = [str(one) for one in left_out[:most]]
+    more = [f"and {len(left_out) - most} more"] if len(left_out) > most else []
+    remedy = "mend this, leave subjects out by dataset.exclude, or go on without those by dataset.on_error=skip"
+    count = "1 subject" if len(left_out) == 1 else f"{len(left_out)} subjects"
+    return "\n  ".join([f"{count} cannot be used:", *lines, *more, remedy])
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A subject with a volume of every contrast of its site, and the mask where masks are given."""
@@ -52,6 +61,15 @@ class Survey:
     left_out: tuple[LeftOut, ...]
     excluded: int
     matched: frozenset[Path]
+
+    def files(self) -> list[Path]:
+        """Every volume and mask of the complete subjects."""
+        return [
+            path
+            for own in self.complete.values()
+            for who in own.values()
+            for path in (*who.volumes.values(), *([who.mask] if who.mask else ()))
+        ]
 
 
 class Rules(NamedTuple):

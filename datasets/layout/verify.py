@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -16,9 +15,6 @@ from ..volumes import examine
 from .survey import LeftOut, Survey, ordered
 from .walk import walk
 
-if TYPE_CHECKING:
-    from .layout import Layout
-
 EXAMPLES = 5
 
 
@@ -27,7 +23,9 @@ class Report:
     """`unmatched`: files that the layout does not describe; `grids`: site and contrast -> grid -> volumes that have it;
     `damaged`: volumes whose header or length is wrong, with the reason."""
 
-    layout: Layout
+    label: str
+    folder: Path
+    documented: str
     found: Survey
     unmatched: tuple[Path, ...]
     grids: dict[tuple[str, str], Counter[str]]
@@ -39,11 +37,11 @@ class Report:
         return not self.found.left_out and not self.damaged
 
     def __str__(self) -> str:
-        found, layout = self.found, self.layout
+        found = self.found
         total = sum(map(len, found.complete.values()))
-        lines = [f"{layout.label} in {layout.folder}: {len(found.matched)} volumes, {total} complete subjects"]
-        if layout.documented:
-            lines.append(f"documented: {layout.documented}")
+        lines = [f"{self.label} in {self.folder}: {len(found.matched)} volumes, {total} complete subjects"]
+        if self.documented:
+            lines.append(f"documented: {self.documented}")
         for site, counts in sorted(found.found.items()):
             own = found.complete.get(site, {})
             lines.append(
@@ -61,16 +59,15 @@ class Report:
         lines += listed(
             "volumes that cannot be read", [f"site {o.site}, subject {o.subject}: {o.reason}" for o in self.damaged]
         )
-        names = [path.relative_to(layout.folder).as_posix() for path in self.unmatched]
+        names = [path.relative_to(self.folder).as_posix() for path in self.unmatched]
         lines += listed("files that the layout does not describe", names)
         return "\n".join(lines)
 
 
-def verify(layout: Layout) -> Report:
-    """Raises FederationError for a layout or folder that cannot be looked at, and where no file matches."""
-    found = layout.sort(layout.matches())
+def verify(label: str, folder: Path, found: Survey, volume: int | None, documented: str) -> Report:
+    """Read the header of every volume of a complete subject; `volume` is the index of the one to take from 4-D files."""
     used = {part for path in found.matched for part in ([path] if not path.is_dir() else path.iterdir())}
-    unmatched = tuple(path for path in walk(layout.folder) if path not in used)
+    unmatched = tuple(path for path in walk(folder) if path not in used)
     grids: dict[tuple[str, str], Counter[str]] = {}
     damaged = []
     volumes = [
@@ -81,14 +78,14 @@ def verify(layout: Layout) -> Report:
     ]
     for who, contrast, path in tqdm(volumes, "reading headers", unit="volume", leave=False, disable=None):
         try:
-            grid = examine(path, layout.volume)
+            grid = examine(path, volume)
         except FederationError as error:
             damaged.append(LeftOut(who.site, who.subject, str(error)))
         else:
             edges = " x ".join(f"{edge:.3g}" for edge in grid.spacing)
             shape = " x ".join(map(str, grid.shape))
             grids.setdefault((who.site, contrast), Counter())[f"{shape} voxels of {edges} mm"] += 1
-    return Report(layout, found, unmatched, grids, tuple(damaged))
+    return Report(label, folder, documented, found, unmatched, grids, tuple(damaged))
 
 
 def listed(title: str, lines: Iterable[str]) -> list[str]:
