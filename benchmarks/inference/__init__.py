@@ -1,1 +1,1 @@
-"""What a trained run synthesises: volumes, and how a feature network sees them."""
+"""What a trained run synthesises, as volumes or as scores of a feature network."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.inference.features import FeatureNetwork, compared
+from fedsynth.benchmarks.inference.feature_network import FeatureNetwork
+from fedsynth.benchmarks.inference.features import compare_slices
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.federation import FederationError
@@ -102,7 +103,7 @@ def test_a_perfect_answer_would_score_zero(tmp_path: Path) -> None:
     images, _, _ = Phantom(size=32, slices=5).subject("ixi", "test000")
     real = images[:, 1].astype(np.float32)
     network = FeatureNetwork(save(Grey(), tmp_path / "grey.pt"), CPU)
-    distances, ours, theirs = compared(real, real, network)
+    distances, ours, theirs = compare_slices(real, real, network)
     assert distances.tolist() == [0] * 5
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_allclose(ours[:, 0], (real.mean((1, 2)) + 1) / 2, atol=1e-5)
@@ -154,11 +155,11 @@ def test_what_is_no_feature_network_is_refused(
     text.write_text("weights")
     bare = save(Bare(), tmp_path / "bare.pt")
     for file, message in (
-        (tmp_path / "missing.pt", r"missing.pt is no network: "),
-        (text, "text.pt is no network: "),
+        (tmp_path / "missing.pt", r"missing.pt holds no network: "),
+        (text, "text.pt holds no network: "),
         (
             bare,
-            "bare.pt gives [1, 3, 32, 32] of images [1, 3, 32, 32]; it must map float32 images [B, 3, H, W] in [0, 1] to a pair",
+            "bare.pt gives [1, 3, 32, 32] for images [1, 3, 32, 32]; it must map float32 images [B, 3, H, W] in [0, 1] to a pair",
         ),
     ):
         assert main(["features", name, "--network", str(file), "--results", str(results)]) == 2
