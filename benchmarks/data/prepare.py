@@ -21,12 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fedsynth.federation import SPLITS, Dataset, FederationError, Site
 from fedsynth.registry import DATASETS, RegistryError
+from fedsynth.runtime.atomic import write_atomically
 
 from ..config.identity import plain
 from ..config.overrides import explain
 from ..config.schema import Run, register
 from ..records.data_card import Facts, edges, facts, markdown, shift
-from ..records.record import fingerprint, write_atomically
+from ..records.record import fingerprint
 from ..report.plots.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages

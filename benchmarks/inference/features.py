@@ -20,11 +20,11 @@ import torch
 from fedsynth.evaluation.metrics.perceptual import frechet_distance, perceptual_distance
 from fedsynth.federation import Federation
 from fedsynth.registry import RegistryError
+from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.device import resolve_device
 
 from ..config.schema import Run
 from ..records.finished import finished
-from ..records.record import write_atomically
 from ..records.store import Store
 from .feature_network import FeatureNetwork
 from .synthesis import BATCH, rebuild_federation, rebuild_run, synthesise_test_subjects

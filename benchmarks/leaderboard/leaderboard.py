@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 
+from fedsynth.runtime.atomic import write_atomically
+
 from ..records.finished import Finished, finished
-from ..records.record import METRICS, SELECTIONS, RecordError, places, welcomes, write_atomically
+from ..records.record import METRICS, SELECTIONS, RecordError, places, welcomes
 from ..records.store import Store
 from ..tables.caption import whose
 from ..tables.columns import view

@@ -12,11 +12,12 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from fedsynth.runtime.atomic import write_atomically
 
 SCHEMA = 1
 FINISHED = ("done", "diverged")
@@ -125,21 +126,6 @@ def sha256(content: bytes) -> str:
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """The hash that ends a run's name, 12 hexadecimal digits."""
     return sha256(canonical(identity).encode())[:12]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The whole file or none of it, on disk when this returns."""
-    scratch = path.with_name(f".{path.name}.partial")
-    with scratch.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:

@@ -22,7 +22,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .record import Record, RecordError, read_record, write_atomically
+from fedsynth.runtime.atomic import write_atomically
+
+from .record import Record, RecordError, read_record
 
 
 class State(Enum):

@@ -11,11 +11,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from fedsynth.runtime.atomic import write_atomically
+
 from ..leaderboard.by_train_size import families, subjects, title
 from ..leaderboard.cross_site import homes
 from ..leaderboard.newcomers import stages
 from ..records.finished import finished
-from ..records.record import write_atomically
 from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking

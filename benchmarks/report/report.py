@@ -20,10 +20,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from tqdm import tqdm
 
+from fedsynth.runtime.atomic import write_atomically
+
 from ..leaderboard.by_train_size import families, subjects, title
 from ..leaderboard.pair import full
 from ..records.finished import Finished, finished
-from ..records.record import Record, write_atomically
+from ..records.record import Record
 from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from omegaconf import DictConfig
 import fedsynth
 from fedsynth.evaluation import heterogeneity as lut
 from fedsynth.federation import SPLITS, Dataset, Federation
+from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Outcome, Trainer
 
@@ -148,9 +148,7 @@ def differences(federation: Federation, fingerprints: Mapping[str, str], cache: 
     place = cache / f"heterogeneity-{fingerprint({'data': dict(fingerprints), 'tasks': tasks, 'code': code})}.json"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = place.with_name(f".{place.name}.{os.getpid()}")
-        scratch.write_text(json.dumps(lut.heterogeneity(federation)), "utf-8")
-        scratch.replace(place)
+        write_atomically(place, json.dumps(lut.heterogeneity(federation)).encode())
     found: list[dict[str, object]] = json.loads(place.read_bytes())
     return found
 

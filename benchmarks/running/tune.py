@@ -31,12 +31,13 @@ from omegaconf.errors import OmegaConfBaseException
 from fedsynth import streams
 from fedsynth.method import Method
 from fedsynth.registry import METHODS, RegistryError
+from fedsynth.runtime.atomic import write_atomically
 
 from ..config.grid import Cell, written
 from ..config.identity import identity, name
 from ..config.overrides import explain
 from ..config.schema import Run, register
-from ..records.record import Record, write_atomically
+from ..records.record import Record
 from ..records.store import Store
 from .execute import say
 from .sweep import Sweep

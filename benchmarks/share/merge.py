@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import re
 import sys
 from collections import Counter
@@ -23,8 +22,10 @@ from zlib import error as ZlibError
 
 from tqdm import tqdm
 
+from fedsynth.runtime.atomic import flush, write_atomically
+
 from ..records.finished import Finished
-from ..records.record import RecordError, read_record, read_scores, write_atomically
+from ..records.record import RecordError, read_record, read_scores
 from ..records.store import Store
 from ..tables.table import tables
 from .pack import FILES
@@ -133,7 +134,7 @@ def take(candidate: Candidate, store: Store) -> str:
         place = store.folder(candidate.run)
         if not place.exists():
             folder.rename(place)
-            sync(store.runs)
+            flush(store.runs)
             return "taken"
         if not (place / "record.json").exists():
             raise Refused(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
@@ -166,12 +167,3 @@ def check(folder: Path) -> None:
 
 def content(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
-
-
-def sync(folder: Path) -> None:
-    """Whatever was renamed into the folder is on disk when this returns."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,13 +6,14 @@ The same runs make the same file, byte for byte. Checkpoints and images stay whe
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from tqdm import tqdm
+
+from fedsynth.runtime.atomic import atomic_file
 
 from ..records.finished import Finished, finished
 from ..records.store import Store
@@ -51,17 +52,9 @@ def main(argv: list[str]) -> int:
 def pack(runs: Sequence[Finished], path: Path) -> None:
     """Write `RUN/record.json`, `RUN/scores.csv` and `RUN/curve.csv` of each run; the whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    try:
-        with scratch.open("wb") as file:
-            with ZipFile(file, "w", ZIP_DEFLATED) as archive:
-                for run in tqdm(runs, "packing", unit="run", leave=False, disable=None):
-                    for name in FILES:
-                        entry = ZipInfo(f"{run.record.run}/{name}")  # of 1980, whenever it is packed
-                        entry.compress_type, entry.external_attr = ZIP_DEFLATED, 0o644 << 16
-                        archive.writestr(entry, (run.folder / name).read_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with atomic_file(path) as scratch, ZipFile(scratch, "w", ZIP_DEFLATED) as archive:
+        for run in tqdm(runs, "packing", unit="run", leave=False, disable=None):
+            for name in FILES:
+                entry = ZipInfo(f"{run.record.run}/{name}")  # of 1980, whenever it is packed
+                entry.compress_type, entry.external_attr = ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(entry, (run.folder / name).read_bytes())

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fedsynth.runtime.atomic import write_atomically
+
 from ..leaderboard.leaderboard import panels, write
 from ..records.finished import Finished, finished
-from ..records.record import write_atomically
 from ..records.store import Store
 from .pack import FILES
 

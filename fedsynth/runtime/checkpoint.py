@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from .atomic import atomic_file
 
 _TENSOR = "$tensor"
 
@@ -31,20 +32,8 @@ def save(path: Path, tree: dict[str, Any]) -> None:
         return node
 
     structure = json.dumps(strip(tree))
-    scratch = path.with_suffix(".tmp")
-    save_file(tensors, scratch, {"tree": structure})
-    _flush(scratch)
-    os.replace(scratch, path)
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with atomic_file(path) as scratch:
+        save_file(tensors, scratch, {"tree": structure})
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class OffloadStore:
         needed = set(states)
         self._coming = {state: reading for state, reading in self._coming.items() if state in needed}
         kept = {self._path(state, part) for state in needed for part in parts}
-        for path in self.folder.glob("*.safetensors"):
+        for path in self.folder.glob("*"):  # what a process that was killed left half written too
             if path not in kept:
                 path.unlink()
 

@@ -29,7 +29,9 @@ class Snapshots:
         self.names: dict[str, list[State]] = {}
 
     def find(self) -> None:
-        """Look into the folder, which an earlier process may have filled."""
+        """Look into the folder, which an earlier process may have filled; delete what it left half written."""
+        for path in self._folder.glob(".*.partial"):
+            path.unlink()
         for path in self._folder.glob("*.safetensors"):
             trained = checkpoint.load(path, torch.device("cpu"))["trained"]
             self.names[path.stem] = [(name, round) for name, round in trained.items()]

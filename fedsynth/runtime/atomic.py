@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all, and are on the disk when the call returns: a crash leaves the old file or the new."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace the file at `path` by one with this content."""
+    with atomic_file(path) as scratch:
+        scratch.write_bytes(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A place to write a file, which replaces the one at `path` if the block ends well and is deleted if it does not.
+
+    The place is this process's own, so that two processes may write the same file at once; the last one wins.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield scratch
+        flush(scratch)
+        os.replace(scratch, path)
+        flush(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

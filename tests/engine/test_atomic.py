@@ -1,0 +1,50 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fedsynth.runtime.atomic import atomic_file, write_atomically
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    for content in (b"first", b"second"):
+        write_atomically(tmp_path / "a", content)
+        assert (tmp_path / "a").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a", b"first")
+
+    def fills_the_disk() -> None:
+        with atomic_file(tmp_path / "a") as scratch:
+            scratch.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fills_the_disk()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"first"}
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen, sync = tmp_path / "a", list[bool](), os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append(path.exists())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_atomically(path, b"content")
+    assert seen == [False, True]  # the file's content, then the folder's names
+
+
+def test_two_processes_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic_file(tmp_path / "a") as ours:
+        ours.write_bytes(b"ours")
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        write_atomically(tmp_path / "a", b"theirs")
+    assert (tmp_path / "a").read_bytes() == b"ours"
