@@ -179,7 +179,7 @@ def test_scores_with_holes_repeats_or_no_number_are_not_written(tmp_path: Path) 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import finished
+from support import finished
 from fedsynth.benchmarks.records.store import Store
 
 left, sync = int(sys.argv[2]), os.fsync
