@@ -20,7 +20,7 @@ with Satterthwaite's degrees of freedom, sites combined by the same rule (Welch)
 a seed does to all subjects of one site is part of V_seed. Where V_seed < V_residual, or V_subject < V_residual, the estimate
 of that component is negative: it is set to zero, i.e. the term cancels against V_residual (both: V_residual is left).
 
-Measured (`pytest tests/benchmarks/stats/test_stats_simulation.py -m slow -s`, which fixes the generating model: up to two
+Measured (`pytest tests/benchmarks/stats/test_stats_simulation.py -m long -s`, which fixes the generating model: up to two
 tasks at four sites
 of unequal size; 100,000 tables a cell, Monte-Carlo error 0.07 points), false positives at 5 %, which is 100 % less the
 coverage of the 95 % interval, where seeds spread 0, 0.3 and 1 times as much as subjects:

@@ -65,7 +65,7 @@ def test_too_little_is_refused() -> None:
             signed_rank(np.ones(5), rope)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "rope"), [(4, 0.3), (5, 0.3), (10, 0.3), (5, 0.001)])
 def test_what_the_docstring_says_was_measured(count: int, rope: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """How often equal methods (normal differences of sd 1) are told apart with a probability above 95 %."""

@@ -63,7 +63,7 @@ def test_too_little_is_refused() -> None:
         ranks(np.zeros((6, 3)), [("variable", f"{n}") for n in range(6)], list("ab"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("size", [3, 10])
 @pytest.mark.parametrize("count", [4, 5, 10, 20])
 def test_what_the_docstring_says_was_measured(count: int, size: int) -> None:

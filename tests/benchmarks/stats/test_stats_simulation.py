@@ -63,7 +63,7 @@ def test_level_and_coverage_in_one_cell() -> None:
     assert 0.94 < covered < 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("spread", [0, 0.3, 1])
 @pytest.mark.parametrize("subjects", [20, 80])
 @pytest.mark.parametrize("seeds", [5, 10])
@@ -76,7 +76,7 @@ def test_level_and_coverage(seeds: int, subjects: int, spread: float) -> None:
     assert 0.93 <= covered <= 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [5, 10])
 def test_seeds_may_shift_each_site_apart(seeds: int) -> None:
     false, covered = measure(20, seeds, 1, apart=0.5)
@@ -85,7 +85,7 @@ def test_seeds_may_shift_each_site_apart(seeds: int) -> None:
     assert 0.93 <= covered <= 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("spread", [0, 0.3, 1])
 @pytest.mark.parametrize("subjects", [20, 80])
 def test_three_seeds_do_not_hold_the_level(subjects: int, spread: float) -> None:

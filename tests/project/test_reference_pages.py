@@ -1,0 +1,45 @@
+"""The pages that list options, columns and metrics list what the code has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+from support.checkout import ROOT
+
+from fedsynth import Scenario
+from fedsynth.benchmarks.records.record import METRICS
+from fedsynth.runtime.options import TrainerOptions
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text()
+
+
+def first_column(text: str) -> set[str]:
+    """The words in backticks in the first cells of a page's tables."""
+    return {
+        word for cell in re.findall(r"^\| ([^|]*) \|", text, re.MULTILINE) for word in re.findall(r"`([^`]+)`", cell)
+    }
+
+
+def test_every_option_of_a_scenario_is_on_its_page() -> None:
+    options = {each.name for each in fields(Scenario)} - {"name"}
+    told = set(re.findall(r"`(\w+)`", page("scenarios")))
+    assert options - told == set()
+    assert first_column(page("scenarios")) <= options
+
+
+def test_every_metric_is_on_its_page() -> None:
+    told = first_column(page("metrics"))
+    inside = {f"{name}_fg" for name in ("psnr", "ssim", "nmse", "mae")}  # one line of the page, `..._fg`
+    assert told - {"..._fg"} == set(METRICS) - inside
+
+
+def test_columns_and_options_that_pages_explain_exist() -> None:
+    columns = (ROOT / "benchmarks/tables/columns.py").read_text()
+    text = re.sub(r"\{head\} ", "PSNR ", columns)
+    (section,) = re.findall(r"^## The columns of a table\n(.*?)^## ", page("statistics"), re.DOTALL | re.MULTILINE)
+    assert [name for name in first_column(section) if f'"{name}"' not in text] == []
+    trainer = {each.name for each in fields(TrainerOptions)}
+    assert [name for name in re.findall(r"`trainer\.(\w+)", page("cost")) if name not in trainer] == []
