@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 
+import yaml
 from support.checkout import ROOT
 
+import fedsynth
 from fedsynth import Scenario
 from fedsynth.benchmarks.records.record import METRICS
 from fedsynth.runtime.options import TrainerOptions
@@ -43,3 +45,15 @@ def test_columns_and_options_that_pages_explain_exist() -> None:
     assert [name for name in first_column(section) if f'"{name}"' not in text] == []
     trainer = {each.name for each in fields(TrainerOptions)}
     assert [name for name in re.findall(r"`trainer\.(\w+)", page("cost")) if name not in trainer] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+    assert cited["version"] == fedsynth.__version__
+    assert f"## [{fedsynth.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_contributing_names_every_target_of_the_makefile() -> None:
+    (line,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([\w-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) == set(line.split())
