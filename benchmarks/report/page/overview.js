@@ -5,7 +5,9 @@ function overview() {
   const counts = ["rows", "seeds", "runs", "holes", "diverged"].map((name) => column(name, tables.map((table) => table[name]), { number: true }));
   const found = sortable([column("table", tables.map(({ title }) => title)), ...counts,
     column("kind", tables.map(({ smoke }) => (smoke ? "smoke run" : "ranked")))]);
-  return [[html("h2", {}, "Overview"), found.element, ...meanRanks(ranks), ...scarce.flatMap(byTrainSize)], [found]];
+  const meaning = soft("A hole is a seed for which a row has no finished run while other rows have one; a row with a hole has no score. A smoke run is too short, or has too few " +
+    "subjects, to rank methods.");
+  return [[html("h2", {}, "Overview"), found.element, meaning, ...meanRanks(ranks), ...scarce.flatMap(byTrainSize)], [found]];
 }
 
 // Mean ranks with their intervals, and bars over rows whose mean ranks differ by less than the critical difference.
@@ -23,7 +25,7 @@ function meanRanks(ranks) {
     for (let rank = 1; rank <= count; rank += step)
       drawing.append(svg("line", { class: "grid", x1: px(rank), x2: px(rank), y1: top - 6, y2: height - 8 }), svg("text", { x: px(rank), y: top - 12, "text-anchor": "middle" }, rank));
     drawing.append(svg("line", { class: "axis", x1: px(1), x2: Math.min(px(1 + ranks.critical), right), y1: 8, y2: 8, "stroke-width": 3 }),
-      svg("text", { x: left - 8, y: 12, "text-anchor": "end" }, `critical ${ranks.critical.toFixed(2)}`));
+      svg("text", { x: left - 8, y: 12, "text-anchor": "end" }, `CD ${ranks.critical.toFixed(2)}`));
     ranks.names.forEach((name, row) => {
       const short = name.length * 6.4 > left ? `${name.slice(0, Math.floor(left / 6.8))}…` : name;
       drawing.append(svg("text", { x: left - 8, y: py(row) + 4, "text-anchor": "end" }, short, svg("title", {}, name)),
@@ -36,9 +38,9 @@ function meanRanks(ranks) {
     });
     return drawing;
   }).canvas;
-  const verdict = ranks.p < 0.05 ? "bars on the right join rows that it does not tell apart (Nemenyi's critical difference)" : "it finds no difference, so no bars are drawn";
-  return [head, canvas, soft(`Ranks of the rows that are in all ${ranks.blocks.length} ranked tables; 1 is the best. Lines are 95 % t intervals over tables. ` +
-    `Friedman's test: p ${ranks.p < 0.001 ? "< 0.001" : `= ${ranks.p.toFixed(3)}`}; ${verdict}.`)];
+  const verdict = ranks.p < 0.05 ? "Bars on the right join rows whose mean ranks differ by no more than Nemenyi's critical difference (CD)." : "It finds no difference, so no bars are drawn.";
+  return [head, canvas, soft(`Ranks among the rows that are in all ${ranks.blocks.length} ranked tables; 1 is the best. Lines are 95 % t intervals over tables. ` +
+    `Friedman's test: p ${ranks.p < 0.001 ? "< 0.001" : `= ${ranks.p.toFixed(3)}`}. ${verdict}`)];
 }
 
 function byTrainSize({ title, rows }) {

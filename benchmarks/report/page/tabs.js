@@ -15,7 +15,7 @@ function content(name) {
 function panel(name) {
   const [elements, listeners] = content(name);
   const input = html("input", { type: "search", placeholder: "part of a name", oninput: () => listeners.forEach((one) => one.filter(input.value)) });
-  const filter = listeners.length ? controls(html("label", {}, "Show", input)) : null;
+  const filter = listeners.length ? controls(html("label", {}, "Filter rows", input)) : null;
   const [head, ...rest] = elements;
   return html("section", { id: `${name}-panel`, role: "tabpanel", "aria-labelledby": `tab-${name}`, tabindex: -1 }, head, filter, ...rest);
 }

@@ -68,7 +68,8 @@ class TileGrid:
         wide = min(2.4, 0.7 * across)
         place = ((across - wide) / 2 / across, (FOOT - 0.14) / down, wide / across, 0.07 / down)
         scale = ScalarMappable(Normalize(0, end), ERRORS)
-        bar = self.figure.colorbar(scale, cax=self.figure.add_axes(place), orientation="horizontal", extend="max")
+        cax, ticks = self.figure.add_axes(place), [0, end / 2, end]
+        bar = self.figure.colorbar(scale, cax, orientation="horizontal", extend="max", ticks=ticks, format="%.3g")
         bar.ax.tick_params(labelsize=6, pad=1.5, length=2)
         bar.set_label(text, fontsize=6.5, labelpad=1)
 
