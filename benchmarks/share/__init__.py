@@ -1,1 +1,1 @@
-"""Records that leave the laboratory or come into it."""
+"""Records that are sent to others, come from others, or are published."""

@@ -1,8 +1,8 @@
 """`fedsynth merge`: the records of other stores, from files that `fedsynth pack` wrote or from folders, brought into this one.
 
-Each is checked as when it is read, and its scores for being whole. What was edited, cut short or renamed is refused by name,
-and so is a run that is here with other content; the others are taken. A run appears all at once, so an interrupted
-merge leaves none half, and the same command goes on. Models and images are not part of a record.
+Each record is checked as it is whenever it is read, and its scores for being complete. A record that was edited, cut short or
+renamed is refused by name, and so is a run that is here with other content; all others are taken. A run appears all at once, so
+an interrupted merge leaves no half of one, and the same command continues it. Models and images are not part of a record.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from .pack import FILES
 
 
 class Refused(ValueError):
-    """What is not taken; the message says why."""
+    """A record or a source is not taken; the message says why."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A folder with a record in a file or folder."""
+class FoundRecord:
+    """A folder with a record, in a zip file or on disk."""
 
     run: str  # the folder's name
-    origin: str  # where it was found, as it is told
-    read: Callable[[str], bytes]  # the content of a file of the folder
+    origin: str  # where it was found, for messages
+    read: Callable[[str], bytes]  # the content of a file in the folder
 
 
 def main(argv: list[str]) -> int:
@@ -63,8 +63,10 @@ def main(argv: list[str]) -> int:
 
 
 def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
-    """Bring every candidate into the store. Returns how many were "taken", "there already" and "refused"; says why on standard
-    error."""
+    """Bring every record that the sources hold into the store.
+
+    Returns how many were "taken", "there already" and "refused"; says on standard error why one is refused.
+    """
     count: Counter[str] = Counter()
     store.runs.mkdir(parents=True, exist_ok=True)
 
@@ -74,85 +76,79 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
 
     for source in sources:
         try:
-            for candidate in tqdm(candidates(source, refuse), str(source), unit="run", leave=False, disable=None):
+            for found in tqdm(find_records(source, refuse), str(source), unit="run", leave=False, disable=None):
                 try:
-                    count[take(candidate, store)] += 1
+                    count[merge_record(found, store)] += 1
                 except Refused as error:
-                    refuse(candidate.origin, error)
+                    refuse(found.origin, error)
         except (Refused, BadZipFile, OSError) as error:
             refuse(str(source), error)
     return count
 
 
-def candidates(source: Path, refuse: Callable[[str, object], None]) -> Iterator[Candidate]:
+def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterator[FoundRecord]:
     """Every folder with a `record.json`, at any depth. Raises Refused where there is none, BadZipFile, OSError."""
-    found = False
+    any_found = False
     if source.is_dir():
         for folder in sorted(path.parent for path in source.resolve().rglob("record.json")):
-            found = True
-            yield Candidate(folder.name, str(folder), partial(read_file, folder))
+            any_found = True
+            yield FoundRecord(folder.name, str(folder), partial(_read_from_folder, folder))
     else:
         with ZipFile(source) as archive:
             for member in sorted(set(archive.namelist())):
                 inside = PurePosixPath(member)
-                if leaves(member):
-                    found = True
-                    refuse(f"{source}: {member}", "a path that leaves the folder it is unpacked in")
+                if escapes_folder(member):
+                    any_found = True
+                    refuse(f"{source}: {member}", "a path that leads out of the folder into which it is unpacked")
                 elif inside.name == "record.json":
-                    found = True
-                    yield Candidate(
-                        inside.parent.name, f"{source}: {inside.parent}", partial(read_member, archive, inside.parent)
-                    )
-    if not found:
+                    any_found = True
+                    read = partial(_read_from_archive, archive, inside.parent)
+                    yield FoundRecord(inside.parent.name, f"{source}: {inside.parent}", read)
+    if not any_found:
         raise Refused("no record.json in it; give what `fedsynth pack` wrote, or a folder with finished runs")
 
 
-def read_file(folder: Path, name: str) -> bytes:
+def _read_from_folder(folder: Path, name: str) -> bytes:
     return (folder / name).read_bytes()
 
 
-def read_member(archive: ZipFile, folder: PurePosixPath, name: str) -> bytes:
+def _read_from_archive(archive: ZipFile, folder: PurePosixPath, name: str) -> bytes:
     return archive.read(str(folder / name))
 
 
-def leaves(member: str) -> bool:
-    """Whether a path in a zip file would lie outside of the folder it is unpacked in, on any system."""
+def escapes_folder(member: str) -> bool:
+    """Whether a path in a zip file would lie outside of the folder into which it is unpacked, on any system."""
     path = PurePosixPath(member.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])
 
 
-def take(candidate: Candidate, store: Store) -> str:
-    """Bring a run into the store: "taken", or "there already". Raises Refused, OSError where the store cannot be written."""
-    if not re.fullmatch(r"[\w.-]{1,200}-[0-9a-f]{12}", candidate.run):
-        raise Refused(f"{candidate.run!r} is not the name of a run; a record lies in the folder of its run")
+def merge_record(found: FoundRecord, store: Store) -> str:
+    """Bring a run into the store; returns "taken" or "there already".
+
+    Raises Refused, and OSError where the store cannot be written.
+    """
+    if not re.fullmatch(r"[\w.-]{1,200}-[0-9a-f]{12}", found.run):
+        raise Refused(f"{found.run!r} is not the name of a run; a record lies in the folder of its run")
     with TemporaryDirectory(prefix=".merge-", dir=store.runs.parent) as scratch:
-        folder = Path(scratch) / candidate.run
+        folder = Path(scratch) / found.run
         folder.mkdir()
-        for name, found in contents(candidate).items():
-            write_atomically(folder / name, found)
-        check(folder)
-        place = store.folder(candidate.run)
+        for name, content in _read_files(found).items():
+            write_atomically(folder / name, content)
+        check_complete(folder)
+        place = store.folder(found.run)
         if not place.exists():
             folder.rename(place)
             flush(store.runs)
             return "taken"
         if not (place / "record.json").exists():
             raise Refused(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
-        if any(content(place / name) != content(folder / name) for name in FILES):
+        if any(not _same_content(place / name, folder / name) for name in FILES):
             raise Refused(f"{place} is there with other content; to take this one, move that folder away")
     return "there already"
 
 
-def contents(candidate: Candidate) -> dict[str, bytes]:
-    """The files of a run. Raises Refused."""
-    try:
-        return {name: candidate.read(name) for name in FILES}
-    except (BadZipFile, ZlibError, EOFError, RuntimeError, OSError, KeyError) as error:
-        raise Refused(f"not whole ({error}); ask for it anew") from error
-
-
-def check(folder: Path) -> None:
-    """Raises Refused for a record that cannot be trusted, or that no table can be made of."""
+def check_complete(folder: Path) -> None:
+    """Raises Refused for a record that cannot be trusted, or of which no table can be made."""
     try:
         record = read_record(folder)
         if {*record.files, "record.json"} != {*FILES}:
@@ -165,5 +161,14 @@ def check(folder: Path) -> None:
         raise Refused(f"not a record of this suite ({type(error).__name__}: {error})") from error
 
 
-def content(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+def _read_files(found: FoundRecord) -> dict[str, bytes]:
+    """The files of a run by name. Raises Refused where one is missing or damaged."""
+    try:
+        return {name: found.read(name) for name in FILES}
+    except (BadZipFile, ZlibError, EOFError, RuntimeError, OSError, KeyError) as error:
+        raise Refused(f"not whole ({error}); ask for it anew") from error
+
+
+def _same_content(ours: Path, theirs: Path) -> bool:
+    """A file that we lack is not the same as any."""
+    return ours.exists() and ours.read_bytes() == theirs.read_bytes()

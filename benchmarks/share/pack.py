@@ -18,7 +18,11 @@ from fedsynth.runtime.atomic import atomic_file
 from ..records.finished import Finished, finished
 from ..records.store import Store
 
-FILES = ("scores.csv", "curve.csv", "record.json")  # of a run; the record last, as its presence is what finished means
+FILES = (
+    "scores.csv",
+    "curve.csv",
+    "record.json",
+)  # of a run; the record is last: its presence means that the run is finished
 
 
 def main(argv: list[str]) -> int:
@@ -50,11 +54,11 @@ def main(argv: list[str]) -> int:
 
 
 def pack(runs: Sequence[Finished], path: Path) -> None:
-    """Write `RUN/record.json`, `RUN/scores.csv` and `RUN/curve.csv` of each run; the whole file or none of it."""
+    """Write `RUN/scores.csv`, `RUN/curve.csv` and `RUN/record.json` of each run; the whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as scratch, ZipFile(scratch, "w", ZIP_DEFLATED) as archive:
         for run in tqdm(runs, "packing", unit="run", leave=False, disable=None):
             for name in FILES:
-                entry = ZipInfo(f"{run.record.run}/{name}")  # of 1980, whenever it is packed
+                entry = ZipInfo(f"{run.record.run}/{name}")  # dated 1980, so that the same runs make the same file
                 entry.compress_type, entry.external_attr = ZIP_DEFLATED, 0o644 << 16
                 archive.writestr(entry, (run.folder / name).read_bytes())

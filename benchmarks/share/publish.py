@@ -1,8 +1,8 @@
-"""`fedsynth publish`: a table and all that it follows from, in a folder that goes into version control.
+"""`fedsynth publish`: tables and the records that they are made of, in a folder for version control.
 
 `OUT/NAME/` gets the records, scores and curves of the runs (`runs/`), the tables made of them (`leaderboard.md`, `.csv`,
-`.tex`) and a README to be written by hand, which is never overwritten. Checkpoints, images and logs stay where they are. The
-tables are made of what lies in the folder, so `fedsynth leaderboard --results OUT/NAME` makes them again, byte for byte.
+`.tex`) and a README to be completed by hand, which is never overwritten. Checkpoints, images and logs stay where they are. The
+tables are made from the files in the folder, so `fedsynth leaderboard --results OUT/NAME` makes them again, byte for byte.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ The tables are in [leaderboard.md](leaderboard.md), made of the {count} runs in 
 fedsynth leaderboard --results results/{name} --out results/{name}
 ```
 
-What was asked, how the runs were made (the command), and what the tables answer:
+Say here which question was asked, by which command the runs were made, and what the tables answer:
 """
 
 
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
 
 
 def publish(runs: Sequence[Finished], out: Path, name: str) -> int:
-    """Copy the runs into `out/name`, then make the tables of all runs that lie there. Returns the bytes of these runs."""
+    """Copy the runs into `out/name`, then make the tables of all runs in that folder. Returns the bytes of the copied runs."""
     folder, size = out / name, 0
     store = Store(folder)
     for run in tqdm(runs, "publishing", unit="run", leave=False, disable=None):
@@ -79,6 +79,5 @@ def publish(runs: Sequence[Finished], out: Path, name: str) -> int:
     there = finished(store, ())
     write(panels(there), folder, ENDINGS)
     if not (folder / "README.md").exists():
-        told = README.format(name=name, count=len(there))
-        write_atomically(folder / "README.md", told.encode())
+        write_atomically(folder / "README.md", README.format(name=name, count=len(there)).encode())
     return size

@@ -17,7 +17,7 @@ from support.checkout import ROOT
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.record import canonical, read_record, sha256
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.share.merge import leaves
+from fedsynth.benchmarks.share.merge import escapes_folder
 
 
 @pytest.fixture
@@ -245,14 +245,14 @@ def test_paths_that_leave_the_folder_are_refused(
     said = capsys.readouterr()
     assert (
         said.err
-        == f"fedsynth: refused: {tmp_path / 'lab.zip'}: {member}: a path that leaves the folder it is unpacked in\n"
+        == f"fedsynth: refused: {tmp_path / 'lab.zip'}: {member}: a path that leads out of the folder into which it is unpacked\n"
     )
     assert said.out.startswith("3 taken, 0 there already, 1 refused")
     assert {path.name for path in tmp_path.iterdir()} == {"ours", "theirs", "lab.zip"}
 
 
 def test_harmless_paths_do_not_leave_the_folder() -> None:
-    assert not any(map(leaves, ("run/record.json", "a..b/c", "a/b:c/d", "./a", "")))
+    assert not any(map(escapes_folder, ("run/record.json", "a..b/c", "a/b:c/d", "./a", "")))
 
 
 def test_what_is_no_source_is_told_and_the_next_taken(
