@@ -77,10 +77,9 @@ class Environment:
         scheme = {"base": str(folder), "platbase": str(folder)}
         self.site = Path(sysconfig.get_path("purelib", "venv", scheme))
         self.scripts = Path(sysconfig.get_path("scripts", "venv", scheme))
-        libraries = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
-        (self.site / "libraries.pth").write_text(
-            "\n".join(libraries)
-        )  # its own .pth files are not read: no editable finder
+        libraries = [path for path in sys.path if Path(path).name == "site-packages"]
+        # the .pth files that lie in these are not read, so an editable install of this checkout is not seen
+        (self.site / "libraries.pth").write_text("\n".join(libraries))
         self.write("datasets/__init__.py", "MARK = 'theirs'")
         self.write("methods/stray.py", "")
         self.write("pyproject.toml", '[project]\nname = "somebody-elses"\n')
