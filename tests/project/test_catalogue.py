@@ -1,4 +1,4 @@
-"""docs/catalogue.md says what the code does, of every method."""
+"""docs/catalogue.md says of every method what its code does."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 
 def table(header: str) -> list[list[str]]:
-    """The cells of the table whose header begins so."""
+    """The cells of the table whose header begins with this."""
     (lines,) = re.findall(rf"\| {header} \|.*\n\|[ -|]*\n((?:\|.*\n)+)", PAGE)
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines.splitlines()]
 

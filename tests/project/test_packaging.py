@@ -70,7 +70,7 @@ print(json.dumps({
 
 
 class Environment:
-    """A virtual environment without pip, whose libraries are those of this one, less what is installed in it as editable."""
+    """A virtual environment without pip. Its libraries are those of this one, except what is installed here as editable."""
 
     def __init__(self, folder: Path) -> None:
         venv.EnvBuilder(with_pip=False, symlinks=os.name != "nt").create(folder)
@@ -101,7 +101,7 @@ class Environment:
 
 
 def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
-    """Its standard output; what it said otherwise is shown if it fails."""
+    """Its standard output. If it fails, both of its streams are shown."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "FEDSYNTH"))}
     done = subprocess.run(
         [str(part) for part in command],
@@ -145,7 +145,7 @@ def environment(tmp_path: Path) -> Environment:
 
 
 def expect(found: dict[str, Any], engine: Path, rooms: Path) -> None:
-    """What holds in every layout: the engine lies in one folder, its rooms in another or in the same."""
+    """Check what is true in every layout: the engine lies in one folder, its rooms in another or in the same."""
     assert found == {
         "engine": str(engine.resolve()),
         "light": True,

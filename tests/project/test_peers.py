@@ -1,4 +1,4 @@
-"""The engines that benchmarks/speed compares with ours: that they do the same job, and that the comparison says so if not."""
+"""The engines that benchmarks/speed compares with ours do the same job, and the comparison refuses one that does not."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_reference_crops_and_flips_both_halves_alike(tmp_path: Path) -> None
         assert pair["A"].abs().max() <= 1
         torch.testing.assert_close(pair["A"], pair["B"], rtol=0, atol=0)
     assert {bool(pair["A"][0, 0, 0] < pair["A"][0, 0, -1]) for pair in drawn} == {True, False}
-    assert len({float(pair["A"].mean()) for pair in drawn}) > 2  # several places
+    assert len({float(pair["A"].mean()) for pair in drawn}) > 2  # crops of several places
 
 
 def test_a_round_of_the_reference_trains_and_averages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_a_missing_environment_is_answered_with_its_command(tmp_path: Path) -> N
 
 
 class Answered(compare.Worker):
-    """A worker that has run."""
+    """A worker whose results are known."""
 
     def __init__(self, name: str, losses: list[float], seconds: list[float]) -> None:
         self.name, self.losses, self.rounds = name, losses, [{"seconds": second} for second in seconds]
@@ -131,7 +131,7 @@ def test_engines_take_turns(tmp_path: Path) -> None:
         ("ours", "pfllib_like", "reference"), 3
     )
     assert found["ratios"]["pfllib_like"]["loss"] < 1e-3
-    assert done.stdout.count("[") == 4  # an interval a clock and peer
+    assert done.stdout.count("[") == 4  # an interval for each clock and peer
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(compare.HERE.glob("requirements-*.txt"))])

@@ -64,7 +64,7 @@ class Browser:
             self.problems.append(facts["entry"]["text"])
 
     def open(self, page: Path, width: int = 1280, height: int = 900, dark: bool = False) -> float:
-        """Load a page into a window of that size; returns the seconds until it stood."""
+        """Load a page into a window of that size; returns the seconds until it was laid out."""
         self.size(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
@@ -93,7 +93,7 @@ class Browser:
         return found["result"].get("value")
 
     def press(self, key: str) -> None:
-        """A key on what has the focus."""
+        """Press a key on the element that has the focus."""
         text = {"Enter": "\r", " ": " "}.get(key, "")
         for kind in ("keyDown", "keyUp"):
             codes = {"Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37}

@@ -29,7 +29,7 @@ CONTRASTS = ("T1", "T2", "PD", "FLAIR")
 def site(
     name: str, *, train: int = 3, val: int = 1, test: int = 2, slices: int = 2, size: Sequence[int] = (16, 16)
 ) -> Site:
-    """A site whose contrasts are site-specific smooth functions of one random anatomy. Named streams: by site and subject."""
+    """A site whose contrasts are smooth functions, its own ones, of one random anatomy; streams are named by site and subject."""
     gamma = 0.6 + 0.2 * (sum(map(ord, name)) % 5)
     images, subjects, row = [], [], 0
     splits = ["train"] * train + ["val"] * val + ["test"] * test
@@ -54,7 +54,7 @@ def federation(
 
 
 def uneven(sizes: Mapping[str, int]) -> Federation:
-    """The paper's sites with as many training subjects as `sizes` says, so that they weigh differently."""
+    """The paper's sites with as many training subjects as `sizes` says, so that their weights differ."""
     parts = {name: federation((name,), train=subjects) for name, subjects in sizes.items()}
     sites = {name: part.sites[name] for name, part in parts.items()}
     return Federation(sites, {name: part.tasks[name] for name, part in parts.items()})

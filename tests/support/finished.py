@@ -25,7 +25,7 @@ def identity(
     code: Mapping[str, str] | None = None,
     data: str = "d0",
 ) -> dict[str, Any]:
-    """A run's identity; what is given replaces or joins the defaults."""
+    """A run's identity; the given options replace the defaults or are added to them."""
     tasks = {"name": "variable", "sites": sorted(TASKS), "tasks": TASKS, "spare_sites": 0} | dict(scenario or {})
     return {
         "method": {"name": "fedavg"} | dict(method or {}),
@@ -41,7 +41,7 @@ def identity(
 
 
 def record(what: dict[str, Any], **facts: Any) -> Record:
-    """The record of a run that is `what`; `facts` replace fields, costs join the defaults."""
+    """The record of a run with the identity `what`; `facts` replace fields, and costs are added to the defaults."""
     costs = dict.fromkeys(COSTS, 1.0) | facts.pop("costs", {})
     base = {
         "run": f"{what['method']['name']}-{what['scenario']['name']}-s{what['seed']}-{fingerprint(what)}",
@@ -69,7 +69,8 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
 
 
 def scores(what: dict[str, Any], psnr: float | Mapping[tuple[str, str], list[float]] = 20.0) -> list[dict[str, Any]]:
-    """Score rows: of every test subject of a site-task, or 20 dB for two each. SSIM is PSNR / 100, the last round 1 dB less."""
+    """Score rows: the given ones of every test subject of a site-task, or 20 dB for two subjects of each. SSIM is PSNR / 100,
+    and the last round has 1 dB less."""
     rows = []
     for selection in SELECTIONS:
         for site, tasks in what["scenario"]["tasks"].items():
@@ -83,14 +84,14 @@ def scores(what: dict[str, Any], psnr: float | Mapping[tuple[str, str], list[flo
 
 
 def curve(what: dict[str, Any], up: float = 2e6, down: float = 3e6) -> list[dict[str, Any]]:
-    """Two rounds of every site, with these bytes each."""
+    """Two rounds of every site, each with these bytes."""
     numbers = {"loss_generator": 1.0, "loss_discriminator": 0.25, "val_psnr": 20.0, "val_ssim": 0.5}
     numbers |= {"bytes_up": up, "bytes_down": down, "seconds": 0.5, "gradient_evaluations": 200}
     return [{"round": round, "site": site} | numbers for round in (1, 2) for site in what["scenario"]["sites"]]
 
 
 def finish(store: Store, what: dict[str, Any], psnr: Any = 20.0, rows: Any = None, **facts: Any) -> str:
-    """Put a finished run into the store, with `rows` as its curve if they are given; returns its name."""
+    """Put a finished run into the store, with `rows` as its curve if they are given, and return its name."""
     found = record(what, **facts)
     store.folder(found.run).mkdir(parents=True, exist_ok=True)
     write_record(store.folder(found.run), found, scores(what, psnr), rows or curve(what))

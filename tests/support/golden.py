@@ -1,6 +1,5 @@
-"""A tiny fixed run of every method on the phantom. `python tests/support/golden.py` writes what it gives to golden.json:
-look at the
-difference before committing it, for it says whose numbers have changed."""
+"""A tiny fixed run of every method on the phantom. `python tests/support/golden.py` writes its numbers to golden.json; look at
+the difference before you commit it, because it shows which methods' numbers have changed."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ def phantom(cache: Path) -> Federation:
 
 
 def run(name: str, federation: Federation) -> dict[str, float]:
-    """Validation PSNR of every site and task after two rounds, dB; the root mean square of the server's model."""
+    """After two rounds: the validation PSNR of every site and task in dB, and the root mean square of the server's model."""
     case = ToyFederation.of(METHODS[name])
     trainer = Trainer(case.method, case.network, federation, case.options, seed=0)
     for round in (1, 2):

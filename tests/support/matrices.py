@@ -17,7 +17,7 @@ def one_site(values: Any) -> Scores:
 
 
 def random(rng: np.random.Generator, seeds: int = 6) -> Scores:
-    """Sites of 4, 3 and 5 subjects; two tasks at two of them, one of which a subject has not."""
+    """Sites of 4, 3 and 5 subjects. Two sites have two tasks, and one subject lacks one of these."""
     columns: list[Column] = []
     for site, tasks, count in (("a", "xy", 4), ("b", "x", 3), ("c", "xz", 5)):
         columns += [(site, task, f"{number}") for task, number in product(tasks, range(count))]

@@ -12,7 +12,7 @@ from fedsynth.benchmarks.report.report import page
 
 
 class Page(HTMLParser):
-    """What a page consists of: its tags and addresses, its data blocks by name, its script and its plain text."""
+    """The parts of a page: its tags and addresses, its data blocks by name, its script and its plain text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

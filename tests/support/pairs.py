@@ -1,4 +1,4 @@
-"""Pairs of methods with scores that are easily worked by hand, and what `fedsynth compare` says of them."""
+"""Pairs of methods whose scores are easy to work out by hand, and what `fedsynth compare` says about them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
 
 OWN = np.array([20.0, 20.5, 21.0, 21.5])  # dB, of subjects with method b
-GAIN = np.array([-0.3, 0.1, 0.3, -0.1])  # by which subjects differ around the mean difference
+GAIN = np.array([-0.3, 0.1, 0.3, -0.1])  # how far the difference of each subject is from the mean difference
 WIGGLE = np.array([0.1, -0.1, 0.1, -0.1, 0.1])  # of seeds
 
 
 def put(store: Store, method: str, seed: int, shift: Mapping[str, float] | float | None, **more: Any) -> None:
-    """A run of four subjects a site, who differ from OWN by GAIN and a shift (of each site), or are OWN without one."""
+    """Four subjects a site. Given a shift for each site, they differ from OWN by GAIN and that shift; else they are OWN."""
     facts = {name: more.pop(name) for name in ("costs", "status", "reason", "changed") if name in more}
     what = finished.identity(method={"name": method} | more.pop("options", {}), seed=seed, **more)
     own = {}
@@ -29,7 +29,7 @@ def put(store: Store, method: str, seed: int, shift: Mapping[str, float] | float
 
 
 def pair(store: Store, seeds: int = 5, better: Mapping[str, float] | float = 1.0, **more: Any) -> None:
-    """Method `a`, better than `b` by as much, and by WIGGLE more in each seed."""
+    """Method `a` is better than `b` by this much, and in each seed by WIGGLE more."""
     for seed in range(seeds):
         shift = {site: own + WIGGLE[seed] for site, own in better.items()} if isinstance(better, Mapping) else better
         put(store, "a", seed, shift + WIGGLE[seed] if isinstance(shift, float) else shift, **more)
@@ -37,7 +37,7 @@ def pair(store: Store, seeds: int = 5, better: Mapping[str, float] | float = 1.0
 
 
 def said(store: Store, capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> tuple[str, str]:
-    """What is printed on both streams, with single blanks and without line breaks inside of a paragraph."""
+    """What is printed on both streams, with single blanks and without line breaks inside a paragraph."""
     capsys.readouterr()
     assert main(["compare", *arguments, "--results", str(store.runs.parent)]) == status
     shown = capsys.readouterr()

@@ -44,7 +44,7 @@ class PlainSite:
         self.adams = {name: torch.optim.Adam(group, options.lr, betas, fused=True) for name, group in groups.items()}
 
     def train(self, round: int, moving: Sequence[str] | None = None) -> None:
-        """The local steps of a round; `moving` names the part of the generator that moves in each, if it has parts."""
+        """Do the local steps of a round; `moving` names the part of the generator that moves in each step, if it has parts."""
         for adam in self.adams.values():
             adam.param_groups[0]["lr"] = self.options.lr * self.options.rate(round)
         self.generator.train()
@@ -63,7 +63,7 @@ class PlainSite:
 
 
 def mean(nets: Sequence[nn.Module], weights: Sequence[float], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Weighted means of named parameters over nets."""
+    """The weighted means of named parameters over nets."""
     rows = [{name: p.detach().double().numpy() for name, p in net.named_parameters()} for net in nets]
     return {name: np.average([row[name] for row in rows], axis=0, weights=weights) for name in names}
 

@@ -40,7 +40,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def untimed(costs: Mapping[str, Any]) -> dict[str, Any]:
-    """What does not depend on the machine."""
+    """The costs that do not depend on the machine."""
     return {name: value for name, value in costs.items() if not any(word in name for word in TIMED)}
 
 

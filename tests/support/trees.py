@@ -26,7 +26,7 @@ Writer = Callable[[Path, np.ndarray], object]
 
 @cache
 def stacks(site: str, person: int) -> Mapping[str, np.ndarray]:
-    """Contrast -> intensities 0 to 2000 `[X, Y, Z]` running right, front, up, of a subject of the phantom."""
+    """For each contrast of a subject of the phantom, intensities from 0 to 2000, `[X, Y, Z]` running right, front, up."""
     images, _, _ = PHANTOM.subject(site, f"train{person:03d}")
     return {
         contrast: 1000 * (images[:, channel, ::-1].astype(np.float64).T + 1)
@@ -63,12 +63,14 @@ def dicom(folder: Path, voxels: np.ndarray) -> Path:
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{number:03d}.dcm"))
         writer.Execute(image)
-    locale.setlocale(locale.LC_ALL, before)  # the writer leaves C, in which the next text file would be read as ASCII
+    locale.setlocale(
+        locale.LC_ALL, before
+    )  # the writer leaves the locale C, in which the next text file would be read as ASCII
     return folder
 
 
 def quality(poor: bool) -> Quality:
-    """How a registration went, by invention."""
+    """An invented account of how a registration went."""
     return Quality(1.1, 1.2, 0.5, 0.4 if poor else 0.9, np.eye(4), poor)
 
 

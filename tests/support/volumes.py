@@ -1,4 +1,4 @@
-"""Heads in three dimensions, analytic or the phantom's, stored in any way, for tests."""
+"""Heads in three dimensions for tests, analytic or from the phantom, stored with any order of axes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from fedsynth.datasets.phantom.sites import PRESETS, hospital
 SHAPE = (21, 26, 12)  # of the volumes, right, front, up
 SPACING = (4.0, 4.0, 6.0)  # mm
 DIRECTIONS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
-SCANS = Path(data_path)  # that nibabel ships inside its own package
+SCANS = Path(data_path)  # nibabel ships these inside its package
 
 
 def head(points: np.ndarray, contrast: str = "T1") -> np.ndarray:
-    """Intensity in [0, 1000) of a smooth head, unlike itself in any mirror, at points `[..., 3]` in mm."""
+    """The intensity in [0, 1000) of a smooth head that differs from each of its mirror images, at points `[..., 3]` in mm."""
     x, y, z = np.moveaxis(points, -1, 0)
     body = np.maximum(0, 1 - (x / 34) ** 2 - (y / 44) ** 2 - (z / 30) ** 2) ** (0.5 if contrast == "T1" else 0.3)
     return 1000 * body * (0.5 + x / 160 + y / 190 + z / 200) * (1 if contrast == "T1" else 0.8 - y / 250)
@@ -39,7 +39,7 @@ def sampled(
     contrast: str = "T1",
     shift: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The head on one and the same grid of points whatever the axes it is stored along, and the affine of that storage."""
+    """The head on the same grid of points along whichever axes it is stored, and the affine of that storage."""
     affine, extents = np.eye(4), []
     for i, code in enumerate(codes):
         axis, sign = DIRECTIONS[code]
@@ -75,7 +75,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(kind(voxels.astype(dtype), affine, header), path)
     assert nibabel.load(path).header.endianness == order
-    if slope:  # nibabel saves none of its own choosing for numbers that need none
+    if slope:  # nibabel chooses no slope of its own for numbers that need none
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rb") as file:
             raw = bytearray(file.read())
@@ -109,7 +109,7 @@ def phantom(site: str = "ixi", edge: float = 2.0, person: str = "volume") -> tup
 
 
 def rigid(degrees: Sequence[float], mm: Sequence[float]) -> np.ndarray:
-    """Turned about the axes x, y and z through a point inside the head, then shifted, `[4, 4]`."""
+    """A motion `[4, 4]`: turns about the axes x, y and z through a point inside the head, then a shift."""
     about, motion = np.array([0.0, 0.0, 15.0]), np.eye(4)
     for axis, angle in enumerate(np.deg2rad(degrees)):
         i, j = [k for k in range(3) if k != axis]
@@ -123,7 +123,7 @@ def rigid(degrees: Sequence[float], mm: Sequence[float]) -> np.ndarray:
 def acquired(
     voxels: np.ndarray, affine: np.ndarray, motion: np.ndarray, grid: np.ndarray, shape: Sequence[int]
 ) -> np.ndarray:
-    """What a scanner would see of the head after `motion`, on voxels `shape` that `grid` `[4, 4]` places: the mean over five
+    """What a scanner would see of the head after `motion`, on `shape` voxels that `grid` `[4, 4]` places: the mean over five
     points through the thickness of each slice, by cubic interpolation."""
     total = np.zeros(shape)
     for part in (-0.4, -0.2, 0.0, 0.2, 0.4):
