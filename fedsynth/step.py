@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from .exchange import ContractError
 from .feed import Batch
+from .runtime.flops import FlopCounter
 from .runtime.options import Execution, Precision, TrainerOptions
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class Step:
         kind = (site.structure, batch.task, site.phase, batch.images.shape, batch.second is None, numbers)
         if kind not in self._flops:
             own: dict[str, Tensor] = {}
-            with FlopCounterMode(display=False) as counter, torch.compiler.set_stance("force_eager"):
+            with FlopCounter() as counter, torch.compiler.set_stance("force_eager"):
                 run(batch, own)
-            self._flops[kind], self._roles[kind] = counter.get_total_flops(), [*own]
+            self._flops[kind], self._roles[kind] = counter.total, [*own]
             for role, loss in own.items():
                 losses[role] = losses[role] + loss if role in losses else loss
         elif self.execution is not Execution.graph or self.eager:

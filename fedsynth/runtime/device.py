@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import resource
 import sys
@@ -39,8 +40,17 @@ def set_precision(options: TrainerOptions) -> None:
 
 
 def matrix_rate(device: torch.device, precision: Precision) -> float:
-    """FLOP/s of a large matrix product in a run's precision on as many threads as the process has: the best of a few, each long
-    enough to count."""
+    """FLOP/s of a large matrix product in a run's precision, measured once in a process for each number of threads."""
+    return _known_rate(device, precision, torch.get_num_threads())
+
+
+@functools.cache
+def _known_rate(device: torch.device, precision: Precision, threads: int) -> float:
+    return measure_matrix_rate(device, precision)
+
+
+def measure_matrix_rate(device: torch.device, precision: Precision) -> float:
+    """The best of a few products, each long enough to count, on as many threads as the process has."""
     size = 8192 if device.type == "cuda" else 1024
     dtype = torch.bfloat16 if precision is Precision.bf16 else torch.float32
     a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))

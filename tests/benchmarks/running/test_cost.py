@@ -16,7 +16,7 @@ from fedsynth.benchmarks.running import gpu_queue as room
 from fedsynth.benchmarks.running.gpu_queue import estimate
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
-from fedsynth.runtime.device import matrix_rate
+from fedsynth.runtime.device import measure_matrix_rate
 from fedsynth.runtime.options import Precision
 from fedsynth.trainer import Trainer
 from fedsynth.trainer.outcome import Costs
@@ -74,7 +74,7 @@ def test_parts_are_parts_of_the_whole() -> None:
 
 
 def test_a_matrix_product_takes_the_time_that_its_rate_says() -> None:
-    rates = [matrix_rate(torch.device("cpu"), precision) for precision in (Precision.fp32, Precision.fp32)]
+    rates = [measure_matrix_rate(torch.device("cpu"), precision) for precision in (Precision.fp32, Precision.fp32)]
     assert max(rates) < 3 * min(rates)
 
 
