@@ -10,7 +10,7 @@ from typing import Any
 from fedsynth.federation import FederationError
 from fedsynth.registry import DATASETS, RegistryError
 
-from ..records.finished import finished
+from ..records.finished import finished_runs
 from ..records.record import Record, RecordError
 from ..records.store import Store
 from .synthesis import rebuild_federation, rebuild_run, synthesise_test_subjects
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     store = Store(arguments.results)
-    runs = finished(store, arguments.runs)
+    runs = finished_runs(store, arguments.runs)
     if not runs:
         return 1
     try:

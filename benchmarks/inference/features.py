@@ -24,7 +24,7 @@ from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.device import resolve_device
 
 from ..config.schema import Run
-from ..records.finished import finished
+from ..records.finished import finished_runs
 from ..records.store import Store
 from .feature_network import FeatureNetwork
 from .synthesis import BATCH, rebuild_federation, rebuild_run, synthesise_test_subjects
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="where the scores go (default: RESULTS/features.csv)")
     arguments = parser.parse_args(argv)
     store, out = Store(arguments.results), arguments.out or arguments.results / "features.csv"
-    runs = finished(store, arguments.runs)
+    runs = finished_runs(store, arguments.runs)
     if not runs:
         return 1
     status = 0

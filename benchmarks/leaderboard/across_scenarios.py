@@ -71,7 +71,9 @@ def cells(shared: Shared) -> Floats:
     found = []
     for rows in shared.rows:
         matrices = [rows[name].matrix for name in shared.names]
-        found += list(np.array([own.design.place_means(own.values).mean(0) for own in matrices if own is not None]).T)
+        found += list(
+            np.array([own.design.site_task_means(own.values).mean(0) for own in matrices if own is not None]).T
+        )
     return np.array(found)
 
 

@@ -9,7 +9,8 @@ from statistics import median
 from ..records.record import canonical
 from ..tables.columns import filled, gain
 from ..tables.ranking import Name
-from ..tables.table import Row, Table, comparable
+from ..tables.row import Row
+from ..tables.table import Table, comparable
 from ..tables.view import Column, TableView
 
 
@@ -56,7 +57,9 @@ def joined(own: Sequence[Table]) -> TableView:
         shown.append(Column(label, values, metric.digits, heading=("subjects", label), better=metric.sign))
         shown += [replace(column, name=f"{label} {column.name}") for column in gain(there, metric)]
     if any(
-        row.standing and row.standing.gain and row.standing.gain.significant is not None for t in own for row in t.rows
+        row.statistics and row.statistics.gain and row.statistics.gain.significant is not None
+        for t in own
+        for row in t.rows
     ):
         shown.append(Column("beats local at", tuple(beaten(name, own, rows) for name in names)))
     caption = (
@@ -73,7 +76,7 @@ def beaten(name: Name, own: Sequence[Table], rows: Sequence[dict[Name, Row]]) ->
     found = []
     for table, named in zip(own, rows, strict=True):
         row = named.get(name)
-        decision = row.standing.gain if row and row.standing else None
+        decision = row.statistics.gain if row and row.statistics else None
         if decision and decision.significant and decision.comparison.difference > 0:
             found.append(f"{subjects(table):g}")
     return ", ".join(found) or "-"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..records.finished import finished
+from ..records.finished import finished_runs
 from ..records.record import METRICS, RecordError, canonical
 from ..records.store import Store
 from ..stats.bayes import BLOCKS, signed_rank
@@ -22,7 +22,7 @@ from ..tables.table import Table, tables
 from ..tables.view import TableViewError
 from .explanation import explain, folded
 from .leaderboard import having
-from .pair import PairedComparison, full
+from .paired_comparison import PairedComparison
 
 NAMES = """A and B name rows as the leaderboard does: fedprox, or 'fedprox mu=0.1' where there are several, or fedprox/unet and
 'fedprox mu=0.1/unet width=32' where it ran on several networks. Options that are not named may have any value, as long as
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
     arguments = parser.parse_args(argv)
-    runs = finished(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
     metric = Metric.of(arguments.metric)
@@ -93,10 +93,10 @@ def paired(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[list
             continue
         for name, fitting in sides:
             if len(fitting) > 1:
-                choices = quoted([full(row) for row in fitting])
+                choices = quoted([row.full_name for row in fitting])
                 raise RowError(f"{table.title}: {name!r} means {len(fitting)} rows, {choices}; give one of these")
         if first[0] is second[0]:
-            raise RowError(f"{table.title}: {a!r} and {b!r} are the same row, {full(first[0])!r}; name two")
+            raise RowError(f"{table.title}: {a!r} and {b!r} are the same row, {first[0].full_name!r}; name two")
         try:
             pairs.append(PairedComparison.of(table, first[0], second[0], metric))
         except StatsError as error:

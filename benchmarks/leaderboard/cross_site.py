@@ -11,9 +11,9 @@ from ..records.score_table import Values
 from ..stats.scores import Scores
 from ..tables.caption import whose
 from ..tables.columns import filled, gain, six
-from ..tables.scores import Score
-from ..tables.statistics import standings
-from ..tables.table import Row, Table, contenders
+from ..tables.row import Row, Score
+from ..tables.statistics import row_statistics
+from ..tables.table import Table, contenders
 from ..tables.view import Column, TableView
 from .newcomers import several
 
@@ -25,8 +25,8 @@ def cross_site(table: Table) -> list[TableView]:
     if not (sites := homes(table)):
         return []
     rows = [abroad(row, table, sites) for row in table.rows]
-    placed = zip(rows, standings(contenders(rows))[0], strict=True)
-    rows = [replace(row, standing=standing) for row, standing in placed]
+    placed = zip(rows, row_statistics(contenders(rows))[0], strict=True)
+    rows = [replace(row, statistics=statistics) for row, statistics in placed]
     return [summary(table, rows), whole(table, sites)]
 
 
@@ -49,7 +49,7 @@ def abroad(row: Row, table: Table, homes: Sequence[str]) -> Row:
     if score is None:
         return replace(row, scores={}, matrix=None)
     own = {run.record.identity["seed"]: values for run, values in zip(row.runs, runs, strict=True)}
-    return replace(row, scores={metric.column: score}, matrix=Scores.stack(own, metric.scale))
+    return replace(row, scores={metric.column: score}, matrix=Scores.of(own, metric.scale))
 
 
 def summary(table: Table, rows: Sequence[Row]) -> TableView:
@@ -64,7 +64,9 @@ def summary(table: Table, rows: Sequence[Row]) -> TableView:
         Column("own sites", tuple(pair and pair[0] for pair in pairs), metric.digits, better=metric.sign),
         Column("other sites", tuple(pair and pair[1] for pair in pairs), metric.digits, better=metric.sign),
         Column(
-            "other sites +-", tuple(six(row.standing.margin) if row.standing else None for row in rows), metric.digits
+            "other sites +-",
+            tuple(six(row.statistics.margin) if row.statistics else None for row in rows),
+            metric.digits,
         ),
         Column("lost abroad", tuple(pair and (pair[0] - pair[1]) * metric.sign for pair in pairs), metric.digits),
         *gain(rows, metric),

@@ -15,7 +15,7 @@ from ..stats.reliability import reliability
 from ..stats.scores import Scores
 from ..tables.caption import whose
 from ..tables.table import too_small
-from .pair import PairedComparison, full
+from .paired_comparison import PairedComparison
 from .text import WIDTH
 
 COSTS = {  # as in a record: the name, the unit in which it is told, its digits
@@ -31,10 +31,10 @@ def explain(pair: PairedComparison, bound: float | None, decision: Decision | No
     """The text of a pair. `bound`: a difference that does not matter, in the metric's unit, or None if nobody said;
     `decision`: the comparison's among the `tables` that are tested with it."""
     found = pair.comparison
-    lines = [pair.table.title, "", f"A  {full(pair.a)}", f"B  {full(pair.b)}", "", *folded(setting(pair))]
+    lines = [pair.table.title, "", f"A  {pair.a.full_name}", f"B  {pair.b.full_name}", "", *folded(setting(pair))]
     lines += ["", *grid(summary(pair)), "", *grid(places(pair))]
     if isinstance(found, Comparison):
-        if len(pair.differences.design.places) > 1:
+        if len(pair.differences.design.site_tasks) > 1:
             lines += folded(["Each interval of a site-task stands for itself: of many, some leave out 0 by chance."])
         same = equivalence(found, bound) if bound else None
         lines += ["", *folded(evidence(pair, found, same, decision, tables))]
@@ -78,8 +78,8 @@ def places(pair: PairedComparison) -> Iterator[list[str]]:
     metric, design = pair.metric, pair.differences.design
     several = isinstance(pair.comparison, Comparison)
     yield ["site", "task", "subjects", "A", "B", metric.difference, *["95 % interval"] * several]
-    means = [own.design.place_means(own.values).mean(0) for own in pair.scores]
-    for place, count, a, b in zip(design.places, design.in_place.sum(0), *means, strict=True):
+    means = [own.design.site_task_means(own.values).mean(0) for own in pair.scores]
+    for place, count, a, b in zip(design.site_tasks, design.in_site_task.sum(0), *means, strict=True):
         line = [*place, f"{count:.0f}", metric.plain(a), metric.plain(b), metric.signed(a - b)]
         if several:
             own = compare(pair.at(place))
@@ -176,7 +176,7 @@ def costs(pair: PairedComparison) -> Iterator[list[str]]:
 
 def subjects_spread(scores: Scores) -> float | None:
     """The standard deviation over subjects, within site-tasks and seeds; None where a site-task has one subject."""
-    several = scores.design.in_place.sum(0).min() > 1
+    several = scores.design.in_site_task.sum(0).min() > 1
     return float(np.sqrt(subject_variance(scores.values, scores.design))) if several else None
 
 

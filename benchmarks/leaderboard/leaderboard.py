@@ -11,7 +11,7 @@ from textwrap import wrap
 
 from fedsynth.runtime.atomic import write_atomically
 
-from ..records.finished import Finished, finished
+from ..records.finished import FinishedRun, finished_runs
 from ..records.record import METRICS, SELECTIONS, RecordError, places, welcomes
 from ..records.store import Store
 from ..tables.caption import whose
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         "--only", metavar="ROWS", help="show only these rows, comma-separated, as in fedavg,'fedprox mu=0.1'"
     )
     arguments = parser.parse_args(argv)
-    runs = finished(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
     try:
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
 
 
 def panels(
-    runs: Sequence[Finished], selection: str = "selected", metric: str = "psnr", only: Sequence[str] = ()
+    runs: Sequence[FinishedRun], selection: str = "selected", metric: str = "psnr", only: Sequence[str] = ()
 ) -> list[TableView]:
     """All tables of the runs as they are shown; with `only`, the rows that these names mean.
 
@@ -113,7 +113,7 @@ def asked(table: Table) -> TableView | None:
     return replace(view(rescored(table, "asked")), title=f"{table.title}: tasks never trained")
 
 
-def of_scenario(runs: Sequence[Finished], name: str | None) -> list[Finished]:
+def of_scenario(runs: Sequence[FinishedRun], name: str | None) -> list[FinishedRun]:
     """The runs of a scenario. Raises TableViewError where there are none."""
     known = sorted({run.record.identity["scenario"]["name"] for run in runs})
     if name is not None and name not in known:
@@ -121,7 +121,7 @@ def of_scenario(runs: Sequence[Finished], name: str | None) -> list[Finished]:
     return [run for run in runs if name in (None, run.record.identity["scenario"]["name"])]
 
 
-def having(runs: Sequence[Finished], selection: str) -> list[Finished]:
+def having(runs: Sequence[FinishedRun], selection: str) -> list[FinishedRun]:
     """The runs whose scenario has a selection. Raises TableViewError where there are none."""
     if selection in SELECTIONS:
         return list(runs)

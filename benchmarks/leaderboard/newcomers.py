@@ -9,8 +9,8 @@ from ..records.record import canonical
 from ..stats.compare import FEW_SEEDS
 from ..tables.caption import whose
 from ..tables.columns import filled, gain, six
-from ..tables.scores import Score
-from ..tables.table import Row, Table, build, contestant
+from ..tables.row import Row, Score
+from ..tables.table import Table, build, contestant
 from ..tables.view import Column, TableView
 
 
@@ -50,7 +50,7 @@ def probed(table: Table, other: Table, label: str) -> Iterator[Column]:
     heading = ("newcomers" if selection == "welcome" else "adapted", label)
     values = tuple(score.mean if score else None for score in scores)
     yield Column(selection, values, metric.digits, heading=heading, better=metric.sign)
-    margins = tuple(six(row.standing.margin) if row.standing else None for row in rows)
+    margins = tuple(six(row.statistics.margin) if row.statistics else None for row in rows)
     yield Column(f"{selection} +-", margins, metric.digits, compact=False)
     if selection != "welcome":
         yield from (replace(column, name=f"{selection} {column.name}") for column in gain(rows, metric))

@@ -1,8 +1,8 @@
-"""What was read of a store's finished runs, kept in `<results>/cache` so that their numbers are parsed once.
+"""A cache of what finished runs say, in `<results>/cache`, so that their numbers are parsed once.
 
-A record is taken from there while the size and the times of all its files are those at which it was found intact, and tables go
-by the SHA-256 that the record names: what is kept cannot make a wrong table, and may be deleted at any time. Nothing is kept of
-a store of fewer than MANY runs, nor where nobody may write.
+A record is taken from the cache while the size and the times of all its files are those at which it was found intact. A table is
+found by the SHA-256 that the record names. So the cache cannot make a wrong table, and may be deleted at any time. There is none
+for a store of fewer than MANY runs, nor where the folder cannot be written.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from typing import Any
 from weakref import finalize
 
 from .record import SCHEMA, Record, read_record, sha256
-from .score_table import Index, ScoreTable, index
+from .score_table import Index, ScoreTable, index_of
 from .store import Store
 
-MANY = 200  # runs; fewer are read in a second without
+MANY = 200  # runs; fewer are read in a second without a cache
 BATCH = 500  # runs of a transaction, so that no other process waits for long
-SETTLED = 1.0  # seconds since a file's last change: another one in the same tick of the clock could not be told from it
+SETTLED = (
+    1.0  # seconds since a file's last change: a second change in the same tick of the clock would not show in its times
+)
 FILES = ("record.json", "scores.csv", "curve.csv")
-VERSION = 1  # another number where what is kept of a run, or how, is another
-NAME = f"readings-{sha256(repr((VERSION, SCHEMA, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
+VERSION = 2  # to be raised when other things of a run are cached, or in another form
+NAME = f"records-{sha256(repr((VERSION, SCHEMA, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
 TABLES = """
 pragma synchronous = off;
 create table if not exists records (run text primary key, stamp text, content text, data text);
-create table if not exists sheets (digest text primary key, heads text, numbers blob);
+create table if not exists score_tables (digest text primary key, heads text, numbers blob);
 """
 
 
 class RecordCache:
-    """Of the runs of a store. Where the file cannot be used, all is read from the runs."""
+    """The cache of a store. Where its file cannot be used, everything is read from the runs."""
 
     def __init__(self, store: Store) -> None:
         self.path, self._added = store.runs.parent / "cache" / NAME, 0
@@ -48,24 +50,24 @@ class RecordCache:
                 finalize(self, self._database.close)
                 self._database.executescript(TABLES)
             except (OSError, sqlite3.Error) as error:
-                self._leave(error)
+                self._disable(error)
 
     def record(self, folder: Path) -> Record:
-        """The record of a folder; raises what `read_record` raises."""
+        """The record of a run's folder. Raises what `read_record` raises."""
         if self._database is None:
             return read_record(folder)
-        now, kept = stamp(folder), self._find("select stamp, content, data from records where run = ?", folder.name)
-        if kept and kept[0] == now:
-            return Record(**json.loads(kept[1]), data=shared(kept[2]))
+        now, cached = _stamp(folder), self._find("select stamp, content, data from records where run = ?", folder.name)
+        if cached and cached[0] == now:
+            return Record(**json.loads(cached[1]), data=_shared_data(cached[2]))
         record = read_record(folder)
         if now:
-            self._keep(folder, record, now)
+            self._add(folder, record, now)
         return record
 
-    def sheet(self, record: Record, name: str) -> ScoreTable | None:
-        """A table of a run, None where it is not there."""
-        found = self._find("select heads, numbers from sheets where digest = ?", record.files[name])
-        return ScoreTable.unpacked(record.run, *known(found[0]), found[1]) if found else None
+    def score_table(self, record: Record, name: str) -> ScoreTable | None:
+        """A table of a run; None where it is not in the cache."""
+        found = self._find("select heads, numbers from score_tables where digest = ?", record.files[name])
+        return ScoreTable.unpacked(record.run, *_parsed_heads(found[0]), found[1]) if found else None
 
     def save(self) -> None:
         """Write what was added, so that other processes have it."""
@@ -73,61 +75,61 @@ class RecordCache:
             try:
                 self._database.commit()
             except sqlite3.Error as error:
-                self._leave(error)
+                self._disable(error)
 
-    def _find(self, question: str, key: str) -> Any:
+    def _find(self, query: str, key: str) -> Any:
         try:
-            return self._database.execute(question, (key,)).fetchone() if self._database else None
+            return self._database.execute(query, (key,)).fetchone() if self._database else None
         except sqlite3.Error as error:
-            self._leave(error)
+            self._disable(error)
 
-    def _keep(self, folder: Path, record: Record, when: str) -> None:
-        """Add a run; its tables are those whose digests the record has, or they are not added."""
+    def _add(self, folder: Path, record: Record, stamp: str) -> None:
+        """Add a run, unless one of its tables has another digest than the record says."""
         assert self._database
         try:
             for name, digest in record.files.items():
                 content = (folder / name).read_bytes()
                 if sha256(content) != digest:
                     return
-                sheet = ScoreTable.parsed(record.run, content.decode())
-                heads = json.dumps([list(sheet.index.columns.items()), list(sheet.numbers)])
+                table = ScoreTable.parsed(record.run, content.decode())
+                heads = json.dumps([list(table.index.columns.items()), list(table.numbers)])
                 self._database.execute(
-                    "insert or replace into sheets values (?, ?, ?)", (digest, heads, sheet.packed())
+                    "insert or replace into score_tables values (?, ?, ?)", (digest, heads, table.packed())
                 )
-            told = dict(vars(record))
-            parts = (record.run, when, json.dumps(told.pop("data")), json.dumps(told))
+            facts = dict(vars(record))
+            parts = (record.run, stamp, json.dumps(facts.pop("data")), json.dumps(facts))
             self._database.execute(
                 "insert or replace into records (run, stamp, data, content) values (?, ?, ?, ?)", parts
             )
         except (OSError, sqlite3.Error) as error:
-            self._leave(error)
+            self._disable(error)
         self._added += 1
         if self._added % BATCH == 0:
             self.save()
 
-    def _leave(self, error: Exception) -> None:
-        """Do without from now on; silent where others write, or nobody may."""
+    def _disable(self, error: Exception) -> None:
+        """Do without the cache from now on. This is silent where another process writes it, or where nobody may write."""
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             print(f"fedsynth: {self.path} cannot be read ({error}); it only saves time: delete it", file=sys.stderr)
         self._database = None
 
 
 @lru_cache(maxsize=256)
-def shared(data: str) -> dict[str, Any]:
+def _shared_data(data: str) -> dict[str, Any]:
     """`Record.data`: one object for all runs of a federation."""
     found: dict[str, Any] = json.loads(data)
     return found
 
 
 @lru_cache(maxsize=256)
-def known(heads: str) -> tuple[Index, list[str]]:
-    """The index and the names of the numbers that `heads` tells."""
+def _parsed_heads(heads: str) -> tuple[Index, list[str]]:
+    """The index and the names of the number columns from `heads`, their JSON."""
     columns, numbers = json.loads(heads)
-    return index(tuple(name for name, _ in columns), tuple(tuple(own) for _, own in columns)), numbers
+    return index_of(tuple(name for name, _ in columns), tuple(tuple(own) for _, own in columns)), numbers
 
 
-def stamp(folder: Path) -> str:
-    """Size and times of a run's files; empty where one is missing or has just changed."""
+def _stamp(folder: Path) -> str:
+    """The size and times of a run's files; empty where one is missing or has just changed."""
     try:
         found = [os.stat(f"{folder}/{name}") for name in FILES]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Finished runs, which tables, figures and packs are made of."""
+"""The finished runs of a store. Tables, figures and packs are made of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cache import RecordCache
-from .record import Record, Rows, read_curve, read_scores
+from .record import Record
 from .score_table import UNSHOWN, ScoreTable, Values
 from .store import Store
 
@@ -16,53 +16,52 @@ HOW = "make some with `fedsynth run -m method=local,fedavg,fedbn`, or in a few m
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A finished run. Its tables are read when they are asked for, so that thousands of runs fit into memory."""
 
     record: Record
     folder: Path
-    readings: RecordCache | None = field(default=None, compare=False, repr=False)
-
-    @classmethod
-    def read(cls, store: Store, record: Record, readings: RecordCache | None = None) -> Finished:
-        return cls(record, store.folder(record.run), readings)
+    cache: RecordCache | None = field(default=None, compare=False, repr=False)
 
     @property
-    def scores(self) -> Rows:
-        return read_scores(self.folder)
+    def score_table(self) -> ScoreTable:
+        """`scores.csv` by columns, without the scores of the last round."""
+        return self._table("scores.csv")
 
     @property
-    def curve(self) -> Rows:
-        return read_curve(self.folder)
-
-    def sheet(self, name: str) -> ScoreTable:
-        """`curve.csv`, or `scores.csv` without the last round's, read fast."""
-        known = self.readings.sheet(self.record, name) if self.readings else None
-        return known or ScoreTable.read(self.folder / name)
+    def curve_table(self) -> ScoreTable:
+        """`curve.csv` by columns."""
+        return self._table("curve.csv")
 
     def values(self, selection: str, metrics: Sequence[str]) -> dict[str, Values]:
-        """Every metric's scores of one selection, read fast; empty where there are none."""
-        path = self.folder / "scores.csv"
-        sheet = self.sheet(path.name) if selection != UNSHOWN else ScoreTable.read(path, without="")
-        return sheet.values(selection, metrics)
+        """The scores of one selection by each metric; empty where the run has no such scores."""
+        table = self.score_table if selection != UNSHOWN else ScoreTable.read(self.folder / "scores.csv", without="")
+        return table.values(selection, metrics)
 
     @property
     def tasks(self) -> dict[str, list[str]]:
-        """Of each site that trains."""
+        """The tasks of each site that trains."""
         tasks: dict[str, list[str]] = self.record.identity["scenario"]["tasks"]
         return tasks
 
+    def _table(self, name: str) -> ScoreTable:
+        cached = self.cache.score_table(self.record, name) if self.cache else None
+        return cached or ScoreTable.read(self.folder / name)
 
-def finished(store: Store, patterns: Sequence[str]) -> list[Finished]:
-    """The runs that tables are made of. Says on standard error what is left out, and where there is none how to make some."""
-    readings = RecordCache(store)
-    records, damaged = store.records(patterns, readings.record)
-    readings.save()
+
+def finished_runs(store: Store, patterns: Sequence[str] = ()) -> list[FinishedRun]:
+    """The finished runs whose names match a pattern (all without one), by name.
+
+    Says on standard error which runs are left out and why, and where there is no finished run how to make some.
+    """
+    cache = RecordCache(store)
+    records, damaged = store.records(patterns, cache.record)
+    cache.save()
     for reason in damaged:
         print(f"fedsynth: left out: {reason}", file=sys.stderr)
     if unfinished := len(store.names(patterns)) - len(records) - len(damaged):
-        print(f"fedsynth: left out: {unfinished} not finished; `fedsynth status` tells more", file=sys.stderr)
+        print(f"fedsynth: left out: {unfinished} not finished; `fedsynth status` says which", file=sys.stderr)
     if not records:
         named = f" named {' or '.join(patterns)}" if patterns else ""
         print(f"fedsynth: no finished run{named} in {store.runs}; {HOW}", file=sys.stderr)
-    return [Finished.read(store, record, readings) for record in records]
+    return [FinishedRun(record, store.folder(record.run), cache) for record in records]

@@ -1,9 +1,10 @@
-"""The tables of a run by columns. A cell becomes a number when it is asked for, so that thousands of runs are read in seconds."""
+"""The tables of a run, by columns. A cell becomes a number when it is asked for: thousands of runs are read in seconds."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,58 +17,59 @@ from numpy.typing import NDArray
 
 from .record import TEXT, RecordError
 
-PLACE = ("site", "task", "subject")
+KEY = ("site", "task", "subject")
 UNSHOWN = "last"  # the selection that no figure and no table shows unless it is asked for by name
 
 Name = TypeVar("Name")
 Where = tuple[str, str, str]  # selection, site, task
 Key = tuple[str, str, str]  # site, task, subject
 Values = dict[Key, float]  # nan where a subject has no score
+Means = Mapping[Where, Mapping[str, float]]  # by metric, in the column's own unit; nan where no subject has a score
 
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What names the lines of a table: its columns of text. One object for all tables whose lines are named alike."""
+    """The columns of text, which name the lines of a table. Tables whose lines have the same names share one object."""
 
     columns: Mapping[str, tuple[str, ...]]
 
     @cached_property
     def selections(self) -> dict[str, tuple[tuple[int, ...], tuple[Key, ...]]]:
-        """Of scores: selection -> its lines, and the key of each."""
-        every = list(zip(*(self.columns[name] for name in PLACE), strict=True))
-        own = grouped(self.columns["selection"])
-        return {name: (numbers, tuple(every[number] for number in numbers)) for name, numbers in own.items()}
+        """Of `scores.csv`: selection -> its lines, and the key of each line."""
+        keys = list(zip(*(self.columns[name] for name in KEY), strict=True))
+        lines = _lines_by_name(self.columns["selection"])
+        return {name: (own, tuple(keys[line] for line in own)) for name, own in lines.items()}
 
     @cached_property
-    def places(self) -> dict[Where, tuple[int, ...]]:
-        """Of scores: the lines of each selection, site and task, sorted."""
+    def site_tasks(self) -> dict[Where, tuple[int, ...]]:
+        """Of `scores.csv`: the lines of each selection, site and task, sorted."""
         names = zip(*(self.columns[name] for name in ("selection", "site", "task")), strict=True)
-        return dict(sorted(grouped(names).items()))
+        return dict(sorted(_lines_by_name(names).items()))
 
     @cached_property
     def sites(self) -> tuple[list[str], NDArray[np.intp]]:
-        """All sites, sorted, and the number of each line's."""
-        names, number = np.unique(self.columns["site"], return_inverse=True)
-        return names.tolist(), number
+        """All sites, sorted, and for each line the position of its site among them."""
+        names, position = np.unique(self.columns["site"], return_inverse=True)
+        return names.tolist(), position
 
 
-def grouped(names: Iterable[Name]) -> dict[Name, tuple[int, ...]]:
-    """The numbers of each name's lines."""
+def _lines_by_name(names: Iterable[Name]) -> dict[Name, tuple[int, ...]]:
+    """The lines that have each name."""
     found: dict[Name, list[int]] = {}
-    for number, name in enumerate(names):
-        found.setdefault(name, []).append(number)
+    for line, name in enumerate(names):
+        found.setdefault(name, []).append(line)
     return {name: tuple(own) for name, own in found.items()}
 
 
 @lru_cache(maxsize=256)
-def index(heads: tuple[str, ...], columns: tuple[tuple[str, ...], ...]) -> Index:
-    """Of the columns of text with these heads."""
+def index_of(heads: tuple[str, ...], columns: tuple[tuple[str, ...], ...]) -> Index:
+    """The index of columns of text with these heads."""
     return Index(dict(zip(heads, columns, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """A run's table; of its scores, those that are shown."""
+    """A table of a run by columns: `curve.csv`, or of `scores.csv` the scores that are shown."""
 
     run: str
     index: Index
@@ -75,12 +77,12 @@ class ScoreTable:
 
     @classmethod
     def read(cls, path: Path, without: str = UNSHOWN) -> ScoreTable:
-        """From the CSV in a run's folder; `without` one selection."""
+        """From the CSV in a run's folder, `without` one selection."""
         return cls.parsed(path.parent.name, path.read_text(), without)
 
     @classmethod
     def parsed(cls, run: str, text: str, without: str = UNSHOWN) -> ScoreTable:
-        """From CSV; where a cell is quoted that takes longer."""
+        """From CSV. A text with quoted cells takes longer."""
         if '"' in text:
             heads, *rows = csv.reader(io.StringIO(text, newline=""))
             rows = [row for row in rows if row[0] != without]
@@ -92,11 +94,11 @@ class ScoreTable:
         columns = dict(zip(heads, cells, strict=True))
         named = tuple(head for head in heads if head in TEXT)
         numbers = {head: own for head, own in columns.items() if head not in TEXT}
-        return cls(run, index(named, tuple(columns[head] for head in named)), numbers)
+        return cls(run, index_of(named, tuple(columns[head] for head in named)), numbers)
 
     @classmethod
     def unpacked(cls, run: str, index: Index, heads: Sequence[str], numbers: bytes) -> ScoreTable:
-        """What `packed` made bytes of; `heads` are the names of its columns."""
+        """From the bytes that `packed` made; `heads` are the names of its columns."""
         view: Any = memoryview(numbers).cast("d")
         count = len(view) // len(heads)
         return cls(run, index, {head: view[at * count : (at + 1) * count] for at, head in enumerate(heads)})
@@ -110,21 +112,40 @@ class ScoreTable:
         return list(map(float, self._cells(name)))
 
     def values(self, selection: str, metrics: Sequence[str]) -> dict[str, Values]:
-        """Every metric's scores of one selection, in the columns' own units; empty where the run has no such scores.
+        """The scores of one selection by each metric, in the column's own unit; empty where the run has no such scores.
 
-        Raises RecordError where the run was not scored by a metric, or a row is repeated.
+        Raises RecordError where the run was not scored by a metric, or where a row is repeated.
         """
-        own, keys = self.index.selections.get(selection, ((), ()))
+        lines, keys = self.index.selections.get(selection, ((), ()))
         found = {}
         for metric in metrics:
             cells = self._cells(metric)
-            found[metric] = dict(zip(keys, [float(cells[number]) for number in own], strict=True))
-            if len(found[metric]) < len(own):
+            found[metric] = dict(zip(keys, [float(cells[line]) for line in lines], strict=True))
+            if len(found[metric]) < len(lines):
                 raise RecordError(f"{self.run}: a score of selection {selection} is there twice")
         return found
 
+    def means(self) -> Means:
+        """The means over subjects. Subjects that have no score (nan) by a metric are left out of its mean."""
+        columns = [(metric, self.column(metric)) for metric in self.numbers]
+        return {
+            where: {metric: mean_of_known([values[line] for line in lines]) for metric, values in columns}
+            for where, lines in self.index.site_tasks.items()
+        }
+
     def _cells(self, name: str) -> Sequence[str] | memoryview:
         if name not in self.numbers:
-            told = ", ".join(self.numbers)
-            raise RecordError(f"{self.run}: its scores have no {name}, which came later; they have {told}")
+            known = ", ".join(self.numbers)
+            raise RecordError(
+                f"{self.run}: its scores have no {name}, which was added later than this run; they have {known}"
+            )
         return self.numbers[name]
+
+
+def mean_of_known(values: Iterable[float]) -> float:
+    """The mean of the values that are not nan; nan where there is none. Exact, so that it is the same on every machine."""
+    known = list(values)
+    if math.isnan(total := math.fsum(known)):
+        known = [value for value in known if not math.isnan(value)]
+        total = math.fsum(known)
+    return total / len(known) if known else math.nan

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..leaderboard.pair import full
 from ..records.store import State, Store
 from ..tables.table import Table
 
@@ -47,5 +46,5 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
         for row in table.rows:
             if row.missing:
                 seeds = ", ".join(map(str, row.missing))
-                found.append(Failure(f"{full(row)} in {table.title}", "hole", f"no finished run of seed {seeds}"))
+                found.append(Failure(f"{row.full_name} in {table.title}", "hole", f"no finished run of seed {seeds}"))
     return found

@@ -16,7 +16,7 @@ from fedsynth.runtime.atomic import write_atomically
 from ..leaderboard.by_train_size import families, subjects, title
 from ..leaderboard.cross_site import homes
 from ..leaderboard.newcomers import stages
-from ..records.finished import finished
+from ..records.finished import finished_runs
 from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         "--columns", type=int, choices=WIDTHS, default=2, help="of a journal: 3.5 or 7.2 inches (default: 2)"
     )
     arguments = parser.parse_args(argv)
-    runs = finished(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
     found = tables(runs)

@@ -23,13 +23,12 @@ from tqdm import tqdm
 from fedsynth.runtime.atomic import write_atomically
 
 from ..leaderboard.by_train_size import families, subjects, title
-from ..leaderboard.pair import full
-from ..records.finished import Finished, finished
+from ..records.finished import FinishedRun, finished_runs
 from ..records.record import Record
+from ..records.score_table import Means
 from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking
-from ..tables.scores import Means, means
 from ..tables.table import Table, tables
 from .failures import failures
 from .images import TileBudget, tile_picture
@@ -52,7 +51,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="folder for the page, index.html (default: RESULTS/report)")
     arguments = parser.parse_args(argv)
     store = Store(arguments.results)
-    runs = finished(store, arguments.patterns)
+    runs = finished_runs(store, arguments.patterns)
     if not runs:
         return 1
     out = (arguments.out or arguments.results / "report") / "index.html"
@@ -62,9 +61,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -> str:
+def page(store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = ()) -> str:
     """The whole page as HTML."""
-    run_means = {run.record.run: means(run) for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)}
+    run_means = {
+        run.record.run: run.score_table.means()
+        for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)
+    }
     found = tables(runs)
     script = "".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'
@@ -83,7 +85,7 @@ def page(store: Store, runs: Sequence[Finished], patterns: Sequence[str] = ()) -
 
 def data_blocks(
     store: Store,
-    runs: Sequence[Finished],
+    runs: Sequence[FinishedRun],
     patterns: Sequence[str],
     found: Sequence[Table],
     run_means: Mapping[str, Means],
@@ -151,11 +153,11 @@ def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float]]]:
     for table in family:
         for row in table.rows:
             if row.psnr:
-                rows.setdefault(full(row), []).append([subjects(table), row.psnr.mean])
+                rows.setdefault(row.full_name, []).append([subjects(table), row.psnr.mean])
     return {name: rows[name] for name in sorted(rows)}
 
 
-def run_origin(run: Finished) -> list[Any]:
+def run_origin(run: FinishedRun) -> list[Any]:
     """Where the numbers of a run come from: a line of the tab of runs."""
     record = run.record
     environment = record.environment

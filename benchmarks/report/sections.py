@@ -12,11 +12,12 @@ from ..leaderboard.cross_site import matrix
 from ..leaderboard.newcomers import course
 from ..records.data_card import lines
 from ..records.record import METRICS
+from ..records.score_table import Means, mean_of_known
+from ..stats.validation_curve import CurveOverSeeds, ValidationCurve
 from ..tables.columns import columns
 from ..tables.metric import Metric
-from ..tables.scores import Means, SiteTask, over_seeds
-from ..tables.table import Row, Table
-from ..tables.validation_curves import Series, Validation
+from ..tables.row import Row, SiteTask
+from ..tables.table import Table
 from .plots.plotted_row import plotted_rows
 
 POINTS = 60  # of a curve, evenly spaced over its rounds, the last included
@@ -81,13 +82,17 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
     site_tasks: list[SiteTask] = sorted(
         {where[1:] for own in seeds for run in own for where in run if where[0] == selection}
     )
+
+    def over_seeds(runs: Sequence[Means], site_task: SiteTask, metric: Metric) -> float:
+        where = (selection, *site_task)
+        known = (run[where].get(metric.column, math.nan) for run in runs if where in run)
+        return abs(metric.scale) * mean_of_known(known)
+
     metrics = []
     for name in METRICS:
         metric = Metric.of(name)
         cells = [
-            None
-            if row.missing
-            else json_numbers([abs(metric.scale) * over_seeds(own, (selection, *place), name) for place in site_tasks])
+            None if row.missing else json_numbers([over_seeds(own, site_task, metric) for site_task in site_tasks])
             for row, own in zip(table.rows, seeds, strict=True)
         ]
         if any(value is not None for row in cells for value in row or ()):
@@ -98,18 +103,19 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
 
 def validation_curves(row: Row) -> dict[str, Any]:
     """The row's curve over all site-tasks and that of every site, each with its band over seeds, and the selected rounds."""
-    seeds = [Validation.of(run) for run in row.runs]
+    seeds = [ValidationCurve.of(run.curve_table, run.tasks) for run in row.runs]
     sites = sorted({site for seed in seeds for site in seed.sites if "+" not in site})
     return {
-        "overall": curve_points(Series.of(seeds)),
+        "overall": curve_points(CurveOverSeeds.of(seeds)),
         "sites": {
-            site: curve_points(Series.of([seed for seed in seeds if site in seed.sites], site)) for site in sites
+            site: curve_points(CurveOverSeeds.of([seed for seed in seeds if site in seed.sites], site))
+            for site in sites
         },
         "selected": sorted({run.record.selected_round for run in row.runs if run.record.status == "done"}),
     }
 
 
-def curve_points(series: Series) -> dict[str, list[float | None]]:
+def curve_points(series: CurveOverSeeds) -> dict[str, list[float | None]]:
     """At most POINTS points of a curve; an MB is 10^6 bytes."""
     count = len(series.rounds)
     kept = np.unique(np.linspace(0, count - 1, min(count, POINTS)).astype(int)) if count else np.empty(0, int)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.schema import Tracking
 from ..records.record import METRICS, Rows
+from ..records.score_table import mean_of_known
 
 if TYPE_CHECKING:
     from fedsynth.trainer import Trainer
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 import json
 import math
 import shutil
-
-from ..tables.scores import mean
 
 
 class Tracker:
@@ -95,7 +94,7 @@ class TensorBoard(Tracker):
             own = [row for row in chosen if (row["site"], row["task"]) == (site, task)]
             for metric in METRICS:
                 place = f"test_{metric}/{site}_{task.replace('->', '-')}"
-                self._point(place, mean(row[metric] for row in own), selected_round)
+                self._point(place, mean_of_known(row[metric] for row in own), selected_round)
 
     def close(self) -> None:
         self._writer.close()

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import flush, write_atomically
 
-from ..records.finished import Finished
+from ..records.finished import FinishedRun
 from ..records.record import RecordError, read_record, read_scores
 from ..records.store import Store
 from ..tables.table import tables
@@ -154,7 +154,7 @@ def check_complete(folder: Path) -> None:
         if {*record.files, "record.json"} != {*FILES}:
             raise RecordError(f"its seal covers {', '.join(record.files) or 'no table'}, not {', '.join(FILES[:2])}")
         record.check_scores(read_scores(folder))
-        tables([Finished(record, folder)])
+        tables([FinishedRun(record, folder)])
     except RecordError as error:
         raise Refused(f"{str(error).replace(f'{folder}/', '').partition('; ')[0]}; ask for it anew") from error
     except (ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:

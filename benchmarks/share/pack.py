@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import atomic_file
 
-from ..records.finished import Finished, finished
+from ..records.finished import FinishedRun, finished_runs
 from ..records.store import Store
 
 FILES = (
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         )
         print(f"fedsynth: {path} {wrong}", file=sys.stderr)
         return 2
-    runs = finished(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
     try:
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def pack(runs: Sequence[Finished], path: Path) -> None:
+def pack(runs: Sequence[FinishedRun], path: Path) -> None:
     """Write `RUN/scores.csv`, `RUN/curve.csv` and `RUN/record.json` of each run; the whole file or none of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as scratch, ZipFile(scratch, "w", ZIP_DEFLATED) as archive:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from fedsynth.runtime.atomic import write_atomically
 
 from ..leaderboard.leaderboard import panels, write
-from ..records.finished import Finished, finished
+from ..records.finished import FinishedRun, finished_runs
 from ..records.store import Store
 from .pack import FILES
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     folder: Path = arguments.out / arguments.name
     if Store(folder).runs.resolve() == Store(arguments.results).runs.resolve():
         parser.error(f"{folder} is where the runs are; give another NAME, or --out")
-    runs = finished(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(arguments.results), arguments.patterns)
     if not runs:
         return 1
     try:
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def publish(runs: Sequence[Finished], out: Path, name: str) -> int:
+def publish(runs: Sequence[FinishedRun], out: Path, name: str) -> int:
     """Copy the runs into `out/name`, then make the tables of all runs in that folder. Returns the bytes of the copied runs."""
     folder, size = out / name, 0
     store = Store(folder)
@@ -76,7 +76,7 @@ def publish(runs: Sequence[Finished], out: Path, name: str) -> int:
             size += len(content)
             if not (place / file).exists() or (place / file).read_bytes() != content:
                 write_atomically(place / file, content)
-    there = finished(store, ())
+    there = finished_runs(store, ())
     write(panels(there), folder, ENDINGS)
     if not (folder / "README.md").exists():
         write_atomically(folder / "README.md", README.format(name=name, count=len(there)).encode())

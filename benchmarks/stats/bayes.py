@@ -7,7 +7,7 @@ z_1..z_n of independent blocks with a prior of strength s = 0.5 at z_0 = 0. A dr
 
 and the answer is how often each of the three is the largest.
 
-It is no test with a level. Measured (`pytest tests/benchmarks/stats/test_stats_bayes.py -m long -s`, 4,000 tables a cell,
+It is no test with a level. Measured (`pytest tests/benchmarks/stats/test_bayes.py -m long -s`, 4,000 tables a cell,
 Monte-Carlo error
 0.6 points), how often two equal methods with normal differences of sd 1 are told apart with more than 95 %: with a rope of 0.3
 6.2 % at 4 blocks, 4.4 % at 5 and 3.6 % at 10; with a rope of 0.001, 17.5 % at 5. So fewer than 5 blocks and a rope of 0 are

@@ -20,7 +20,7 @@ with Satterthwaite's degrees of freedom, sites combined by the same rule (Welch)
 a seed does to all subjects of one site is part of V_seed. Where V_seed < V_residual, or V_subject < V_residual, the estimate
 of that component is negative: it is set to zero, i.e. the term cancels against V_residual (both: V_residual is left).
 
-Measured (`pytest tests/benchmarks/stats/test_stats_simulation.py -m long -s`, which fixes the generating model: up to two
+Measured (`pytest tests/benchmarks/stats/test_simulation.py -m long -s`, which fixes the generating model: up to two
 tasks at four sites
 of unequal size; 100,000 tables a cell, Monte-Carlo error 0.07 points), false positives at 5 %, which is 100 % less the
 coverage of the 95 % interval, where seeds spread 0, 0.3 and 1 times as much as subjects:
@@ -130,7 +130,7 @@ def check(differences: Scores) -> None:
             f"1 seed ({differences.seeds[0]}): what a seed does cannot be told from what a method does; run 2 or more, "
             f"{FEW_SEEDS} for significance"
         )
-    for (site, task), count in zip(differences.design.places, differences.design.in_place.sum(0), strict=True):
+    for (site, task), count in zip(differences.design.site_tasks, differences.design.in_site_task.sum(0), strict=True):
         if count < 2:
             raise StatsError(
                 f"site {site} has 1 test subject for {task}: its spread over subjects is unknown; 2 are needed"
@@ -142,9 +142,9 @@ def two_way(values: Floats, design: Design) -> Estimate:
     seeds = values.shape[-2]
     enough = design.fewest - 1  # [sites]
     totals = values @ design.weights  # [..., seeds]
-    count = design.in_place.sum(0)
-    deviations = values - design.place_means(values) @ design.in_place.T
-    u = (deviations * (design.weights * (design.in_place @ np.sqrt(count / (count - 1))))) @ design.of_subject
+    count = design.in_site_task.sum(0)
+    deviations = values - design.site_task_means(values) @ design.in_site_task.T
+    u = (deviations * (design.weights * (design.in_site_task @ np.sqrt(count / (count - 1))))) @ design.of_subject
     mean = u.mean(-2)  # of [..., seeds, subjects]
     of_seeds = totals.var(-1, ddof=1) / seeds
     of_subjects = mean**2 @ design.at_site  # [..., sites]
@@ -164,8 +164,8 @@ def two_way(values: Floats, design: Design) -> Estimate:
 
 def subject_variance(values: Floats, design: Design) -> float:
     """The mean over site-tasks and seeds of the variance over subjects."""
-    deviations = values - design.place_means(values) @ design.in_place.T
-    return float((deviations**2 @ design.in_place / (design.in_place.sum(0) - 1)).mean())
+    deviations = values - design.site_task_means(values) @ design.in_site_task.T
+    return float((deviations**2 @ design.in_site_task / (design.in_site_task.sum(0) - 1)).mean())
 
 
 def upper_tail(distance: float, error: float, freedom: float) -> float:

@@ -4,7 +4,7 @@ A block is a scenario on a data set. The sites of one federation are *not* block
 together and would count one observation several times. Blocks of one data set share its subjects: they stand for a
 population of scenarios, not of data.
 
-Measured on normal scores (`pytest tests/benchmarks/stats/test_stats_ranks.py -m long -s`, 10,000 tables a cell, Monte-Carlo
+Measured on normal scores (`pytest tests/benchmarks/stats/test_ranks.py -m long -s`, 10,000 tables a cell, Monte-Carlo
 error 0.25
 points): false positives of both tests at 5 %, and the coverage of the 95 % interval of a mean rank over blocks:
 

@@ -12,7 +12,7 @@ from .labels import Names, own_options, shared_options, text
 from .metric import Metric
 
 if TYPE_CHECKING:
-    from .table import Row
+    from .row import Row
 
 ELSEWHERE = frozenset(
     {"device", "execution", "threads", "checkpoint_every"}

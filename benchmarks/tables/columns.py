@@ -12,12 +12,14 @@ from statistics import fmean
 from typing import Literal
 
 from ..stats.multiple import Decision
-from ..stats.reach import Curve, Reached, at_traffic, reach
+from ..stats.reach import Reached, at_traffic, reach
 from ..stats.reliability import Reliability
 from ..stats.rising import rising
+from ..stats.validation_curve import ValidationCurve
 from .metric import Metric
+from .row import Row
 from .statistics import RowStatistics
-from .table import Row, Table, contenders
+from .table import Table, contenders
 from .view import Column, TableView
 
 
@@ -67,8 +69,8 @@ def scores(table: Table) -> Iterator[Column]:
         yield Column(head, means, metric.digits, name != "nmse" or metric == first, better=metric.sign)
         if metric == first:
             yield of(rows, f"{head} +-", lambda found: found.margin, metric.digits, heading=(head, "+-"))
-            if any(row.standing and row.standing.letters for row in rows):
-                letters = tuple((row.standing.letters if row.standing else "") or "-" for row in rows)
+            if any(row.statistics and row.statistics.letters for row in rows):
+                letters = tuple((row.statistics.letters if row.statistics else "") or "-" for row in rows)
                 yield Column("groups", letters)
         if len(table.seeds) > 1:
             yield Column(
@@ -89,7 +91,7 @@ def standing(table: Table) -> Iterator[Column]:
     yield gained(rows, "effect", lambda found: finite(found.comparison.effect), 2, better=1)
     yield gained(rows, "sites gaining", lambda found: found.comparison.sites_gaining, 2, better=1)
     yield of(rows, "gap closed", lambda found: found.closed, 2, compact=False)
-    worst = tuple(row.standing.reliability.worst_site if row.standing else None for row in rows)
+    worst = tuple(row.statistics.reliability.worst_site if row.statistics else None for row in rows)
     if len({site for row in rows if row.matrix for site in row.matrix.design.sites}) > 1:
         yield Column("worst site", worst, compact=False)
         yield told("worst site's", lambda found: found.worst_site_score, turned=True)
@@ -123,8 +125,8 @@ def places(table: Table) -> Iterator[Column]:
     first = table.metric
     for name in dict.fromkeys((first.column, "psnr", "ssim")):
         metric, own = Metric.of(name), [row.scores.get(name) for row in table.rows]
-        for place in next((score.places for score in own if score), {}):
-            values = tuple(score.places[place] if score else None for score in own)
+        for place in next((score.site_tasks for score in own if score), {}):
+            values = tuple(score.site_tasks[place] if score else None for score in own)
             label = f"{' '.join(place)} {metric.heading}"
             yield Column(label, values, metric.digits, metric == first, place, better=metric.sign)
 
@@ -164,7 +166,7 @@ def of(
     heading: tuple[str, str] = ("", ""),
 ) -> Column:
     """A column of what statistics find."""
-    found = tuple(six(value(row.standing)) if row and row.standing else None for row in rows)
+    found = tuple(six(value(row.statistics)) if row and row.statistics else None for row in rows)
     return Column(name, found, digits, compact, heading)
 
 
@@ -206,7 +208,7 @@ def communication_costs(table: Table) -> list[CommunicationCost]:
     return found
 
 
-def arrivals(curves: Sequence[Curve], local: Row) -> list[Reached]:
+def arrivals(curves: Sequence[ValidationCurve], local: Row) -> list[Reached]:
     """When each seed reaches the validation score of `local`, mean over its seeds."""
     goal = fmean(run.record.validation_psnr for run in local.runs)
     return [reach(curve, goal) for curve in curves]

@@ -6,20 +6,20 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from ..leaderboard.pair import full
 from .labels import OWN, text
-from .table import Row, Table
+from .row import Row
+from .table import Table
 
 
 def meant(table: Table, name: str) -> list[Row]:
     """The rows that a name means: those labelled so, else those whose method, network and options fit it."""
-    labelled = [row for row in table.rows if name in (row.method, full(row))]
+    labelled = [row for row in table.rows if name in (row.method, row.full_name)]
     return labelled or [row for row in table.rows if fits(row, name)]
 
 
 def fits(row: Row, name: str) -> bool:
     """Whether METHOD [OPTION=VALUE ...] [@CODE] [/NETWORK [OPTION=VALUE ...] [@CODE]] describes the row."""
-    identity = row.runs[0].record.identity
+    identity = row.identity
     own = {option: identity["trainer"][option] for option in OWN}
     parts = name.split("/", 1)
     for kind, part, more in zip(("method", "network"), parts, (own, {}), strict=False):
@@ -37,7 +37,7 @@ def fits(row: Row, name: str) -> bool:
 
 def nearest(name: str, rows: Sequence[Row]) -> list[str]:
     """All names there are, those of methods that are spelt like it first."""
-    methods = {full(row): row.runs[0].record.identity["method"]["name"] for row in rows}
+    methods = {row.full_name: row.identity["method"]["name"] for row in rows}
     near = get_close_matches(re.split(r"[ /]", name)[0], set(methods.values()), 3)
     return sorted(methods, key=lambda label: (methods[label] not in near, label))
 

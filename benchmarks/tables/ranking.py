@@ -12,7 +12,8 @@ import numpy as np
 
 from ..stats.ranks import METHODS, Block, Ranks, ranks
 from ..stats.scores import Floats, StatsError
-from .table import Row, Table
+from .row import Row
+from .table import Table
 
 Name = tuple[str, str]  # method, network
 

@@ -41,7 +41,7 @@ class Contender:
     pooled: int | None
 
 
-def standings(rows: Sequence[Contender]) -> tuple[list[RowStatistics | None], list[str]]:
+def row_statistics(rows: Sequence[Contender]) -> tuple[list[RowStatistics | None], list[str]]:
     """Where every row stands, best first, and why something cannot be told."""
     whole = [scores for row in rows if (scores := row.scores)]
     if not whole:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsynth.benchmarks.stats.scores import Column, Scores
+from fedsynth.benchmarks.stats.scores import Key, Scores
 
 
 def one_site(values: Any) -> Scores:
@@ -18,7 +18,7 @@ def one_site(values: Any) -> Scores:
 
 def random(rng: np.random.Generator, seeds: int = 6) -> Scores:
     """Sites of 4, 3 and 5 subjects. Two sites have two tasks, and one subject lacks one of these."""
-    columns: list[Column] = []
+    columns: list[Key] = []
     for site, tasks, count in (("a", "xy", 4), ("b", "x", 3), ("c", "xz", 5)):
         columns += [(site, task, f"{number}") for task, number in product(tasks, range(count))]
     columns.remove(("c", "z", "2"))

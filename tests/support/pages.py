@@ -6,7 +6,7 @@ import json
 from html.parser import HTMLParser
 from typing import Any
 
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.report import page
 
@@ -48,8 +48,8 @@ class Page(HTMLParser):
             self.text += data
 
 
-def runs(store: Store) -> list[Finished]:
-    return [Finished.read(store, record) for record in store.records()[0]]
+def runs(store: Store) -> list[FinishedRun]:
+    return finished_runs(store)
 
 
 def made(store: Store) -> Page:

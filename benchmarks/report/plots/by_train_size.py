@@ -38,7 +38,7 @@ def draw_by_train_size(tables: Sequence[tuple[float, Table]], columns: int) -> F
             gains = [
                 (place, gain.comparison.difference, gain.comparison.margin)
                 for place in places
-                if (standing := own[place].standing) and (gain := standing.gain)
+                if (statistics := own[place].statistics) and (gain := statistics.gain)
             ]
             if columns == 2 and gains:
                 at, middle, margin = zip(*gains, strict=True)

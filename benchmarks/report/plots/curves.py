@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ...tables.validation_curves import Series, Validation
+from ...stats.validation_curve import CurveOverSeeds, ValidationCurve
 from .plotted_row import PlottedRow
 from .style import HEIGHT, WIDTHS, byte_unit, legend_below, legend_height, line_styles, open_axes, style
 
@@ -17,7 +17,7 @@ def draw_curves(rows: Sequence[PlottedRow], columns: int) -> Figure:
 
     A line covers the rounds in which all seeds of its row have a value.
     """
-    curves = [Series.of([Validation.of(run) for run in row.runs]) for row in rows]
+    curves = [CurveOverSeeds.of([ValidationCurve.of(run.curve_table, run.tasks) for run in row.runs]) for row in rows]
     unit, size = byte_unit(max((own.traffic[-1] for own in curves if len(own.traffic)), default=0.0))
     axes = {
         "round": [own.rounds for own in curves],

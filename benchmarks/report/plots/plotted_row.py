@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...leaderboard.pair import full
-from ...records.finished import Finished
+from ...records.finished import FinishedRun
 from ...tables.table import Table
 
 Gallery = Mapping[str, Mapping[str, np.ndarray]]  # "site/task" -> source, target and prediction, uint8 [n, H, W]
@@ -20,7 +19,7 @@ class PlottedRow:
     """A row of a table, as figures show it."""
 
     label: str  # differs from those of the other rows
-    runs: tuple[Finished, ...]  # by seed
+    runs: tuple[FinishedRun, ...]  # by seed
     gallery: Gallery = field(default_factory=dict)  # of the first run; empty if that run diverged, or unless asked for
 
     @property
@@ -43,7 +42,7 @@ class PlottedRow:
 def row_labels(table: Table) -> list[str]:
     """A label for each row: its method, and its network where rows differ in it."""
     several_networks = len({row.network for row in table.rows}) > 1
-    return [full(row) if several_networks else row.method for row in table.rows]
+    return [row.full_name if several_networks else row.method for row in table.rows]
 
 
 def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:

@@ -23,7 +23,7 @@ RUN = finished.record(WHAT).run
 WORKER = """
 import sys
 from pathlib import Path
-import finished
+from support import finished
 from fedsynth.benchmarks.records.store import Store
 
 store, what = Store(Path(sys.argv[1])), finished.identity(trainer={"rounds": 16})
@@ -78,7 +78,7 @@ def test_a_killed_process_lets_go_of_its_run(tmp_path: Path) -> None:
         assert said(first) == "works"
         first.kill()
         first.wait()
-        assert Store(tmp_path).standing(RUN) == RunStatus(RUN, State.unfinished, 3, 16)
+        assert Store(tmp_path).status(RUN) == RunStatus(RUN, State.unfinished, 3, 16)
         with worker(tmp_path) as second:
             assert said(second) == "works"
 

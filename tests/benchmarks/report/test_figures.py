@@ -16,7 +16,7 @@ from support.stores import fill
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.leaderboard.cross_site import matrix
 from fedsynth.benchmarks.leaderboard.newcomers import stages
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots.boxplots import draw_boxplots, subject_scores
 from fedsynth.benchmarks.report.plots.by_train_size import draw_by_train_size
@@ -36,7 +36,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[PlottedRow]:
     """Three methods with two seeds."""
     store = Store(tmp_path_factory.mktemp("store"))
     fill(store, methods=3, scenarios=1, seeds=2, rounds=8, probes=False)
-    (table,) = tables([Finished.read(store, record) for record in store.records()[0]])
+    (table,) = tables(finished_runs(store))
     return plotted_rows(table)
 
 
@@ -45,7 +45,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Table:
     """Ten methods with five seeds, scored across sites and at a newcomer."""
     store = Store(tmp_path_factory.mktemp("probed"))
     fill(store, methods=10, scenarios=1, seeds=5, rounds=3)
-    (table,) = tables([Finished.read(store, record) for record in store.records()[0]])
+    (table,) = tables(finished_runs(store))
     return table
 
 
@@ -108,7 +108,7 @@ def test_scores_and_gains_by_the_number_of_subjects(probed: Table) -> None:
             list(np.asarray(line.get_xdata())) == sent == ([1, 2, 3, 4] if row.method == "local" else [0, 1, 2, 3, 4])
         )
         assert np.asarray(line.get_ydata())[-1] == row.scores["psnr"].mean
-        gain = row.standing.gain if row.standing else None
+        gain = row.statistics.gain if row.statistics else None
         assert (gain is None) == (row.method == "local")
         if gain:
             bars = [own for own in gains.containers if np.isclose(own[0].get_ydata()[-1], gain.comparison.difference)]
@@ -170,7 +170,7 @@ def test_boxes_are_of_a_subjects_mean_over_tasks_and_seeds(tmp_path: Path) -> No
         finished.finish(
             store, finished.identity(seed=seed), {place: [s + seed for s in own] for place, own in scores.items()}
         )
-    runs = tuple(Finished.read(store, record) for record in store.records()[0])
+    runs = tuple(finished_runs(store))
     found = subject_scores([PlottedRow("fedavg", runs)], "selected")
     assert found.values.tolist() == [
         ["fedavg", "ixi", "test000", 20.5],
@@ -205,7 +205,7 @@ def test_bars_join_ranks_closer_than_the_critical_difference() -> None:
 
 def test_a_method_keeps_its_colour_and_every_row_has_a_look_of_its_own(tmp_path: Path) -> None:
     methods = [f"method{number:02d}" for number in range(3 * len(COLOURS))]
-    runs = {name: Finished(finished.record(finished.identity(method={"name": name})), tmp_path) for name in methods}
+    runs = {name: FinishedRun(finished.record(finished.identity(method={"name": name})), tmp_path) for name in methods}
     rows = [PlottedRow(f"{name} {number}", (runs[name],)) for number in range(2) for name in methods]
     looks = [(look["color"], look["marker"], look["dashes"]) for look in line_styles(rows)]
     assert len(set(looks)) == len(rows)

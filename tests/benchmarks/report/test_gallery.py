@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import finished
 
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import FinishedRun
 from fedsynth.benchmarks.report.plots.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
 from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow
 from fedsynth.benchmarks.report.plots.style import WIDTHS, figure_bytes
@@ -23,7 +23,7 @@ CLOSE = TARGET // 2 + 64  # errors of at most a quarter
 def plotted(label: str, prediction: np.ndarray | None, status: str = "done") -> PlottedRow:
     record = finished.record(finished.identity(), status=status)
     gallery = {} if prediction is None else {SITE_TASK: {"source": SOURCE, "target": TARGET, "prediction": prediction}}
-    return PlottedRow(label, (Finished(record, Path("unused")),), gallery)
+    return PlottedRow(label, (FinishedRun(record, Path("unused")),), gallery)
 
 
 def texts(rows: list[PlottedRow], columns: int = 2) -> list[str]:
@@ -93,7 +93,7 @@ def test_a_wide_slice_keeps_its_shape() -> None:
     record = finished.record(finished.identity())
     images = {SITE_TASK: {"source": wide, "target": wide, "prediction": wide}}
     picture = (
-        draw_gallery([PlottedRow("fedavg", (Finished(record, Path("unused")),), images)], SITE_TASK, 1)
+        draw_gallery([PlottedRow("fedavg", (FinishedRun(record, Path("unused")),), images)], SITE_TASK, 1)
         .axes[0]
         .images[0]
     )

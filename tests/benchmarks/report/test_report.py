@@ -20,6 +20,7 @@ from support.pages import Page, made, runs
 from support.stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.record import read_scores
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.images import PIXELS, TileBudget
 from fedsynth.benchmarks.tables.columns import columns
@@ -97,7 +98,7 @@ def test_across_sites_a_site_has_its_own_model_on_the_diagonal(results: Path, sh
     table = tables(runs(Store(results)))[1]
     block = shown.blocks["table-1"]
     assert (block["title"], block["cross_site"]["sites"]) == (table.title, ["brats", "ixi", "midas"])
-    scores = [row for run in table.rows[0].runs for row in run.scores]
+    scores = [row for run in table.rows[0].runs for row in read_scores(run.folder)]
     for model, site in (("ixi", "ixi"), ("ixi", "brats")):
         selection = "selected" if model == site else f"from-{model}"
         own = [row["psnr"] for row in scores if (row["selection"], row["site"]) == (selection, site)]
@@ -120,7 +121,7 @@ def test_tasks_that_a_site_never_trained_have_a_table_of_their_own(results: Path
     assert asked["site_tasks"] == [["ixi", "T1->PD"]]
     (psnr,) = [metric for metric in asked["metrics"] if metric["name"] == "psnr"]
     row = tables(runs(Store(results)))[1].rows[0]
-    own = [line["psnr"] for run in row.runs for line in run.scores if line["selection"] == "asked"]
+    own = [line["psnr"] for run in row.runs for line in read_scores(run.folder) if line["selection"] == "asked"]
     assert psnr["cells"][0] == [pytest.approx(np.mean(own), rel=1e-5)]
     assert shown.blocks["table-2"]["asked"] is None
 

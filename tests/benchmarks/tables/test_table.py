@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support import finished
 
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.table import Table, tables
 
@@ -16,7 +16,7 @@ IXI, OASIS, FLAIR = ("ixi", "T1->T2"), ("oasis", "T1->T2"), ("oasis", "T2->FLAIR
 
 
 def made(store: Store, selection: str = "selected") -> list[Table]:
-    return tables((Finished.read(store, record) for record in store.records()[0]), selection)
+    return tables(finished_runs(store), selection)
 
 
 def only(store: Store, selection: str = "selected") -> Table:
@@ -45,13 +45,13 @@ def test_means_over_subjects_then_site_tasks_then_seeds(store: Store) -> None:
     assert row.ssim is not None
     assert row.psnr.mean == 26
     assert row.psnr.sd == pytest.approx(2**0.5)
-    assert row.psnr.places == {IXI: 21, OASIS: 31, FLAIR: 26}
+    assert row.psnr.site_tasks == {IXI: 21, OASIS: 31, FLAIR: 26}
     assert row.ssim.mean == pytest.approx(
         26
     )  # the runs' SSIM is a hundredth of their PSNR, and SSIM is told in hundredths
     last = only(store, "last").rows[0]  # of these runs 1 dB less
     assert last.psnr is not None
-    assert (last.psnr.mean, last.psnr.places[FLAIR]) == (25, 25)
+    assert (last.psnr.mean, last.psnr.site_tasks[FLAIR]) == (25, 25)
 
 
 def test_one_seed_has_no_spread(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Reading a run's tables by columns says what reading them by rows says, from text and from what was packed."""
+"""A run's tables read by columns, from text or from packed bytes, have the numbers that they have read by rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from support import finished
 
-from fedsynth.benchmarks.records.record import RecordError, read_curve, read_scores
-from fedsynth.benchmarks.records.score_table import ScoreTable
+from fedsynth.benchmarks.records.record import RecordError, read_curve, read_scores, write_record
+from fedsynth.benchmarks.records.score_table import ScoreTable, mean_of_known
 from fedsynth.benchmarks.records.store import Store
 
 
@@ -22,16 +22,16 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-def repacked(sheet: ScoreTable) -> ScoreTable:
-    return ScoreTable.unpacked(sheet.run, sheet.index, list(sheet.numbers), sheet.packed())
+def repacked(table: ScoreTable) -> ScoreTable:
+    return ScoreTable.unpacked(table.run, table.index, list(table.numbers), table.packed())
 
 
 def test_scores_are_those_of_the_record(folder: Path) -> None:
     path = folder / "scores.csv"
     for selection, without in (("selected", "last"), ("last", ""), ("selected", "")):
         text = ScoreTable.read(path, without)
-        for sheet in (text, repacked(text)):
-            found = sheet.values(selection, ["ssim", "psnr"])
+        for table in (text, repacked(text)):
+            found = table.values(selection, ["ssim", "psnr"])
             rows = [row for row in read_scores(folder) if row["selection"] == selection]
             for metric in ("psnr", "ssim"):
                 assert found[metric] == {(row["site"], row["task"], row["subject"]): row[metric] for row in rows}
@@ -43,20 +43,20 @@ def test_names_with_commas_and_quotes(tmp_path: Path) -> None:
     store, odd = Store(tmp_path), 'St. "Mary", Leeds'
     scenario = {"sites": [odd], "tasks": {odd: ["T1->T2"]}}
     folder = store.folder(finished.finish(store, finished.identity(scenario=scenario), {(odd, "T1->T2"): [1.5, 2.5]}))
-    sheet = ScoreTable.read(folder / "scores.csv")
-    assert sheet.values("selected", ["psnr"])["psnr"] == {
+    table = ScoreTable.read(folder / "scores.csv")
+    assert table.values("selected", ["psnr"])["psnr"] == {
         (odd, "T1->T2", "test000"): 1.5,
         (odd, "T1->T2", "test001"): 2.5,
     }
-    assert sheet.index.places == {("selected", odd, "T1->T2"): (0, 1)}
+    assert table.index.site_tasks == {("selected", odd, "T1->T2"): (0, 1)}
     assert ScoreTable.read(folder / "curve.csv").index.columns["site"] == (odd, odd)
 
 
 def test_columns_are_those_of_the_curve(folder: Path) -> None:
-    sheet, rows = ScoreTable.read(folder / "curve.csv"), read_curve(folder)
+    table, rows = ScoreTable.read(folder / "curve.csv"), read_curve(folder)
     for name in ("val_psnr", "round", "bytes_up"):
-        assert sheet.column(name) == repacked(sheet).column(name) == [row[name] for row in rows]
-    assert list(sheet.index.columns["site"]) == [row["site"] for row in rows]
+        assert table.column(name) == repacked(table).column(name) == [row[name] for row in rows]
+    assert list(table.index.columns["site"]) == [row["site"] for row in rows]
 
 
 def test_runs_whose_lines_are_named_alike_share_an_index(folder: Path) -> None:
@@ -66,10 +66,28 @@ def test_runs_whose_lines_are_named_alike_share_an_index(folder: Path) -> None:
 def test_what_is_not_there_is_told(folder: Path) -> None:
     path = folder / "scores.csv"
     with pytest.raises(
-        RecordError, match=rf"{folder.name}: its scores have no lpips, which came later; they have psnr, ssim"
+        RecordError,
+        match=rf"{folder.name}: its scores have no lpips, which was added later than this run; they have psnr, ssim",
     ):
         ScoreTable.read(path).values("selected", ["psnr", "lpips"])
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[1], ""]))
     with pytest.raises(RecordError, match="a score of selection selected is there twice"):
         ScoreTable.read(path).values("selected", ["psnr"])
+
+
+def test_means_leave_out_subjects_without_a_score(tmp_path: Path) -> None:
+    nan, store, place = float("nan"), Store(tmp_path), ("ixi", "T1->T2")
+    scenario = {"sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}}
+    what = finished.identity(scenario=scenario)
+    record = finished.record(what)
+    rows = [
+        row | {"vif": vif}
+        for row, vif in zip(finished.scores(what, {place: [20.0, 21.0, 25.0]}), [0.5, nan, 0.25] * 2, strict=True)
+    ]
+    store.folder(record.run).mkdir(parents=True)
+    write_record(store.folder(record.run), record, rows, finished.curve(what))
+    means = ScoreTable.read(store.folder(record.run) / "scores.csv").means()
+    assert list(means) == [("selected", *place)]
+    assert (means["selected", *place]["psnr"], means["selected", *place]["vif"]) == (22, 0.375)
+    assert np.isnan(mean_of_known([nan, nan]))

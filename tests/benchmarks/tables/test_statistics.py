@@ -8,10 +8,10 @@ from scipy import stats
 
 from fedsynth.benchmarks.stats.compare import compare
 from fedsynth.benchmarks.stats.multiple import groups, holm, pairwise
-from fedsynth.benchmarks.stats.scores import Column, Floats, Scores
-from fedsynth.benchmarks.tables.statistics import Contender, RowStatistics, standings
+from fedsynth.benchmarks.stats.scores import Floats, Key, Scores
+from fedsynth.benchmarks.tables.statistics import Contender, RowStatistics, row_statistics
 
-COLUMNS: tuple[Column, ...] = tuple((site, "T1->T2", f"{number}") for site in ("a", "b") for number in range(4))
+COLUMNS: tuple[Key, ...] = tuple((site, "T1->T2", f"{number}") for site in ("a", "b") for number in range(4))
 
 
 def scores(level: float, stream: int, seeds: int = 5, spread: float = 0.2) -> Scores:
@@ -21,7 +21,7 @@ def scores(level: float, stream: int, seeds: int = 5, spread: float = 0.2) -> Sc
 
 
 def told(rows: list[Contender]) -> list[RowStatistics]:
-    found, reasons = standings(rows)
+    found, reasons = row_statistics(rows)
     assert reasons == []
     return [standing for standing in found if standing is not None]
 
@@ -80,15 +80,15 @@ def test_one_seed_has_no_interval() -> None:
 
 def test_rows_with_holes_take_no_part() -> None:
     rows = [Contender(scores(21, 1), 2, None), Contender(None, 2, None), Contender(scores(20, 2), None, None)]
-    found, _ = standings(rows)
+    found, _ = row_statistics(rows)
     assert found[1] is None
     assert [standing.letters for standing in found if standing] == ["a", "b"]
-    assert standings([Contender(None, None, None)]) == ([None], [])
+    assert row_statistics([Contender(None, None, None)]) == ([None], [])
 
 
 def test_a_site_with_one_subject_is_told() -> None:
     lonely = Scores((0, 1), (("a", "x", "1"), ("b", "x", "1"), ("b", "x", "2")), np.ones((2, 3)))
-    found, reasons = standings([Contender(lonely, None, None)])
+    found, reasons = row_statistics([Contender(lonely, None, None)])
     assert found[0] is not None
     assert found[0].margin is None
     assert reasons == [
@@ -106,7 +106,7 @@ def test_rows_that_are_the_same_share_a_letter() -> None:
 
 def test_where_letters_do_not_suffice_the_first_group_is_shown() -> None:
     rows = [Contender(scores(100.0 - number // 2, number, spread=0.01), None, None) for number in range(120)]
-    found, reasons = standings(rows)
+    found, reasons = row_statistics(rows)
     assert [standing.letters for standing in found[:4] if standing] == ["a", "a", "", ""]
     assert reasons[0].startswith("Of the significance groups only the first is shown")
     assert "but 52 letters" in reasons[0]

@@ -8,7 +8,7 @@ import pytest
 from support import finished
 
 from fedsynth.benchmarks.leaderboard.leaderboard import panels
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 
 SITES = {"a": ["T1->T2"], "b": ["T1->T2"]}
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_where_federation_begins_to_pay(store: Store) -> None:
-    found = panels([Finished.read(store, record) for record in store.records()[0]])
+    found = panels(finished_runs(store))
     (panel,) = [panel for panel in found if panel.title == "scarce on phantom: by training subjects"]
     cells = {column.name: column.cells() for column in panel.columns}
     assert cells["method"] == ["local", "fedavg"]  # as with the most subjects
@@ -46,6 +46,6 @@ def test_where_federation_begins_to_pay(store: Store) -> None:
 
 
 def test_one_table_is_no_curve(store: Store) -> None:
-    runs = [Finished.read(store, record) for record in store.records()[0]]
+    runs = finished_runs(store)
     few = [run for run in runs if run.record.identity["scenario"]["train_subjects"]["a"] == 1]
     assert [panel.title for panel in panels(few)] == ["scarce on phantom"]

@@ -12,7 +12,7 @@ from support import finished
 
 from fedsynth.benchmarks.leaderboard.latex import escape, latex
 from fedsynth.benchmarks.leaderboard.leaderboard import panels
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.view import Column, TableView
 
@@ -28,7 +28,7 @@ def board(tmp_path: Path) -> str:
             values = [19 + gain + wiggle * (gain > 1), 20 + gain + 2 * wiggle * (0 < gain < 1), 21 + gain]
             places = {(site, task): values for site, tasks in finished.TASKS.items() for task in tasks}
             finished.finish(store, finished.identity(method={"name": method}, seed=seed), places)
-    return latex(panels([Finished.read(store, record) for record in store.records()[0]]))
+    return latex(panels(finished_runs(store)))
 
 
 def test_rows_with_their_marks(tmp_path: Path) -> None:

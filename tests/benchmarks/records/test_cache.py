@@ -1,24 +1,25 @@
-"""What is kept of read runs: the same tables with and without it, and never one of a file that has changed."""
+"""The cache of records: tables are the same with and without it, and a file that has changed is never taken from it."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 from support import finished
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.records import cache as readings
-from fedsynth.benchmarks.records.cache import NAME, RecordCache
+from fedsynth.benchmarks.records import cache as module
+from fedsynth.benchmarks.records.cache import NAME
 from fedsynth.benchmarks.records.store import Store
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Of a size and age at which readings are kept."""
-    monkeypatch.setattr(readings, "MANY", 2)
-    monkeypatch.setattr(readings, "SETTLED", -1.0)
+    """Of a size and age at which runs are cached."""
+    monkeypatch.setattr(module, "MANY", 2)
+    monkeypatch.setattr(module, "SETTLED", -1.0)
     store = Store(tmp_path)
     for method, psnr in (("local", 20.0), ("fedavg", 21.5)):
         for seed in range(2):
@@ -40,14 +41,14 @@ def test_tables_are_the_same_with_and_without(store: Store, monkeypatch: pytest.
     for arguments in ([], ["--selection", "last"], ["--metric", "vif"]):
         kept = [written(store, *arguments) for _ in range(2)]
         with monkeypatch.context() as patch:
-            patch.setattr(readings, "MANY", 100)
+            patch.setattr(module, "MANY", 100)
             assert kept == [written(store, *arguments)] * 2
 
 
-def test_a_second_reading_opens_no_file_of_a_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_time_no_file_of_a_run_is_opened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first = written(store)
-    monkeypatch.setattr(readings, "read_record", lambda folder: pytest.fail(f"{folder} was read again"))
-    monkeypatch.setattr(readings.Sheet, "read", lambda *_: pytest.fail("a table was read again"))
+    monkeypatch.setattr(module, "read_record", lambda folder: pytest.fail(f"{folder} was read again"))
+    monkeypatch.setattr(module.ScoreTable, "read", lambda *_: pytest.fail("a table was read again"))
     assert written(store) == first
 
 
@@ -75,21 +76,22 @@ def test_a_missing_table_is_refused(store: Store, capsys: pytest.CaptureFixture[
     assert f"left out: {path}: missing" in capsys.readouterr().err
 
 
-def test_files_that_have_just_changed_are_not_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readings, "SETTLED", 60.0)
-    kept, calls = RecordCache(store), []
-    monkeypatch.setattr(kept, "_keep", lambda *arguments: calls.append(arguments))
-    assert len(store.records(read=kept.record)[0]) == 4
-    assert calls == []
+def test_files_that_have_just_changed_are_not_cached(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLED", 60.0)
+    assert len(written(store)) == 4
+    with sqlite3.connect(cache(store)) as database:
+        assert database.execute("select count(*) from records").fetchone() == (0,)
 
 
-def test_small_stores_keep_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readings, "MANY", 5)
+def test_a_small_store_has_no_cache(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", 5)
     written(store)
     assert not cache(store).parent.exists()
 
 
-def test_what_cannot_be_written_or_read_is_done_without(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cache_that_cannot_be_written_or_read_is_done_without(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = written(store)
     cache(store).write_bytes(b"no database" * 1000)
     capsys.readouterr()

@@ -11,7 +11,7 @@ from support import finished
 from support.probed import put
 
 from fedsynth.benchmarks.leaderboard.leaderboard import main, panels
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
 from fedsynth.benchmarks.stats.scores import Scores
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def made(store: Store, name: str, *patterns: str) -> TableView:
-    found = panels([Finished.read(store, record) for record in store.records(patterns)[0]])
+    found = panels(finished_runs(store, patterns))
     (panel,) = [panel for panel in found if panel.title.endswith(name)]
     return panel
 

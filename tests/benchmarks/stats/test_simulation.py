@@ -53,7 +53,7 @@ def measure(subjects: int, seeds: int, spread: float, apart: float = 0, count: i
 
 def test_site_tasks_mean_nothing_in_the_generating_model() -> None:
     design = design_of(20)
-    assert (len(design.subjects), len(design.columns), design.places) == (20, 32, tuple(sorted(PLACES)))
+    assert (len(design.subjects), len(design.columns), design.site_tasks) == (20, 32, tuple(sorted(PLACES)))
     assert sum(PLACES.values()) == 0
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from support import finished
 
 from fedsynth.benchmarks.leaderboard.leaderboard import panels
-from fedsynth.benchmarks.records.finished import Finished
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.bayes import signed_rank
 from fedsynth.benchmarks.tables.view import TableView
@@ -35,7 +35,7 @@ def fill(store: Store, count: int, **trainer: float) -> None:
 
 
 def across(store: Store) -> TableView:
-    found = panels([Finished.read(store, record) for record in store.records()[0]])
+    found = panels(finished_runs(store))
     (panel,) = [panel for panel in found if panel.title == "Across scenarios"]
     return panel
 
@@ -73,5 +73,5 @@ def test_tables_of_one_block_are_not_independent(store: Store) -> None:
 
 def test_smoke_runs_rank_nothing(store: Store) -> None:
     fill(store, 6, rounds=5)
-    found = panels([Finished.read(store, record) for record in store.records()[0]])
+    found = panels(finished_runs(store))
     assert [panel.title for panel in found if panel.title == "Across scenarios"] == []

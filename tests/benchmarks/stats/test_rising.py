@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedsynth.benchmarks.stats.reach import Curve
 from fedsynth.benchmarks.stats.rising import rising
 from fedsynth.benchmarks.stats.scores import Floats
+from fedsynth.benchmarks.stats.validation_curve import ValidationCurve
 
 
-def curve(rounds: Floats, psnr: Floats) -> Curve:
-    return Curve(rounds, psnr, np.zeros_like(rounds))
+def curve(rounds: Floats, psnr: Floats) -> ValidationCurve:
+    return ValidationCurve(rounds, psnr, np.zeros_like(rounds), np.zeros_like(rounds), {})
 
 
 def test_a_line_gains_its_slope_times_the_last_quarter() -> None:

@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..records.finished import Finished
+from ..records.finished import FinishedRun
 from ..stats.compare import Comparison, compare
 from ..stats.scores import Scores, StatsError
 from ..tables.metric import Metric
-from ..tables.table import Row, Table
+from ..tables.row import Row
+from ..tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class PairedComparison:
         _ = pair.differences
         return pair
 
-    def runs(self, row: Row) -> list[Finished]:
+    def runs(self, row: Row) -> list[FinishedRun]:
         return [run for run in row.runs if run.record.identity["seed"] in self.seeds]
 
     def _scores(self, row: Row) -> Scores:
         name, selection = self.metric.column, self.table.selection
         chosen = {run.record.identity["seed"]: run.values(selection, [name])[name] for run in self.runs(row)}
-        return Scores.stack(chosen, self.metric.scale)
+        return Scores.of(chosen, self.metric.scale)
 
     @cached_property
     def scores(self) -> tuple[Scores, Scores]:
@@ -77,10 +78,5 @@ class PairedComparison:
     def names(self) -> tuple[str, str]:
         """As short as tells the rows apart."""
         same = self.a.network == self.b.network
-        a, b = (row.method if same else full(row) for row in (self.a, self.b))
+        a, b = (row.method if same else row.full_name for row in (self.a, self.b))
         return a, b
-
-
-def full(row: Row) -> str:
-    """A row's name, as it is typed to mean this row and no other."""
-    return f"{row.method}/{row.network}"

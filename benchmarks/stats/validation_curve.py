@@ -1,0 +1,78 @@
+"""Validation PSNR of a run over its rounds, with the bytes and seconds that training had taken by then.
+
+A round is selected by the mean over site-tasks, so that is what `overall` has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import fsum
+from operator import mul
+
+import numpy as np
+
+from ..records.score_table import ScoreTable
+from .scores import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationCurve:
+    """The rounds [n] of a run in which some site was validated, ascending."""
+
+    rounds: Floats
+    overall: Floats  # dB, the mean over site-tasks; nan where a site was not validated
+    traffic: Floats  # bytes that all sites have sent and received since the start
+    seconds: Floats  # that all sites have trained since the start, one after the other
+    sites: Mapping[str, Floats]  # dB, nan where a site was not validated; a group that trains as one is named a+b
+    is_whole: bool = True  # every site of the scenario has a row in each of these rounds
+
+    @classmethod
+    def of(cls, curve: ScoreTable, tasks: Mapping[str, Sequence[str]]) -> ValidationCurve:
+        """From a run's `curve.csv` and the tasks of each site of its scenario."""
+        names, site = curve.index.sites
+        rounds, at = np.unique(curve.column("round"), return_inverse=True)
+        psnr, has_row = np.full((len(names), len(rounds)), np.nan), np.zeros((len(names), len(rounds)), bool)
+        psnr[site, at], has_row[site, at] = curve.column("val_psnr"), True
+        up, down, seconds = (np.bincount(at, curve.column(name)) for name in ("bytes_up", "bytes_down", "seconds"))
+        kept = ~np.isnan(psnr).all(0)
+        members = [name.split("+") for name in names]
+        weights = [sum(len(tasks.get(site, ())) for site in own) for own in members]
+        psnr = psnr[:, kept]
+        return cls(
+            rounds=rounds[kept],
+            overall=np.array([fsum(map(mul, weights, values)) / sum(weights) for values in psnr.T.tolist()]),
+            traffic=(up + down).cumsum()[kept],
+            seconds=seconds.cumsum()[kept],
+            sites=dict(zip(names, psnr, strict=True)),
+            is_whole=bool(has_row[:, kept].all()) and tasks.keys() <= {site for own in members for site in own},
+        )
+
+    def values(self, site: str = "") -> Floats:
+        """The PSNR of a site, or without one the mean over site-tasks."""
+        return self.overall if not site else self.sites.get(site, np.full(len(self.rounds), np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class CurveOverSeeds:
+    """The mean, the lowest and the highest PSNR of a row's seeds, in the rounds [n] in which all of them have a value."""
+
+    rounds: Floats
+    traffic: Floats  # mean over seeds
+    seconds: Floats  # mean over seeds
+    mean: Floats
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, seeds: Sequence[ValidationCurve], site: str = "") -> CurveOverSeeds:
+        """Of one site, or without one of the mean over site-tasks."""
+        known = [~np.isnan(seed.values(site)) for seed in seeds]
+        common = reduce(np.intersect1d, [seed.rounds[kept] for seed, kept in zip(seeds, known, strict=True)])
+        positions = [np.searchsorted(seed.rounds, common) for seed in seeds]
+        values, traffic, seconds = (
+            np.array([own[at] for own, at in zip(lines, positions, strict=True)])
+            for lines in zip(*((seed.values(site), seed.traffic, seed.seconds) for seed in seeds), strict=True)
+        )
+        return cls(common, traffic.mean(0), seconds.mean(0), values.mean(0), values.min(0), values.max(0))

@@ -1,0 +1,165 @@
+"""A row of a table: a method on a network, with its scores averaged over subjects, then site-tasks, then seeds.
+
+Sums are exact (`math.fsum`), so a table comes out the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from math import isnan
+from operator import itemgetter
+from statistics import fmean, stdev
+from typing import Any
+
+from ..records.finished import FinishedRun
+from ..records.score_table import Key, Values, mean_of_known
+from ..stats.scores import Scores
+from ..stats.validation_curve import ValidationCurve
+from .metric import Metric
+from .statistics import RowStatistics
+
+SHOWN = ("psnr", "ssim", "nmse")  # in every table, beside the metric that orders it
+
+SiteTask = tuple[str, str]  # site, task
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row's score by one metric."""
+
+    mean: float  # over site-tasks and seeds
+    sd: float | None  # over seeds, of the mean over site-tasks; None for one seed
+    site_tasks: dict[SiteTask, float]
+    subjects: int  # the number of (site, task, subject) with a score, in each seed
+    without: int = 0  # the number of those without: a subject without a lesion has no score inside lesions
+
+    @classmethod
+    def of(cls, seeds: Sequence[Values], scale: float = 1) -> Score | None:
+        """The mean over subjects, then site-tasks, then seeds, from the scores of each seed.
+
+        Subjects without a score (nan) are left out, and so are site-tasks where nobody has one. None where nobody has any.
+        """
+        means = [_site_task_means(values, scale) for values in seeds]
+        if not all(means):
+            return None
+        overall = [fmean(own.values()) for own in means]
+        spread = stdev(overall) if len(overall) > 1 else None
+        without = sum(map(isnan, seeds[0].values()))
+        over_seeds = {place: fmean([own[place] for own in means]) for place in means[0]}
+        return cls(fmean(overall), spread, over_seeds, len(seeds[0]) - without, without)
+
+
+def _site_task_means(values: Values, scale: float = 1) -> dict[SiteTask, float]:
+    """The mean over test subjects of every site and task, sorted."""
+    scaled = list(values.values()) if scale == 1 else [scale * value for value in values.values()]
+    means = {place: mean_of_known(pick(scaled)) for place, pick in _picks(tuple(values))}
+    return {place: mean for place, mean in means.items() if not isnan(mean)}
+
+
+@lru_cache(maxsize=64)
+def _picks(keys: tuple[Key, ...]) -> list[tuple[SiteTask, Callable[[list[float]], Sequence[float]]]]:
+    """For every site-task, sorted, the function that picks its values out of those of all keys."""
+    numbers: dict[SiteTask, list[int]] = {}
+    for number, (site, task, _) in enumerate(keys):
+        numbers.setdefault((site, task), []).append(number)
+    # itemgetter is fast, but with one number it returns the value in place of a sequence
+    return [
+        (place, itemgetter(*own) if len(own) > 1 else itemgetter(slice(own[0], own[0] + 1)))
+        for place, own in sorted(numbers.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a network. A row with a missing seed has neither scores nor rank, and a row of a smoke run has no rank."""
+
+    method: str  # its name, the options that were changed and, where it tells rows apart, the digest of its code
+    network: str
+    runs: tuple[FinishedRun, ...]  # one a seed, by seed
+    missing: tuple[int, ...]  # seeds that other rows of the table have
+    scores: dict[str, Score]  # by metric, in the units of metric.py; without the metrics that no subject has a score in
+    matrix: Scores | None  # of the table's metric, seeds x (site, task, subject), higher is better
+    curves: tuple[ValidationCurve, ...]  # of every run; empty where one has no round in which all sites were validated
+    bytes_up: float  # a site and round
+    bytes_down: float
+    rank: int | None = None
+    statistics: RowStatistics | None = None
+
+    @classmethod
+    def of(
+        cls,
+        runs: Sequence[FinishedRun],
+        method: str,
+        network: str,
+        seeds: Sequence[int],
+        selection: str,
+        metric: Metric,
+    ) -> Row:
+        """The row of these runs, without its rank and statistics, which other rows decide; `seeds` are those of the table."""
+        missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in runs}))
+        scores: dict[str, Score] = {}
+        matrix = None
+        if not missing:
+            shown = tuple(dict.fromkeys((metric.column, *SHOWN)))
+            values = [run.values(selection, shown) for run in runs]
+            for name in shown:
+                if score := Score.of([own[name] for own in values], abs(Metric.of(name).scale)):
+                    scores[name] = score
+            if metric.column in scores:
+                by_seed = {
+                    run.record.identity["seed"]: own[metric.column] for run, own in zip(runs, values, strict=True)
+                }
+                matrix = Scores.of(by_seed, metric.scale)
+        tables = [run.curve_table for run in runs]
+        curves = tuple(ValidationCurve.of(table, run.tasks) for run, table in zip(runs, tables, strict=True))
+        if not all(curve.is_whole and len(curve.rounds) for curve in curves):
+            curves = ()
+        up, down = (fmean([*chain(*(table.column(name) for table in tables))]) for name in ("bytes_up", "bytes_down"))
+        return cls(method, network, tuple(runs), missing, scores, matrix, curves, up, down)
+
+    @property
+    def full_name(self) -> str:
+        """The name that means this row and no other when it is typed."""
+        return f"{self.method}/{self.network}"
+
+    @property
+    def psnr(self) -> Score | None:
+        """In dB."""
+        return self.scores.get("psnr")
+
+    @property
+    def ssim(self) -> Score | None:
+        """Times 100."""
+        return self.scores.get("ssim")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.record.identity["seed"] for run in self.runs)
+
+    @property
+    def diverged(self) -> int:
+        """How many seeds diverged."""
+        return sum(run.record.status == "diverged" for run in self.runs)
+
+    @property
+    def policy(self) -> str:
+        """How the buffers of the network travel."""
+        return self.runs[0].record.policy
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The identity of the first run: every option, and the digests of data and code."""
+        return self.runs[0].record.identity
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The digests of the code of the method, the network and the data set."""
+        code: dict[str, str] = self.identity["code"]
+        return code
+
+    def cost(self, name: str) -> float:
+        """A cost of a whole run, mean over seeds; `name` is one of records.COSTS."""
+        return fmean(run.record.costs[name] for run in self.runs)
