@@ -72,8 +72,8 @@ smoke: $(READY)
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth trainer.common_start=false
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false
 	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedbn_released
-	$(BIN)/fedsynth tune all experiment=smoke +where_present.blocks=3 +where_present.latent=64 +where_present.dropout=0.0 \
-		+where_present.pools=2 network.init=scaled results=results/smoke/tuned --trials 3 --jobs 2
+	$(BIN)/fedsynth tune all experiment=smoke '+where_present.network={blocks: 3, pools: 2, latent: 64, dropout: 0.0}' \
+		network.init=scaled results=results/smoke/tuned --trials 3 --jobs 2
 	for table in as_published equal_footing flaws tuned; do \
 		$(BIN)/fedsynth leaderboard --results results/smoke/$$table --out results/smoke/$$table; done
 

@@ -36,9 +36,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fedsynth.exchange import ContractError
 from fedsynth.registry import RegistryError
 
+from .errors import OptionError, explain
 from .identity import identity, name
-from .overrides import explain
-from .schema import OptionError, Run
+from .schema import Run
 
 TUNED = "tuned"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, fields
+from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any
 
@@ -19,6 +19,7 @@ from fedsynth.trainer import NUMERICS
 from ..records.record import fingerprint
 from .code_digest import digests
 from .schema import Run
+from .where_present import default
 
 
 def identity(run: Run) -> dict[str, Any]:
@@ -86,10 +87,6 @@ def name(identity: dict[str, Any]) -> str:
 def changed(thing: Any) -> dict[str, Any]:
     """The options of a method or network that are not their defaults."""
     return plain({f.name: value for f in fields(thing) if (value := getattr(thing, f.name)) != default(f)})
-
-
-def default(option: Field[Any]) -> Any:
-    return option.default if option.default_factory is MISSING else option.default_factory()
 
 
 def plain(value: Any) -> Any:

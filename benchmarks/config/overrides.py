@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-from difflib import get_close_matches
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import MissingConfigException, OverrideParseException
 
 from ..records.store import Store
 from .identity import identity, name
-from .schema import PUBLISHED, Run
+from .schema import Run
 
 
 def plan(arguments: argparse.Namespace) -> dict[str, Store]:
@@ -55,32 +52,3 @@ def late(word: str) -> str:
     if not key.lstrip("+").startswith(("method.", "network.")) or override.is_sweep_override():
         return word
     return f"{key}=choice({override.get_value_element_as_str()})"
-
-
-def explain(error: Exception) -> str:
-    """What an override got wrong, with the nearest names, from Hydra's or OmegaConf's error."""
-    cause = error.__cause__ or error.__context__ or error
-    if isinstance(error, OverrideParseException):
-        return f"cannot read {error.override!r}; a text with special characters needs quotes of its own: 'key=[\"T1->T2\"]'"
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        choices = [option for option in error.options if not option.startswith(PUBLISHED)]
-        return f"no {group} {choice!r}; {nearest(choice, choices, 'there are')}"
-    if found := re.search(r"Key '(.*?)' not in '(.*?)'", str(cause)):
-        parent = getattr(cause, "parent_node", None)
-        key, owner = getattr(cause, "full_key", found[1]), "a run" if found[2] == "Schema" else found[2]
-        keys = [str(key) for key in parent or ()]
-        file = re.match("In '(.*?)'", str(error))
-        by = f", which {file[1]} sets" if file else ""
-        return f"{key}{by}: {owner} has no option {found[1]!r}{'; ' if keys else ''}{nearest(found[1], keys, 'it has')}"
-    if "is not in struct" in str(cause):
-        key = getattr(cause, "full_key", "")
-        return f"{key}: there is no such entry; to add it, write +{key}=..."
-    lines = [line.strip() for line in f"{error}\n{cause}".splitlines() if line.strip()]
-    return "\n  ".join(dict.fromkeys(line for line in lines if not re.match("(object|reference)_type=", line)))
-
-
-def nearest(text: str, choices: list[str], else_all: str) -> str:
-    """The choices that are spelt like the text, or all of them."""
-    near = get_close_matches(text, choices, cutoff=0.5)
-    return f"the nearest: {', '.join(near)}" if near else f"{else_all}: {', '.join(choices)}" if choices else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from importlib.util import find_spec
 from typing import Any
@@ -15,10 +15,11 @@ from fedsynth.federation import Dataset
 from fedsynth.federation.scenario import Scenario
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
-from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry, RegistryError
+from fedsynth.registry import NETWORKS, RegistryError
 from fedsynth.runtime.options import TrainerOptions
 
-PUBLISHED = "of_"  # network=of_<method> is the network that the method was published with
+from . import where_present
+from .errors import PUBLISHED, OptionError
 
 
 class Tracking(Enum):
@@ -37,9 +38,7 @@ def lacking(tracking: Tracking) -> str:
 
 @dataclass
 class Schema:
-    """What `conf/config.yaml` is checked against. `where_present`: options for whichever network has them, where the command
-    leaves them at their default, so that an experiment can be made smaller on every network. `grids`: what `fedsynth sweep` runs
-    of an experiment (grid.py)."""
+    """What `conf/config.yaml` is checked against. `where_present` and `grids` are explained in the files of their names."""
 
     method: Any = MISSING
     network: Any = MISSING
@@ -49,12 +48,8 @@ class Schema:
     seed: int = 0
     results: str = "results"
     tracker: Tracking = Tracking.none
-    where_present: dict[str, Any] = field(default_factory=dict)
+    where_present: dict[str, dict[str, Any]] = field(default_factory=dict)
     grids: list[Any] = field(default_factory=list)
-
-
-class OptionError(ValueError):
-    """An option that does not exist, or a value that it cannot have."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,7 @@ class Run:
         known = [entry.name for entry in fields(cls)]
         if unknown := sorted(set(map(str, config)) - {*known, "where_present", "grids"}):
             raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
+        where_present.check(config.where_present)
         nodes = {name: config[name] for name in known}
         try:
             plain: dict[str, Any] = {
@@ -89,10 +85,7 @@ class Run:
                 raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
         if lacks := lacking(plain["tracker"]):
             raise OptionError(lacks)
-        own = {f.name: f.default for f in fields(plain["network"])}
-        wanted = {name: value for name, value in config.get("where_present", {}).items() if name in own}
-        unset = {name: value for name, value in wanted.items() if getattr(plain["network"], name) == own[name]}
-        return cls(**plain | {"network": replace(plain["network"], **unset)})
+        return cls(**plain)
 
 
 def register() -> dict[str, str]:
@@ -104,17 +97,18 @@ def register() -> dict[str, str]:
     store("schema", Schema)
     store("default", TrainerOptions, "trainer")
     broken: dict[str, str] = {}
-    groups: tuple[tuple[str, Registry[Any]], ...] = (("network", NETWORKS), ("dataset", DATASETS), ("method", METHODS))
-    for group, registry in groups:
+    for group, registry in where_present.GROUPS.items():
         broken |= registry.broken()
         for name, entry in registry.entries().items():
             try:
                 if "name" in entry.cls.__dataclass_fields__:
                     raise OptionError("an option cannot be called 'name', which is the entry's own")
                 if group == "method":
-                    network, norm = NETWORKS[entry.cls.published], entry.cls.needs_norm
-                    store(PUBLISHED + name, network(norm=norm) if norm else network, "network")
-                store(name, entry.cls, group)
+                    published = entry.cls.published
+                    fixed = {"norm": entry.cls.needs_norm} if entry.cls.needs_norm else {}
+                    node = where_present.referring(NETWORKS[published], published, "network", **fixed)
+                    store(PUBLISHED + name, node, "network")
+                store(name, where_present.referring(entry.cls, name, group), group)
             except (OptionError, RegistryError, OmegaConfBaseException, NameError) as error:
                 broken[f"{group} {name} ({entry.origin})"] = f"{type(error).__name__}: {error}"
     return broken

@@ -23,8 +23,8 @@ from fedsynth.federation import SPLITS, Dataset, FederationError, Site
 from fedsynth.registry import DATASETS, RegistryError
 from fedsynth.runtime.atomic import write_atomically
 
+from ..config.errors import explain
 from ..config.identity import plain
-from ..config.overrides import explain
 from ..config.schema import Run, register
 from ..records.data_card import Facts, edges, facts, markdown, shift
 from ..records.record import fingerprint

@@ -33,8 +33,8 @@ from fedsynth.trainer import Trainer
 from fedsynth.trainer.outcome import Costs
 from fedsynth.trainer.sharing import sizes
 
-from ..config.overrides import explain
-from ..config.schema import OptionError, Run, register
+from ..config.errors import OptionError, explain
+from ..config.schema import Run, register
 from .execute import say
 
 PARTS = ("data", "discriminators", "generator", "exchange", "aggregation", "idle")

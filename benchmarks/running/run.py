@@ -16,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from fedsynth.exchange import ContractError
 from fedsynth.registry import RegistryError
 
-from ..config.overrides import explain, late, plan
+from ..config.errors import explain
+from ..config.overrides import late, plan
 from ..config.schema import register
 from ..records.store import FINISHED, State, Store
 from .execute import job, say

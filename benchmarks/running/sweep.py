@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from fedsynth.registry import RegistryError
 
+from ..config.errors import OptionError
 from ..config.grid import Cell, cells
-from ..config.schema import OptionError, register
+from ..config.schema import register
 from ..records.record import Record, RecordError
 from ..records.store import FINISHED, State, Store
 from .execute import say

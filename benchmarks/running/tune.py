@@ -33,9 +33,9 @@ from fedsynth.method import Method
 from fedsynth.registry import METHODS, RegistryError
 from fedsynth.runtime.atomic import write_atomically
 
+from ..config.errors import explain
 from ..config.grid import Cell, written
 from ..config.identity import identity, name
-from ..config.overrides import explain
 from ..config.schema import Run, register
 from ..records.record import Record
 from ..records.store import Store

@@ -129,16 +129,6 @@ def test_two_ways_to_say_the_same_are_one_run() -> None:
     assert len(planned("-m", "method=fedavg", "network=of_fedavg,resnet")) == 1
 
 
-@pytest.mark.usefixtures("hydra")
-def test_an_experiment_makes_any_network_smaller_where_it_has_the_option_and_the_command_has_not() -> None:
-    unet, resnet = (run("experiment=demo", f"network={name}").network for name in ("unet", "resnet"))
-    assert (unet.width, unet.pools) == (8, 3)  # type: ignore[attr-defined]  # its own
-    assert (resnet.width, resnet.blocks, resnet.dropout) == (8, 3, 0.0)  # type: ignore[attr-defined]  # its own
-    chosen = run("experiment=demo", "network=resnet", "network.blocks=5").network
-    assert (chosen.blocks, chosen.dropout) == (5, 0.0)  # type: ignore[attr-defined]  # its own
-    assert run("network=unet").network.pools == 4  # type: ignore[attr-defined]  # its own
-
-
 @pytest.mark.parametrize(
     ("experiment", "absent"),
     [("as_published", {"fedbn_released"}), ("one_network", {"fedbn_released", "fedmm", "silobn"})],

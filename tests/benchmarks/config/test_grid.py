@@ -10,8 +10,9 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.checkout import ROOT
 
+from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.config.grid import Cell, cells, choice, split
-from fedsynth.benchmarks.config.schema import OptionError, register
+from fedsynth.benchmarks.config.schema import register
 
 CONF = ROOT / "conf"
 WITH_GRIDS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if "\ngrids:" in path.read_text())
