@@ -14,8 +14,8 @@ import numpy as np
 from fedsynth.federation import Dataset, FederationError, Site
 
 from .layout import Layout
-from .store.store import Row, Store, numbers, write
-from .volumes import export
+from .store.slice_store import Row, SliceStore, numbers, write_store
+from .volumes import export_volume
 
 
 @dataclass
@@ -46,14 +46,14 @@ class Prepared(Dataset):
         return store.volumes(own)
 
     @staticmethod
-    def keep(dataset: Dataset, out: Path, jobs: int = 1) -> Store:
+    def keep(dataset: Dataset, out: Path, jobs: int = 1) -> SliceStore:
         """Any data set as a store. One that prepares itself does so, in its own place; another's sites are copied to `out`."""
         if isinstance(dataset, Layout):
             return dataset.prepare(jobs)
         if isinstance(dataset, Prepared):
             raise FederationError("dataset=prepared names what is prepared already; use it as it is")
         fingerprints = {name: dataset.fingerprint(name) for name in dataset.contrasts()}
-        if (out / "dataset.json").exists() and (before := Store.open(out)).info["asked"] == fingerprints:
+        if (out / "dataset.json").exists() and (before := SliceStore.open(out)).info["asked"] == fingerprints:
             return before
         index: list[Row] = []
         info = {
@@ -64,30 +64,30 @@ class Prepared(Dataset):
             "left_out": [],
         }
         with tempfile.TemporaryDirectory() as cache:
-            return write(out, _copied(dataset, Path(cache), index), index, fingerprints, info)
+            return write_store(out, _copied(dataset, Path(cache), index), index, fingerprints, info)
 
     @staticmethod
     def export(stack: np.ndarray, source: Row, white: float, like: Path, out: Path) -> None:
         """Slices float32 `[N, H, W]` in [-1, 1] of a subject as a NIfTI volume on the grid of `like`, the source contrast's;
         `source` is its line of the index, and `white` the intensity that 1 stands for."""
         affine = np.reshape(numbers(source["affine"]), (4, 4))
-        export(stack, [int(row) for row in source["slices"].split()], affine, like, out, white)
+        export_volume(stack, [int(row) for row in source["slices"].split()], affine, like, out, white)
 
-    def _place(self, site: str) -> tuple[Store, str]:
+    def _place(self, site: str) -> tuple[SliceStore, str]:
         places = self._places()
         if site not in places:
             raise FederationError(f"no site {site!r} in dataset.folders; there are {', '.join(sorted(places))}")
         return places[site]
 
-    def _places(self) -> dict[str, tuple[Store, str]]:
+    def _places(self) -> dict[str, tuple[SliceStore, str]]:
         """Site -> its store and its name there."""
         if not self.folders:
             raise FederationError(
                 "dataset.folders is empty; give prepared folders, as in 'dataset.folders=[prepared/ixi]'"
             )
-        places: dict[str, tuple[Store, str]] = {}
+        places: dict[str, tuple[SliceStore, str]] = {}
         for prefix, folder in map(self._parse, self.folders):
-            store = Store.open(folder)
+            store = SliceStore.open(folder)
             for own in store.contrasts:
                 name = f"{prefix}-{own}" if prefix else own
                 if name in places:
@@ -107,7 +107,7 @@ class Prepared(Dataset):
         return "", Path(text).expanduser()
 
     @staticmethod
-    def _check_content(stores: Sequence[Store]) -> None:
+    def _check_content(stores: Sequence[SliceStore]) -> None:
         """Raises FederationError for a volume that two stores share."""
         owners: dict[str, tuple[Path, str]] = {}
         for store in {store.folder: store for store in stores}.values():
@@ -120,7 +120,7 @@ class Prepared(Dataset):
                     )
 
 
-def _volumes(store: Store) -> Iterator[Mapping[str, str]]:
+def _volumes(store: SliceStore) -> Iterator[Mapping[str, str]]:
     """The lines of its index that name a source file."""
     return (row for row in store.index() if row["sha256"])
 

@@ -35,13 +35,13 @@ class SideBySide(Dataset):
     subjects: str = "subjects.csv"  # under root
 
     def contrasts(self) -> Mapping[str, Sequence[str]]:
-        return {site: tuple(parse(folder)) for site, folder in self._folders().items()}
+        return {site: tuple(channels_of(folder)) for site, folder in self._folders().items()}
 
     def fingerprint(self, site: str) -> str:
         """Of every image and the subjects' bounds."""
         found = sha256(repr(self._bounds(site)).encode())
         for split in SPLITS:
-            for path in numbered(self._folder(site) / split):
+            for path in _numbered(self._folder(site) / split):
                 with path.open("rb") as file:
                     found.update(file_digest(file, "sha256").digest())
         return found.hexdigest()[:24]
@@ -55,11 +55,11 @@ class SideBySide(Dataset):
     def _read(self, site: str) -> Site:
         """The site from its images."""
         folder, bounds = self._folder(site), self._bounds(site)
-        channels = parse(folder)
+        channels = channels_of(folder)
         images: list[np.ndarray] = []
         subjects: list[Subject] = []
         for split in SPLITS:
-            paths, own = numbered(folder / split), bounds.get(split, [])
+            paths, own = _numbered(folder / split), bounds.get(split, [])
             if (counted := sum(count for _, count in own)) != len(paths):
                 raise FederationError(
                     f"site {site}: {folder / split} has {len(paths)} images, and {self._table} counts {counted} in its {split}"
@@ -70,7 +70,7 @@ class SideBySide(Dataset):
                 taken = paths[:count]
                 del paths[:count]
                 for path in tqdm(taken, f"reading {site} {name}", unit="slice", leave=False, disable=None):
-                    images.append(halves(path, channels))
+                    images.append(_halves(path, channels))
         if len(shapes := {image.shape for image in images}) > 1:
             raise FederationError(
                 f"site {site}: its images have {len(shapes)} sizes, such as {sorted(shapes)[:2]}; use one"
@@ -114,7 +114,7 @@ class SideBySide(Dataset):
     def _bounds(self, site: str) -> dict[str, list[tuple[str, int]]]:
         """Split -> its subjects in order, each with the number of its slices."""
         found: dict[str, list[tuple[str, int]]] = {}
-        for number, row in enumerate(rows(self._table), 2):
+        for number, row in enumerate(subject_rows(self._table), 2):
             if row["site"] == site:
                 if row["split"] not in SPLITS or not row["slices"].isdecimal() or int(row["slices"]) < 1:
                     raise FederationError(
@@ -125,7 +125,7 @@ class SideBySide(Dataset):
         return found
 
 
-def rows(path: Path) -> Iterator[dict[str, str]]:
+def subject_rows(path: Path) -> Iterator[dict[str, str]]:
     """The lines of the table of subjects."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -140,7 +140,7 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
         ) from error
 
 
-def parse(folder: Path) -> dict[str, tuple[int, int]]:
+def channels_of(folder: Path) -> dict[str, tuple[int, int]]:
     """Contrast -> half (0 left, 1 right) and colour channel, from the folder's name."""
     found = re.fullmatch(r"([^_]+)_([^_]+)(?:__([^_]+))?", folder.name)
     if not found or len({name for name in found.groups() if name}) < len([name for name in found.groups() if name]):
@@ -151,7 +151,7 @@ def parse(folder: Path) -> dict[str, tuple[int, int]]:
     return {first: (0, 0), second: (0, 1), third: (1, 1)} if third else {first: (0, 0), second: (1, 1)}
 
 
-def numbered(folder: Path) -> list[Path]:
+def _numbered(folder: Path) -> list[Path]:
     """The images of a folder by number: 2.png before 10.png."""
     paths = list(folder.glob("*.png"))
     if named := [path.name for path in paths if not path.stem.isdecimal()]:
@@ -161,7 +161,7 @@ def numbered(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.stem))
 
 
-def halves(path: Path, channels: Mapping[str, tuple[int, int]]) -> np.ndarray:
+def _halves(path: Path, channels: Mapping[str, tuple[int, int]]) -> np.ndarray:
     """The contrasts of one image, uint8 `[C, H, W]`."""
     try:
         with Image.open(path) as image:

@@ -40,7 +40,7 @@ def sheet(site: Site, subjects: tuple[Subject, ...]) -> Image.Image:
             for column, contrast in enumerate(site.contrasts):
                 draw.text((left + column * (TILE + GAP), LINE), contrast, OUTLINE, font)
         name = f"{subject.name}, {subject.split}, {subject.slices.stop - subject.slices.start} slices"
-        draw.text((left, top), fit(name, wide - 2 * GAP, font), TEXT, font)
+        draw.text((left, top), _shortened(name, wide - 2 * GAP, font), TEXT, font)
         middle = (subject.slices.start + subject.slices.stop) // 2
         for column, contrast in enumerate(site.contrasts):
             tile = outlined(site.images[middle, site.contrasts.index(contrast)], site.masks[middle])
@@ -59,7 +59,7 @@ def outlined(image: np.ndarray, mask: np.ndarray) -> Image.Image:
     return Image.fromarray(shown)
 
 
-def fit(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """The text, cut to that many pixels."""
     while font.getlength(text) > width and len(text) > 1:
         text = text[:-2] + "…"

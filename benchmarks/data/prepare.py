@@ -26,7 +26,7 @@ from fedsynth.runtime.atomic import write_atomically
 from ..config.errors import explain
 from ..config.identity import plain
 from ..config.schema import Run, register
-from ..records.data_card import Facts, edges, facts, markdown, shift
+from ..records.data_card import Facts, card_facts, card_markdown, shift, voxel_edges
 from ..records.record import fingerprint
 from ..report.plots.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_intermixed_args(argv)
     try:
         for origin, reason in register().items():
-            say(f"fedsynth: {origin} failed to load: {reason}")
+            print(f"fedsynth: {origin} failed to load: {reason}", file=sys.stderr)
         overrides = [word for word in arguments.words if "=" in word and not Path(word).exists()]
         folders = [word for word in arguments.words if word not in overrides]
         if len(folders) > 1 or arguments.jobs < 1:
@@ -72,20 +72,20 @@ def main(argv: list[str]) -> int:
             if not (folders and arguments.verify):
                 instead = f", and not {overrides[0]}" if overrides else ""
                 parser.error(f"which data set? dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
-            return verify_all(folders[0], overrides)
-        dataset = compose_dataset(overrides, *folders)
-        return verify(dataset) if arguments.verify else prepare(dataset, arguments.out, arguments.jobs)
+            return _try_layouts(folders[0], overrides)
+        dataset = _compose(overrides, *folders)
+        return _print_report(dataset) if arguments.verify else _prepare(dataset, arguments.out, arguments.jobs)
     except (HydraException, OmegaConfBaseException) as error:
-        say(f"fedsynth: {explain(error)}")
+        print(f"fedsynth: {explain(error)}", file=sys.stderr)
     except (ValueError, OSError, RegistryError) as error:
-        say(f"fedsynth: {error}")
+        print(f"fedsynth: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        say("fedsynth: interrupted; the same command goes on where it stopped")
+        print("fedsynth: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
     return 2
 
 
-def compose_dataset(overrides: list[str], root: str = "") -> Dataset:
+def _compose(overrides: list[str], root: str = "") -> Dataset:
     """The data set that the overrides name, on that folder."""
     with initialize_config_module("fedsynth.conf", version_base="1.3"):
         dataset = Run.of(compose("config", overrides)).dataset
@@ -98,7 +98,7 @@ def compose_dataset(overrides: list[str], root: str = "") -> Dataset:
     return replace(dataset, root=root)  # type: ignore[call-arg]  # it has one
 
 
-def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
+def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     """Prepare it, and say what became of it and how to use it."""
     options = {option.name for option in fields(dataset)}
     name = DATASETS.name_of(type(dataset))
@@ -106,15 +106,15 @@ def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
         dataset = replace(dataset, out=str(out))  # type: ignore[call-arg]  # it has one
     keep: Any = DATASETS["prepared"]
     if isinstance(dataset, keep):
-        return federation(dataset, out)
+        return _card_of_folders(dataset, out)
     place = out or Path("prepared", f"{name}-{fingerprint(plain(asdict(dataset)))[:8]}")
     store = keep.keep(dataset, place, jobs)
     sites = {site: store.site(site) for site in store.contrasts}
     index = store.index()
-    found = facts(sites, {site: edges(row for row in index if row["site"] == site) for site in sites})
+    found = card_facts(sites, {site: voxel_edges(row for row in index if row["site"] == site) for site in sites})
     left_out = store.info["left_out"]
     notes = [f"{len(left_out)} subjects were left out; dataset.json says why."] if left_out else []
-    write_card(store.folder, store.info["label"], found, sites, notes)
+    _write_card(store.folder, store.info["label"], found, sites, notes)
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)
     for site in sites.values():
@@ -122,40 +122,40 @@ def prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
             content = io.BytesIO()
             page.save(content, "png")
             write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
-    print(summary(found, left_out))
+    print(_summary(found, left_out))
     print(f"\nLook at {sheets} and at {store.folder / 'card.md'} before you train.")
-    print(f"To use it: dataset=prepared {override('dataset.folders', [str(store.folder)])}", end="")
-    print(f", or the options of this command, and as sites\n  {override('scenario.sites', sites)}")
+    print(f"To use it: dataset=prepared {_override('dataset.folders', [str(store.folder)])}", end="")
+    print(f", or the options of this command, and as sites\n  {_override('scenario.sites', sites)}")
     return 0
 
 
-def federation(dataset: Any, out: Path | None) -> int:
+def _card_of_folders(dataset: Any, out: Path | None) -> int:
     """The data card of all that the folders of `dataset=prepared` hold, together; the folders stay as they are."""
     place = out or Path("prepared", f"card-{fingerprint(plain(asdict(dataset)))[:8]}")
     if (place / "dataset.json").exists():
         raise FederationError(f"{place} holds prepared data with a card of its own; give another folder by --out")
     with tempfile.TemporaryDirectory() as cache:
         sites = {name: dataset.load(name, Path(cache)) for name in dataset.contrasts()}
-    found = facts(sites, {name: edges(dataset.volumes(name)) for name in sites})
+    found = card_facts(sites, {name: voxel_edges(dataset.volumes(name)) for name in sites})
     place.mkdir(parents=True, exist_ok=True)
-    write_card(place, ", ".join(dataset.folders), found, sites)
-    print(f"{summary(found, [])}\n\nLook at {place / 'card.md'} before you train.")
+    _write_card(place, ", ".join(dataset.folders), found, sites)
+    print(f"{_summary(found, [])}\n\nLook at {place / 'card.md'} before you train.")
     return 0
 
 
-def write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site], notes: Sequence[str] = ()) -> None:
+def _write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site], notes: Sequence[str] = ()) -> None:
     """card.md, and the picture that it shows."""
     write_atomically(folder / "card.png", figure_bytes(draw_intensities(found)))
-    write_atomically(folder / "card.md", markdown(f"Data card: {label}", found, shift(sites), notes).encode())
+    write_atomically(folder / "card.md", card_markdown(f"Data card: {label}", found, shift(sites), notes).encode())
 
 
-def override(key: str, values: Iterable[str]) -> str:
+def _override(key: str, values: Iterable[str]) -> str:
     """A list as it is typed in a shell: what Hydra would not read as text has quotes of its own."""
     items = [v if re.fullmatch(r"[\w./-]+", v, re.ASCII) else json.dumps(v, ensure_ascii=False) for v in values]
     return shlex.quote(f"{key}=[{','.join(items)}]")
 
 
-def summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
+def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
     """A line a site, and who was left out and why."""
     width = max(len("site"), *map(len, found))
     lines = [f"{'site':{width}}  {'train':>6}{'val':>6}{'test':>6}{'slices':>8}  contrasts"]
@@ -170,7 +170,7 @@ def summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def verify(dataset: Dataset) -> int:
+def _print_report(dataset: Dataset) -> int:
     """Print what its layout finds in its folder."""
     look = getattr(dataset, "verify", None)
     if look is None:
@@ -180,12 +180,12 @@ def verify(dataset: Dataset) -> int:
     return 0 if report.good else 1
 
 
-def verify_all(folder: str, overrides: list[str]) -> int:
+def _try_layouts(folder: str, overrides: list[str]) -> int:
     """Try every layout of conf/dataset on the folder, and print the report of the one that describes most of it."""
     names = sorted(path.name.removesuffix(".yaml") for path in files("fedsynth.conf").joinpath("dataset").iterdir())
     found: dict[str, tuple[int, Dataset]] = {}
     for name in names:
-        dataset: Any = compose_dataset([f"dataset={name}", *overrides], folder)
+        dataset: Any = _compose([f"dataset={name}", *overrides], folder)
         try:
             found[name] = (len(list(dataset.matches())), dataset)
         except FederationError as error:
@@ -195,14 +195,11 @@ def verify_all(folder: str, overrides: list[str]) -> int:
         else:
             print(f"{name:14}{found[name][0]} volumes")
     if not found:
-        say(
-            "fedsynth: no layout describes this folder; dataset=folder 'dataset.pattern=\"...\"' takes any, see docs/data.md"
+        print(
+            "fedsynth: no layout describes this folder; dataset=folder 'dataset.pattern=\"...\"' takes any, see docs/data.md",
+            file=sys.stderr,
         )
         return 2
     best = max(found, key=lambda name: found[name][0])
     print(f"\ndataset={best}\n")
-    return verify(found[best][1])
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return _print_report(found[best][1])

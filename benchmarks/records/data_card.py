@@ -22,14 +22,14 @@ SUBJECTS, SLICES, SIDE = (
 Facts = Mapping[str, Any]
 
 
-def facts(
+def card_facts(
     sites: Mapping[str, Site], voxels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] | None = None
 ) -> Facts:
     """What the card says of each site, ready for JSON. `voxels`: site -> contrast -> the edges in mm of each source volume."""
-    return {name: of_site(site, (voxels or {}).get(name, {})) for name, site in sorted(sites.items())}
+    return {name: _site_facts(site, (voxels or {}).get(name, {})) for name, site in sorted(sites.items())}
 
 
-def of_site(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> Facts:
+def _site_facts(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> Facts:
     """`histogram`: contrast -> shares of the foreground's pixels in 40 bins of the intensity, which lies in [0, 1]."""
     rows = np.unique(np.linspace(0, len(site.images) - 1, SAMPLE).astype(int))
     images, masks = np.asarray(site.images[rows], np.float32) / 2 + 0.5, np.asarray(site.masks[rows])
@@ -45,7 +45,7 @@ def of_site(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> Fact
     }
 
 
-def edges(rows: Iterable[Mapping[str, str]]) -> dict[str, list[list[float]]]:
+def voxel_edges(rows: Iterable[Mapping[str, str]]) -> dict[str, list[list[float]]]:
     """Contrast -> the edges in mm of each source volume, from the lines of a site in a store's index."""
     found: dict[str, list[list[float]]] = {}
     for row in rows:
@@ -63,7 +63,7 @@ def spread(edges: Sequence[Sequence[float]]) -> str:
     return " x ".join(parts)
 
 
-def lines(found: Facts) -> list[dict[str, str]]:
+def card_rows(found: Facts) -> list[dict[str, str]]:
     """A row of the card's table for each site."""
     return [
         {
@@ -72,13 +72,13 @@ def lines(found: Facts) -> list[dict[str, str]]:
             **{split: f"{own['subjects'][split]} ({own['slices'][split]})" for split in SPLITS},
             "pixels": " x ".join(map(str, own["size"])),
             "foreground": f"{own['foreground']:.0%}",
-            "source voxels, mm": "; ".join(alike(own["voxels"])) or "-",
+            "source voxels, mm": "; ".join(_shared_voxels(own["voxels"])) or "-",
         }
         for name, own in found.items()
     ]
 
 
-def alike(voxels: Mapping[str, str]) -> Iterator[str]:
+def _shared_voxels(voxels: Mapping[str, str]) -> Iterator[str]:
     """What is said of voxels, with the contrasts of which it is said."""
     for edges in dict.fromkeys(voxels.values()):
         yield f"{', '.join(contrast for contrast in voxels if voxels[contrast] == edges)} {edges}"
@@ -116,9 +116,9 @@ def thin(site: Site) -> Site:
     )
 
 
-def markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
+def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
     """The card as Markdown; its picture is card.png beside it."""
-    table = lines(found)
+    table = card_rows(found)
     shifts = [
         {
             "site": row["site"],
@@ -134,7 +134,7 @@ def markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]], note
         f"# {title}",
         *notes,
         "Subjects (slices) in each split:",
-        "\n".join(rows(table)),
+        "\n".join(_markdown_table(table)),
         "![intensities](card.png)",
     ]
     if shifts:
@@ -143,12 +143,12 @@ def markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]], note
             "PSNR in dB on test subjects of a table from source to target intensity, fitted on the site's own training subjects,"
             f" and of one fitted on all sites that could have the task (at most {SUBJECTS} subjects a split, {SLICES} slices of"
             " each). The gap is what no map of intensities that is the same for all can express.",
-            "\n".join(rows(shifts)),
+            "\n".join(_markdown_table(shifts)),
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def rows(table: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _markdown_table(table: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """The lines of a Markdown table."""
     yield "| " + " | ".join(table[0]) + " |"
     yield "| " + " | ".join("---" for _ in table[0]) + " |"

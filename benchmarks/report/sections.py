@@ -10,7 +10,7 @@ import numpy as np
 
 from ..leaderboard.cross_site import matrix
 from ..leaderboard.newcomers import course
-from ..records.data_card import lines
+from ..records.data_card import card_rows
 from ..records.record import METRICS
 from ..records.score_table import Means, mean_of_known
 from ..stats.validation_curve import CurveOverSeeds, ValidationCurve
@@ -66,7 +66,7 @@ def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
         "pareto": [traffic_and_psnr(row) for row in table.rows],
         "cross_site": {"sites": sites, "rows": [model_by_site(row, table, sites) for row in table.rows]} if across else None,
         "newcomers": [[[n, json_number(score)] for n, score in course(row, table).items()] for row in table.rows],
-        "card": card and {"lines": lines(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
+        "card": card and {"lines": card_rows(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "baselines": [
             [row["site"], row["task"], *(json_number(row[key]) for key in BASELINES)]
             for row in first.data["heterogeneity"]

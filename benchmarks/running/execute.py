@@ -26,7 +26,7 @@ from fedsynth.trainer import Outcome, Trainer
 
 from ..config.identity import changed, identity, name
 from ..config.schema import Run
-from ..records.data_card import edges, facts
+from ..records.data_card import card_facts, voxel_edges
 from ..records.record import Record, RecordError, fingerprint, write_record
 from ..records.store import State, Store
 from . import gpu_queue as room
@@ -137,7 +137,7 @@ def data(federation: Federation, dataset: Dataset, fingerprints: Mapping[str, st
     differ = differences(federation, fingerprints, cache)
     own = {site: federation.sites[site] for site in federation.names}
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
-    card = facts(own, {site: edges(known(site)) if known else {} for site in own})
+    card = card_facts(own, {site: voxel_edges(known(site)) if known else {} for site in own})
     return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ, "card": card}
 
 

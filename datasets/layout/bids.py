@@ -12,7 +12,7 @@ from .pattern import Match
 from .walk import walk
 
 
-def match(root: Path, suffixes: Collection[str]) -> Iterator[Match]:
+def match_bids(root: Path, suffixes: Collection[str]) -> Iterator[Match]:
     """Every NIfTI file of the raw data set (derivatives are left alone) with one of the suffixes, by path.
 
     `site` is in no BIDS path; `subject` and `session` keep their prefixes, as in `sub-01`. ancpBIDS is given the paths, since

@@ -20,7 +20,7 @@ class Content(NamedTuple):
     sha256: str
 
 
-def content(path: Path, known: Mapping[Path, Content]) -> Content:
+def content_of(path: Path, known: Mapping[Path, Content]) -> Content:
     """Of a volume: a file, both halves of a pair, or a folder of DICOM files. `known`: what an earlier preparing found."""
     try:
         files = parts(path)
@@ -29,7 +29,7 @@ def content(path: Path, known: Mapping[Path, Content]) -> Content:
         before = known.get(path)
         if before and (before.bytes, before.modified) == (size, modified):
             return before
-        return Content(size, modified, digest(tuple(files), size, modified))
+        return Content(size, modified, _sha256(tuple(files), size, modified))
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else "it is an empty folder"
         raise FederationError(f"{path} cannot be read ({what}); restore it or its permissions") from error
@@ -44,7 +44,7 @@ def parts(path: Path) -> list[Path]:
 
 
 @cache
-def digest(files: tuple[Path, ...], size: int, modified: int) -> str:
+def _sha256(files: tuple[Path, ...], size: int, modified: int) -> str:
     """Read once a process, unless a file changes: every run of a sweep asks for it."""
     found = []
     for path in files:

@@ -12,14 +12,15 @@ from tqdm import tqdm
 
 from fedsynth.federation import CONTRASTS, Dataset, FederationError, Site
 
-from ..store import splits, store
+from ..store.slice_store import Row, SliceStore, json_digest
+from ..store.splits import draw_splits, given_splits, read_splits
 from ..volumes import Chain
-from . import bids, pattern
-from .checksum import Content, content
-from .pattern import Match
-from .prepare import Preparation, prepare
-from .survey import Candidate, Rules, Survey, refusal, survey
-from .verify import Report, verify
+from .bids import match_bids
+from .checksum import Content, content_of
+from .pattern import Match, check_pattern, match_pattern
+from .prepare import Preparation, prepare_store
+from .survey import CompleteSubject, Rules, Survey, refusal, survey
+from .verify import Report, verify_volumes
 
 PREPARATION = 1  # raise it when the arrays that unchanged options and volumes give change
 
@@ -78,7 +79,7 @@ class Layout(Dataset):
                 f"dataset: val {self.val} and test {self.test} must be positive and leave a share to train"
             )
         if self.kind is not Kind.bids:
-            pattern.check(self.pattern)
+            check_pattern(self.pattern)
             if not ("{site}" in self.pattern or self.site or self.table):
                 raise FederationError(
                     f"the pattern {self.pattern} has no {{site}}; name the one site by dataset.site, or a table by dataset.table"
@@ -102,7 +103,7 @@ class Layout(Dataset):
         """The site, prepared now by one process unless it was before; `fedsynth prepare` does it ahead with several."""
         return self.prepare().site(site)
 
-    def prepare(self, jobs: int = 1) -> store.Store:
+    def prepare(self, jobs: int = 1) -> SliceStore:
         """Its arrays, made or brought up to date by `jobs` processes unless they are there."""
         found = self.survey()
         contents = self.contents(found)
@@ -123,15 +124,15 @@ class Layout(Dataset):
             skips=self.skips,
             documented=self.documented,
         )
-        return prepare(asked, jobs)
+        return prepare_store(asked, jobs)
 
     def verify(self) -> Report:
         """What the layout finds in its folder, without preparing anything. Raises FederationError where no file matches."""
-        return verify(self.label, self.folder, self.sort(self.matches()), self.volume, self.documented)
+        return verify_volumes(self.label, self.folder, self.sort(self.matches()), self.volume, self.documented)
 
-    def volumes(self, site: str) -> list[store.Row]:
+    def volumes(self, site: str) -> list[Row]:
         """The lines of the index, `file` with its folder, of a site that is prepared."""
-        return store.Store.open(self.place).volumes(site)
+        return SliceStore.open(self.place).volumes(site)
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -163,9 +164,9 @@ class Layout(Dataset):
             )
             raise FederationError(f"{what}; give the folder of {self.label} by dataset.root{kept}")
         if self.kind is Kind.bids:
-            found = list(bids.match(self.folder, self.names))
+            found = list(match_bids(self.folder, self.names))
         else:
-            found = list(pattern.match(self.folder, self.pattern, self.names, self.kind is Kind.dicom))
+            found = list(match_pattern(self.folder, self.pattern, self.names, self.kind is Kind.dicom))
         if not found:
             names = ", ".join(self.names)
             what = (
@@ -213,7 +214,7 @@ class Layout(Dataset):
     def place(self) -> Path:
         """Where the arrays are kept."""
         options = {**self.recipe(), "root": str(self.folder.absolute())}
-        return Path(self.out or f"prepared/{self.label}-{store.digest(options)[:8]}").expanduser()
+        return Path(self.out or f"prepared/{self.label}-{json_digest(options)[:8]}").expanduser()
 
     def recipe(self) -> dict[str, Any]:
         """The options that decide what becomes of a volume and its subject, apart from those that choose the subjects."""
@@ -223,13 +224,13 @@ class Layout(Dataset):
 
     def table_of_splits(self) -> Mapping[str, Mapping[str, str]]:
         """What the given table of splits says; empty where none is given."""
-        return splits.read(Path(self.splits).expanduser()) if self.splits else {}
+        return read_splits(Path(self.splits).expanduser()) if self.splits else {}
 
     def known(self) -> dict[Path, Content]:
         """Volume -> its content as the store in `place` has it."""
         if not (self.place / "dataset.json").exists():
             return {}
-        rows = [row for row in store.Store.open(self.place).index() if row["file"]]
+        rows = [row for row in SliceStore.open(self.place).index() if row["file"]]
         return {
             self.folder / row["file"]: Content(int(row["bytes"]), int(row["modified"]), row["sha256"]) for row in rows
         }
@@ -240,7 +241,7 @@ class Layout(Dataset):
         known, contents = self.known(), dict[Path, Content]()
         for path in tqdm(found.files(), f"checking {self.label}", unit="file", leave=False, disable=None):
             try:
-                contents[path] = content(path, known)
+                contents[path] = content_of(path, known)
             except FederationError:
                 if not self.skips:
                     raise
@@ -250,12 +251,12 @@ class Layout(Dataset):
     def keys(self, found: Survey, contents: Mapping[Path, Content]) -> dict[tuple[str, str], str]:
         """(site, subject) -> a digest of all that the subject's arrays follow from."""
         chain = json_ready(asdict(self.chain))
-        template = content(Path(self.chain.template).expanduser(), {}).sha256 if self.chain.template else ""
+        template = content_of(Path(self.chain.template).expanduser(), {}).sha256 if self.chain.template else ""
 
-        def key(who: Candidate) -> str:
+        def key(who: CompleteSubject) -> str:
             volumes = [(contrast, contents[path].sha256) for contrast, path in who.volumes.items()]
             mask = contents[who.mask].sha256 if who.mask else ""
-            return store.digest((PREPARATION, chain, template, self.volume, volumes, mask))
+            return json_digest((PREPARATION, chain, template, self.volume, volumes, mask))
 
         return {(site, name): key(who) for site, own in found.complete.items() for name, who in own.items()}
 
@@ -263,15 +264,15 @@ class Layout(Dataset):
         """Site -> its fingerprint."""
         recipe = self.recipe()
         return {
-            site: store.digest((site, recipe, sorted(self.accept), [(name, keys[site, name]) for name in own]))
+            site: json_digest((site, recipe, sorted(self.accept), [(name, keys[site, name]) for name in own]))
             for site, own in found.complete.items()
         }
 
     def divide(self, site: str, subjects: Sequence[str]) -> dict[str, str]:
         """Subject -> split. Raises FederationError for too few subjects, or one that a given table does not name."""
         if self.splits:
-            return splits.given(self.table_of_splits(), Path(self.splits), site, subjects)
-        return splits.draw(site, subjects, self.seed, self.val, self.test)
+            return given_splits(self.table_of_splits(), Path(self.splits), site, subjects)
+        return draw_splits(site, subjects, self.seed, self.val, self.test)
 
 
 def json_ready(value: Any) -> Any:

@@ -22,14 +22,14 @@ class Match(NamedTuple):
     fields: Mapping[str, str]
 
 
-def match(root: Path, pattern: str, contrasts: Mapping[str, str], folders: bool = False) -> Iterator[Match]:
+def match_pattern(root: Path, pattern: str, contrasts: Mapping[str, str], folders: bool = False) -> Iterator[Match]:
     """Every file (or every folder) under `root` that the pattern describes, by path.
 
     `*` is any text without a slash, `{site}`, `{subject}` and `{session}` some, `{contrast}` one of the texts in `contrasts`,
     the longest first, so that T1ce is not taken for T1. A place that stands twice holds the same text twice. Hidden files are
     left alone. Lists folders and opens no file. Raises FederationError for a pattern that cannot be one.
     """
-    check(pattern)
+    check_pattern(pattern)
     forms = {place: f"(?P<{place}>[^/]+)" for place in PLACES}
     names = sorted(contrasts, key=len, reverse=True)
     forms["contrast"] = f"(?P<contrast>{'|'.join(map(re.escape, names)) or '(?!)'})"
@@ -42,19 +42,19 @@ def match(root: Path, pattern: str, contrasts: Mapping[str, str], folders: bool 
             forms[place] = f"(?P={place})"
         elif special:
             expression += "[^/]*"
-    for path in listed(root, pieces):
+    for path in _candidates(root, pieces):
         described = re.fullmatch(expression, path)
         if described and described["contrast"] and (root / path).is_dir() == folders:
             yield Match(root / path, described.groupdict())
 
 
-def listed(root: Path, pieces: list[str]) -> list[str]:
+def _candidates(root: Path, pieces: list[str]) -> list[str]:
     """What the pattern matches with every place a `*`, relative to `root`."""
     wildcards = "".join("*" if i % 2 else glob.escape(piece) for i, piece in enumerate(pieces))
     return sorted(PurePosixPath(path).as_posix() for path in glob.glob(wildcards, root_dir=root))
 
 
-def check(pattern: str) -> None:
+def check_pattern(pattern: str) -> None:
     """Raises FederationError for what is no pattern of volumes, saying how one looks."""
     pieces = SPECIAL.split(pattern)
     places = [special.strip("{}") for special in pieces[1::2] if special.startswith("{")]

@@ -24,12 +24,11 @@ from tqdm import tqdm
 
 from fedsynth.federation import FederationError, Site, Subject
 
-from ..store.store import Row, Store, write
+from ..store.slice_store import Row, SliceStore, write_store
 from ..volumes import Chain
-from . import subject
 from .checksum import Content
-from .subject import Finished, finished_before, poorly, read, work
-from .survey import Candidate, LeftOut, Survey, refusal
+from .subject import FinishedSubject, finished_before, index_lines, poorly, process_subject, read_finished
+from .survey import CompleteSubject, LeftOut, Survey, refusal
 
 LIBRARIES = ("fedsynth", "numpy", "scipy", "nibabel", "SimpleITK", "ancpbids")
 
@@ -54,18 +53,18 @@ class Preparation:
     documented: str  # what the data set's makers say that it holds
 
 
-def prepare(asked: Preparation, jobs: int = 1) -> Store:
+def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
     """The store, made or brought up to date unless it is there. `jobs` processes share the subjects.
 
     Raises FederationError for a subject that cannot be prepared, unless such subjects are skipped, for a store in `asked.place`
     that was made with other options, and for a disk that is full.
     """
     place = asked.place
-    with alone(place):
-        before = Store.open(place) if (place / "dataset.json").exists() else None
+    with _alone(place):
+        before = SliceStore.open(place) if (place / "dataset.json").exists() else None
         if before and unedited(before).info["asked"] == asked.fingerprints:
             return before
-        if before and (differ := differences(before.info["options"], asked.recipe)):
+        if before and (differ := _changed_options(before.info["options"], asked.recipe)):
             raise FederationError(
                 f"{place} was prepared with other options: {'; '.join(differ)}; choose another dataset.out, or delete it"
             )
@@ -87,7 +86,7 @@ def prepare(asked: Preparation, jobs: int = 1) -> Store:
         return store
 
 
-def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> Store:
+def make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int) -> SliceStore:
     """Process whoever is not finished yet, and write the store."""
     found, keys = asked.found, asked.keys
     left_out = [*found.left_out, *twins(found, asked.contents)]
@@ -98,7 +97,7 @@ def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> 
         if left_out and not asked.skips:
             raise FederationError(refusal(left_out))
 
-    def failed(who: Candidate, reason: str) -> None:
+    def failed(who: CompleteSubject, reason: str) -> None:
         left_out.append(LeftOut(who.site, who.subject, reason))
         refuse()
 
@@ -109,13 +108,13 @@ def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> 
     for who in people:
         key = keys[who.site, who.subject]
         if key not in earlier and not (scratch / key / "index.json").exists():
-            todo[who] = partial(work, who, asked.chain, asked.volume, scratch / key)
+            todo[who] = partial(process_subject, who, asked.chain, asked.volume, scratch / key)
     reasons = carry_out(todo, jobs, f"preparing {asked.label}", failed)
-    finished: dict[str, dict[Candidate, Finished]] = {}
+    finished: dict[str, dict[CompleteSubject, FinishedSubject]] = {}
     for who in people:
         if who not in reasons:
             key = keys[who.site, who.subject]
-            one = earlier[key] if key in earlier else read(scratch / key)
+            one = earlier[key] if key in earlier else read_finished(scratch / key)
             if (poor := poorly(one)) and who.subject not in asked.accept:
                 failed(who, poor)
             else:
@@ -125,7 +124,7 @@ def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> 
         try:
             divided[site] = asked.divide(site, [who.subject for who in finished.get(site, {})])
         except FederationError as error:
-            failed(Candidate(site, "*", "", {}), str(error))
+            failed(CompleteSubject(site, "*", "", {}), str(error))
     if not divided:
         raise FederationError("\n  ".join(["no site can be prepared", *map(str, left_out[:5])]))
     index: list[Row] = []
@@ -135,7 +134,7 @@ def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> 
         "root": str(asked.root.absolute()),
         "options": asked.recipe,
         "documented": asked.documented,
-        "versions": versions(),
+        "versions": _library_versions(),
         "asked": dict(asked.fingerprints),
         "keys": {site: {name: keys[site, name] for name in sorted(own)} for site, own in divided.items()},
         "left_out": [one._asdict() for one in sorted(left_out)],
@@ -144,14 +143,14 @@ def make(asked: Preparation, before: Store | None, scratch: Path, jobs: int) -> 
     }
     with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
 
-        def lines(who: Candidate, one: Finished, first: int) -> None:
-            index.extend(subject.lines(who, one, first, asked.root, asked.contents))
+        def lines(who: CompleteSubject, one: FinishedSubject, first: int) -> None:
+            index.extend(index_lines(who, one, first, asked.root, asked.contents))
 
         sites = (
             assemble(site, found.contrasts[site], finished[site], own, Path(arrays, site), lines)
             for site, own in divided.items()
         )
-        return write(asked.place, sites, index, asked.fingerprints, info)
+        return write_store(asked.place, sites, index, asked.fingerprints, info)
 
 
 def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
@@ -177,13 +176,16 @@ def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
 
 
 def carry_out(
-    todo: Mapping[Candidate, Callable[[], str]], jobs: int, title: str, failed: Callable[[Candidate, str], None]
-) -> set[Candidate]:
+    todo: Mapping[CompleteSubject, Callable[[], str]],
+    jobs: int,
+    title: str,
+    failed: Callable[[CompleteSubject, str], None],
+) -> set[CompleteSubject]:
     """Do the work, show how far it is, and hand every reason why one failed to `failed`; returns who did."""
     reasons = {}
     with tqdm(total=len(todo), desc=title, unit="subject", disable=None) as bar:
 
-        def ended(who: Candidate, reason: str) -> None:
+        def ended(who: CompleteSubject, reason: str) -> None:
             bar.update()
             if reason:
                 reasons[who] = reason
@@ -218,10 +220,10 @@ def uninterrupted() -> Iterator[None]:
 def assemble(
     name: str,
     contrasts: tuple[str, ...],
-    finished: Mapping[Candidate, Finished],
+    finished: Mapping[CompleteSubject, FinishedSubject],
     divided: Mapping[str, str],
     arrays: Path,
-    note: Callable[[Candidate, Finished, int], None],
+    note: Callable[[CompleteSubject, FinishedSubject, int], None],
 ) -> Site:
     """The site, one subject at a time in memory; each is noted with the row that its slices begin at."""
     subjects, rows, shape = [], 0, next(iter(finished.values())).images.shape[1:]
@@ -242,7 +244,7 @@ def assemble(
     )
 
 
-def unedited(store: Store) -> Store:
+def unedited(store: SliceStore) -> SliceStore:
     """The store, if its splits are those that the layout's options give."""
     for site in store.contrasts:
         if store.fingerprint(site) != store.info["sites"][site]["fingerprint"]:
@@ -253,19 +255,19 @@ def unedited(store: Store) -> Store:
     return store
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "dataset") -> list[str]:
+def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "dataset") -> list[str]:
     """Options that are not as they were, with both values."""
     found = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            found += differences(old, new, f"{prefix}.{key}")
+            found += _changed_options(old, new, f"{prefix}.{key}")
         elif old != new:
             found.append(f"{prefix}.{key} {old}, now {new}")
     return found
 
 
-def versions() -> dict[str, str]:
+def _library_versions() -> dict[str, str]:
     """Of the libraries that the arrays follow from, as far as they are installed."""
     found = {}
     for library in LIBRARIES:
@@ -277,7 +279,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[None]:
+def _alone(place: Path) -> Iterator[None]:
     """Inside, no other process prepares this store; whoever comes second waits and finds it done."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f".{place.name}.lock").open("a") as lock:

@@ -14,21 +14,21 @@ import numpy as np
 
 from fedsynth.federation import FederationError
 
-from ..store.store import Row, Store, text
+from ..store.slice_store import Row, SliceStore, cell_text
 from ..volumes import Chain, Processed, process
 from .checksum import Content
-from .survey import Candidate
+from .survey import CompleteSubject
 
 
-class Finished(NamedTuple):
+class FinishedSubject(NamedTuple):
     """A subject's arrays (see `Processed`), and contrast -> how its volume was processed."""
 
     images: np.ndarray
     masks: np.ndarray
-    facts: Mapping[str, Row]
+    processing: Mapping[str, Row]
 
 
-def work(who: Candidate, chain: Chain, volume: int | None, folder: Path) -> str:
+def process_subject(who: CompleteSubject, chain: Chain, volume: int | None, folder: Path) -> str:
     """Process one subject and keep it in `folder`; returns why it cannot be, or nothing. Raises OSError for a full disk."""
     try:
         processed = process(who.subject, who.volumes, chain, who.mask, volume)
@@ -42,7 +42,7 @@ def work(who: Candidate, chain: Chain, volume: int | None, folder: Path) -> str:
         np.save(new / "images.npy", processed.images)
         np.save(new / "masks.npy", processed.masks)
         (new / "index.json").write_text(
-            json.dumps(facts(processed, chain.reference or next(iter(who.volumes)))), "utf-8"
+            json.dumps(_processing(processed, chain.reference or next(iter(who.volumes)))), "utf-8"
         )
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed while it wrote
         os.rename(new, folder)
@@ -51,7 +51,7 @@ def work(who: Candidate, chain: Chain, volume: int | None, folder: Path) -> str:
     return ""
 
 
-def facts(processed: Processed, reference: str) -> dict[str, Row]:
+def _processing(processed: Processed, reference: str) -> dict[str, Row]:
     """Contrast -> what the index says of how its volume was processed, as text. Each has an affine to the world of its own file;
     the one that was processed is to that of the reference contrast."""
     found = {}
@@ -66,15 +66,17 @@ def facts(processed: Processed, reference: str) -> dict[str, Row]:
         }
         if quality:
             row |= quality._asdict()
-        found[contrast] = {key: text(value) for key, value in row.items()}
+        found[contrast] = {key: cell_text(value) for key, value in row.items()}
     return found
 
 
-def lines(who: Candidate, one: Finished, first: int, root: Path, contents: Mapping[Path, Content]) -> list[Row]:
+def index_lines(
+    who: CompleteSubject, one: FinishedSubject, first: int, root: Path, contents: Mapping[Path, Content]
+) -> list[Row]:
     """The subject's lines of the index; its slices begin at row `first`."""
     return [
         {
-            **one.facts[contrast],
+            **one.processing[contrast],
             "site": who.site,
             "subject": who.subject,
             "session": who.session,
@@ -87,13 +89,13 @@ def lines(who: Candidate, one: Finished, first: int, root: Path, contents: Mappi
     ]
 
 
-def read(folder: Path) -> Finished:
-    """What `work` kept."""
+def read_finished(folder: Path) -> FinishedSubject:
+    """What `process_subject` kept."""
     images, masks = (np.load(folder / name, mmap_mode="r") for name in ("images.npy", "masks.npy"))
-    return Finished(images, masks, json.loads((folder / "index.json").read_text("utf-8")))
+    return FinishedSubject(images, masks, json.loads((folder / "index.json").read_text("utf-8")))
 
 
-def finished_before(store: Store) -> dict[str, Finished]:
+def finished_before(store: SliceStore) -> dict[str, FinishedSubject]:
     """The subjects of a store by key, whose volumes or company may have changed since."""
     index: dict[tuple[str, str], dict[str, Row]] = {}
     for row in store.index():
@@ -103,13 +105,13 @@ def finished_before(store: Store) -> dict[str, Finished]:
         site = store.site(name)
         for subject in site.subjects:
             rows = subject.slices
-            found[keys[subject.name]] = Finished(site.images[rows], site.masks[rows], index[name, subject.name])
+            found[keys[subject.name]] = FinishedSubject(site.images[rows], site.masks[rows], index[name, subject.name])
     return found
 
 
-def poorly(one: Finished) -> str:
+def poorly(one: FinishedSubject) -> str:
     """Why a subject's registration is poor; empty if it is good."""
-    for contrast, row in one.facts.items():
+    for contrast, row in one.processing.items():
         if row.get("poor") == "True":
             before, after = (float(row[f"dice_{when}"]) for when in ("before", "after"))
             return (

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from fedsynth.federation import CONTRASTS, FederationError
+from fedsynth.federation import FederationError
+from fedsynth.federation.federation import ordered
 
 from .pattern import Match, fill
 
@@ -40,7 +41,7 @@ def refusal(left_out: Sequence[LeftOut], most: int = 5) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class CompleteSubject:
     """A subject with a volume of every contrast of its site, and the mask where masks are given."""
 
     site: str
@@ -55,7 +56,7 @@ class Survey:
     """`complete`: site -> subject -> candidate; `contrasts`: site -> those that at least half of its subjects have;
     `found`: site -> contrast -> subjects that have it; `excluded`: subjects that the layout leaves out by name."""
 
-    complete: Mapping[str, Mapping[str, Candidate]]
+    complete: Mapping[str, Mapping[str, CompleteSubject]]
     contrasts: Mapping[str, tuple[str, ...]]
     found: Mapping[str, Mapping[str, int]]
     left_out: tuple[LeftOut, ...]
@@ -110,17 +111,17 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
         found.setdefault(site, Counter()).update({contrast for own in sessions.values() for contrast in own})
     people = Counter(site for site, _ in volumes)
     contrasts = {site: ordered(c for c in own if 2 * own[c] >= people[site]) for site, own in found.items()}
-    complete: dict[str, dict[str, Candidate]] = {site: {} for site in found if site != NO_SITE}
+    complete: dict[str, dict[str, CompleteSubject]] = {site: {} for site in found if site != NO_SITE}
     left_out: list[LeftOut] = []
     for (site, subject), sessions in sorted(volumes.items()):
         if site == NO_SITE:
             left_out.append(LeftOut(site, subject, f"{rules.table} does not say which site it is of; add its line"))
             continue
-        candidate = choose(site, subject, sessions, contrasts[site], rules.first)
-        if isinstance(candidate, Candidate) and rules.mask:
+        candidate = _first_complete(site, subject, sessions, contrasts[site], rules.first)
+        if isinstance(candidate, CompleteSubject) and rules.mask:
             fields = {**labels[site, subject], "session": candidate.session}
             candidate = masked(candidate, root, rules.mask, fields)
-        if isinstance(candidate, Candidate):
+        if isinstance(candidate, CompleteSubject):
             complete[site][subject] = candidate
         else:
             left_out.append(LeftOut(site, subject, candidate))
@@ -128,9 +129,9 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
     return Survey(complete, contrasts, found, tuple(left_out), len(excluded), frozenset(matched))
 
 
-def choose(
+def _first_complete(
     site: str, subject: str, sessions: Mapping[str, Mapping[str, list[Path]]], contrasts: Sequence[str], first: bool
-) -> Candidate | str:
+) -> CompleteSubject | str:
     """The subject in the first of its sessions that has every contrast once, or why there is none."""
     reasons = []
     for session, volumes in sorted(sessions.items()):
@@ -149,17 +150,17 @@ def choose(
                 " first of each by dataset.first=true"
             )
         else:
-            return Candidate(site, subject, session, {c: sorted(volumes[c])[0] for c in contrasts})
+            return CompleteSubject(site, subject, session, {c: sorted(volumes[c])[0] for c in contrasts})
     return "; ".join(reasons)
 
 
-def masked(candidate: Candidate, root: Path, pattern: str, fields: Mapping[str, str]) -> Candidate | str:
+def masked(candidate: CompleteSubject, root: Path, pattern: str, fields: Mapping[str, str]) -> CompleteSubject | str:
     """The candidate with its mask, or why there is none."""
     wanted = fill(pattern, {key: value for key, value in fields.items() if key != "contrast"})
     paths = sorted(root / path for path in glob.glob(wanted, root_dir=root))
     if len(paths) != 1:
         return f"{len(paths) or 'no'} masks match {wanted} and there must be one; correct dataset.chain.mask"
-    return Candidate(candidate.site, candidate.subject, candidate.session, candidate.volumes, paths[0])
+    return CompleteSubject(candidate.site, candidate.subject, candidate.session, candidate.volumes, paths[0])
 
 
 class Sites:
@@ -167,7 +168,7 @@ class Sites:
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.labels = rules, dict[str, str]()
-        self.table = dict(rows(rules.table, rules.table_subject, rules.table_site)) if rules.table else {}
+        self.table = dict(_sites_of_subjects(rules.table, rules.table_subject, rules.table_site)) if rules.table else {}
 
     def __call__(self, fields: Mapping[str, str]) -> str:
         label = fields.get("site") or self.rules.site
@@ -185,7 +186,7 @@ class Sites:
         return name
 
 
-def rows(path: Path, subject: str, site: str) -> Iterator[tuple[str, str]]:
+def _sites_of_subjects(path: Path, subject: str, site: str) -> Iterator[tuple[str, str]]:
     """Subject and site of every line of a table, `.tsv` with tabs, else with commas."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -200,9 +201,3 @@ def rows(path: Path, subject: str, site: str) -> Iterator[tuple[str, str]]:
                     yield (row[subject] or "").strip(), label
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FederationError(f"the table of sites {path} cannot be read ({error}); correct dataset.table") from error
-
-
-def ordered(contrasts: Iterable[str]) -> tuple[str, ...]:
-    """The contrasts in the order of the code's one-hots, others behind them by name."""
-    owned = set(contrasts)
-    return tuple(c for c in CONTRASTS if c in owned) + tuple(sorted(owned - set(CONTRASTS)))

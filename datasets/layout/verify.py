@@ -10,9 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fedsynth.federation import FederationError
+from fedsynth.federation.federation import ordered
 
 from ..volumes import examine
-from .survey import LeftOut, Survey, ordered
+from .survey import LeftOut, Survey
 from .walk import walk
 
 EXAMPLES = 5
@@ -55,16 +56,16 @@ class Report:
                 lines.append(f"  {contrast}: {count} subjects{note}{': ' if shown else ''}{shown}")
         if found.excluded:
             lines.append(f"{found.excluded} subjects are left out by dataset.exclude")
-        lines += listed("subjects that are not complete", [str(one) for one in found.left_out])
-        lines += listed(
+        lines += _listed("subjects that are not complete", [str(one) for one in found.left_out])
+        lines += _listed(
             "volumes that cannot be read", [f"site {o.site}, subject {o.subject}: {o.reason}" for o in self.damaged]
         )
         names = [path.relative_to(self.folder).as_posix() for path in self.unmatched]
-        lines += listed("files that the layout does not describe", names)
+        lines += _listed("files that the layout does not describe", names)
         return "\n".join(lines)
 
 
-def verify(label: str, folder: Path, found: Survey, volume: int | None, documented: str) -> Report:
+def verify_volumes(label: str, folder: Path, found: Survey, volume: int | None, documented: str) -> Report:
     """Read the header of every volume of a complete subject; `volume` is the index of the one to take from 4-D files."""
     used = {part for path in found.matched for part in ([path] if not path.is_dir() else path.iterdir())}
     unmatched = tuple(path for path in walk(folder) if path not in used)
@@ -88,7 +89,7 @@ def verify(label: str, folder: Path, found: Survey, volume: int | None, document
     return Report(label, folder, documented, found, unmatched, grids, tuple(damaged))
 
 
-def listed(title: str, lines: Iterable[str]) -> list[str]:
+def _listed(title: str, lines: Iterable[str]) -> list[str]:
     """How many there are and the first few; nothing for none."""
     every = list(lines)
     more = [f"  and {len(every) - EXAMPLES} more"] if len(every) > EXAMPLES else []

@@ -11,7 +11,7 @@ import numpy as np
 
 from .cortex import CENTRE, Cortex
 from .deep import Deep
-from .fields import Fields, Grid
+from .fields import Fields, PixelGrid
 from .lesions import Tumour, hyperintensities
 from .shapes import edge
 from .shell import Shell
@@ -38,7 +38,7 @@ class Slice:
 class Anatomy:
     """A subject of an age in years, with a tumour or not and a load of hyperintensities (0 for none), seen on one grid."""
 
-    def __init__(self, rng: np.random.Generator, grid: Grid, age: float, tumour: bool, wmh: float) -> None:
+    def __init__(self, rng: np.random.Generator, grid: PixelGrid, age: float, tumour: bool, wmh: float) -> None:
         self._grid = grid
         self._width = 0.5 * max(0.5, 0.4 * grid.pixel)  # of edges
         old = float(np.clip((age - 45) / 40, 0, 1.2))

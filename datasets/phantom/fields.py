@@ -11,7 +11,7 @@ CHUNK = 4096  # points evaluated at a time, so that temporaries of some 40 waves
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class PixelGrid:
     """Where a slice is evaluated: `x` `[W]` to the right and `y` `[H]` to the front, both in mm, rows from front to back."""
 
     x: np.ndarray
@@ -19,7 +19,7 @@ class Grid:
     pixel: float
 
     @classmethod
-    def square(cls, fov: float, size: int) -> Grid:
+    def square(cls, fov: float, size: int) -> PixelGrid:
         """`size` x `size` pixels centred in a field of view of `fov` mm."""
         pixel = fov / size
         centres = ((np.arange(size) - (size - 1) / 2) * pixel).astype(np.float32)
@@ -43,7 +43,9 @@ class Fields:
     `[H, 2n] x [2n, W]` product.
     """
 
-    def __init__(self, rng: np.random.Generator, grid: Grid, wavelengths: Mapping[str, float], count: int = 24) -> None:
+    def __init__(
+        self, rng: np.random.Generator, grid: PixelGrid, wavelengths: Mapping[str, float], count: int = 24
+    ) -> None:
         self.names = tuple(wavelengths)
         drawn = [wave_vectors(rng, wavelength, count, spread=0.2) for wavelength in wavelengths.values()]
         k = np.stack([vectors for vectors, _ in drawn])  # [F, n, 3]

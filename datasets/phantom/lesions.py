@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .fields import Fields, Grid
+from .fields import Fields, PixelGrid
 from .shapes import edge
 from .tissues import INDEX
 
@@ -14,7 +14,7 @@ from .tissues import INDEX
 class Tumour:
     """A glioma-like mass: necrotic core, solid rim, finger-like oedema that spares the cortex."""
 
-    def __init__(self, rng: np.random.Generator, grid: Grid) -> None:
+    def __init__(self, rng: np.random.Generator, grid: PixelGrid) -> None:
         side = rng.choice([-1.0, 1.0])
         self._centre = np.array([side * rng.uniform(20, 40), rng.uniform(-45, 38), rng.uniform(4, 34)], np.float32)
         self._radius = rng.uniform(9, 19)

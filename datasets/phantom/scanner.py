@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from .anatomy import Anatomy
-from .fields import Fields, Grid
+from .fields import Fields, PixelGrid
 from .signals import response
 from .sites import Acquisition, Hospital
 from .streams import stream
@@ -40,7 +40,7 @@ class Scan:
         self._hospital, self._names, self._size = hospital, names, size
         self._pixel = hospital.fov / size
         self._finer = int(np.ceil(self._pixel / FINEST))
-        self._grid = Grid.square(hospital.fov, size * self._finer)
+        self._grid = PixelGrid.square(hospital.fov, size * self._finer)
         person = stream(*names, "person")
         self._anatomy = Anatomy(
             stream(*names, "anatomy"),

@@ -14,7 +14,7 @@ COLUMNS = ("site", "subject", "split")
 Splits = Mapping[str, Mapping[str, str]]  # site -> subject -> split
 
 
-def draw(site: str, subjects: Iterable[str], seed: int, val: float, test: float) -> dict[str, str]:
+def draw_splits(site: str, subjects: Iterable[str], seed: int, val: float, test: float) -> dict[str, str]:
     """Subject -> split: the site's share of each, at least one subject, whichever the seed draws.
 
     A subject's place in the draw follows from seed, site and its own name, so that one who joins or leaves moves at most one
@@ -31,7 +31,7 @@ def draw(site: str, subjects: Iterable[str], seed: int, val: float, test: float)
     return dict(zip(order, named, strict=True))
 
 
-def read(path: Path) -> dict[str, dict[str, str]]:
+def read_splits(path: Path) -> dict[str, dict[str, str]]:
     """The splits of a table with the columns site, subject and split. Raises FederationError for a line that cannot be."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -51,8 +51,8 @@ def read(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def write(path: Path, splits: Splits) -> None:
-    """The table that `read` reads."""
+def write_splits(path: Path, splits: Splits) -> None:
+    """Write the table that `read_splits` reads."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
@@ -60,7 +60,7 @@ def write(path: Path, splits: Splits) -> None:
             table.writerows((site, subject, split) for subject, split in sorted(splits[site].items()))
 
 
-def given(splits: Splits, source: Path, site: str, subjects: Iterable[str]) -> dict[str, str]:
+def given_splits(splits: Splits, source: Path, site: str, subjects: Iterable[str]) -> dict[str, str]:
     """The table's word for each of a site's subjects. Raises FederationError for one that it does not name."""
     own = splits.get(site, {})
     if unnamed := sorted(set(subjects) - set(own)):

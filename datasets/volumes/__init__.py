@@ -1,10 +1,10 @@
 """From the volumes of one subject, as a scanner or a public data set gives them, to slices that networks train on, and back."""
 
 from .chain import Chain
-from .export import export
+from .export import export_volume
 from .process import Processed, process
 from .quality import Quality
-from .read import examine, read
+from .read import examine, read_volume
 from .register import Registration
 from .volume import Grid, Volume
 
@@ -16,7 +16,7 @@ __all__ = [
     "Registration",
     "Volume",
     "examine",
-    "export",
+    "export_volume",
     "process",
-    "read",
+    "read_volume",
 ]

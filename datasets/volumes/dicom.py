@@ -10,7 +10,7 @@ import numpy as np
 from fedsynth.federation import FederationError
 
 from .itk import simpleitk
-from .volume import Source
+from .volume import StoredVolume
 
 RAS = np.diag([-1.0, -1.0, 1.0])  # DICOM's world runs left, posterior, superior
 UNEVEN = 0.05  # of the gap between slices, by which gaps may differ
@@ -24,7 +24,7 @@ class _Slice(NamedTuple):
     components: int
 
 
-def opened(folder: Path) -> Source:
+def open_series(folder: Path) -> StoredVolume:
     """The one series in `folder`, read by SimpleITK. Raises FederationError for none or several, for a single slice, and for
     slices that differ in shape or direction, repeat a position, or leave a gap. A slice missing at an end shows nowhere."""
     sitk = simpleitk()
@@ -66,7 +66,7 @@ def opened(folder: Path) -> Source:
                 f"{folder}: its slices cannot be read ({_reason(error)}); restore them from their source"
             ) from error
 
-    return Source((x, y, depth), affine, load)
+    return StoredVolume((x, y, depth), affine, load)
 
 
 def _header(file: Path) -> _Slice:

@@ -14,7 +14,7 @@ from fedsynth.federation import FederationError
 from .read import source
 
 
-def export(
+def export_volume(
     stack: np.ndarray, rows: Sequence[int], affine: np.ndarray, like: Path, out: Path, white: float = 1.0
 ) -> None:
     """Write slices `[N, H, W]` in [-1, 1] to `out` (.nii or .nii.gz), float32, on the grid of the source volume `like`.

@@ -28,7 +28,7 @@ def foreground(voxels: np.ndarray) -> np.ndarray:
     return np.stack([ndimage.binary_fill_holes(head[:, :, k]) for k in range(head.shape[2])], axis=2)
 
 
-def given(path: Path, grid: Grid) -> Volume:
+def given_mask(path: Path, grid: Grid) -> Volume:
     """The mask in `path`, voxels bool, as HD-BET and SynthStrip write it. Raises FederationError unless it lies on `grid` and
     holds two values, one of them 0."""
     mask = read_voxels(path)

@@ -12,12 +12,12 @@ from nibabel.nifti1 import Nifti1Pair
 
 from fedsynth.federation import FederationError
 
-from .volume import Source
+from .volume import StoredVolume
 
 LARGEST = 1024**3  # voxels; a head at 0.25 mm has fewer
 
 
-def opened(path: Path, chosen: int | None) -> Source:
+def open_nifti(path: Path, chosen: int | None) -> StoredVolume:
     """NIfTI-1 or 2, `.nii`, `.nii.gz` or a `.hdr` and `.img` pair, any byte order, data type and scaling; of a 4-D file the
     volume of index `chosen`. Raises FederationError for what is not one whole grey-valued volume."""
     try:
@@ -39,7 +39,7 @@ def opened(path: Path, chosen: int | None) -> Source:
             raise FederationError(f"{path}: its voxels cannot be read ({error}); restore it from its source") from error
         return voxels
 
-    return Source(shape, image.affine, load)
+    return StoredVolume(shape, image.affine, load)
 
 
 def _volume(path: Path, image: Nifti1Pair, chosen: int | None) -> tuple[tuple[slice | int, ...], tuple[int, int, int]]:

@@ -13,12 +13,12 @@ from fedsynth.federation import FederationError
 from .bias import corrected
 from .chain import Chain
 from .intensity import white_level
-from .mask import foreground, given
-from .quality import Quality, measure
-from .read import read
-from .register import Registration, register
-from .resample import nearest, onto, reached
-from .slices import choose, cut
+from .mask import foreground, given_mask
+from .quality import Quality, registration_quality
+from .read import read_volume
+from .register import Registration, find_motion
+from .resample import mask_onto, onto, reached
+from .slices import choose_slices, cut
 from .volume import Grid, Volume
 
 LOST = 0.05  # largest share of the foreground that may lie outside the pixels of the slices, or outside a contrast's volume
@@ -62,7 +62,7 @@ def process(
         raise FederationError(f"subject {subject}: chain.mask is {chain.mask!r}, and the mask given is {mask}")
     reference = _read(volumes[name], chain, chosen)
     space = _space(reference, volumes[name], name, chain)
-    brain = None if mask is None else nearest(space.grid, given(mask, reference.grid), space.home)
+    brain = None if mask is None else mask_onto(space.grid, given_mask(mask, reference.grid), space.home)
     placed = {}
     for contrast, path in volumes.items():
         volume = reference if contrast == name else _read(path, chain, chosen)
@@ -80,7 +80,9 @@ def process(
     head = foreground(np.sum(images, axis=0)) if brain is None else brain
     if chain.strip:
         images = [voxels * head for voxels in images]
-    rows = choose(head, (head & seen).sum((0, 1)) >= (1 - LOST) * head.sum((0, 1)), chain.foreground, chain.slices)
+    rows = choose_slices(
+        head, (head & seen).sum((0, 1)) >= (1 - LOST) * head.sum((0, 1)), chain.foreground, chain.slices
+    )
     if not len(rows):
         raise FederationError(
             f"no slice of {volumes[name]} shows foreground that all of {', '.join(volumes)} reach; leave subject {subject} out"
@@ -122,7 +124,7 @@ class _Placed(NamedTuple):
 
 
 def _read(path: Path, chain: Chain, chosen: int | None) -> Volume:
-    volume = read(path, chosen)
+    volume = read_volume(path, chosen)
     try:
         return corrected(volume) if chain.bias else volume
     except FederationError as error:
@@ -132,7 +134,7 @@ def _read(path: Path, chain: Chain, chosen: int | None) -> Volume:
 def _space(reference: Volume, path: Path, name: str, chain: Chain) -> _Space:
     if not chain.template:
         return _Space(reference.grid, np.eye(4), {})
-    template = read(Path(chain.template))
+    template = read_volume(Path(chain.template))
     quality = _registered(template, Path(chain.template), reference, path, Registration.affine)
     return _Space(template.grid, quality.motion, {name: quality})
 
@@ -158,6 +160,6 @@ def _placed(
 
 def _registered(fixed: Volume, fixed_path: Path, moving: Volume, path: Path, kind: Registration) -> Quality:
     try:
-        return measure(fixed, moving, register(fixed, moving, kind))
+        return registration_quality(fixed, moving, find_motion(fixed, moving, kind))
     except FederationError as error:
         raise FederationError(f"{path} cannot be registered to {fixed_path}: {error}") from error

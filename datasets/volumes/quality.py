@@ -31,7 +31,7 @@ class Quality(NamedTuple):
     poor: bool  # one of the numbers is below what is stated above, or the motion stretches a head beyond `SCALES`
 
 
-def measure(fixed: Volume, moving: Volume, motion: np.ndarray) -> Quality:
+def registration_quality(fixed: Volume, moving: Volume, motion: np.ndarray) -> Quality:
     """Both volumes compared under the headers' agreement and under `motion`, on fixed's grid brought to voxels of about 2 mm."""
     seen = coarse(fixed, EDGE)
     before, after = (_agreement(seen, moving, each) for each in (np.eye(4), motion))

@@ -12,13 +12,13 @@ from fedsynth.federation import FederationError
 
 from . import dicom, nifti
 from .intensity import clip_level
-from .volume import Grid, Source, Volume, edges
+from .volume import Grid, StoredVolume, Volume, edges_in_mm
 
 EDGES = (0.05, 20.0)  # mm; a voxel's edge outside means that the affine is not in the millimetres that NIfTI prescribes
 
 
-def source(path: Path, chosen: int | None = None) -> Source:
-    """The volume as it is stored in `path`, a NIfTI file or a folder with one DICOM series; `chosen` as in `read`."""
+def source(path: Path, chosen: int | None = None) -> StoredVolume:
+    """The volume as it is stored in `path`, a NIfTI file or a folder with one DICOM series; `chosen` as in `read_volume`."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -27,7 +27,7 @@ def source(path: Path, chosen: int | None = None) -> Source:
         raise FederationError(f"{path} cannot be read ({error.strerror}); restore it or its permissions") from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise FederationError(f"{path} is neither a file nor a folder; restore it from its source")
-    found = dicom.opened(path) if stat.S_ISDIR(mode) else nifti.opened(path, chosen)
+    found = dicom.open_series(path) if stat.S_ISDIR(mode) else nifti.open_nifti(path, chosen)
     _invertible(path, found.affine)
     return found
 
@@ -37,7 +37,7 @@ def examine(path: Path, chosen: int | None = None) -> Grid:
     return _turned(source(path, chosen))[1]
 
 
-def read(path: Path, chosen: int | None = None) -> Volume:
+def read_volume(path: Path, chosen: int | None = None) -> Volume:
     """The volume in `path`, a NIfTI file or a folder with one DICOM series, turned to the right-anterior-superior axes nearest to
     its own, without interpolation; of a 4-D file that of index `chosen`.
 
@@ -60,7 +60,7 @@ def read_voxels(path: Path, chosen: int | None = None) -> Volume:
     return Volume(nibabel.orientations.apply_orientation(voxels, axes), grid)
 
 
-def _turned(found: Source) -> tuple[np.ndarray, Grid]:
+def _turned(found: StoredVolume) -> tuple[np.ndarray, Grid]:
     """Which of the file's axes run right, anterior and superior, and which way, as nibabel's orientations; the turned grid."""
     axes = nibabel.orientations.io_orientation(found.affine)
     x, y, z = (found.shape[i] for i in np.argsort(axes[:, 0]))
@@ -77,7 +77,7 @@ def _invertible(path: Path, affine: np.ndarray) -> None:
         raise FederationError(f"{path}: its affine {rows} cannot be inverted; correct the header's sform or qform")
     if spacing.min() < EDGES[0] or spacing.max() > EDGES[1]:
         raise FederationError(
-            f"{path}: voxels of {edges(spacing)} mm, where edges of {EDGES[0]} to {EDGES[1]} mm are expected;"
+            f"{path}: voxels of {edges_in_mm(spacing)} mm, where edges of {EDGES[0]} to {EDGES[1]} mm are expected;"
             " write its affine in mm"
         )
 

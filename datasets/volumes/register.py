@@ -40,7 +40,7 @@ class _Found(NamedTuple):
     transform: Any
 
 
-def register(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray:
+def find_motion(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray:
     """The motion `[4, 4]`, mm: a point of fixed's world -> the same point of the subject in moving's world.
 
     Mattes' mutual information of every voxel in and around fixed's head, climbed in ever shorter steps from coarse to fine

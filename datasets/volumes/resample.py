@@ -19,7 +19,7 @@ def onto(grid: Grid, volume: Volume, motion: np.ndarray) -> np.ndarray:
     return _taken(smooth, _indices(grid, volume.grid, motion), grid.shape, order=3)
 
 
-def nearest(grid: Grid, volume: Volume, motion: np.ndarray) -> np.ndarray:
+def mask_onto(grid: Grid, volume: Volume, motion: np.ndarray) -> np.ndarray:
     """The same without interpolation, for masks."""
     return _taken(volume.voxels, _indices(grid, volume.grid, motion), grid.shape, order=0)
 

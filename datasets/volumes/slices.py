@@ -17,7 +17,7 @@ class Cut(NamedTuple):
     lost: float  # share of the chosen slices' foreground that lies outside their pixels
 
 
-def choose(head: np.ndarray, shown: np.ndarray, share: float, most: int) -> np.ndarray:
+def choose_slices(head: np.ndarray, shown: np.ndarray, share: float, most: int) -> np.ndarray:
     """Indices along the third axis of the slices to take, ascending.
 
     Those of `shown` `[Z]` whose foreground, in `head` `[X, Y, Z]`, is at least `share` of the fullest slice's; of them at most

@@ -30,7 +30,7 @@ class Grid:
 
     def __str__(self) -> str:
         origin = ", ".join(f"{x:.2f}" for x in self.affine[:3, 3])
-        return f"{' x '.join(map(str, self.shape))} voxels of {edges(self.spacing)} mm at ({origin})"
+        return f"{' x '.join(map(str, self.shape))} voxels of {edges_in_mm(self.spacing)} mm at ({origin})"
 
     def same(self, other: Grid) -> bool:
         """Whether no corner of the two lies further apart than a tenth of a voxel's shortest edge."""
@@ -48,7 +48,7 @@ class Volume(NamedTuple):
     grid: Grid
 
 
-class Source(NamedTuple):
+class StoredVolume(NamedTuple):
     """A volume as its file stores it, along any axes: its extents, its affine to mm (right, anterior, superior), and `load`,
     which reads its voxels, float32 of that shape."""
 
@@ -57,5 +57,5 @@ class Source(NamedTuple):
     load: Callable[[], np.ndarray]
 
 
-def edges(spacing: np.ndarray) -> str:
+def edges_in_mm(spacing: np.ndarray) -> str:
     return " x ".join(f"{edge:.4g}" for edge in spacing)

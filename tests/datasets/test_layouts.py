@@ -16,7 +16,7 @@ from support.federations import options, resnet
 from fedsynth.datasets.layout import Layout, OnError
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.datasets.prepared import Prepared
-from fedsynth.datasets.store.store import numbers
+from fedsynth.datasets.store.slice_store import numbers
 from fedsynth.datasets.volumes import Registration
 from fedsynth.federation import SPLITS, FederationError
 from fedsynth.federation.scenario import Scenario

@@ -19,7 +19,7 @@ from scipy import ndimage
 from support.volumes import acquired, phantom, rigid, write
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.datasets.store.store import Row, Store, numbers
+from fedsynth.datasets.store.slice_store import Row, SliceStore, numbers
 
 PEOPLE = 3
 PIXEL, SIZE = 3.0, 88  # mm, pixels; the reference contrast has such voxels in the plane, so that it is not interpolated
@@ -114,7 +114,7 @@ def test_motion_orientation_and_intensities_are_recovered(tmp_path: Path, layout
         options += ["dataset.pattern='{site}/{subject}/{contrast}.nii*'"]
     out = tmp_path / "out"
     assert main(["prepare", f"dataset={layout}", str(tmp_path / "in"), *options, "--out", str(out)]) == 0
-    store = Store.open(out)
+    store = SliceStore.open(out)
     index = store.index()
     assert {Path(row["file"]) for row in index} == set(truth)
     assert store.info["left_out"] == []

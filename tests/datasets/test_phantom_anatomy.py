@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from fedsynth.datasets.phantom.anatomy import Anatomy
-from fedsynth.datasets.phantom.fields import Fields, Folds, Grid
+from fedsynth.datasets.phantom.fields import Fields, Folds, PixelGrid
 from fedsynth.datasets.phantom.shapes import capsule, edge, ellipsoid, join
 from fedsynth.datasets.phantom.streams import stream
 from fedsynth.datasets.phantom.tissues import NAMES
 
 
 def test_fields_are_the_sum_of_their_plane_waves() -> None:
-    grid = Grid.square(60, 12)
+    grid = PixelGrid.square(60, 12)
     made = Fields(stream("fields"), grid, {"a": 30, "b": 14}, count=6)
     rng = stream("fields")
     for name, wavelength in (("a", 30), ("b", 14)):
@@ -27,14 +27,14 @@ def test_fields_are_the_sum_of_their_plane_waves() -> None:
 
 
 def test_fields_have_unit_variance() -> None:
-    grid = Grid.square(400, 24)
+    grid = PixelGrid.square(400, 24)
     values = [Fields(stream("unit", number), grid, {"a": 20}).at(number)["a"] for number in range(20)]
     assert np.mean(np.square(values)) == pytest.approx(1, rel=0.1)
     assert abs(np.mean(values)) < 0.05
 
 
 def test_rows_run_from_front_to_back() -> None:
-    grid = Grid.square(100, 4)
+    grid = PixelGrid.square(100, 4)
     assert grid.pixel == 25
     assert grid.x.tolist() == [-37.5, -12.5, 12.5, 37.5]
     assert grid.y.tolist() == [37.5, 12.5, -12.5, -37.5]
@@ -68,7 +68,7 @@ def composition(age: float, tumour: bool = False, wmh: float = 0.0, people: int 
     """Mean share of each tissue inside the brain's mask."""
     total = np.zeros(len(NAMES))
     for number in range(people):
-        anatomy = Anatomy(stream("head", number), Grid.square(208, 128), age, tumour, wmh)
+        anatomy = Anatomy(stream("head", number), PixelGrid.square(208, 128), age, tumour, wmh)
         for z in np.linspace(-2, 46, 6):
             one = anatomy.at(z)
             total += (one.shares * (one.brain > 0.5)).sum((1, 2))
@@ -97,7 +97,7 @@ def test_lesions_are_where_they_should_be() -> None:
 
 
 def test_shares_are_a_partition_of_the_head() -> None:
-    one = Anatomy(stream("head"), Grid.square(208, 96), 60, True, 1.0).at(12.0)
+    one = Anatomy(stream("head"), PixelGrid.square(208, 96), 60, True, 1.0).at(12.0)
     assert one.shares.min() >= -1e-6
     np.testing.assert_allclose(one.shares.sum(0), one.head, atol=2e-3)
     assert (one.head >= one.brain - 1e-6).all()

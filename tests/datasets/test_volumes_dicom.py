@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 from support.volumes import SCANS, sampled, write
 
-from fedsynth.datasets.volumes import Chain, examine, export, process, read
+from fedsynth.datasets.volumes import Chain, examine, export_volume, process, read_volume
 from fedsynth.federation import FederationError
 
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
@@ -62,8 +62,8 @@ TURN = np.array([[np.cos(0.2), 0, np.sin(0.2), 3], [0, 1, 0, -7], [-np.sin(0.2),
 def test_a_series_reads_as_the_nifti_volume_of_the_same_head(tmp_path: Path, codes: str, turn: np.ndarray) -> None:
     voxels, affine = sampled(codes)
     language = locale.getencoding()
-    found = read(series(tmp_path / "dicom", voxels, turn @ affine))
-    same = read(write(tmp_path / "v.nii", voxels, turn @ affine, np.int16))
+    found = read_volume(series(tmp_path / "dicom", voxels, turn @ affine))
+    same = read_volume(write(tmp_path / "v.nii", voxels, turn @ affine, np.int16))
     np.testing.assert_allclose(found.grid.affine, same.grid.affine, atol=1e-4)
     np.testing.assert_array_equal(found.voxels, same.voxels)
     assert locale.getencoding() == language
@@ -72,14 +72,14 @@ def test_a_series_reads_as_the_nifti_volume_of_the_same_head(tmp_path: Path, cod
 
 def test_a_slope_is_applied(tmp_path: Path) -> None:
     voxels, affine = sampled()
-    found = read(series(tmp_path / "dicom", voxels, affine, slope=4.0))
+    found = read_volume(series(tmp_path / "dicom", voxels, affine, slope=4.0))
     assert np.abs(found.voxels - voxels).max() <= 2.01  # 4 to a step of the stored numbers
 
 
 def test_slices_of_a_tilted_gantry_keep_their_shear(tmp_path: Path) -> None:
     voxels, affine = sampled()
     affine[1, 2] = 2.0  # each slice 2 mm further to the front than the one below
-    found = read(series(tmp_path / "dicom", voxels, affine))
+    found = read_volume(series(tmp_path / "dicom", voxels, affine))
     np.testing.assert_allclose(found.grid.affine, affine, atol=1e-4)
 
 
@@ -99,8 +99,8 @@ def test_a_series_is_a_contrast_like_any_other_and_slices_go_back_to_its_grid(tm
     other = write(tmp_path / "T2.nii.gz", *sampled("RAS", contrast="T2"), dtype=np.int16)
     made = process("ann", {"T1": folder, "T2": other}, Chain(size=32, spacing=4.0))
     assert made.spacing == {"T1": pytest.approx((4, 4, 6)), "T2": pytest.approx((4, 4, 6))}
-    export(made.images[:, 0], made.rows, made.affine, folder, tmp_path / "out.nii.gz", made.white["T1"])
-    back, inside = read(tmp_path / "out.nii.gz"), read(folder)
+    export_volume(made.images[:, 0], made.rows, made.affine, folder, tmp_path / "out.nii.gz", made.white["T1"])
+    back, inside = read_volume(tmp_path / "out.nii.gz"), read_volume(folder)
     assert back.grid.same(inside.grid)
     difference = np.abs(back.voxels - inside.voxels.clip(0, made.white["T1"]))[:, :, list(made.rows)]
     assert difference.max() < 0.001 * made.white["T1"]
@@ -155,5 +155,5 @@ def test_what_is_not_one_whole_series_is_refused(tmp_path: Path, name: str) -> N
     damage, message = REFUSALS[name]
     damage(folder)
     with pytest.raises(FederationError, match=message) as caught:
-        read(folder)
+        read_volume(folder)
     assert str(folder) in str(caught.value)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from support.volumes import sampled, write
 
-from fedsynth.datasets.volumes import examine, read
+from fedsynth.datasets.volumes import examine, read_volume
 from fedsynth.federation import FederationError
 
 SOON = settings(max_examples=150, deadline=timedelta(seconds=2))
@@ -26,7 +26,7 @@ def held(raw: bytes, name: str, chosen: int | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(raw)
-        for look in (examine, read):
+        for look in (examine, read_volume):
             with contextlib.suppress(FederationError):
                 look(path, chosen)
         assert path.read_bytes() == raw

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from support.volumes import phantom, sampled, write
 
-from fedsynth.datasets.volumes import read
+from fedsynth.datasets.volumes import read_volume
 from fedsynth.datasets.volumes.bias import corrected
 from fedsynth.datasets.volumes.intensity import clip_level, white_level
-from fedsynth.datasets.volumes.mask import foreground, given
+from fedsynth.datasets.volumes.mask import foreground, given_mask
 from fedsynth.datasets.volumes.volume import Grid, Volume
 from fedsynth.federation import FederationError
 
@@ -41,9 +41,9 @@ def test_the_foreground_is_the_head_filled_and_without_specks(stripped: bool) ->
 
 def test_a_given_mask_is_read_along_the_volumes_axes(tmp_path: Path) -> None:
     voxels, affine = sampled("LPI")
-    volume = read(write(tmp_path / "v.nii.gz", voxels, affine))
+    volume = read_volume(write(tmp_path / "v.nii.gz", voxels, affine))
     for dtype, value in ((np.uint8, 1), (np.int16, 255), (np.float32, 1)):
-        found = given(write(tmp_path / "mask.nii.gz", value * (voxels > 300), affine, dtype), volume.grid)
+        found = given_mask(write(tmp_path / "mask.nii.gz", value * (voxels > 300), affine, dtype), volume.grid)
         assert found.voxels.dtype == bool
         np.testing.assert_array_equal(found.voxels, volume.voxels > 300)
 
@@ -64,7 +64,7 @@ def test_what_is_no_mask_is_refused(
     voxels, affine = sampled(codes)
     grid = Grid((21, 26, 12), affine)
     with pytest.raises(FederationError, match=message):
-        given(write(tmp_path / "mask.nii", change(voxels), affine), grid)
+        given_mask(write(tmp_path / "mask.nii", change(voxels), affine), grid)
 
 
 @pytest.mark.slow

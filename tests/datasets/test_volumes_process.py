@@ -12,10 +12,10 @@ import pytest
 from omegaconf import OmegaConf
 from support.volumes import SHAPE, SPACING, acquired, head, phantom, rigid, sampled, write
 
-from fedsynth.datasets.volumes import Chain, Processed, Registration, export, process, read
+from fedsynth.datasets.volumes import Chain, Processed, Registration, export_volume, process, read_volume
 from fedsynth.datasets.volumes.mask import foreground
-from fedsynth.datasets.volumes.resample import nearest, onto, reached
-from fedsynth.datasets.volumes.slices import choose, resampling
+from fedsynth.datasets.volumes.resample import mask_onto, onto, reached
+from fedsynth.datasets.volumes.slices import choose_slices, resampling
 from fedsynth.datasets.volumes.volume import Grid, Volume
 from fedsynth.federation import FederationError
 
@@ -84,11 +84,11 @@ def test_slices_are_those_with_foreground_evenly_spaced() -> None:
     for k, area in enumerate([0, 5, 10, 15, 20, 20, 15, 10, 5, 0]):
         whole[:, :, k].flat[:area] = True
     shown = np.ones(10, bool)
-    assert choose(whole, shown, 0.5, 0).tolist() == [2, 3, 4, 5, 6, 7]
-    assert choose(whole, shown, 0.5, 3).tolist() == [3, 5, 7]
-    assert choose(whole, shown, 0.01, 100).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert choose(whole, np.arange(10) > 3, 0.5, 0).tolist() == [4, 5, 6, 7]
-    assert choose(whole & False, shown, 0.5, 0).tolist() == []
+    assert choose_slices(whole, shown, 0.5, 0).tolist() == [2, 3, 4, 5, 6, 7]
+    assert choose_slices(whole, shown, 0.5, 3).tolist() == [3, 5, 7]
+    assert choose_slices(whole, shown, 0.01, 100).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert choose_slices(whole, np.arange(10) > 3, 0.5, 0).tolist() == [4, 5, 6, 7]
+    assert choose_slices(whole & False, shown, 0.5, 0).tolist() == []
 
 
 def test_resampling_copies_interpolates_and_averages() -> None:
@@ -123,7 +123,7 @@ def test_a_volume_on_another_grid_keeps_its_intensities_and_averages_finer_slice
     same = Grid((42, 52, 72), affine)
     assert np.abs(onto(same, fine, motion) - voxels).max() < 0.001 * voxels.max()
     mask = Volume(voxels > 300, fine.grid)
-    np.testing.assert_array_equal(nearest(same, mask, motion), voxels > 300)
+    np.testing.assert_array_equal(mask_onto(same, mask, motion), voxels > 300)
     apart = reached(coarse, coarse, rigid((0, 0, 0), (20, 0, -18)))
     assert apart[:16, :, 3:].all()  # 20 mm are 5 voxels, 18 mm are 3
     assert apart.sum() == 16 * 26 * 9
@@ -213,12 +213,12 @@ def test_slices_written_back_lie_upon_the_source(tmp_path: Path) -> None:
     made = process("ann", paths, Chain(slices=5, **SMALL))
     for i, contrast in enumerate(paths):
         out = tmp_path / "out" / f"{contrast}.nii.gz"
-        export(made.images[:, i], made.rows, made.affine, paths[contrast], out, made.white[contrast])
+        export_volume(made.images[:, i], made.rows, made.affine, paths[contrast], out, made.white[contrast])
         image, like = nibabel.load(out), nibabel.load(paths[contrast])
         assert image.shape == like.shape
         assert image.get_data_dtype() == np.float32
         np.testing.assert_array_equal(image.affine, like.affine)
-        back, source = read(out).voxels, read(paths[contrast]).voxels.clip(0, made.white[contrast])
+        back, source = read_volume(out).voxels, read_volume(paths[contrast]).voxels.clip(0, made.white[contrast])
         taken = list(made.rows)
         assert np.abs(back - source)[:, :, taken].max() < 0.001 * source.max()
         assert not back[:, :, [k for k in range(SHAPE[2]) if k not in taken]].any()
@@ -235,7 +235,7 @@ def test_slices_are_written_onto_an_oblique_volume_of_another_contrast_by_its_mo
     path = write(tmp_path / "other.nii", voxels, like)
     made = process("ann", subject(tmp_path), Chain(**SMALL))
     motion = rigid((5, 5, 5), (4, 4, 4))
-    export(made.images[:, 0], made.rows, motion @ made.affine, path, tmp_path / "out.nii", made.white["T1"])
+    export_volume(made.images[:, 0], made.rows, motion @ made.affine, path, tmp_path / "out.nii", made.white["T1"])
     found = nibabel.load(tmp_path / "out.nii").get_fdata()
     points = np.linalg.solve(motion, like @ np.stack([*np.indices(found.shape), np.ones(found.shape)]).reshape(4, -1))
     truth = head(points[:3].T).reshape(found.shape).clip(0, made.white["T1"])
@@ -250,7 +250,7 @@ def test_a_slice_by_itself_is_as_thick_as_it_was(tmp_path: Path) -> None:
     like = write(tmp_path / "like.nii", np.ones((21, 26, 40)) + np.arange(40), affine)
     made = process("ann", subject(tmp_path), Chain(**SMALL))
     flat = np.zeros((1, 32, 32))
-    export(flat, (5,), made.affine, like, tmp_path / "out.nii", 100.0)
+    export_volume(flat, (5,), made.affine, like, tmp_path / "out.nii", 100.0)
     found = nibabel.load(tmp_path / "out.nii").get_fdata()
     heights = (affine @ [[0] * 40, [0] * 40, range(40), [1] * 40])[2]
     np.testing.assert_array_equal(found[10, 13] > 0, np.abs(heights + 6) <= 3)
@@ -271,7 +271,9 @@ def test_an_export_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, A
     options = {"rows": made.rows, "like": "T1.nii.gz", "out": "out.nii"} | change
     before = (tmp_path / "T1.nii.gz").read_bytes()
     with pytest.raises(FederationError, match=message):
-        export(made.images[:, 0], options["rows"], made.affine, tmp_path / options["like"], tmp_path / options["out"])
+        export_volume(
+            made.images[:, 0], options["rows"], made.affine, tmp_path / options["like"], tmp_path / options["out"]
+        )
     assert (tmp_path / "T1.nii.gz").read_bytes() == before
     assert not list(tmp_path.glob("*out*"))
 
@@ -359,7 +361,7 @@ def test_a_template_gives_its_grid_and_the_affine_leads_home(tmp_path: Path) -> 
     expected = stretch @ grid @ np.array([[0, 1, 0, -5], [-1, 0, 0, 79], [0, 0, 1, 0], [0, 0, 0, 1]])
     corners = [[20, 60, 20, 60], [20, 60, 60, 20], [5, 30, 30, 5], [1, 1, 1, 1]]
     assert np.linalg.norm(((made.affine - expected) @ corners)[:3], axis=0).max() < 1.5
-    export(made.images[:, 1], made.rows, made.affine, paths["T2"], tmp_path / "out.nii", made.white["T2"])
+    export_volume(made.images[:, 1], made.rows, made.affine, paths["T2"], tmp_path / "out.nii", made.white["T2"])
     back, source = nibabel.load(tmp_path / "out.nii").get_fdata(), nibabel.load(paths["T2"]).get_fdata()
     inside = (back > 0) & foreground(source)
     assert inside.sum() > 0.4 * foreground(source).sum()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.volumes import SCANS, SHAPE, SPACING, head, sampled, write
 
-from fedsynth.datasets.volumes import examine, read
+from fedsynth.datasets.volumes import examine, read_volume
 from fedsynth.federation import FederationError
 
 MNI = Path(nilearn.__file__).parent / "datasets/data"
@@ -25,7 +25,7 @@ def test_all_48_orientations_read_as_one(tmp_path: Path) -> None:
     expected, affine = sampled()
     for order in permutations(("RL", "AP", "SI")):
         for codes in product(*order):
-            found = read(write(tmp_path / "v.nii", *sampled("".join(codes))))
+            found = read_volume(write(tmp_path / "v.nii", *sampled("".join(codes))))
             np.testing.assert_array_equal(found.voxels, expected.astype(np.float32), err_msg="".join(codes))
             np.testing.assert_allclose(found.grid.affine, affine, atol=1e-4)
             assert found.grid.shape == SHAPE
@@ -51,7 +51,7 @@ def test_all_48_orientations_read_as_one(tmp_path: Path) -> None:
 def test_any_data_type_byte_order_and_container_reads_as_the_same_intensities(
     tmp_path: Path, name: str, options: dict[str, Any], tolerance: float
 ) -> None:
-    found = read(write(tmp_path / name, *sampled("PSR"), **options))
+    found = read_volume(write(tmp_path / name, *sampled("PSR"), **options))
     assert found.voxels.dtype == np.float32
     assert np.abs(found.voxels - sampled()[0]).max() <= tolerance
 
@@ -61,7 +61,7 @@ def test_an_oblique_volume_takes_its_nearest_axes_and_keeps_its_voxels(tmp_path:
     turn = np.array([[cosine, -sine, 0, 0], [sine, cosine, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     _, affine = sampled("ILP")
     points = np.stack([*np.indices((12, 21, 26)), np.ones((12, 21, 26))], axis=-1) @ (turn @ affine).T
-    found = read(write(tmp_path / "v.nii", head(points[..., :3]), turn @ affine))
+    found = read_volume(write(tmp_path / "v.nii", head(points[..., :3]), turn @ affine))
     assert nibabel.aff2axcodes(found.grid.affine) == ("R", "A", "S")
     corners = np.stack([*np.indices(SHAPE), np.ones(SHAPE)], axis=-1) @ found.grid.affine.T
     np.testing.assert_allclose(found.voxels, head(corners[..., :3]), atol=0.01)
@@ -71,22 +71,22 @@ def test_an_oblique_volume_takes_its_nearest_axes_and_keeps_its_voxels(tmp_path:
 def test_a_fourth_axis_of_one_is_no_obstacle(tmp_path: Path) -> None:
     voxels, affine = sampled()
     path = write(tmp_path / "v.nii", voxels[..., None], affine)
-    np.testing.assert_array_equal(read(path).voxels, voxels.astype(np.float32))
-    np.testing.assert_array_equal(read(path, 3).voxels, voxels.astype(np.float32))
+    np.testing.assert_array_equal(read_volume(path).voxels, voxels.astype(np.float32))
+    np.testing.assert_array_equal(read_volume(path, 3).voxels, voxels.astype(np.float32))
 
 
 def test_a_volume_of_a_4d_file_is_read_if_its_index_is_chosen(tmp_path: Path) -> None:
     voxels, affine = sampled()
     path = write(tmp_path / "v.nii.gz", np.stack([0 * voxels, voxels, 2 * voxels], -1), affine)
     for index in (1, 2):
-        np.testing.assert_array_equal(read(path, index).voxels, (index * voxels).astype(np.float32))
+        np.testing.assert_array_equal(read_volume(path, index).voxels, (index * voxels).astype(np.float32))
     with pytest.raises(FederationError, match=r"v.nii.gz holds 3 volumes, where that of index 3 is chosen"):
-        read(path, 3)
+        read_volume(path, 3)
     with pytest.raises(FederationError, match=r"that of index -1 is chosen"):
-        read(path, -1)
+        read_volume(path, -1)
     path = write(tmp_path / "v.nii", np.stack([voxels, voxels], -1)[..., None, :], affine)
     with pytest.raises(FederationError, match=r"is 5-D, of shape \(21, 26, 12, 1, 2\)"):
-        read(path, 0)
+        read_volume(path, 0)
 
 
 def test_examining_a_file_finds_its_grid_without_its_voxels(tmp_path: Path) -> None:
@@ -99,14 +99,14 @@ def test_examining_a_file_finds_its_grid_without_its_voxels(tmp_path: Path) -> N
 
 def test_a_real_scan_reads_as_nibabel_reads_it() -> None:
     image = nibabel.load(SCANS / "anatomical.nii")  # int16, big-endian, left-anterior-superior
-    found = read(SCANS / "anatomical.nii")
+    found = read_volume(SCANS / "anatomical.nii")
     np.testing.assert_array_equal(found.voxels, image.get_fdata()[::-1])
     np.testing.assert_allclose(found.grid.affine @ [0, 0, 0, 1], image.affine @ [image.shape[0] - 1, 0, 0, 1])
-    moved = read(SCANS / "reoriented_anat_moved.nii")  # float32, big-endian, right-anterior-superior
+    moved = read_volume(SCANS / "reoriented_anat_moved.nii")  # float32, big-endian, right-anterior-superior
     np.testing.assert_array_equal(moved.voxels, nibabel.load(SCANS / "reoriented_anat_moved.nii").get_fdata())
-    assert read(SCANS / "standard.nii.gz").voxels.shape == (4, 5, 7)
+    assert read_volume(SCANS / "standard.nii.gz").voxels.shape == (4, 5, 7)
     echo = nibabel.load(SCANS / "example4d.nii.gz")  # oblique, sagittal
-    chosen = read(SCANS / "example4d.nii.gz", 1)
+    chosen = read_volume(SCANS / "example4d.nii.gz", 1)
     turned = nibabel.as_closest_canonical(echo)
     np.testing.assert_array_equal(chosen.voxels, turned.get_fdata(dtype=np.float32)[..., 1])
     np.testing.assert_allclose(chosen.grid.affine, turned.affine)
@@ -116,7 +116,7 @@ def test_a_real_scan_reads_as_nibabel_reads_it() -> None:
 def test_the_mni152_template_reads_as_nibabel_reads_it(tmp_path: Path, name: str) -> None:
     path = MNI / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
     image = nibabel.as_closest_canonical(nibabel.load(path))
-    found = read(path)
+    found = read_volume(path)
     np.testing.assert_array_equal(found.voxels, image.get_fdata(dtype=np.float32))
     np.testing.assert_allclose(found.grid.affine, image.affine)
     assert examine(path).same(found.grid)
@@ -128,8 +128,8 @@ def test_the_mni152_template_reads_as_nibabel_reads_it(tmp_path: Path, name: str
     series = nibabel.Nifti1Image(np.stack([image.dataobj] * 2, -1).astype(np.float32), image.affine)
     nibabel.save(series, tmp_path / "series.nii")
     with pytest.raises(FederationError, match=r"series.nii is 4-D, .* where one 3-D volume is expected"):
-        read(tmp_path / "series.nii")
-    np.testing.assert_array_equal(read(tmp_path / "series.nii", 1).voxels, found.voxels)
+        read_volume(tmp_path / "series.nii")
+    np.testing.assert_array_equal(read_volume(tmp_path / "series.nii", 1).voxels, found.voxels)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_the_mni152_template_reads_as_nibabel_reads_it(tmp_path: Path, name: str
 )
 def test_a_real_file_that_is_no_volume_is_refused(scan: str, message: str) -> None:
     with pytest.raises(FederationError, match=message):
-        read(SCANS / scan)
+        read_volume(SCANS / scan)
 
 
 Damage = Callable[[Path], object]
@@ -265,7 +265,7 @@ def test_a_bad_volume_is_refused_by_name(tmp_path: Path, name: str) -> None:
     damage, message = REFUSALS[name]
     damage(path)
     with pytest.raises(FederationError, match=message) as caught:
-        read(path)
+        read_volume(path)
     assert str(path) in str(caught.value)
 
 
@@ -279,7 +279,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         FederationError, match=r"T1.nii.gz cannot be read \(Permission denied\); restore it or its perm"
     ):
-        read(path)
+        read_volume(path)
 
 
 def test_a_file_as_long_as_its_header_claims_is_still_no_head(tmp_path: Path) -> None:
@@ -291,12 +291,12 @@ def test_a_file_as_long_as_its_header_claims_is_still_no_head(tmp_path: Path) ->
     with pytest.raises(
         FederationError, match=r"claims shape \(1025, 1024, 1024\), beyond the 1073741824 voxels of any head"
     ):
-        read(path)
+        read_volume(path)
 
 
 def test_a_checksum_is_read_even_where_the_voxels_end_with_a_block(tmp_path: Path) -> None:
     path = write(tmp_path / "v.img.gz", *sampled(shape=(64, 64, 64)), kind=nibabel.Nifti1Pair)  # 1 MiB of float32
-    read(path)
+    read_volume(path)
     bytes_of(flipped_bit)(path)
     with pytest.raises(FederationError, match=r"is truncated or damaged \(CRC check failed"):
-        read(path)
+        read_volume(path)

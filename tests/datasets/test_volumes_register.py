@@ -17,8 +17,8 @@ from sklearn.metrics import mutual_info_score
 from support.volumes import acquired, phantom, rigid, sampled
 
 from fedsynth.datasets.volumes.mask import foreground
-from fedsynth.datasets.volumes.quality import Quality, measure
-from fedsynth.datasets.volumes.register import Registration, coarse, register
+from fedsynth.datasets.volumes.quality import Quality, registration_quality
+from fedsynth.datasets.volumes.register import Registration, coarse, find_motion
 from fedsynth.datasets.volumes.resample import reached
 from fedsynth.datasets.volumes.volume import Grid, Volume
 from fedsynth.federation import FederationError
@@ -59,10 +59,10 @@ def pair(site: str = "ixi", contrast: str = "T2", edge: float = 2.0) -> tuple[Vo
 def test_a_motion_between_contrasts_is_found() -> None:
     fixed, still = pair(edge=4.0)
     moving = carried(still, MOTION)
-    found = register(fixed, moving, Registration.rigid)
+    found = find_motion(fixed, moving, Registration.rigid)
     assert off(found, MOTION, fixed, moving) < 0.5
     np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-12)  # no stretching
-    quality = measure(fixed, moving, found)
+    quality = registration_quality(fixed, moving, found)
     assert not quality.poor
     assert quality.mi_after > quality.mi_before
     assert quality.dice_after > max(0.9, quality.dice_before)
@@ -78,7 +78,7 @@ def test_the_same_volumes_give_the_same_motion_on_any_number_of_threads(kind: Re
     try:
         for number in (1, 2, 3):
             SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
-            found.append(register(fixed, moving, kind))
+            found.append(find_motion(fixed, moving, kind))
     finally:
         SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     np.testing.assert_array_equal(found[1], found[0])
@@ -104,9 +104,9 @@ def test_motions_up_to_10_mm_and_10_degrees_are_found_to_half_a_voxel(
     placed[:3, 3] = [0, 0, 15] - grid[:3, :3] @ (np.array(shape) - 1) / 2
     fixed = volume(voxels["T1"], affine)
     moving = volume(acquired(voxels[contrast], affine, motion, placed, shape), placed)
-    found = register(fixed, moving, Registration.rigid)
+    found = find_motion(fixed, moving, Registration.rigid)
     assert off(found, motion, fixed, moving) < 0.5
-    assert not measure(fixed, moving, found).poor
+    assert not registration_quality(fixed, moving, found).poor
 
 
 @pytest.mark.slow
@@ -114,8 +114,8 @@ def test_a_pair_of_full_size_takes_less_than_30_seconds_of_one_core() -> None:
     fixed, still = pair(edge=1.0)  # 240 x 240 x 158 voxels
     moving = carried(still, MOTION)
     begun = process_time()
-    found = register(fixed, moving, Registration.rigid)
-    quality = measure(fixed, moving, found)
+    found = find_motion(fixed, moving, Registration.rigid)
+    quality = registration_quality(fixed, moving, found)
     assert process_time() - begun < 30
     assert off(found, MOTION, fixed, moving) < 0.5
     assert not quality.poor
@@ -129,7 +129,7 @@ def test_a_pair_of_full_size_takes_less_than_30_seconds_of_one_core() -> None:
 def test_an_affine_motion_is_found(stretch: np.ndarray) -> None:
     fixed, still = pair(edge=3.0)
     moving = carried(still, stretch)
-    assert off(register(fixed, moving, Registration.affine), stretch, fixed, moving) < 0.5
+    assert off(find_motion(fixed, moving, Registration.affine), stretch, fixed, moving) < 0.5
 
 
 @pytest.mark.slow
@@ -138,9 +138,9 @@ def test_a_moved_copy_of_the_mni152_template_is_brought_back(motion: np.ndarray)
     fixed = coarse(template("t1"), 2)
     for name in ("t1", "gm"):
         moving = carried(coarse(template(name), 2), motion)
-        found = register(fixed, moving, Registration.rigid)
+        found = find_motion(fixed, moving, Registration.rigid)
         assert off(found, motion, fixed, moving) < 0.5
-        assert not measure(fixed, moving, found).poor
+        assert not registration_quality(fixed, moving, found).poor
 
 
 @pytest.mark.slow
@@ -149,24 +149,24 @@ def test_volumes_that_do_not_belong_together_are_poor() -> None:
     upside_down = volume(still.voxels[:, :, ::-1], still.grid.affine)
     noise = volume(np.random.default_rng(0).random(still.voxels.shape), still.grid.affine)
     for moving in (upside_down, noise, coarse(template("t1"), 4)):
-        assert measure(fixed, moving, register(fixed, moving, Registration.rigid)).poor
+        assert registration_quality(fixed, moving, find_motion(fixed, moving, Registration.rigid)).poor
 
 
 def test_a_motion_that_is_wrong_is_poor() -> None:
     fixed, moving = pair(edge=4.0)
-    assert not measure(fixed, moving, STILL).poor
+    assert not registration_quality(fixed, moving, STILL).poor
     for wrong in (
         rigid((0, 0, 0), (25, 0, 0)),
         rigid((0, 0, 180), (0, 0, 0)),
         np.diag([1.5, 1, 1, 1]),
         rigid((0, 0, 0), (900, 0, 0)),
     ):
-        assert measure(fixed, moving, wrong).poor
+        assert registration_quality(fixed, moving, wrong).poor
 
 
 def test_the_numbers_of_quality_are_those_of_their_definitions() -> None:
     fixed, moving = pair(edge=4.0)  # not made coarser by `measure`
-    quality: Quality = measure(fixed, moving, STILL)
+    quality: Quality = registration_quality(fixed, moving, STILL)
     head, other = foreground(fixed.voxels), foreground(moving.voxels)
     assert quality.dice_after == pytest.approx(2 * (head & other).sum() / (head.sum() + other.sum()), abs=1e-3)
     binned = []
@@ -180,7 +180,7 @@ def test_the_numbers_of_quality_are_those_of_their_definitions() -> None:
 
 def test_volumes_without_structure_are_poor() -> None:
     flat = volume(np.pad(np.ones((20, 20, 10)), 5), np.diag([3.0, 3.0, 4.0, 1]))
-    quality = measure(flat, flat, STILL)
+    quality = registration_quality(flat, flat, STILL)
     assert (quality.mi_after, quality.dice_after, quality.poor) == (1.0, 1.0, True)
 
 
@@ -199,7 +199,7 @@ def test_a_volume_without_a_head_is_not_registered() -> None:
     speck = volume(np.pad(np.ones((1, 1, 1)), 1), STILL)
     for one, other in ((speck, volume(*sampled())), (volume(*sampled()), speck)):
         with pytest.raises(FederationError, match="one of the two shows nothing of the size of a head"):
-            register(one, other, Registration.rigid)
+            find_motion(one, other, Registration.rigid)
 
 
 def test_without_simpleitk_it_is_said_what_to_install() -> None:

@@ -161,8 +161,8 @@ def test_any_table_is_read_or_refused_in_words(tmp_path_factory: pytest.TempPath
         trees.bids(root, 1)
     for name, read in (
         ("participants.tsv", lambda: trees.layout("bids", root, on_error=OnError.skip).survey()),
-        ("splits.csv", lambda: splits.read(root / "splits.csv")),
-        ("subjects.csv", lambda: list(side_by_side.rows(root / "subjects.csv"))),
+        ("splits.csv", lambda: splits.read_splits(root / "splits.csv")),
+        ("subjects.csv", lambda: list(side_by_side.subject_rows(root / "subjects.csv"))),
     ):
         (root / name).write_bytes(table)
         with suppress(FederationError):

@@ -21,12 +21,12 @@ def root(tmp_path: Path) -> Path:
 
 def test_splits_are_the_shares_of_every_site_and_follow_the_seed() -> None:
     names = [f"s{i}" for i in range(200)]
-    drawn = splits.draw("north", names, 3, val=0.1, test=0.2)
+    drawn = splits.draw_splits("north", names, 3, val=0.1, test=0.2)
     assert [list(drawn.values()).count(split) for split in SPLITS] == [140, 20, 40]
-    assert drawn == splits.draw("north", names[::-1], 3, val=0.1, test=0.2)
-    assert drawn != splits.draw("south", names, 3, 0.1, 0.2)
-    assert drawn != splits.draw("north", names, 4, 0.1, 0.2)
-    joined = splits.draw("north", [*names, "late"], 3, 0.1, 0.2)
+    assert drawn == splits.draw_splits("north", names[::-1], 3, val=0.1, test=0.2)
+    assert drawn != splits.draw_splits("south", names, 3, 0.1, 0.2)
+    assert drawn != splits.draw_splits("north", names, 4, 0.1, 0.2)
+    joined = splits.draw_splits("north", [*names, "late"], 3, 0.1, 0.2)
     assert sum(joined[name] != split for name, split in drawn.items()) <= 2
 
 
@@ -34,9 +34,9 @@ def test_splits_are_the_shares_of_every_site_and_follow_the_seed() -> None:
 def test_every_subject_is_in_one_split_and_none_is_empty(names: set[str], seed: int, val: float, test: float) -> None:
     if len(names) < 3:
         with pytest.raises(FederationError, match=r"needs one in each of train, val, test"):
-            splits.draw("north", names, seed, val, test)
+            splits.draw_splits("north", names, seed, val, test)
     else:
-        drawn = splits.draw("north", names, seed, val, test)
+        drawn = splits.draw_splits("north", names, seed, val, test)
         assert set(drawn) == names
         assert set(drawn.values()) == set(SPLITS)
 
@@ -57,7 +57,7 @@ def test_every_subject_is_in_one_split_and_none_is_empty(names: set[str], seed: 
 def test_a_table_of_splits_that_cannot_be_is_refused(tmp_path: Path, table: str, message: str) -> None:
     (tmp_path / "splits.csv").write_bytes(table.encode("latin-1"))
     with pytest.raises(FederationError, match=message):
-        splits.read(tmp_path / "splits.csv")
+        splits.read_splits(tmp_path / "splits.csv")
 
 
 def test_splits_may_be_given(root: Path, tmp_path: Path) -> None:
@@ -65,11 +65,11 @@ def test_splits_may_be_given(root: Path, tmp_path: Path) -> None:
         site: {f"p{i}": split for i, split in enumerate(["test", "val", "train", "train"])}
         for site in ("north", "south_é")
     }
-    splits.write(tmp_path / "mine.csv", own)
+    splits.write_splits(tmp_path / "mine.csv", own)
     site = trees.layout("folder", root, splits=str(tmp_path / "mine.csv")).load("north", tmp_path)
     assert {subject.name: subject.split for subject in site.subjects} == own["north"]
     del own["north"]["p3"]
-    splits.write(tmp_path / "mine.csv", own)
+    splits.write_splits(tmp_path / "mine.csv", own)
     with pytest.raises(
         FederationError, match=r"does not name 1 of the subjects of site north, such as p3; give each a line"
     ):
@@ -82,9 +82,9 @@ def test_edited_splits_hold_and_are_another_data_set(root: Path, tmp_path: Path)
     dataset = Prepared([str(store.folder)])
     assert dataset.fingerprint("north") == layout.fingerprint("north")
     table = store.folder / "splits.csv"
-    found = splits.read(table)
+    found = splits.read_splits(table)
     swapped = {name: {"test": "val", "val": "test"}.get(split, split) for name, split in found["north"].items()}
-    splits.write(table, {**found, "north": swapped})
+    splits.write_splits(table, {**found, "north": swapped})
     assert {s.name: s.split for s in dataset.load("north", tmp_path).subjects} == swapped
     assert dataset.fingerprint("north") != layout.fingerprint("north")
     with pytest.raises(
@@ -94,6 +94,6 @@ def test_edited_splits_hold_and_are_another_data_set(root: Path, tmp_path: Path)
     table.write_text("\n".join(table.read_text("utf-8").splitlines()[:-1]), "utf-8")
     with pytest.raises(FederationError, match=r"splits.csv does not name 1 of the subjects of site south_é"):
         dataset.load("south_é", tmp_path)
-    splits.write(table, {**found, "north": {**found["north"], "who": "test"}})
+    splits.write_splits(table, {**found, "north": {**found["north"], "who": "test"}})
     with pytest.raises(FederationError, match=r"splits.csv: site north has no subject who; delete its line"):
         dataset.load("north", tmp_path)

@@ -15,7 +15,7 @@ from support import trees
 
 from fedsynth.datasets.layout import subject
 from fedsynth.datasets.prepared import Prepared
-from fedsynth.datasets.store.store import Store, numbers, write
+from fedsynth.datasets.store.slice_store import SliceStore, numbers, write_store
 from fedsynth.federation import SPLITS, FederationError, Site, Subject
 
 
@@ -105,7 +105,9 @@ def test_only_what_changed_is_made_anew(root: Path, tmp_path: Path, monkeypatch:
         if one.name != "new":
             assert np.array_equal(site.images[one.slices], before[one.name]) == (one.name != "p0")
     rows = {
-        (row["subject"], row["contrast"]): row for row in Store.open(layout.place).index() if row["site"] == "north"
+        (row["subject"], row["contrast"]): row
+        for row in SliceStore.open(layout.place).index()
+        if row["site"] == "north"
     }
     assert int(rows["p3", "T1"]["first"]) == 4 * trees.SLICES
 
@@ -180,7 +182,7 @@ def test_ten_thousand_slices_load_in_seconds(tmp_path: Path) -> None:
     masks = np.memmap(tmp_path / "masks", bool, "w+", shape=(10_000, 256, 256))
     people = tuple(Subject(f"s{i}", SPLITS[i % 3], slice(100 * i, 100 * i + 100)) for i in range(100))
     site = Site("north", ("T1", "T2"), images, masks, people)
-    store = write(tmp_path / "store", [site], [], {"north": "x"}, {"label": "large"})
+    store = write_store(tmp_path / "store", [site], [], {"north": "x"}, {"label": "large"})
     started = time.perf_counter()
     loaded = Prepared([str(store.folder)]).load("north", tmp_path)
     assert loaded.images[9_999].shape == (2, 256, 256)

@@ -13,7 +13,7 @@ from support import finished, trees
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.datasets.layout import Layout
-from fedsynth.datasets.store.store import Store as Prepared
+from fedsynth.datasets.store.slice_store import SliceStore as Prepared
 
 SMALL = ["network.width=4", "network.blocks=1", "network.discriminator_width=4", "network.discriminator_layers=1"]
 QUICK = ["trainer.rounds=2", "trainer.local_steps=40", "trainer.batch=2", "trainer.lr=3e-3", "trainer.device=cpu"]

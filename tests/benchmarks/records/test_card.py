@@ -12,7 +12,7 @@ from support.federations import federation, site
 from support.pages import made
 
 from fedsynth.benchmarks.data.contact_sheet import OUTLINE, TILE, outlined, pages, sheet
-from fedsynth.benchmarks.records.data_card import edges, facts, lines, markdown, shift, spread, thin
+from fedsynth.benchmarks.records.data_card import card_facts, card_markdown, card_rows, shift, spread, thin, voxel_edges
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots.intensities import draw_intensities
 from fedsynth.federation import Site, Subject
@@ -29,21 +29,21 @@ def test_its_numbers_are_those_of_the_site() -> None:
     masks[:, 2:6, 2:6] = True
     images[:, 0, 2:6, 2:6] = 0.0  # intensity 0.5: the 21st of 40 bins
     images[:, 1, 2:4, 2:6] = 1.0  # the last bin, half of the foreground
-    found = facts({"north": plain(images, masks)}, {"north": {"T1": [[1, 1, 1.2], [1, 1, 1.6], [1, 1, 1.2]]}})
+    found = card_facts({"north": plain(images, masks)}, {"north": {"T1": [[1, 1, 1.2], [1, 1, 1.6], [1, 1, 1.2]]}})
     assert json.loads(json.dumps(found)) == found
     own = found["north"]
     assert own["subjects"] == own["slices"] == {"train": 1, "val": 1, "test": 1}
     assert own["foreground"] == 0.25
     assert own["histogram"]["T1"] == [0.0] * 20 + [1.0] + [0.0] * 19
     assert own["histogram"]["T2"] == [0.5] + [0.0] * 38 + [0.5]
-    assert lines(found) == [
+    assert card_rows(found) == [
         {
             "site": "north", "contrasts": "T1, T2", "train": "1 (1)", "val": "1 (1)", "test": "1 (1)", "pixels": "8 x 8",
             "foreground": "25%", "source voxels, mm": "T1 1 x 1 x 1.2 (1.2 to 1.6)",
         }
     ]  # fmt: skip
     assert spread([[0.5, 0.5, 3]]) == "0.5 x 0.5 x 3"
-    assert edges([{"contrast": "T1", "voxel_mm": "1.0 1.0 1.2"}, {"contrast": "T1", "voxel_mm": ""}]) == {
+    assert voxel_edges([{"contrast": "T1", "voxel_mm": "1.0 1.0 1.2"}, {"contrast": "T1", "voxel_mm": ""}]) == {
         "T1": [[1.0, 1.0, 1.2]]
     }
 
@@ -73,11 +73,11 @@ def test_thinning_keeps_some_of_every_split() -> None:
 
 def test_it_is_written_as_markdown_and_drawn() -> None:
     sites = dict(federation().sites)
-    text = markdown("Data card: test", facts(sites), shift(sites), ["3 subjects were left out."])
+    text = card_markdown("Data card: test", card_facts(sites), shift(sites), ["3 subjects were left out."])
     assert text.startswith("# Data card: test\n\n3 subjects were left out.\n")
     assert text.count("| brats |") == 1 + 12  # of the sites, and of every pair of its four contrasts
     assert "![intensities](card.png)" in text
-    panels = draw_intensities(facts(sites)).axes
+    panels = draw_intensities(card_facts(sites)).axes
     assert [axes.get_title() for axes in panels] == ["T1", "T2", "PD", "FLAIR"]
     assert [len(axes.lines) for axes in panels] == [4] * 4
 
@@ -102,7 +102,7 @@ def test_every_subject_is_on_a_sheet_with_its_outline() -> None:
 
 def test_the_report_has_it_where_the_record_has(tmp_path: Path) -> None:
     store, what = Store(tmp_path), finished.identity()
-    data = finished.record(what).data | {"card": facts(dict(federation().sites))}
+    data = finished.record(what).data | {"card": card_facts(dict(federation().sites))}
     finished.finish(store, what, data=data)
     finished.finish(
         store, finished.identity(scenario={"name": "common", "sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}})

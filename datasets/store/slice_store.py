@@ -26,7 +26,7 @@ from typing import Any
 
 from fedsynth.federation import FederationError, Site
 
-from . import splits
+from .splits import given_splits, read_splits, write_splits
 
 SCHEMA = 1
 INDEX = (
@@ -39,14 +39,14 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Store:
+class SliceStore:
     """A folder of prepared sites. `info` is what its dataset.json says."""
 
     folder: Path
     info: Mapping[str, Any]
 
     @classmethod
-    def open(cls, folder: Path) -> Store:
+    def open(cls, folder: Path) -> SliceStore:
         """Raises FederationError for a folder that holds no store, or one of another version."""
         if not folder.exists() and aside(folder).exists():  # a preparing was killed between its last two steps
             aside(folder).rename(folder)
@@ -70,13 +70,13 @@ class Store:
 
     @cached_property
     def splits(self) -> dict[str, dict[str, str]]:
-        return splits.read(self.folder / "splits.csv")
+        return read_splits(self.folder / "splits.csv")
 
     def fingerprint(self, name: str) -> str:
         """Of all that the site's arrays follow from, and of the splits where they were edited since."""
         site = self.info["sites"][name]
-        own = digest(self.splits.get(name, {}))
-        return str(site["fingerprint"] if own == site["splits"] else digest((site["fingerprint"], own)))
+        own = json_digest(self.splits.get(name, {}))
+        return str(site["fingerprint"] if own == site["splits"] else json_digest((site["fingerprint"], own)))
 
     def site(self, name: str) -> Site:
         """The site, its arrays memory-mapped, its subjects split as splits.csv says."""
@@ -92,7 +92,7 @@ class Store:
                 f"{path} has not the slices that dataset.json says; delete {self.folder} and prepare it"
             )
         names = [subject.name for subject in found.subjects]
-        own = splits.given(self.splits, self.folder / "splits.csv", name, names)
+        own = given_splits(self.splits, self.folder / "splits.csv", name, names)
         if unknown := sorted(set(self.splits[name]) - set(names)):
             raise FederationError(
                 f"{self.folder / 'splits.csv'}: site {name} has no subject {unknown[0]}; delete its line"
@@ -114,9 +114,9 @@ class Store:
         return [{**row, "file": str(root / row["file"])} for row in self.index() if row["site"] == name and row["file"]]
 
 
-def write(
+def write_store(
     folder: Path, sites: Iterable[Site], index: Iterable[Row], fingerprints: Mapping[str, str], info: Mapping[str, Any]
-) -> Store:
+) -> SliceStore:
     """A store of the sites in `folder`, in place of the one that may be there. Raises FederationError for any other folder
     there, and OSError, of a full disk for example, with whatever was there untouched."""
     with replacing(folder) as new:
@@ -130,23 +130,23 @@ def write(
                 "slices": len(site.images),
                 "size": list(site.images.shape[2:]),
                 "fingerprint": fingerprints[site.name],
-                "splits": digest(own[site.name]),
+                "splits": json_digest(own[site.name]),
             }
-        splits.write(new / "splits.csv", own)
+        write_splits(new / "splits.csv", own)
         with (new / "index.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, INDEX, restval="", lineterminator="\n")
             table.writeheader()
-            table.writerows({key: text(value) for key, value in row.items()} for row in index)
+            table.writerows({key: cell_text(value) for key, value in row.items()} for row in index)
         facts = {"schema": SCHEMA, **info, "sites": entries}
         (new / "dataset.json").write_text(json.dumps(facts, indent=1, allow_nan=False), "utf-8")
-    return Store.open(folder)
+    return SliceStore.open(folder)
 
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` if the block ends well and leaves nothing if it does not."""
     if folder.is_dir() and any(folder.iterdir()):
-        Store.open(folder)  # refuses to take the place of anything else
+        SliceStore.open(folder)  # refuses to take the place of anything else
     elif folder.exists() and not folder.is_dir():
         raise FederationError(f"{folder} is a file; choose another folder by dataset.out")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -168,11 +168,11 @@ def aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def digest(value: object) -> str:
+def json_digest(value: object) -> str:
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A cell of index.csv: lists and matrices as their numbers, row by row, with blanks between."""
     if hasattr(value, "ravel"):
         value = value.ravel().tolist()
