@@ -285,35 +285,40 @@ def test_a_damaged_member_is_refused_and_the_others_taken(
     assert said.out.startswith("2 taken, 0 there already, 1 refused")
 
 
-def test_killed_at_any_moment_it_leaves_no_half_record(theirs: Store, ours: Store, tmp_path: Path) -> None:
+def test_killed_at_any_moment_it_leaves_no_half_record(theirs: Store, tmp_path: Path) -> None:
+    """A merge renames three files a run, then the run's folder: a process is killed before each of these twelve acts."""
     pack(theirs, tmp_path / "lab.zip")
-    command = ["merge", str(tmp_path / "lab.zip"), "--results", str(ours.runs.parent)]
     whole = content(theirs)
-    seen = set()
-    for steps in range(0, 14, 3):  # files are written by renaming, three a run, and then the run's folder
-        code = (
-            "import os, pathlib, sys\n"
-            "from fedsynth.benchmarks.cli import main\n"
-            f"left = {steps}\n"
-            "def counted(act):\n"
-            "    def wrapped(*arguments):\n"
-            "        global left\n"
-            "        left -= 1\n"
-            "        if left < 0: os._exit(9)\n"
-            "        return act(*arguments)\n"
-            "    return wrapped\n"
-            "pathlib.Path.replace, pathlib.Path.rename = counted(pathlib.Path.replace), counted(pathlib.Path.rename)\n"
-            f"sys.exit(main({command!r}))"
-        )
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
-        assert done.returncode in (0, 9)
-        for name in ours.names():
-            assert read_record(ours.folder(name)).run == name
-            assert {path.name for path in ours.folder(name).iterdir()} == {"record.json", "scores.csv", "curve.csv"}
-        assert content(ours).items() <= whole.items()
-        seen.add((done.returncode, len(ours.names())))
-    assert {code for code, _ in seen} == {0, 9}
-    assert content(ours) == whole
+    stores = [Store(tmp_path / f"killed-{acts}") for acts in range(13)]
+    code = (
+        "import os\n"
+        "from fedsynth.benchmarks.cli import main\n"
+        "import fedsynth.benchmarks.share.merge\n"  # once, and not in every child
+        "def counted(act):\n"
+        "    def wrapped(*arguments):\n"
+        "        global left\n"
+        "        left -= 1\n"
+        "        if left < 0: os._exit(9)\n"
+        "        return act(*arguments)\n"
+        "    return wrapped\n"
+        "os.replace, os.rename = counted(os.replace), counted(os.rename)\n"
+        "codes = []\n"
+        f"for left, results in enumerate({[str(store.runs.parent) for store in stores]!r}):\n"
+        "    if not (child := os.fork()):\n"
+        f"        os._exit(main(['merge', {str(tmp_path / 'lab.zip')!r}, '--results', results]))\n"
+        "    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "print(*codes)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["9"] * 12 + ["0"]
+    for acts, store in enumerate(stores):
+        assert len(store.names()) == (acts if acts < 12 else 12) // 4
+        for name in store.names():
+            assert read_record(store.folder(name)).run == name
+            assert {path.name for path in store.folder(name).iterdir()} == {"record.json", "scores.csv", "curve.csv"}
+        assert content(store).items() <= whole.items()
+        assert merge(store, tmp_path / "lab.zip") == 0
+        assert content(store) == whole
 
 
 def test_neither_torch_nor_a_method_is_imported(theirs: Store, tmp_path: Path) -> None:
