@@ -116,7 +116,6 @@ def upwards(root: Path) -> list[str]:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_the_folders_of_the_harness_import_downwards() -> None:
     assert upwards(ROOT) == []
 
