@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from fedsynth.federation import SPLITS, Dataset, FederationError, Site, Subject
+from fedsynth.runtime.progress import ProgressBar
 
 from .volumes.mask import foreground
 
@@ -69,7 +69,7 @@ class SideBySide(Dataset):
                 subjects.append(Subject(name, split, slice(len(images), len(images) + count)))
                 taken = paths[:count]
                 del paths[:count]
-                for path in tqdm(taken, f"reading {site} {name}", unit="slice", leave=False, disable=None):
+                for path in ProgressBar(taken, f"reading {site} {name}", unit="slice"):
                     images.append(_halves(path, channels))
         if len(shapes := {image.shape for image in images}) > 1:
             raise FederationError(

@@ -8,9 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from fedsynth.federation import CONTRASTS, Dataset, FederationError, Site
+from fedsynth.runtime.progress import ProgressBar
 
 from ..store.slice_store import Row, SliceStore, json_digest
 from ..store.splits import draw_splits, given_splits, read_splits
@@ -239,7 +238,7 @@ class Layout(Dataset):
         """Volume or mask of a complete subject -> its content. A file that cannot be read raises FederationError, or has an
         empty content where its subject may be left out, as it will be."""
         known, contents = self.known(), dict[Path, Content]()
-        for path in tqdm(found.files(), f"checking {self.label}", unit="file", leave=False, disable=None):
+        for path in ProgressBar(found.files(), f"checking {self.label}", unit="file"):
             try:
                 contents[path] = content_of(path, known)
             except FederationError:

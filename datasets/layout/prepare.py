@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fedsynth.federation import FederationError, Site, Subject
+from fedsynth.runtime.progress import ProgressBar
 
 from ..store.slice_store import Row, SliceStore, write_store
 from ..volumes import Chain
@@ -183,7 +183,7 @@ def carry_out(
 ) -> set[CompleteSubject]:
     """Do the work, show how far it is, and hand every reason why one failed to `failed`; returns who did."""
     reasons = {}
-    with tqdm(total=len(todo), desc=title, unit="subject", disable=None) as bar:
+    with ProgressBar(total=len(todo), desc=title, unit="subject") as bar:
 
         def ended(who: CompleteSubject, reason: str) -> None:
             bar.update()
@@ -286,6 +286,6 @@ def _alone(place: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tqdm.write(f"another process prepares {place}; waiting for it", sys.stderr)
+            print(f"another process prepares {place}; waiting for it", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedsynth.federation import FederationError
+from fedsynth.runtime.atomic import atomic_folder
 
 from ..store.slice_store import Row, SliceStore, cell_text
 from ..volumes import Chain, Processed, process
@@ -36,18 +35,13 @@ def process_subject(who: CompleteSubject, chain: Chain, volume: int | None, fold
         return str(error)
     if not len(processed.images):
         return "no slice of it has a foreground"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as new:
         np.save(new / "images.npy", processed.images)
         np.save(new / "masks.npy", processed.masks)
         (new / "index.json").write_text(
             json.dumps(_processing(processed, chain.reference or next(iter(who.volumes)))), "utf-8"
         )
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed while it wrote
-        os.rename(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # it may be there without its index
     return ""
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fedsynth.federation import FederationError
 from fedsynth.federation.federation import ordered
+from fedsynth.runtime.progress import ProgressBar
 
 from ..volumes import examine
 from .survey import LeftOut, Survey
@@ -77,7 +76,7 @@ def verify_volumes(label: str, folder: Path, found: Survey, volume: int | None, 
         for who in own.values()
         for contrast, path in who.volumes.items()
     ]
-    for who, contrast, path in tqdm(volumes, "reading headers", unit="volume", leave=False, disable=None):
+    for who, contrast, path in ProgressBar(volumes, "reading headers", unit="volume"):
         try:
             grid = examine(path, volume)
         except FederationError as error:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from fedsynth.federation import SPLITS, Dataset, FederationError, Site, Subject
+from fedsynth.runtime.progress import ProgressBar
 
 from .scanner import Scan
 from .sites import KINDS, PRESETS, Hospital, hospital, variant
@@ -97,13 +96,11 @@ class Phantom(Dataset):
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
     def render(self, site: str) -> Site:
-        """One site, made afresh. Shows its progress on a terminal."""
+        """One site, made afresh."""
         counts = {"train": self._train(site), "val": self.val, "test": self.test}
         people = [(split, f"{split}{number:03d}") for split in SPLITS for number in range(counts[split])]
         volumes, subjects = [], []
-        for row, (split, name) in enumerate(
-            tqdm(people, f"phantom {site}", file=sys.stderr, disable=None, leave=False, unit="subject")
-        ):
+        for row, (split, name) in enumerate(ProgressBar(people, f"phantom {site}", unit="subject")):
             volumes.append(self.subject(site, name))
             subjects.append(Subject(name, split, slice(row * self.slices, (row + 1) * self.slices)))
         images, masks, lesions = (np.concatenate(part) for part in zip(*volumes, strict=True))

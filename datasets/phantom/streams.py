@@ -1,4 +1,7 @@
-"""Random streams by name: what a subject looks like depends on its own names only, never on who else is rendered."""
+"""Random streams by name: what a subject looks like depends on its own names only, never on who else is rendered.
+
+Unlike those of `fedsynth.streams` they have Philox keys of 128 bits. All images of the phantom follow from these keys.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import csv
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsynth.federation import FederationError, Site
+from fedsynth.runtime.atomic import atomic_folder
 
 from .splits import given_splits, read_splits, write_splits
 
@@ -149,18 +149,12 @@ def replacing(folder: Path) -> Iterator[Path]:
         SliceStore.open(folder)  # refuses to take the place of anything else
     elif folder.exists() and not folder.is_dir():
         raise FederationError(f"{folder} is a file; choose another folder by dataset.out")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as new:
         yield new
-        new.chmod(0o755)
         shutil.rmtree(aside(folder), ignore_errors=True)
         if folder.exists():
             os.rename(folder, aside(folder))
-        os.rename(new, folder)
-        shutil.rmtree(aside(folder), ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(aside(folder), ignore_errors=True)
 
 
 def aside(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from fedsynth.federation import FederationError
+from fedsynth.runtime.atomic import write_atomically
 
 from .read import source
 
@@ -44,10 +46,6 @@ def export_volume(
     near = weights >= 0.5  # the nearest slice was taken; where the next was not, it counts alone
     image = nibabel.Nifti1Image(np.where(near, voxels / np.where(near, weights, 1), 0), target.affine)
     image.header.set_xyzt_units("mm")
-    scratch = out.with_name(f".{out.name}")
+    content = image.to_bytes()
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        nibabel.save(image, scratch)
-        scratch.replace(out)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_atomically(out, gzip.compress(content, 1, mtime=0) if out.name.endswith(".gz") else content)

@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all, and are on the disk when the call returns: a crash leaves the old file or the new."""
+"""Files and folders that appear whole or not at all; a file is on the disk when the call returns."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
         flush(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes `path` if the block ends well and is deleted if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)  # a folder of mkdtemp is its owner's alone
+        os.rename(scratch, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def flush(path: Path) -> None:

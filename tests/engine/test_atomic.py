@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files and folders appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsynth.runtime.atomic import atomic_file, write_atomically
+from fedsynth.runtime.atomic import atomic_file, atomic_folder, write_atomically
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:
@@ -48,3 +48,19 @@ def test_two_processes_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(os, "getpid", lambda: 1)
         write_atomically(tmp_path / "a", b"theirs")
     assert (tmp_path / "a").read_bytes() == b"ours"
+
+
+def test_a_folder_appears_when_it_is_full_and_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "deep" / "a") as scratch:
+        (scratch / "file").touch()
+        assert not (tmp_path / "deep" / "a").exists()
+    assert (tmp_path / "deep" / "a" / "file").exists()
+    assert (tmp_path / "deep" / "a").stat().st_mode & 0o777 == 0o755
+
+    def fills_the_disk() -> None:
+        with atomic_folder(tmp_path / "deep" / "b"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fills_the_disk()
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a"]

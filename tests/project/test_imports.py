@@ -46,9 +46,9 @@ def forbidden(room: str, name: str) -> str:
     if (
         room == "datasets"
         and target == "fedsynth"
-        and not f"{name}.".startswith(("fedsynth.federation.", "fedsynth.datasets."))
+        and not f"{name}.".startswith(("fedsynth.federation.", "fedsynth.runtime.", "fedsynth.datasets."))
     ):
-        return "datasets know fedsynth.federation and nothing else of the engine"
+        return "datasets know fedsynth.federation, fedsynth.runtime and nothing else of the engine"
     return ""
 
 
@@ -84,6 +84,7 @@ def test_arrows_point_one_way() -> None:
         ("methods/fedbn.py", "from ..datasets import phantom", False),
         ("methods/fedbn.py", "from methods.fedavg import FedAvg", False),
         ("datasets/nifti.py", "from fedsynth.federation import Site", True),
+        ("datasets/nifti.py", "from fedsynth.runtime.progress import ProgressBar", True),
         ("datasets/nifti.py", "from fedsynth import streams", False),
         ("datasets/nifti.py", "from ..method import Method", False),
         ("datasets/phantom/atlas.py", "from .tissues import TABLE", True),

@@ -14,6 +14,7 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.datasets.prepared import Prepared
 from fedsynth.federation import SPLITS
+from fedsynth.runtime import progress
 
 QUICK = [f"dataset.chain.{key}={value}" for key, value in trees.SMALL.items()]
 
@@ -48,6 +49,18 @@ def test_the_verb_prepares_and_shows(tmp_path: Path, capsys: pytest.CaptureFixtu
     with (out / "splits.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 9
     assert main(command) == 0
+
+
+def test_without_a_terminal_progress_is_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0.0)  # between two lines
+    trees.folder(tmp_path / "in", 3, ("north",))
+    trees.layout("folder", tmp_path / "in").prepare()
+    said = capsys.readouterr().err.splitlines()
+    lines = [line.partition(" left")[0].rpartition(", ")[0] for line in said]
+    assert lines[-4:] == [f"preparing folder: {number} of 3 subjects" for number in range(4)]
+    assert lines[:-4] == [f"checking folder: {number} of 6 files" for number in range(7)]
 
 
 def test_the_phantom_becomes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
