@@ -16,7 +16,7 @@ from fedsynth.datasets.layout import Layout
 from fedsynth.datasets.store.slice_store import SliceStore as Prepared
 
 SMALL = ["network.width=4", "network.blocks=1", "network.discriminator_width=4", "network.discriminator_layers=1"]
-QUICK = ["trainer.rounds=2", "trainer.local_steps=40", "trainer.batch=2", "trainer.lr=3e-3", "trainer.device=cpu"]
+QUICK = ["trainer.rounds=2", "trainer.local_steps=4", "trainer.batch=2", "trainer.lr=3e-3", "trainer.device=cpu"]
 
 
 @pytest.fixture(scope="module")

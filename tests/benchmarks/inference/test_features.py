@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "dataset.test=2",
     ]
     small = ["network.width=4", "network.blocks=1", "network.discriminator_width=4", "network.discriminator_layers=1"]
-    quick = ["trainer.rounds=2", "trainer.local_steps=40", "trainer.lr=3e-3", "trainer.batch=2", "trainer.device=cpu"]
+    quick = ["trainer.rounds=2", "trainer.local_steps=10", "trainer.lr=3e-3", "trainer.batch=2", "trainer.device=cpu"]
     scenario = ["scenario=common", "scenario.sites=[ixi,brats]"]
     assert main(["run", "method=fedavg", *data, *small, *quick, *scenario, f"results={results}"]) == 0
     (record,), _ = Store(results).records()

@@ -196,21 +196,29 @@ def test_options_that_look_like_html_are_text(tmp_path: Path) -> None:
     assert "<b>bold on phantom" in found.text
 
 
+@pytest.fixture(scope="module")
+def modules(results: Path) -> list[str]:
+    """What is imported by a process that writes the page into `again` and a table's figures into `out`."""
+    figures = ["figures", "*-common-*", "--format", "png", "--results", str(results), "--out", str(results / "out")]
+    report = ["report", "--results", str(results), "--out", str(results / "again")]
+    code = (
+        "import sys\nfrom fedsynth.benchmarks.cli import main\n"
+        f"assert main({report!r}) == 0 and main({figures!r}) == 0\nprint(*sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "MPLBACKEND": "svg"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.usefixtures("modules")
 def test_a_page_made_again_is_the_same(results: Path) -> None:
     assert main(["report", "--results", str(results)]) == 0
-    command = [
-        sys.executable,
-        "-m",
-        "fedsynth.benchmarks.cli",
-        "report",
-        "--results",
-        str(results),
-        "--out",
-        "again",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "MPLBACKEND": "svg"}
-    subprocess.run(command, check=True, env=environment, cwd=results, capture_output=True)
     assert (results / "report" / "index.html").read_bytes() == (results / "again" / "index.html").read_bytes()
+
+
+def test_neither_torch_nor_a_method_is_imported(modules: list[str]) -> None:
+    assert "fedsynth.benchmarks.report.figures" in modules
+    assert [name for name in modules if name == "torch" or name.startswith("fedsynth.methods")] == []
 
 
 def test_patterns_choose_runs(results: Path, tmp_path: Path) -> None:
@@ -225,15 +233,3 @@ def test_without_runs_it_says_how_to_make_some(tmp_path: Path, capsys: pytest.Ca
     assert main(["report", "--results", str(tmp_path)]) == 1
     assert "no finished run" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_neither_torch_nor_a_method_is_imported(results: Path, tmp_path: Path) -> None:
-    arguments = ["*-common-*", "--results", str(results), "--out", str(tmp_path / "out")]
-    code = (
-        "import sys\nfrom fedsynth.benchmarks.cli import main\n"
-        f"assert main(['figures', *{arguments!r}]) == 0 and main(['report', *{arguments[:3]!r}]) == 0\n"
-        "print([name for name in sys.modules if name.split('.')[0] == 'torch' or name.startswith('fedsynth.methods')])"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]"
