@@ -59,21 +59,21 @@ golden: $(READY)
 # The tables under results/smoke, with the records that they are made of: about 130 runs of half a minute and more on a core.
 SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2
 smoke: $(READY)
-	$(SMOKE) experiment=as_published results=results/smoke/as_published
-	$(SMOKE) experiment=as_published results=results/smoke/as_published method=local,fedavg network=mmgan_unet,unet
-	$(SMOKE) experiment=as_published results=results/smoke/as_published method=local network=personalised,switchable_unet
-	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedmm method.curriculum=false
-	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedadam,fedyogi method.eta=0.003
-	$(SMOKE) experiment=as_published results=results/smoke/as_published method=fedavgm method.momentum=0.5
-	$(SMOKE) experiment=one_network results=results/smoke/equal_footing
-	$(SMOKE) experiment=one_network results=results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
-	$(SMOKE) experiment=one_network results=results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
-	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth network.init=designed,released,scaled
-	$(SMOKE) experiment=flaws results=results/smoke/flaws method=pflsynth trainer.common_start=false
-	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false
-	$(SMOKE) experiment=flaws results=results/smoke/flaws method=fedbn_released
+	$(SMOKE) experiment=as_published --results results/smoke/as_published
+	$(SMOKE) experiment=as_published --results results/smoke/as_published method=local,fedavg network=mmgan_unet,unet
+	$(SMOKE) experiment=as_published --results results/smoke/as_published method=local network=personalised,switchable_unet
+	$(SMOKE) experiment=as_published --results results/smoke/as_published method=fedmm method.curriculum=false
+	$(SMOKE) experiment=as_published --results results/smoke/as_published method=fedadam,fedyogi method.eta=0.003
+	$(SMOKE) experiment=as_published --results results/smoke/as_published method=fedavgm method.momentum=0.5
+	$(SMOKE) experiment=one_network --results results/smoke/equal_footing
+	$(SMOKE) experiment=one_network --results results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
+	$(SMOKE) experiment=one_network --results results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
+	$(SMOKE) experiment=flaws --results results/smoke/flaws method=pflsynth network.init=designed,released,scaled
+	$(SMOKE) experiment=flaws --results results/smoke/flaws method=pflsynth trainer.common_start=false
+	$(SMOKE) experiment=flaws --results results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false
+	$(SMOKE) experiment=flaws --results results/smoke/flaws method=fedbn_released
 	$(BIN)/fedsynth tune all experiment=smoke '+where_present.network={blocks: 3, pools: 2, latent: 64, dropout: 0.0}' \
-		network.init=scaled results=results/smoke/tuned --trials 3 --jobs 2
+		network.init=scaled --results results/smoke/tuned --trials 3 --jobs 2
 	for table in as_published equal_footing flaws tuned; do \
 		$(BIN)/fedsynth leaderboard --results results/smoke/$$table --out results/smoke/$$table; done
 

@@ -186,6 +186,11 @@ def written(value: Any) -> str:
     return str(value)
 
 
+def kept_in(results: Path | None) -> list[str]:
+    """The override for the folder of the results, if one was given."""
+    return [f"results={written(str(results))}"] if results else []
+
+
 def key(override: Override) -> str:
     """The option that an override is about."""
     return override.get_key_element().lstrip("+~")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from typing import Any
+
+from click import UsageError
 
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
 
@@ -16,14 +18,12 @@ from .schema import register
 KINDS: dict[str, Registry[Any]] = {"methods": METHODS, "networks": NETWORKS, "datasets": DATASETS}
 
 
-def main(argv: list[str]) -> int:
+def main(kinds: Sequence[str]) -> int:
     """Print the named kinds, or all; 1 if something failed to load."""
-    parser = argparse.ArgumentParser(prog="fedsynth list", description=__doc__)
     every = [*KINDS, "scenarios", "experiments"]
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(every))
-    chosen = parser.parse_args(argv).kinds or every
+    chosen = kinds or every
     if unknown := [kind for kind in chosen if kind not in every]:
-        parser.error(f"no kind {unknown[0]!r}; there are {', '.join(every)}")
+        raise UsageError(f"no kind {unknown[0]!r}; there are {', '.join(every)}")
     for kind in chosen:
         print(kind)
         shown = [*(entries(kind) if kind in KINDS else []), *presets(kind)]

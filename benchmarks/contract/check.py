@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 
 import torch
+from click import UsageError
 
 from fedsynth.registry import METHODS
 
@@ -27,17 +28,13 @@ def check(name: str) -> list[tuple[str, str, list[str]]]:
     return results
 
 
-def main(argv: list[str]) -> int:
+def main(methods: Sequence[str], all: bool) -> int:
     """Check the named methods, or all; returns 1 if a rule is broken."""
-    parser = argparse.ArgumentParser(prog="fedsynth check", description=__doc__)
-    parser.add_argument("methods", nargs="*", metavar="METHOD")
-    parser.add_argument("--all", action="store_true", help="every registered method")
-    given = parser.parse_args(argv)
-    if bool(given.methods) == given.all:
-        parser.error("name at least one method, or --all")
+    if bool(methods) == all:
+        raise UsageError("name at least one method, or --all")
     torch.set_num_threads(1)
     failed = 0
-    for name in METHODS.entries() if given.all else given.methods:
+    for name in METHODS.entries() if all else methods:
         print(name)
         for title, purpose, wrong in check(name):
             print(f"  {'broken' if wrong else 'ok':8}{title}" + (f", so that {purpose}" if wrong else ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import re
@@ -15,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from click import UsageError
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -32,49 +32,26 @@ from ..report.plots.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
 
-USAGE = """fedsynth prepare dataset=NAME [FOLDER] [OPTION=VALUE ...] [--jobs N] [--out FOLDER]
-       fedsynth prepare --verify [dataset=NAME] FOLDER [OPTION=VALUE ...]"""
 LISTED = 20  # of those who were left out; dataset.json has all
 
 
-def main(argv: list[str]) -> int:
+def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int:
     """0 if the data set is prepared, or with --verify if every subject found can be used; 1 if with --verify some cannot; 2 if
     the command cannot be done: then nothing was changed."""
-    parser = argparse.ArgumentParser(
-        prog="fedsynth prepare",
-        usage=USAGE,
-        description="Volumes become arrays once, to be used again by fedsynth run. A command that was killed goes on when it is"
-        " given again.",
-    )
-    parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="dataset=NAME, dataset.OPTION=VALUE, and the folder of the data"
-    )
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes that share the subjects (default: 1)"
-    )
-    parser.add_argument(
-        "--out", type=Path, help="where the arrays go (default: prepared/NAME-HASH; for a layout: dataset.out)"
-    )
-    parser.add_argument(
-        "--verify", action="store_true", help="prepare nothing; say what lies there (without dataset=: by any layout)"
-    )
-    arguments = parser.parse_intermixed_args(argv)
     try:
         for origin, reason in register().items():
             print(f"fedsynth: {origin} failed to load: {reason}", file=sys.stderr)
-        overrides = [word for word in arguments.words if "=" in word and not Path(word).exists()]
-        folders = [word for word in arguments.words if word not in overrides]
-        if len(folders) > 1 or arguments.jobs < 1:
-            parser.error(
-                f"--jobs is {arguments.jobs}" if arguments.jobs < 1 else f"two folders, {folders[0]} and {folders[1]}"
-            )
+        overrides = [word for word in words if "=" in word and not Path(word).exists()]
+        folders = [word for word in words if word not in overrides]
+        if len(folders) > 1:
+            raise UsageError(f"two folders, {folders[0]} and {folders[1]}; a data set has one")
         if not any(word.startswith("dataset=") for word in overrides):
-            if not (folders and arguments.verify):
+            if not (folders and verify):
                 instead = f", and not {overrides[0]}" if overrides else ""
-                parser.error(f"which data set? dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
+                raise UsageError(f"which data set? dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
             return _try_layouts(folders[0], overrides)
         dataset = _compose(overrides, *folders)
-        return _print_report(dataset) if arguments.verify else _prepare(dataset, arguments.out, arguments.jobs)
+        return _print_report(dataset) if verify else _prepare(dataset, out, jobs)
     except (HydraException, OmegaConfBaseException) as error:
         print(f"fedsynth: {explain(error)}", file=sys.stderr)
     except (ValueError, OSError, RegistryError) as error:

@@ -1,9 +1,9 @@
-"""`fedsynth export`: what a finished run synthesises for its test subjects, as NIfTI volumes that lie on their sources."""
+"""`fedsynth outputs export`: what a finished run synthesises for its test subjects, as NIfTI volumes like their sources."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,17 @@ from ..records.store import Store
 from .synthesis import rebuild_federation, rebuild_run, synthesise_test_subjects
 
 
-def main(argv: list[str]) -> int:
+def main(runs: Sequence[str], results: Path, out: Path | None, root: Path | None) -> int:
     """Write the volumes; 1 if no run of that name is finished, 2 if its data are not to be had."""
-    parser = argparse.ArgumentParser(prog="fedsynth export", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="names of finished runs, such as 'fedbn-*'")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, help="where the volumes go (default: RESULTS/volumes)")
-    parser.add_argument(
-        "--root", type=Path, help="where the source volumes are now, if they were moved since they were prepared"
-    )
-    arguments = parser.parse_args(argv)
-    store = Store(arguments.results)
-    runs = finished_runs(store, arguments.runs)
-    if not runs:
+    store = Store(results)
+    found = finished_runs(store, runs)
+    if not found:
         return 1
     try:
-        for record in (run.record for run in runs):
-            out = (arguments.out or arguments.results / "volumes") / record.run
-            count = export(record, store.folder(record.run), Path(arguments.results), out, arguments.root)
-            print(f"wrote {count} volumes to {out}")
+        for record in (run.record for run in found):
+            folder = (out or results / "volumes") / record.run
+            count = export(record, store.folder(record.run), results, folder, root)
+            print(f"wrote {count} volumes to {folder}")
     except (ValueError, OSError, RegistryError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2

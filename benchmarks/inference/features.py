@@ -1,4 +1,4 @@
-"""`fedsynth features`: LPIPS-like and FID-like scores of finished runs, by a feature network that you name as a file.
+"""`fedsynth outputs features`: LPIPS-like and FID-like scores of finished runs, by a feature network that you name as a file.
 
 They are not part of a run's record: they are computed later, from what the selected round of the run synthesises for the test
 subjects. This needs the trained model, which stays where the run was trained.
@@ -6,10 +6,9 @@ subjects. This needs the trained model, which stays where the run was trained.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -44,35 +43,23 @@ class FeatureScore(NamedTuple):
     note: str = ""
 
 
-def main(argv: list[str]) -> int:
+def main(runs: Sequence[str], network: Path, results: Path, out: Path | None) -> int:
     """Write the scores and print a line a site-task; 1 if no run of that name is finished, 2 if one cannot be scored."""
-    parser = argparse.ArgumentParser(prog="fedsynth features", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="names of finished runs, such as 'fedbn-*'")
-    parser.add_argument(
-        "--network",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="TorchScript, or .pt2 of torch.export: images [B,3,H,W] in [0,1] to a list of feature maps and features [B,D]",
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, help="where the scores go (default: RESULTS/features.csv)")
-    arguments = parser.parse_args(argv)
-    store, out = Store(arguments.results), arguments.out or arguments.results / "features.csv"
-    runs = finished_runs(store, arguments.runs)
-    if not runs:
+    store, out = Store(results), out or results / "features.csv"
+    chosen = finished_runs(store, runs)
+    if not chosen:
         return 1
     status = 0
     try:
-        network = FeatureNetwork(arguments.network, resolve_device("auto"))
-        for record in (run.record for run in runs):
+        features = FeatureNetwork(network, resolve_device("auto"))
+        for record in (run.record for run in chosen):
             if record.status != "done":
                 print(f"fedsynth: {record.run} {record.status}, so that it serves nothing", file=sys.stderr)
                 status = 2
                 continue
-            run = rebuild_run(record, arguments.results)
-            federation = rebuild_federation(run, record, arguments.results)
-            found = list(scores(run, federation, store.folder(record.run), record.run, network))
+            run = rebuild_run(record, results)
+            federation = rebuild_federation(run, record, results)
+            found = list(scores(run, federation, store.folder(record.run), record.run, features))
             keep(found, out)
             print("\n".join([record.run, *table(found), ""]))
     except (ValueError, OSError, RegistryError) as error:

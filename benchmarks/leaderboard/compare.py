@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..records.finished import finished_runs
-from ..records.record import METRICS, RecordError, canonical
+from ..records.record import RecordError, canonical
 from ..records.store import Store
 from ..stats.bayes import BLOCKS, signed_rank
 from ..stats.compare import Comparison
@@ -24,55 +23,30 @@ from .explanation import explain, folded
 from .leaderboard import having
 from .paired_comparison import PairedComparison
 
-NAMES = """A and B name rows as the leaderboard does: fedprox, or 'fedprox mu=0.1' where there are several, or fedprox/unet and
-'fedprox mu=0.1/unet width=32' where it ran on several networks. Options that are not named may have any value, as long as
-one row of a table fits."""
-
 
 class RowError(ValueError):
     """A name that means no row, or several; the message lists the choices."""
 
 
-def main(argv: list[str]) -> int:
+def main(
+    a: str, b: str, patterns: Sequence[str], metric: str, selection: str, bound: float | None, results: Path
+) -> int:
     """Print the pair, table by table; 1 if no table has both, 2 if a name means no row or several."""
-    parser = argparse.ArgumentParser(prog="fedsynth compare", description=__doc__, epilog=NAMES)
-    parser.add_argument("a", metavar="A", help="a method, named as on the leaderboard")
-    parser.add_argument("b", metavar="B", help="the method that it is compared with")
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as '*-variable-*'; default: all"
-    )
-    parser.add_argument("--metric", choices=METRICS, default="psnr", help="default: psnr")
-    parser.add_argument(
-        "--selection", default="selected", help="whose scores, as of `fedsynth leaderboard` (default: selected)"
-    )
-    parser.add_argument(
-        "--bound",
-        type=above_zero,
-        help="the largest difference that does not matter, in the unit shown (default: 0.2 dB of PSNR)",
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    arguments = parser.parse_args(argv)
-    runs = finished_runs(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(results), patterns)
     if not runs:
         return 1
-    metric = Metric.of(arguments.metric)
+    judged = Metric.of(metric)
     try:
-        found = tables(having(runs, arguments.selection), arguments.selection)
-        pairs, apart = paired(found, arguments.a, arguments.b, metric)
+        found = tables(having(runs, selection), selection)
+        pairs, apart = paired(found, a, b, judged)
     except (RowError, TableViewError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     if pairs:
-        print(told(pairs, arguments.bound or metric.bound))
+        print(told(pairs, bound or judged.bound))
     for reason in apart:
         print(f"fedsynth: not compared: {reason}", file=sys.stderr)
     return 0 if pairs else 1
-
-
-def above_zero(typed: str) -> float:
-    if not 0 < (value := float(typed)) < float("inf"):
-        raise argparse.ArgumentTypeError(f"{typed} is not above 0")
-    return value
 
 
 def paired(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[list[PairedComparison], list[str]]:

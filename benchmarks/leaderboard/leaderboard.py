@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from textwrap import wrap
 from fedsynth.runtime.atomic import write_atomically
 
 from ..records.finished import FinishedRun, finished_runs
-from ..records.record import METRICS, SELECTIONS, RecordError, places, welcomes
+from ..records.record import SELECTIONS, RecordError, places, welcomes
 from ..records.store import Store
 from ..tables.caption import whose
 from ..tables.columns import view
@@ -31,46 +30,36 @@ from .text import WIDTH, markdown, terminal, to_csv
 FORMATS = {"md": markdown, "csv": to_csv, "tex": latex, "html": fragment}
 
 
-def main(argv: list[str]) -> int:
+def main(
+    patterns: Sequence[str],
+    results: Path,
+    out: Path | None,
+    scenario: str | None,
+    metric: str,
+    selection: str,
+    sort: str | None,
+    only: str | None,
+) -> int:
     """Print and write the tables; 1 if there is no finished run, 2 for a name that means nothing."""
-    parser = argparse.ArgumentParser(prog="fedsynth leaderboard", description=__doc__)
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as 'fedavg-*'; default: all"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, help="folder for leaderboard.md, .csv, ... (default: RESULTS/leaderboard)")
-    parser.add_argument("--scenario", metavar="NAME", help="only runs of this scenario")
-    parser.add_argument("--metric", choices=METRICS, default="psnr", help="which orders the rows (default: psnr)")
-    parser.add_argument(
-        "--selection",
-        default="selected",
-        help="whose scores: selected (by validation), last (round), or of a scenario that has them welcome, adapted-N, "
-        "from-SITE, asked (default: selected)",
-    )
-    parser.add_argument("--sort", metavar="COLUMN", help="sort rows by a column, as the Markdown names it")
-    parser.add_argument(
-        "--only", metavar="ROWS", help="show only these rows, comma-separated, as in fedavg,'fedprox mu=0.1'"
-    )
-    arguments = parser.parse_args(argv)
-    runs = finished_runs(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(results), patterns)
     if not runs:
         return 1
     try:
         found = panels(
-            having(of_scenario(runs, arguments.scenario), arguments.selection),
-            arguments.selection,
-            arguments.metric,
-            arguments.only.split(",") if arguments.only else [],
+            having(of_scenario(runs, scenario), selection),
+            selection,
+            metric,
+            only.split(",") if only else [],
         )
-        if arguments.sort:
-            found = [panel.sorted(arguments.sort) for panel in found]
+        if sort:
+            found = [panel.sorted(sort) for panel in found]
     except (TableViewError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
-    out = arguments.out or arguments.results / "leaderboard"
+    out = out or results / "leaderboard"
     write(found, out, tuple(FORMATS))
     print("\n\n".join(map(terminal, unrepeated(found))))
-    print("\n".join(["", *wrap(legend(found, arguments.selection, Metric.of(arguments.metric)), WIDTH)]))
+    print("\n".join(["", *wrap(legend(found, selection, Metric.of(metric)), WIDTH)]))
     print(f"In full: {out / 'leaderboard.md'}, and beside it {', '.join(f'.{ending}' for ending in list(FORMATS)[1:])}")
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,44 +28,25 @@ from .plots.gallery import draw_gallery
 from .plots.heatmap import draw_heatmap
 from .plots.pareto import draw_pareto
 from .plots.plotted_row import plotted_rows
-from .plots.style import FORMATS, WIDTHS, figure_bytes as drawn
+from .plots.style import figure_bytes as drawn
 
 
-def main(argv: list[str]) -> int:
+def main(patterns: Sequence[str], results: Path, out: Path | None, format: Sequence[str], columns: int) -> int:
     """Write the figures; 1 if there is no finished run."""
-    parser = argparse.ArgumentParser(prog="fedsynth figures", description=__doc__)
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as '*-variable-*'; default: all"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, help="folder for the figures (default: RESULTS/figures)")
-    parser.add_argument("--format", type=formats, default=["pdf"], help=f"of {','.join(FORMATS)} (default: pdf)")
-    parser.add_argument(
-        "--columns", type=int, choices=WIDTHS, default=2, help="of a journal: 3.5 or 7.2 inches (default: 2)"
-    )
-    arguments = parser.parse_args(argv)
-    runs = finished_runs(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(results), patterns)
     if not runs:
         return 1
     found = tables(runs)
-    out = arguments.out or arguments.results / "figures"
+    out = out or results / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    made = tqdm(figures(found, arguments.columns), unit="figure", disable=None, leave=False)
+    made = tqdm(figures(found, columns), unit="figure", disable=None, leave=False)
     count = 0
     for name, figure in made:
-        for format in arguments.format:
-            write_atomically(out / f"{name}.{format}", drawn(figure, format))
+        for ending in format:
+            write_atomically(out / f"{name}.{ending}", drawn(figure, ending))
             count += 1
     print(f"wrote {count} figures to {out}")
     return 0
-
-
-def formats(typed: str) -> list[str]:
-    """The formats of a list with commas."""
-    found = typed.split(",")
-    if unknown := [format for format in found if format not in FORMATS]:
-        raise argparse.ArgumentTypeError(f"no format {unknown[0]!r}; there are {', '.join(FORMATS)}")
-    return found
 
 
 def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]]:

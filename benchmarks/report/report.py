@@ -7,7 +7,6 @@ file and needs no network.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from base64 import b64encode
@@ -41,23 +40,16 @@ PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("elements", "sortable", "chart", "sections", "gallery", "overview", "tabs")
 
 
-def main(argv: list[str]) -> int:
+def main(patterns: Sequence[str], results: Path, out: Path | None) -> int:
     """Write the page; 1 if there is no finished run."""
-    parser = argparse.ArgumentParser(prog="fedsynth report", description=__doc__)
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as 'fedavg-*'; default: all"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, help="folder for the page, index.html (default: RESULTS/report)")
-    arguments = parser.parse_args(argv)
-    store = Store(arguments.results)
-    runs = finished_runs(store, arguments.patterns)
+    store = Store(results)
+    runs = finished_runs(store, patterns)
     if not runs:
         return 1
-    out = (arguments.out or arguments.results / "report") / "index.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, page(store, runs, arguments.patterns).encode())
-    print(f"wrote {out}")
+    file = (out or results / "report") / "index.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, page(store, runs, patterns).encode())
+    print(f"wrote {file}")
     return 0
 
 

@@ -10,7 +10,6 @@ images they judge. On a GPU the parts are from a second, eager training that wai
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from click import UsageError
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -34,6 +34,7 @@ from fedsynth.trainer.outcome import Costs
 from fedsynth.trainer.sharing import sizes
 
 from ..config.errors import OptionError, explain
+from ..config.grid import kept_in
 from ..config.schema import Run, register
 from .execute import say
 
@@ -45,27 +46,20 @@ HEAD = (
 )
 
 
-def main(argv: list[str]) -> int:
+def main(words: Sequence[str], rounds: int, profile: Path | None, results: Path | None) -> int:
     """Measure the named methods one after another; 2 if the command cannot be run."""
-    parser = argparse.ArgumentParser(prog="fedsynth cost", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "methods", nargs="+", metavar="METHOD", help="methods, or 'all'; OPTION=VALUE of all their runs"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (default: 3)")
-    parser.add_argument("--profile", type=Path, metavar="FOLDER", help="write a trace and a summary of one more round")
-    arguments = parser.parse_args(argv)
     register()
-    overrides = [word for word in arguments.methods if "=" in word]
-    names = [word for word in arguments.methods if "=" not in word]
+    overrides = [*(word for word in words if "=" in word), *kept_in(results)]
+    names = [word for word in words if "=" not in word]
     names = list(METHODS.entries()) if names == ["all"] else names
-    if not names or arguments.rounds < 1:
-        parser.error("name at least one method and one round")
+    if not names:
+        raise UsageError("measure what? name a method, or all")
     if (load := os.getloadavg()[0]) > 0.5:
         say(f"fedsynth: others are at work here (load {load:.1f}), which will show in the figures")
     print(HEAD)
     for name in names:
         with ProcessPoolExecutor(1, get_context("spawn")) as alone:  # so that its memory is its own
-            told = alone.submit(measured, name, overrides, arguments.rounds, arguments.profile).result()
+            told = alone.submit(measured, name, overrides, rounds, profile).result()
         if told is None:
             return 2
         print(told, flush=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 
 import hydra
+from click import UsageError
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -17,45 +19,30 @@ from fedsynth.exchange import ContractError
 from fedsynth.registry import RegistryError
 
 from ..config.errors import explain
+from ..config.grid import kept_in
 from ..config.overrides import late, plan
 from ..config.schema import register
 from ..records.store import FINISHED, State, Store
 from .execute import job, say
 from .status import summary as told
 
-HELP = """usage: fedsynth run [-m] [GROUP=CHOICE ...] [OPTION=VALUE ...]
 
-  -m, --multirun  run every combination of comma-separated values; hydra/launcher=joblib hydra.launcher.n_jobs=2: two at a time
-  --cfg job       show the configuration and train nothing
-  --hydra-help    what else Hydra knows
-
-  groups   method, network, dataset, scenario, experiment: `fedsynth list` shows the choices; an experiment's grids are
-           trained by `fedsynth sweep`, and no part of a run
-  options  method.*, network.*, dataset.*, scenario.*, trainer.*, seed, results
-
-  fedsynth run method=fedbn network=unet trainer.rounds=20 scenario=common
-  fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2
-  fedsynth run -m 'method=glob(*)' experiment=smoke
-  fedsynth run method=local 'scenario.tasks.ixi=["T1->T2"]'
-"""
-
-
-def main(argv: list[str]) -> int:
+def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: str | None, hydra_help: bool) -> int:
     """Run what the overrides say. 0 if every run has its record or is another process's, 1 if one failed, 2 if the command
     cannot be run: then nothing was trained."""
-    if not argv or {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0 if argv else 2
+    if not (overrides or cfg or hydra_help):
+        raise UsageError("run what? name a method or an experiment, such as method=fedavg or experiment=demo")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
-    sys.argv = ["fedsynth run", *argv]
-    arguments = get_args_parser().parse_args(argv)
-    only_shown = arguments.cfg or arguments.info or arguments.hydra_help or arguments.shell_completion
+    flags = ["--multirun"] * multirun + ["--hydra-help"] * hydra_help + (["--cfg", cfg] if cfg else [])
+    sys.argv = ["fedsynth run", *flags, *overrides, *kept_in(results)]
+    arguments = get_args_parser().parse_args(sys.argv[1:])
+    only_shown = cfg or hydra_help
     runs: dict[str, Store] = {}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for origin, reason in register().items():
             say(f"fedsynth: {origin} failed to load: {reason}")
-        if arguments.multirun:
+        if multirun:
             words = {word: late(word) for word in arguments.overrides}
             sys.argv, arguments.overrides = [words.get(word, word) for word in sys.argv], [*words.values()]
         if not only_shown:

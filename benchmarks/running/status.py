@@ -5,7 +5,6 @@ With experiment=NAME, and whatever else `fedsynth sweep` takes, it is of that ex
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import shutil
@@ -21,21 +20,12 @@ from ..records.store import FINISHED, RunStatus, State, Store
 MANY = 20  # runs that are shown as a matrix, and in a line each only where there is more to say than that they are done
 
 
-def main(argv: list[str]) -> int:
+def main(words: Sequence[str], results: Path) -> int:
     """Print how the runs stand and their number; 1 if there is none, 2 for an experiment that cannot be."""
-    parser = argparse.ArgumentParser(prog="fedsynth status", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="PATTERN",
-        help="names of runs, such as 'fedavg-*' (default: all); experiment=NAME [OPTION=VALUE ...]: its cells, begun or not",
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    arguments = parser.parse_intermixed_args(argv)
-    overrides = [word for word in arguments.words if "=" in word]
-    patterns = [word for word in arguments.words if "=" not in word]
+    overrides = [word for word in words if "=" in word]
+    patterns = [word for word in words if "=" not in word]
     try:
-        store, runs = planned(overrides, arguments.results) if overrides else begun(Store(arguments.results))
+        store, runs = planned(overrides, results) if overrides else begun(Store(results))
     except (ValueError, LookupError) as error:  # of an option, or a name that nothing has
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
@@ -51,7 +41,7 @@ def main(argv: list[str]) -> int:
     standings = {name: store.status(name) if store.folder(name).exists() else None for name in runs}
     show(runs, standings, bool(overrides))
     if any(own is None or own.state not in (*FINISHED, State.running) for own in standings.values()):
-        where = [] if arguments.results == parser.get_default("results") else [f"results={arguments.results}"]
+        where = [] if results == Path("results") else ["--results", str(results)]
         sweep = f"`{shlex.join(['fedsynth', 'sweep', *overrides, *where])}` trains what is missing"
         print(f"{sweep if overrides else 'The command that began them goes on with what is missing'}.")
     return 0

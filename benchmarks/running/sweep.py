@@ -6,12 +6,10 @@ first that end all fail alike, the sweep stops. A cell that another sweep works 
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 import tempfile
@@ -26,7 +24,7 @@ from tqdm import tqdm
 from fedsynth.registry import RegistryError
 
 from ..config.errors import OptionError
-from ..config.grid import Cell, cells
+from ..config.grid import Cell, cells, kept_in
 from ..config.schema import register
 from ..records.record import Record, RecordError
 from ..records.store import FINISHED, State, Store
@@ -38,42 +36,26 @@ ALIKE = 4  # so many failures of one kind, and no success, end a sweep
 UNKNOWN = "no estimate yet"
 REFRESH = 10.0  # seconds between two looks at the time left
 STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
-EPILOG = """An experiment's grids are in its file: `fedsynth list experiments`. Of the command line, method=... keeps the cells
-of those methods; any other option counts in every cell and replaces what the grids say of it: seed=0,1. The same command goes on
-where a sweep stopped, and several may work on one store at once."""
 
 
-def main(argv: list[str]) -> int:
+def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | None, command: str) -> int:
     """Train what is missing. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it was interrupted, 2 if the
     command cannot be run: then nothing was trained."""
-    parser = argparse.ArgumentParser(
-        prog="fedsynth sweep", description=(__doc__ or "").partition("\n")[0], epilog=EPILOG
-    )
-    parser.add_argument(
-        "overrides", nargs="+", metavar="OPTION=VALUE", help="experiment=NAME, and whatever `fedsynth run` takes"
-    )
-    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: cores by trainer.threads)")
-    parser.add_argument(
-        "--dry", action="store_true", help="say what is missing and how long it may take, and train nothing"
-    )
-    arguments = parser.parse_intermixed_args(argv)
-    if arguments.jobs < 0:
-        parser.error(f"--jobs is {arguments.jobs}; it must be at least 1")
     for origin, reason in register().items():
         say(f"fedsynth: {origin} failed to load: {reason}")
     try:
-        sweep = Sweep(cells(arguments.overrides), arguments.jobs)
+        sweep = Sweep(cells([*overrides, *kept_in(results)]), jobs)
     except (ValueError, OSError, RegistryError) as error:  # of an option, or the store's folder
         say(f"fedsynth: {error}")
         return 2
     say(sweep.plan())
-    return 0 if arguments.dry else sweep.go(shlex.join(["fedsynth", "sweep", *argv]))
+    return 0 if dry else sweep.go(command)
 
 
 class Sweep:
     """The cells and how far they are."""
 
-    def __init__(self, planned: Sequence[Cell], jobs: int) -> None:
+    def __init__(self, planned: Sequence[Cell], jobs: int | None) -> None:
         stores = {cell.run.results for cell in planned}
         if len(stores) > 1:
             raise OptionError(f"a sweep has one store, and these cells have {len(stores)}: {', '.join(sorted(stores))}")

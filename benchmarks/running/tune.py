@@ -14,9 +14,7 @@ the same command goes on where it stopped and trains nothing twice. The default 
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click import UsageError
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -34,7 +33,7 @@ from fedsynth.registry import METHODS, RegistryError
 from fedsynth.runtime.atomic import write_atomically
 
 from ..config.errors import explain
-from ..config.grid import Cell, written
+from ..config.grid import Cell, kept_in, written
 from ..config.identity import identity, name
 from ..config.schema import Run, register
 from ..records.record import Record
@@ -54,55 +53,44 @@ class Trial:
     options: list[str]
 
 
-def main(argv: list[str]) -> int:
+def main(
+    words: Sequence[str],
+    trials: int,
+    jobs: int | None,
+    draws: int,
+    write: Path | None,
+    results: Path | None,
+    command: str,
+) -> int:
     """Tune the named methods, or all; 1 if one of them has no finished trial or a trial is missing."""
-    parser = argparse.ArgumentParser(prog="fedsynth tune", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "methods", nargs="+", metavar="METHOD", help="methods, or 'all'; OPTION=VALUE of all their runs"
-    )
-    parser.add_argument(
-        "--trials", type=int, default=8, help="runs a method, the published default included (default: 8)"
-    )
-    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (default: cores by trainer.threads)")
-    parser.add_argument("--draws", type=int, default=0, metavar="SEED", help="seed of the draws (default: 0)")
-    parser.add_argument(
-        "--write",
-        type=Path,
-        metavar="FILE",
-        help="leave each method's best options there, such as conf/tuned/core.yaml",
-    )
-    arguments = parser.parse_intermixed_args(argv)
     broken = register()
-    overrides = [word for word in arguments.methods if "=" in word]
-    names = [word for word in arguments.methods if "=" not in word]
+    overrides = [*(word for word in words if "=" in word), *kept_in(results)]
+    names = [word for word in words if "=" not in word]
     names = list(METHODS.entries()) if names == ["all"] else names
-    if not names or arguments.trials < 1:
-        parser.error("name at least one method and one trial")
-    if arguments.jobs < 0:
-        parser.error(f"--jobs is {arguments.jobs}; it must be at least 1")
+    if not names:
+        raise UsageError("tune what? name a method, or all")
     for origin, reason in broken.items():
         say(f"fedsynth: {origin} failed to load: {reason}")
-    command = shlex.join(["fedsynth", "tune", *argv])
     try:
         with initialize_config_module("fedsynth.conf", version_base="1.3"):
-            trials = {method: plan(method, overrides, arguments.trials, arguments.draws) for method in names}
-        sweep = Sweep([trial.cell for own in trials.values() for trial in own], arguments.jobs)
-        if arguments.write:
-            arguments.write.parent.mkdir(parents=True, exist_ok=True)
+            planned = {method: plan(method, overrides, trials, draws) for method in names}
+        sweep = Sweep([trial.cell for own in planned.values() for trial in own], jobs)
+        if write:
+            write.parent.mkdir(parents=True, exist_ok=True)
     except (HydraException, OmegaConfBaseException) as error:
         say(f"fedsynth: {explain(error)}")
         return 2
     except (ValueError, OSError, RegistryError) as error:  # of an option, or a folder
         say(f"fedsynth: {error}")
         return 2
-    say(f"{len(names)} methods with {arguments.trials} trials each\n{sweep.plan()}")
+    say(f"{len(names)} methods with {trials} trials each\n{sweep.plan()}")
     status = sweep.go(command)
     if status in (2, 130):
         return status
-    found = [report(method, own) for method, own in trials.items()]
-    if arguments.write:
+    found = [report(method, own) for method, own in planned.items()]
+    if write:
         head = f"# The best of each method's trials by validation PSNR, as this left it: {command}\n"
-        write_atomically(arguments.write, (head + "".join(found)).encode())
+        write_atomically(write, (head + "".join(found)).encode())
     return max(status, int(not all(found)))
 
 

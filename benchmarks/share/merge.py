@@ -1,4 +1,4 @@
-"""`fedsynth merge`: the records of other stores, from files that `fedsynth pack` wrote or from folders, brought into this one.
+"""`fedsynth records merge`: brings records of other stores into this one, from files of `fedsynth records pack` or folders.
 
 Each record is checked as it is whenever it is read, and its scores for being complete. A record that was edited, cut short or
 renamed is refused by name, and so is a run that is here with other content; all others are taken. A run appears all at once, so
@@ -7,7 +7,6 @@ an interrupted merge leaves no half of one, and the same command continues it. M
 
 from __future__ import annotations
 
-import argparse
 import csv
 import re
 import sys
@@ -44,21 +43,11 @@ class FoundRecord:
     read: Callable[[str], bytes]  # the content of a file in the folder
 
 
-def main(argv: list[str]) -> int:
+def main(sources: Sequence[Path], results: Path) -> int:
     """Merge and say what became of each; 1 if anything was refused or nothing was found."""
-    parser = argparse.ArgumentParser(prog="fedsynth merge", description=__doc__)
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        type=Path,
-        metavar="FILE.zip|FOLDER",
-        help="packed records, or a folder with runs at any depth",
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs go (default: results)")
-    arguments = parser.parse_args(argv)
-    count = merge(arguments.sources, Store(arguments.results))
+    count = merge(sources, Store(results))
     total = "taken", "there already", "refused"
-    print(f"{', '.join(f'{count[state]} {state}' for state in total)}: runs in {Store(arguments.results).runs}")
+    print(f"{', '.join(f'{count[state]} {state}' for state in total)}: runs in {Store(results).runs}")
     return int(bool(count["refused"]) or not count)
 
 
@@ -105,7 +94,7 @@ def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterato
                     read = partial(_read_from_archive, archive, inside.parent)
                     yield FoundRecord(inside.parent.name, f"{source}: {inside.parent}", read)
     if not any_found:
-        raise Refused("no record.json in it; give what `fedsynth pack` wrote, or a folder with finished runs")
+        raise Refused("no record.json in it; give what `fedsynth records pack` wrote, or a folder with finished runs")
 
 
 def _read_from_folder(folder: Path, name: str) -> bytes:

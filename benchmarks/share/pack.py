@@ -1,11 +1,10 @@
-"""`fedsynth pack`: the records of finished runs, with their scores and curves, in one file that `fedsynth merge` reads.
+"""`fedsynth records pack`: one file of the records, scores and curves of finished runs, for `fedsynth records merge`.
 
 The same runs make the same file, byte for byte. Checkpoints and images stay where they are.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,31 +24,23 @@ FILES = (
 )  # of a run; the record is last: its presence means that the run is finished
 
 
-def main(argv: list[str]) -> int:
+def main(file: Path, patterns: Sequence[str], results: Path) -> int:
     """Write the file; 1 if there is no finished run, 2 if it cannot be written."""
-    parser = argparse.ArgumentParser(prog="fedsynth pack", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE.zip", help="the file to be written; it must not exist")
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as 'fedavg-*'; default: all"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    arguments = parser.parse_args(argv)
-    path: Path = arguments.file
-    if path.suffix != ".zip" or path.exists():
+    if file.suffix != ".zip" or file.exists():
         wrong = (
-            "is there already; delete it, or give another name" if path.exists() else "is no name that ends with .zip"
+            "is there already; delete it, or give another name" if file.exists() else "is no name that ends with .zip"
         )
-        print(f"fedsynth: {path} {wrong}", file=sys.stderr)
+        print(f"fedsynth: {file} {wrong}", file=sys.stderr)
         return 2
-    runs = finished_runs(Store(arguments.results), arguments.patterns)
+    runs = finished_runs(Store(results), patterns)
     if not runs:
         return 1
     try:
-        pack(runs, path)
+        pack(runs, file)
     except OSError as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
-    print(f"packed {len(runs)} run{'s' * (len(runs) != 1)} into {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print(f"packed {len(runs)} run{'s' * (len(runs) != 1)} into {file} ({file.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

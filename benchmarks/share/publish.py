@@ -1,4 +1,4 @@
-"""`fedsynth publish`: tables and the records that they are made of, in a folder for version control.
+"""`fedsynth records publish`: tables and the records that they are made of, in a folder for version control.
 
 `OUT/NAME/` gets the records, scores and curves of the runs (`runs/`), the tables made of them (`leaderboard.md`, `.csv`,
 `.tex`) and a README to be completed by hand, which is never overwritten. Checkpoints, images and logs stay where they are. The
@@ -7,12 +7,12 @@ tables are made from the files in the folder, so `fedsynth leaderboard --results
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from click import UsageError
 from tqdm import tqdm
 
 from fedsynth.runtime.atomic import write_atomically
@@ -35,28 +35,20 @@ Say here which question was asked, by which command the runs were made, and what
 """
 
 
-def main(argv: list[str]) -> int:
+def main(name: str, patterns: Sequence[str], results: Path, out: Path) -> int:
     """Copy the runs and write the tables; 1 if there is no finished run, 2 if it cannot be written."""
-    parser = argparse.ArgumentParser(prog="fedsynth publish", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("name", metavar="NAME", help="of the folder, such as equal_footing or smoke/tuned")
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="names of runs, such as '*-variable-*'; default: all"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where the runs are (default: results)")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="where NAME is to be (default: results)")
-    arguments = parser.parse_args(argv)
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", arguments.name) or arguments.name in ("runs", "cache"):
-        parser.error(
-            f"{arguments.name!r} is no name of a folder; use letters, digits, '_', '-' and '/', and not runs or cache"
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name) or name in ("runs", "cache"):
+        raise UsageError(
+            f"{name!r} is no name of a folder; use letters, digits, '_', '-' and '/', and not runs or cache"
         )
-    folder: Path = arguments.out / arguments.name
-    if Store(folder).runs.resolve() == Store(arguments.results).runs.resolve():
-        parser.error(f"{folder} is where the runs are; give another NAME, or --out")
-    runs = finished_runs(Store(arguments.results), arguments.patterns)
+    folder: Path = out / name
+    if Store(folder).runs.resolve() == Store(results).runs.resolve():
+        raise UsageError(f"{folder} is where the runs are; give another NAME, or --out")
+    runs = finished_runs(Store(results), patterns)
     if not runs:
         return 1
     try:
-        size = publish(runs, arguments.out, arguments.name)
+        size = publish(runs, out, name)
     except OSError as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2

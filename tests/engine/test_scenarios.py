@@ -331,7 +331,14 @@ def test_every_scenario_runs_and_makes_a_table(
     cache = tmp_path_factory.getbasetemp() / "scenarios"
     cache.mkdir(exist_ok=True)
     (tmp_path / "cache").symlink_to(cache)  # the same phantom for all
-    command = ["-m", "experiment=smoke", f"scenario={path.stem}", "method=local,fedavg,pflsynth", f"results={tmp_path}"]
+    command = [
+        "-m",
+        "experiment=smoke",
+        f"scenario={path.stem}",
+        "method=local,fedavg,pflsynth",
+        "--results",
+        str(tmp_path),
+    ]
     assert main(["run", *command, "trainer.local_steps=4"]) == 0
     records = [json.loads(found.read_bytes()) for found in tmp_path.glob("runs/*/record.json")]
     assert len(records) == 3

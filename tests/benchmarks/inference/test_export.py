@@ -1,4 +1,4 @@
-"""`fedsynth export`: what a run synthesises lies on its sources, voxel for voxel, and is what the run was scored with."""
+"""`fedsynth outputs export`: what a run synthesises lies on its sources, voxel for voxel, and is what the run was scored with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Layout, str]:
     layout.prepare()
     scenario = ["scenario=common", "scenario.sites=[north,south]", '+scenario.tasks.north=["T1->T2","T2->T1"]']
     data = ["dataset=prepared", f"dataset.folders=[{layout.place}]"]
-    options = [*SMALL, *QUICK, *scenario, *data, f"results={at / 'results'}"]
+    options = [*SMALL, *QUICK, *scenario, *data, "--results", str(at / "results")]
     assert main(["run", "method=fedbn", *options]) == 0
     (record,), _ = Store(at / "results").records()
     return at, layout, record.run
@@ -38,7 +38,7 @@ def test_every_test_subject_and_task_becomes_a_volume_on_its_source(
     run: tuple[Path, Layout, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     at, layout, name = run
-    assert main(["export", name, "--results", str(at / "results")]) == 0
+    assert main(["outputs", "export", name, "--results", str(at / "results")]) == 0
     assert f"wrote 3 volumes to {at / 'results' / 'volumes' / name}" in capsys.readouterr().out
     store = Prepared.open(layout.place)
     index = {(row["site"], row["subject"], row["contrast"]): row for row in store.index()}
@@ -62,10 +62,10 @@ def test_moved_sources_are_found_by_their_root(
     at, layout, name = run
     shutil.move(layout.folder, tmp_path / "elsewhere")
     try:
-        assert main(["export", name, "--results", str(at / "results")]) == 2
+        assert main(["outputs", "export", name, "--results", str(at / "results")]) == 2
         assert "say where the volumes are by --root" in capsys.readouterr().err
         out = ["--out", str(tmp_path / "out"), "--root", str(tmp_path / "elsewhere")]
-        assert main(["export", name, "--results", str(at / "results"), *out]) == 0
+        assert main(["outputs", "export", name, "--results", str(at / "results"), *out]) == 0
     finally:
         shutil.move(tmp_path / "elsewhere", layout.folder)
     before = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.nii.gz"))
@@ -75,15 +75,15 @@ def test_moved_sources_are_found_by_their_root(
 def test_what_has_no_volumes_is_said(run: tuple[Path, Layout, str], capsys: pytest.CaptureFixture[str]) -> None:
     at, layout, name = run
     finished.finish(Store(at / "phantom"), finished.identity())
-    assert main(["export", "*", "--results", str(at / "phantom")]) == 2
+    assert main(["outputs", "export", "*", "--results", str(at / "phantom")]) == 2
     assert "was trained on dataset=phantom, which has no volumes" in capsys.readouterr().err
-    assert main(["export", "none-*", "--results", str(at / "results")]) == 1
+    assert main(["outputs", "export", "none-*", "--results", str(at / "results")]) == 1
     assert "no finished run named none-*" in capsys.readouterr().err
     table = layout.place / "splits.csv"
     before = table.read_text("utf-8")
     try:
         table.write_text(before.replace("val", "X").replace("test", "val").replace("X", "test"), "utf-8")
-        assert main(["export", name, "--results", str(at / "results")]) == 2
+        assert main(["outputs", "export", name, "--results", str(at / "results")]) == 2
     finally:
         table.write_text(before, "utf-8")
     assert "the data of site north are not those that" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`fedsynth features`: a small network that the test makes sees what a run synthesises."""
+"""`fedsynth outputs features`: a small network that the test makes sees what a run synthesises."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     small = ["network.width=4", "network.blocks=1", "network.discriminator_width=4", "network.discriminator_layers=1"]
     quick = ["trainer.rounds=2", "trainer.local_steps=10", "trainer.lr=3e-3", "trainer.batch=2", "trainer.device=cpu"]
     scenario = ["scenario=common", "scenario.sites=[ixi,brats]"]
-    assert main(["run", "method=fedavg", *data, *small, *quick, *scenario, f"results={results}"]) == 0
+    assert main(["run", "method=fedavg", *data, *small, *quick, *scenario, "--results", str(results)]) == 0
     (record,), _ = Store(results).records()
     assert record.status == "done", record.reason
     return results, record.run
@@ -74,7 +74,7 @@ def test_scores_are_those_of_what_the_run_synthesised(
     """Worked from the run's gallery, which shows every slice that there is, in 256 grey levels."""
     results, name = run
     network = save(Grey(), tmp_path / "grey.pt")
-    assert main(["features", name, "--network", str(network), "--results", str(results)]) == 0
+    assert main(["outputs", "features", name, "--network", str(network), "--results", str(results)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(f"{name}\n")
     found = rows(results / "features.csv")
@@ -115,7 +115,10 @@ def test_scores_by_another_network_or_of_another_run_stay(run: tuple[Path, str],
     first, second = save(Grey(), tmp_path / "one.pt"), tmp_path / "two.pt"
     second.write_bytes(first.read_bytes())
     for network in (first, second, first):
-        assert main(["features", name, "--network", str(network), "--results", str(results), "--out", str(out)]) == 0
+        assert (
+            main(["outputs", "features", name, "--network", str(network), "--results", str(results), "--out", str(out)])
+            == 0
+        )
     found = rows(out)
     assert len(found) == 2 * 8
     assert {row["network"].partition(":")[0] for row in found} == {"one.pt", "two.pt"}
@@ -129,7 +132,10 @@ def test_few_slices_are_marked(run: tuple[Path, str], tmp_path: Path, capsys: py
     results, name = run
     network = save(Long(), tmp_path / "long.pt")
     out = tmp_path / "features.csv"
-    assert main(["features", name, "--network", str(network), "--results", str(results), "--out", str(out)]) == 0
+    assert (
+        main(["outputs", "features", name, "--network", str(network), "--results", str(results), "--out", str(out)])
+        == 0
+    )
     assert "unreliable: 2 slices for 3 features" in capsys.readouterr().out
     assert {row["note"] for row in rows(out) if row["score"] == "frechet"} == {"unreliable: 2 slices for 3 features"}
 
@@ -162,7 +168,7 @@ def test_what_is_no_feature_network_is_refused(
             "bare.pt gives [1, 3, 32, 32] for images [1, 3, 32, 32]; it must map float32 images [B, 3, H, W] in [0, 1] to a pair",
         ),
     ):
-        assert main(["features", name, "--network", str(file), "--results", str(results)]) == 2
+        assert main(["outputs", "features", name, "--network", str(file), "--results", str(results)]) == 2
         assert message in capsys.readouterr().err
-    assert main(["features", "nobody", "--network", str(bare), "--results", str(results)]) == 1
+    assert main(["outputs", "features", "nobody", "--network", str(bare), "--results", str(results)]) == 1
     assert "no finished run named nobody" in capsys.readouterr().err

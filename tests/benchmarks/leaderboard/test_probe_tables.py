@@ -10,7 +10,8 @@ import pytest
 from support import finished
 from support.probed import put
 
-from fedsynth.benchmarks.leaderboard.leaderboard import main, panels
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.leaderboard.leaderboard import panels
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
@@ -115,7 +116,7 @@ def test_tasks_never_trained(store: Store, capsys: pytest.CaptureFixture[str]) -
     assert panel.selection == "asked"
     assert cells(panel)["PSNR"] == ["15.00", "12.00"]
     assert cells(panel)["b T2->T1 PSNR"] == ["15.00", "12.00"]
-    assert main(["--results", str(store.runs.parent), "--selection", "asked"]) == 0
+    assert main(["leaderboard", "--results", str(store.runs.parent), "--selection", "asked"]) == 0
     shown = capsys.readouterr().out
     assert "15.00" in shown
     assert "tasks that a site asks for and never trained" in " ".join(shown.split())
@@ -125,12 +126,14 @@ def test_a_selection_that_no_run_has_is_told(store: Store, capsys: pytest.Captur
     probes = {(f"adapted-{count}", "c", "T1->T2"): [1.0, 2.0] for count in (1, 4)}
     put(store, what("local", 0, **NEW), {A: [20, 20], B: [20, 20]}, probes)
     results = str(store.runs.parent)
-    assert main(["--results", results, "--selection", "adapted-2"]) == 2
+    assert main(["leaderboard", "--results", results, "--selection", "adapted-2"]) == 2
     told = capsys.readouterr().err
     assert "no run has scores of 'adapted-2'; there are selected, last, adapted-1, adapted-4, welcome" in told
-    assert main(["--results", results, "--selection", "adapted-4"]) == 0
+    assert main(["leaderboard", "--results", results, "--selection", "adapted-4"]) == 0
     assert "1.50" in capsys.readouterr().out
-    assert main(["--results", results, "--selection", "welcome"]) == 0  # a method that sends nothing has no score
+    assert (
+        main(["leaderboard", "--results", results, "--selection", "welcome"]) == 0
+    )  # a method that sends nothing has no score
     assert "local" in capsys.readouterr().out
 
 

@@ -29,7 +29,7 @@ def run(network: Network, **given: object) -> Run:
 
 
 def test_it_measures_and_traces(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    small = ["experiment=smoke", "network.width=2", "trainer.local_steps=2", f"results={tmp_path}"]
+    small = ["experiment=smoke", "network.width=2", "trainer.local_steps=2", "--results", str(tmp_path)]
     assert main(["cost", "fedavg", "local", *small, "--rounds", "1", "--profile", str(tmp_path / "trace")]) == 0
     head, fedavg, local = capfd.readouterr().out.splitlines()
     assert head.split()[0] == "method"

@@ -29,8 +29,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
     before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: str) -> int:
-        flags = [argument for argument in arguments if argument.startswith("-")]
-        return main(["run", *flags, *TINY, f"results={tmp_path}", *arguments[len(flags) :]])
+        return main(["run", *TINY, "--results", str(tmp_path), *arguments])
 
     yield run
     signal.signal(signal.SIGTERM, before)
@@ -72,8 +71,8 @@ def test_a_finished_sweep_is_not_trained_again(
 
 
 def test_another_method_in_the_sweep_changes_no_number(command: Command, tmp_path: Path) -> None:
-    assert command("method=fedavg", f"results={tmp_path / 'alone'}") == 0
-    assert command("-m", "method=local,fedavg", f"results={tmp_path / 'joined'}") == 0
+    assert command("method=fedavg", "--results", str(tmp_path / "alone")) == 0
+    assert command("-m", "method=local,fedavg", "--results", str(tmp_path / "joined")) == 0
     (alone,), joined = Store(tmp_path / "alone").names(), Store(tmp_path / "joined")
     assert scores(tmp_path / "joined")[alone] == scores(tmp_path / "alone")[alone]
     records = [store.record(alone) for store in (joined, Store(tmp_path / "alone"))]

@@ -93,7 +93,7 @@ def test_an_experiment_s_cells_are_shown_that_nobody_has_begun(
     assert [line.split() for line in shown.splitlines()[1:3]] == [["fedavg", ".."], ["local", ".."]]
     assert "4 not begun" in shown
     assert (
-        f"`fedsynth sweep experiment=smoke method=local,fedavg seed=0,1 results={tmp_path}` trains what is missing"
+        f"`fedsynth sweep experiment=smoke method=local,fedavg seed=0,1 --results {tmp_path}` trains what is missing"
         in shown
     )
     assert not tmp_path.joinpath("runs").exists()

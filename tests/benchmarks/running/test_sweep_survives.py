@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PROC.is_dir(), reason="fi
 
 
 def command(results: Path, jobs: int, *more: str) -> list[str]:
-    own = ["sweep", *CELLS, *more, f"results={results}", "--jobs", str(jobs)]
+    own = ["sweep", *CELLS, *more, "--results", str(results), "--jobs", str(jobs)]
     return [sys.executable, "-m", "fedsynth.benchmarks.cli", *own]
 
 

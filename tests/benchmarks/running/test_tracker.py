@@ -98,7 +98,7 @@ def test_a_run_has_a_tracker_that_changes_neither_its_name_nor_its_numbers(
         lambda *given: seen if given[0] is Tracking.tensorboard else Tracker(),
     )
     for folder, more in (("with", ["tracker=tensorboard"]), ("without", [])):
-        assert main([*RUN, *more, f"results={tmp_path / folder}"]) == 0
+        assert main([*RUN, *more, "--results", str(tmp_path / folder)]) == 0
     stores = [Store(tmp_path / name) for name in ("with", "without")]
     assert stores[0].names() == stores[1].names()
     (run,) = stores[0].names()
@@ -114,7 +114,7 @@ def test_a_tracker_that_is_not_installed_is_said_before_anything_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    assert main([*RUN, "tracker=tensorboard", f"results={tmp_path}"]) == 2
+    assert main([*RUN, "tracker=tensorboard", "--results", str(tmp_path)]) == 2
     assert "not installed: pip install 'fedsynth[tensorboard]'" in capsys.readouterr().err
     assert not Store(tmp_path).names()
     assert lacking(Tracking.none) == ""

@@ -12,6 +12,7 @@ from support import finished
 from support.stores import TINY
 
 from fedsynth import streams
+from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.grid import Cell, cells
 from fedsynth.benchmarks.config.schema import register
 from fedsynth.benchmarks.records.store import Store
@@ -59,8 +60,8 @@ def number(option: str) -> float | int:
 
 
 def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["fedavg", *TINY, f"results={tmp_path}", "--trials", "3"]
-    assert tune.main(command) == 0
+    command = ["tune", "fedavg", *TINY, "--results", str(tmp_path), "--trials", "3"]
+    assert main(command) == 0
     first = capsys.readouterr()
     records, damaged = Store(tmp_path / "tuning").records()
     assert (len(records), damaged) == (3, [])
@@ -71,7 +72,7 @@ def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, caps
     assert first.out.splitlines()[0] == "fedavg: 3 of 3 trials finished"
     assert f"lr={best:g}" in first.out.splitlines()[1]
     assert "(default)" in first.out
-    assert tune.main(command) == 0
+    assert main(command) == 0
     again = capsys.readouterr()
     assert "to train" not in again.err
     assert again.out == first.out
@@ -82,8 +83,8 @@ def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pyt
     scores = {"fedavg": [20.0, 21.5, 19.0], "fedprox": [20.0, 19.5, 19.0]}
     monkeypatch.setattr(Sweep, "run", lambda self: finish(self.cells, scores))
     file = tmp_path / "tuned" / "best.yaml"
-    command = ["fedavg", "fedprox", *TINY, f"results={tmp_path}", "--trials", "3", "--write", str(file)]
-    assert tune.main(command) == 0
+    command = ["tune", "fedavg", "fedprox", *TINY, "--results", str(tmp_path), "--trials", "3", "--write", str(file)]
+    assert main(command) == 0
     written = yaml.safe_load(file.read_text())
     drawn = tune.draw(METHODS["fedavg"], "fedavg", 3e-3, 0, 1)
     assert written == {"fedavg": drawn, "fedprox": []}
@@ -91,7 +92,7 @@ def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pyt
     cell = next(cell for cell in cells([*TINY, f"tuned={file}", "method=fedavg"]))
     assert f"trainer.lr={cell.run.trainer.lr:.3g}" == drawn[0]
     before = file.read_bytes()
-    assert tune.main(command) == 0
+    assert main(command) == 0
     assert file.read_bytes() == before
 
 
@@ -113,6 +114,6 @@ def finish(planned: Sequence[Cell], scores: dict[str, list[float]]) -> None:
 def test_what_cannot_be_run_is_said_before_anything_trains(
     command: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tune.main([*command, f"results={tmp_path}"]) == 2
+    assert main(["tune", *command, "--results", str(tmp_path)]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "tuning").exists()

@@ -36,11 +36,11 @@ def ours(tmp_path: Path) -> Store:
 
 
 def pack(store: Store, file: Path, *patterns: str) -> int:
-    return main(["pack", str(file), *patterns, "--results", str(store.runs.parent)])
+    return main(["records", "pack", str(file), *patterns, "--results", str(store.runs.parent)])
 
 
 def merge(store: Store, *sources: Path) -> int:
-    return main(["merge", *map(str, sources), "--results", str(store.runs.parent)])
+    return main(["records", "merge", *map(str, sources), "--results", str(store.runs.parent)])
 
 
 def run_of(store: Store, method: str) -> Path:
@@ -265,7 +265,7 @@ def test_what_is_no_source_is_told_and_the_next_taken(
     assert [line.split(": ")[2] for line in said.err.splitlines()] == [
         str(tmp_path / name) for name in ("empty", "text.zip", "none.zip")
     ]
-    assert "no record.json in it; give what `fedsynth pack` wrote" in said.err
+    assert "no record.json in it; give what `fedsynth records pack` wrote" in said.err
     assert said.out.startswith("3 taken, 0 there already, 3 refused")
 
 
@@ -305,7 +305,7 @@ def test_killed_at_any_moment_it_leaves_no_half_record(theirs: Store, tmp_path: 
         "codes = []\n"
         f"for left, results in enumerate({[str(store.runs.parent) for store in stores]!r}):\n"
         "    if not (child := os.fork()):\n"
-        f"        os._exit(main(['merge', {str(tmp_path / 'lab.zip')!r}, '--results', results]))\n"
+        f"        os._exit(main(['records', 'merge', {str(tmp_path / 'lab.zip')!r}, '--results', results]))\n"
         "    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
         "print(*codes)"
     )
@@ -324,8 +324,8 @@ def test_killed_at_any_moment_it_leaves_no_half_record(theirs: Store, tmp_path: 
 def test_neither_torch_nor_a_method_is_imported(theirs: Store, tmp_path: Path) -> None:
     code = (
         "import sys; from fedsynth.benchmarks.cli import main\n"
-        f"main(['pack', {str(tmp_path / 'lab.zip')!r}, '--results', {str(theirs.runs.parent)!r}])\n"
-        f"main(['merge', {str(tmp_path / 'lab.zip')!r}, '--results', {str(tmp_path / 'ours')!r}])\n"
+        f"main(['records', 'pack', {str(tmp_path / 'lab.zip')!r}, '--results', {str(theirs.runs.parent)!r}])\n"
+        f"main(['records', 'merge', {str(tmp_path / 'lab.zip')!r}, '--results', {str(tmp_path / 'ours')!r}])\n"
         "print([m for m in sys.modules if m.startswith(('torch', 'pandas', 'hydra', 'fedsynth.methods'))])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

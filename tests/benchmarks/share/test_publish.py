@@ -1,4 +1,4 @@
-"""`fedsynth publish`: the folder holds all that its tables follow from, and nothing that was written by hand is lost."""
+"""`fedsynth records publish`: the folder holds all that its tables follow from, and nothing that was written by hand is lost."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from support import finished
 
-from fedsynth.benchmarks.leaderboard.leaderboard import main as leaderboard
+from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.share.publish import main
 
 
 @pytest.fixture
@@ -24,7 +23,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def publish(store: Store, *arguments: str) -> int:
-    return main([*arguments, "--results", str(store.runs.parent), "--out", str(store.runs.parent)])
+    return main(
+        ["records", "publish", *arguments, "--results", str(store.runs.parent), "--out", str(store.runs.parent)]
+    )
 
 
 def test_the_folder_is_whole_and_makes_its_tables_again(
@@ -44,7 +45,7 @@ def test_the_folder_is_whole_and_makes_its_tables_again(
     assert [run.name.partition("-")[0] for run in runs] == ["fedavg", "local"]
     for run in runs:
         assert sorted(path.name for path in run.iterdir()) == ["curve.csv", "record.json", "scores.csv"]
-    assert leaderboard(["--results", str(folder), "--out", str(tmp_path / "again")]) == 0
+    assert main(["leaderboard", "--results", str(folder), "--out", str(tmp_path / "again")]) == 0
     for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.tex"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
     assert "--results results/first/look" in (folder / "README.md").read_text()
@@ -64,14 +65,13 @@ def test_published_again_it_grows_and_keeps_the_readme(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["../away", "/tmp/x", "", "runs", "a//b", ".hidden", "a/"])
 def test_a_bad_name_is_refused(store: Store, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        publish(store, name)
+    assert publish(store, name) == 2
     assert "is no name of a folder" in capsys.readouterr().err
 
 
 def test_a_store_is_not_published_into_itself(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["results", "--results", str(store.runs.parent), "--out", str(store.runs.parents[1])])
+    command = ["records", "publish", "results", "--results", str(store.runs.parent)]
+    assert main([*command, "--out", str(store.runs.parents[1])]) == 2
     assert "is where the runs are; give another NAME, or --out" in capsys.readouterr().err
 
 

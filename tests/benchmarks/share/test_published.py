@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.checkout import ROOT
 
-from fedsynth.benchmarks.leaderboard.leaderboard import main
+from fedsynth.benchmarks.cli import main
 
 RESULTS = ROOT / "results"
 PUBLISHED = sorted(path.parent.relative_to(RESULTS).as_posix() for path in RESULTS.glob("**/leaderboard.md"))
@@ -16,7 +16,7 @@ PUBLISHED = sorted(path.parent.relative_to(RESULTS).as_posix() for path in RESUL
 @pytest.mark.parametrize("table", [table for table in PUBLISHED if (RESULTS / table / "runs").is_dir()])
 def test_a_table_follows_from_its_records(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RESULTS / table
-    assert main(["--results", str(folder), "--out", str(tmp_path)]) == 0
+    assert main(["leaderboard", "--results", str(folder), "--out", str(tmp_path)]) == 0
     capsys.readouterr()
     kept = sorted(path.name for path in folder.glob("leaderboard.*"))
     assert {"leaderboard.md", "leaderboard.csv"} <= set(kept)

@@ -1,0 +1,20 @@
+"""The verb that prepares data."""
+
+from __future__ import annotations
+
+from .arguments import flag, jobs, out, words
+from .verb import Verb
+
+PREPARE = Verb(
+    "prepare",
+    "data.prepare",
+    "volumes become arrays once, with pictures and a card that show what went in",
+    [
+        words("words", "dataset=NAME [FOLDER] [OPTION=VALUE]...", "The data set, the folder of its data, its options."),
+        jobs("Processes that share the subjects (default: 1).", default=1),
+        out("Where the arrays go (default: prepared/NAME-HASH; for a layout: dataset.out)."),
+        flag(["--verify"], "Prepare nothing; say what lies in the folder (without dataset=: by any layout)."),
+    ],
+    about="A command that was killed goes on when it is given again. `fedsynth run` then uses the arrays.",
+    examples=["fedsynth prepare dataset=ixi IXI --jobs 4", "fedsynth prepare --verify FOLDER"],
+)

@@ -1,0 +1,102 @@
+"""The verbs for what leaves a laboratory or comes into it: records, and what trained models synthesise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .arguments import PATH, PATTERNS, RESULTS, RUNS, out
+from .verb import Verb, Verbs
+
+PACK = Verb(
+    "pack",
+    "share.pack",
+    "the records of finished runs in one file, for another laboratory",
+    [
+        click.Argument(["file"], type=PATH, metavar="FILE.zip", help="The file to be written; it must not exist."),
+        PATTERNS,
+        RESULTS,
+    ],
+    about="The same runs make the same file, byte for byte. Checkpoints and images stay where they are.",
+    examples=["fedsynth records pack ours.zip '*-variable-*'"],
+)
+MERGE = Verb(
+    "merge",
+    "share.merge",
+    "another laboratory's records into this store, each checked",
+    [
+        click.Argument(
+            ["sources"],
+            nargs=-1,
+            required=True,
+            type=PATH,
+            metavar="FILE.zip|FOLDER...",
+            help="Packed records, or a folder with runs at any depth.",
+        ),
+        RESULTS,
+    ],
+    about="""What was edited, cut short or renamed is refused by name, and so is a run that is here with other content; the others
+are taken. An interrupted merge leaves no run half, and the same command goes on.""",
+    examples=["fedsynth records merge theirs.zip"],
+)
+PUBLISH = Verb(
+    "publish",
+    "share.publish",
+    "a table and the records that it follows from, in a folder for version control",
+    [
+        click.Argument(["name"], metavar="NAME", help="Of the folder, such as equal_footing or smoke/tuned."),
+        PATTERNS,
+        RESULTS,
+        click.Option(
+            ["--out"], type=PATH, default=Path("results"), metavar="DIR", help="Where NAME is to be (default: results)."
+        ),
+    ],
+    about="""OUT/NAME gets the records, scores and curves of the runs, the tables made of them and a README to be written by hand,
+which is never overwritten. Checkpoints, images and logs stay where they are.""",
+    examples=["fedsynth records publish equal_footing '*-variable-*'"],
+)
+EXPORT = Verb(
+    "export",
+    "inference.export",
+    "what a run synthesises for its test subjects, as NIfTI volumes",
+    [
+        RUNS,
+        RESULTS,
+        out("Where the volumes go (default: RESULTS/volumes)."),
+        click.Option(
+            ["--root"],
+            type=PATH,
+            metavar="DIR",
+            help="Where the source volumes are now, if they were moved since they were prepared.",
+        ),
+    ],
+    examples=["fedsynth outputs export 'fedbn-*'"],
+)
+FEATURES = Verb(
+    "features",
+    "inference.features",
+    "LPIPS-like and FID-like scores of runs, by a feature network of yours",
+    [
+        RUNS,
+        click.Option(
+            ["--network"],
+            type=PATH,
+            required=True,
+            metavar="FILE",
+            help="TorchScript, or .pt2 of torch.export: images [B,3,H,W] in [0,1] to a list of feature maps and features"
+            " [B,D].",
+        ),
+        RESULTS,
+        out("Where the scores go (default: RESULTS/features.csv)."),
+    ],
+    about="""They are no part of a run: they are taken, later, of what its selected round synthesises for the test subjects. The
+trained model is where the run was trained; it does not travel with the record.""",
+    examples=["fedsynth outputs features 'fedbn-*' --network features.pt"],
+)
+RECORDS = Verbs(
+    "records", [PACK, MERGE, PUBLISH], "pack, merge, publish: records of finished runs for others and from others"
+)
+OUTPUTS = Verbs(
+    "outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise, as volumes and as scores"
+)

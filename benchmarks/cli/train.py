@@ -1,0 +1,92 @@
+"""The verbs that train."""
+
+from __future__ import annotations
+
+import click
+
+from .arguments import PATH, RESULTS_OF_RUN, counted, flag, jobs, words
+from .verb import Verb
+
+JOBS = jobs("Runs at a time (default: cores by trainer.threads).")
+METHODS = words("words", "METHOD... [OPTION=VALUE]...", "Methods, or all; options of all their runs.", required=True)
+
+RUN = Verb(
+    "run",
+    "running.run",
+    "train one run, or with -m every combination of comma-separated values",
+    [
+        words("overrides", "[OPTION=VALUE]...", "Options of the run, and choices of the groups."),
+        flag(["-m", "--multirun"], "Run every combination of comma-separated values."),
+        RESULTS_OF_RUN,
+        click.Option(["--cfg"], type=click.Choice(["job"]), help="Show the configuration and train nothing."),
+        flag(["--hydra-help"], "What Hydra, which reads the options, knows besides."),
+    ],
+    about="""\b
+Groups:  method, network, dataset, scenario, experiment; `fedsynth list` shows the choices
+Options: method.*, network.*, dataset.*, scenario.*, trainer.*, seed, tracker
+
+An experiment's grids are trained by `fedsynth sweep`, and no part of a run. With hydra/launcher=joblib hydra.launcher.n_jobs=2,
+-m trains two runs at a time.""",
+    examples=[
+        "fedsynth run method=fedbn network=unet trainer.rounds=20 scenario=common",
+        "fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2",
+        "fedsynth run -m 'method=glob(*)' experiment=smoke",
+        """fedsynth run method=local 'scenario.tasks.ixi=["T1->T2"]'""",
+    ],
+)
+SWEEP = Verb(
+    "sweep",
+    "running.sweep",
+    "train every cell of an experiment's grids, each in a process of its own",
+    [
+        words("overrides", "OPTION=VALUE...", "experiment=NAME, and whatever `fedsynth run` takes.", required=True),
+        JOBS,
+        flag(["--dry"], "Say what is missing and how long it may take, and train nothing."),
+        RESULTS_OF_RUN,
+    ],
+    about="""An experiment's grids are in its file: `fedsynth list experiments`. Of the command line, method=... keeps the cells
+of those methods; any other option counts in every cell and replaces what the grids say of it: seed=0,1. The same command goes on
+where a sweep stopped, and several may work on one store at once.""",
+    examples=[
+        "fedsynth sweep experiment=equal_footing --dry",
+        "fedsynth sweep experiment=unseen method=fedavg,fedbn --jobs 2",
+    ],
+    resumes=True,
+)
+TUNE = Verb(
+    "tune",
+    "running.tune",
+    "the same number of trials for each method, judged by validation alone",
+    [
+        METHODS,
+        counted("--trials", 8, "Runs a method, the published default included"),
+        JOBS,
+        click.Option(["--draws"], type=int, default=0, metavar="SEED", help="Seed of the draws (default: 0)."),
+        click.Option(
+            ["--write"],
+            type=PATH,
+            metavar="FILE",
+            help="Leave each method's best options there, such as conf/tuned/core.yaml.",
+        ),
+        RESULTS_OF_RUN,
+    ],
+    examples=["fedsynth tune fedavg fedprox experiment=core --trials 5 --jobs 2"],
+    resumes=True,
+)
+COST = Verb(
+    "cost",
+    "running.cost",
+    "measure seconds and where they go, operations, memory and bytes of a method alone",
+    [
+        METHODS,
+        counted("--rounds", 3, "Rounds that count"),
+        click.Option(
+            ["--profile"], type=PATH, metavar="DIR", help="Write a trace and a summary of one more round there."
+        ),
+        RESULTS_OF_RUN,
+    ],
+    examples=[
+        "fedsynth cost fedavg pflsynth experiment=demo",
+        "fedsynth cost pflsynth experiment=demo --profile trace",
+    ],
+)
