@@ -64,7 +64,7 @@ class Rehearsal:
     lesions: Tensor | None
 
 
-def fits(federation: Federation, device: torch.device) -> bool:
+def fits_on(device: torch.device, federation: Federation) -> bool:
     """Whether the slices of all sites may lie on the device: they would take at most half of the memory that is free."""
     if device.type != "cuda":
         return True

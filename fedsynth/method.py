@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,9 @@ from .federation import Columns, Task
 from .feed import Batch
 from .losses import l1, lsgan
 from .networks.network import Network, Norm
-
-if TYPE_CHECKING:
-    from .server import Server
-    from .site import SiteState
-    from .step import Pairs
-
+from .server import Server
+from .site import SiteState
+from .step import Pairs
 
 Nets = Any  # a ModuleDict, or a mapping of names to callables
 

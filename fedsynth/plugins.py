@@ -18,13 +18,13 @@ VARIABLE = "FEDSYNTH_PLUGINS"
 __path__: list[str] = []  # a module with a path is a package; what lies in it, the finder knows
 
 
-def files() -> list[Path]:
+def plugin_files() -> list[Path]:
     """The plugin files that the environment names, absolute, once each."""
     given = filter(None, os.environ.get(VARIABLE, "").split(os.pathsep))
     return list(dict.fromkeys(Path(os.path.abspath(os.path.expanduser(text))) for text in given))
 
 
-def load(path: Path) -> ModuleType:
+def load_plugin(path: Path) -> ModuleType:
     """The module of a plugin file. Raises ImportError for a path that cannot be one, and whatever the file itself raises."""
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise ImportError(
@@ -45,7 +45,7 @@ class _Finder:
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         package, _, stem = name.rpartition(".")
-        for file in files() if package == __name__ else ():
+        for file in plugin_files() if package == __name__ else ():
             if file.stem == stem:
                 return spec_from_file_location(name, file, loader=_Loader(name, str(file)))
         return None
@@ -53,4 +53,4 @@ class _Finder:
 
 sys.meta_path.append(_Finder)
 if VARIABLE in os.environ:  # absolute, for workers that start in another folder
-    os.environ[VARIABLE] = os.pathsep.join(map(str, files()))
+    os.environ[VARIABLE] = os.pathsep.join(map(str, plugin_files()))

@@ -98,7 +98,7 @@ class Registry(Generic[T]):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
             yield f"{package} ({point.value})", partial(self._entry_point, point)
         stems: dict[str, Path] = {}
-        for path in plugins.files():
+        for path in plugins.plugin_files():
             if stems.setdefault(path.stem, path) != path:
                 raise RegistryError(f"two plugin files have one name: {stems[path.stem]} and {path}; rename one")
             yield str(path), partial(self._plugin, path)
@@ -113,7 +113,7 @@ class Registry(Generic[T]):
         return {point.name: self._accepted(point.load())}
 
     def _plugin(self, path: Path) -> dict[str, type[T]]:
-        classes = self._defined_in(plugins.load(path))
+        classes = self._defined_in(plugins.load_plugin(path))
         return {path.stem if len(classes) == 1 else cls.__name__.lower(): cls for cls in classes}
 
     def _defined_in(self, module: ModuleType) -> list[type[T]]:

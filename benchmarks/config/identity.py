@@ -54,7 +54,6 @@ def scenario(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str
         "newcomers": {site: own for site, own in texts.items() if site in given.newcomers},
         "asks": {site: sorted(str(Task.parse(task)) for task in own) for site, own in sorted(given.asks.items())},
         "poisoned": given.corrupt(site for site in tasks if site not in given.newcomers),
-        "spare_sites": max(given.spare_sites, len(given.newcomers)),
     }
     for option in ("train_subjects", "shift"):
         own = {site: given.of_site(getattr(given, option), site) for site in tasks}
@@ -63,12 +62,13 @@ def scenario(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str
 
 
 def scenario_of(identity: Mapping[str, Any]) -> Scenario:
-    """The scenario of which `scenario` told."""
+    """The scenario of which `scenario` told. Older records also hold `spare_sites`, which newcomers decide now."""
     newcomers = identity.get("newcomers", {})
     tasks = identity["tasks"] | newcomers
     poisoned = len(identity.get("poisoned", ())) / len(identity["tasks"])
     parts = {"sites": list(tasks), "tasks": tasks, "newcomers": list(newcomers), "poisoned": poisoned}
-    return Scenario(**dict(identity) | parts)
+    known = {name: value for name, value in identity.items() if name != "spare_sites"}
+    return Scenario(**known | parts)
 
 
 def trainer(options: TrainerOptions) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from fedsynth.evaluation import evaluate, generalisation as probes
+from fedsynth.evaluation import evaluate
 from fedsynth.evaluation.evaluate import mean_psnr
 from fedsynth.exchange import ContractError, Message, places
 from fedsynth.federation import Task
@@ -55,10 +55,10 @@ def trains(case: ToyFederation) -> Iterator[str]:
 @rule("learns", "its scores mean something")
 def learns(case: ToyFederation) -> Iterator[str]:
     trainer = case.trainer("ac", rounds=2, local_steps=20, lr=3e-3)
-    before, after = mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, "train", trainer.step)), 0.0
+    before, after = mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, "train")), 0.0
     for round in (1, 2):
         trainer.round(round)
-    after = mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, "train", trainer.step))
+    after = mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, "train"))
     if not after > before:
         yield f"40 local steps lead from {before:.2f} dB to {after:.2f} dB on the training slices"
 
@@ -252,7 +252,7 @@ def newcomer(case: ToyFederation) -> Iterator[str]:
     trainer = case.trainer(replace(data, conditions=replace(data.conditions, adapt=[1])))
     trainer.run()
     before = trainer.digests()
-    rows = [row for row in probes.scores(trainer) if row["site"] == NEWCOMER]
+    rows = [row for row in trainer.probe() if row["site"] == NEWCOMER]
     if not all(np.isfinite(row["psnr"]) for row in rows):
         yield "what it is served, at once or after it adapted, has a score that is not finite"
     if trainer.digests() != before:

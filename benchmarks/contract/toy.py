@@ -50,7 +50,7 @@ def federation(names: str = "abc", size: tuple[int, int] = (32, 32), scarce: str
             name, ("T1", "T2", "PD"), images[start:].astype(np.float16), tissue[start:, 0] > 0.1, subjects
         )
     plan = {name: tuple(map(Task.parse, TASKS[name])) for name in names}
-    return Federation(sites, plan, 1, {NEWCOMER: (Task("T1", "T2"),)}, Conditions(adapt=[], adapt_steps=2))
+    return Federation(sites, plan, {NEWCOMER: (Task("T1", "T2"),)}, Conditions(adapt=[], adapt_steps=2))
 
 
 @dataclass(frozen=True)

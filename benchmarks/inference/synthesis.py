@@ -49,8 +49,7 @@ def synthesise_test_subjects(run: Run, federation: Federation, folder: Path) -> 
                     for subject in tqdm(tested, f"{feed.name} {task}", unit="subject", leave=False, disable=None):
                         rows = np.arange(subject.slices.start, subject.slices.stop)
                         parts = np.split(rows, range(BATCH, len(rows), BATCH))
-                        with trainer.step.autocast():
-                            made = [run.method.synthesise(state, feed.batch(task, part)) for part in parts]
+                        made = [state.answer(feed.batch(task, part)) for part in parts]
                         images = torch.cat(made)[:, 0].float().clamp(-1, 1).cpu().numpy()
                         yield Synthesised(feed.name, task, subject, images)
 

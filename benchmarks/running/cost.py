@@ -31,7 +31,7 @@ from fedsynth.runtime.device import matrix_rate, peak, reset_peak, set_precision
 from fedsynth.runtime.options import Execution
 from fedsynth.trainer import Trainer
 from fedsynth.trainer.outcome import Costs
-from fedsynth.trainer.sharing import sizes
+from fedsynth.trainer.sharing import parameter_counts
 
 from ..config.errors import OptionError, explain
 from ..config.grid import kept_in
@@ -97,7 +97,7 @@ def measure(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, float
         trace(trainer, rounds + 2, folder)
     execution = f"eager ({trainer.step.eager})" if trainer.step.eager else trainer.step.execution.value
     shares = {name: value / rounds for name, value in found.items() if name not in ("peak_memory_bytes", "floor_share")}
-    return found | shares | sizes(trainer.sites.values(), trainer.plan), execution
+    return found | shares | parameter_counts(trainer.sites.values(), trainer.plan), execution
 
 
 def warm(run: Run, federation: Federation, rounds: int) -> Trainer:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedsynth.federation import FederationError
-from fedsynth.federation.federation import ordered
+from fedsynth.federation.federation import contrast_order
 
 from .pattern import Match, fill
 
@@ -110,7 +110,7 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
     for (site, _), sessions in sorted(volumes.items()):
         found.setdefault(site, Counter()).update({contrast for own in sessions.values() for contrast in own})
     people = Counter(site for site, _ in volumes)
-    contrasts = {site: ordered(c for c in own if 2 * own[c] >= people[site]) for site, own in found.items()}
+    contrasts = {site: contrast_order(c for c in own if 2 * own[c] >= people[site]) for site, own in found.items()}
     complete: dict[str, dict[str, CompleteSubject]] = {site: {} for site in found if site != NO_SITE}
     left_out: list[LeftOut] = []
     for (site, subject), sessions in sorted(volumes.items()):

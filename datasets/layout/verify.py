@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsynth.federation import FederationError
-from fedsynth.federation.federation import ordered
+from fedsynth.federation.federation import contrast_order
 from fedsynth.runtime.progress import ProgressBar
 
 from ..volumes import examine
@@ -47,7 +47,7 @@ class Report:
             lines.append(
                 f"site {site}: {len(own)} complete with {', '.join(found.contrasts.get(site, ())) or 'nothing'}"
             )
-            for contrast in ordered(counts):
+            for contrast in contrast_order(counts):
                 count = counts[contrast]
                 note = "" if contrast in found.contrasts.get(site, ()) else ", which most there lack, so it is not used"
                 grids = self.grids.get((site, contrast), Counter()).most_common()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from ..feed import Batch, Feed
 from ..method import Method
 from ..server import Server
 from ..site import SiteState
-from ..step import Step
 from . import metrics
 
 Row = dict[str, Any]
@@ -27,17 +25,17 @@ GALLERY_SLICES = 2
 @contextmanager
 def serving(method: Method, server: Server, site: SiteState, adapted: bool = False) -> Iterator[None]:
     """Inside, the site's nets are what it would serve now: downloaded, received (unless `adapted`: it goes on from what it has),
-    personalised. Afterwards as before."""
+    personalised. Afterwards they are as before."""
     with site.preserved(), site.hook("serve"):
         if not adapted:
-            take(method, server, site)
+            deliver(method, server, site)
         method.personalise(site)
         with site.hook("synthesise"):
             yield
 
 
-def take(method: Method, server: Server, site: SiteState) -> None:
-    """The site receives what it is sent now, a newcomer its welcome."""
+def deliver(method: Method, server: Server, site: SiteState) -> None:
+    """Let the site receive what it is sent now; a newcomer receives its welcome."""
     offer = method.download if site.name in server.names else method.welcome
     message = offer(server, site.name).delivered()
     site.received = message.model
@@ -72,25 +70,18 @@ def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Te
     return rows
 
 
-def score(method: Method, server: Server, sites: Mapping[str, SiteState], split: str, step: Step) -> list[Row]:
-    """Every real site's tasks, scored with what its site state serves."""
+def score(method: Method, server: Server, sites: Mapping[str, SiteState], split: str) -> list[Row]:
+    """The scores of every real site's tasks, by what its site state serves."""
     rows: list[Row] = []
     for site in sites.values():
         with serving(method, server, site):
             for feed in site.feeds.values():
                 for task in feed.tasks:
-                    rows += by_subject(feed, task, split, partial(_answer, method, site, step))
+                    rows += by_subject(feed, task, split, site.answer)
     return rows
 
 
-def _answer(method: Method, site: SiteState, step: Step, batch: Batch) -> Tensor:
-    with step.autocast():
-        return method.synthesise(site, batch)
-
-
-def gallery(
-    method: Method, server: Server, sites: Mapping[str, SiteState], step: Step
-) -> dict[str, dict[str, np.ndarray]]:
+def gallery(method: Method, server: Server, sites: Mapping[str, SiteState]) -> dict[str, dict[str, np.ndarray]]:
     """ "site/task" -> source (the first of several), target and prediction of the middle slices of the first test subjects, uint8
     `[n, H, W]`."""
     shown: dict[str, dict[str, np.ndarray]] = {}
@@ -104,22 +95,17 @@ def gallery(
                     images = {
                         "source": batch.images[:, feed.channels[task.sources[0]], None],
                         "target": batch.target,
-                        "prediction": _answer(method, site, step, batch),
+                        "prediction": site.answer(batch),
                     }
-                    shown[f"{feed.name}/{task}"] = {
-                        name: image[:, 0]
-                        .float()
-                        .add(1)
-                        .mul(127.5)
-                        .round()
-                        .clamp(0, 255)
-                        .nan_to_num()
-                        .byte()
-                        .cpu()
-                        .numpy()
-                        for name, image in images.items()
-                    }
+                    shown[f"{feed.name}/{task}"] = {name: _grey_values(image) for name, image in images.items()}
     return shown
+
+
+def _grey_values(images: Tensor) -> np.ndarray:
+    """Images `[B, 1, H, W]` in [-1, 1] as grey values from 0 to 255, uint8 `[B, H, W]`."""
+    grey = images[:, 0].float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num().byte()
+    found: np.ndarray = grey.cpu().numpy()
+    return found
 
 
 def copy_source(feed: Feed, task: Task, split: str) -> list[Row]:

@@ -8,89 +8,89 @@ subjects (under `local`, whose newcomers begin at the common start, that is trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..federation import Task
+from ..federation import Federation, Task
 from ..federation.scenario import with_few
 from ..feed import Batch, Feed
+from ..method import Method
+from ..server import Server
 from ..site import SiteState
 from . import evaluate
-
-if TYPE_CHECKING:
-    from ..trainer import Trainer
 
 Row = dict[str, Any]
 Probe = tuple[str, Feed, Task, Callable[[Batch], Tensor]]  # selection; whose slices; which task; who answers
 
 
-def scores(trainer: Trainer) -> list[Row]:
-    """A row a probe, site, task and test subject; of a run that diverged those of the mean training image."""
-    rows: list[Row] = []
-    for selection, feed, task, answer in probes(trainer):
-        if trainer.state.diverged:
-            found = evaluate.mean_image(feed, task, "test")
-        else:
-            found = evaluate.by_subject(feed, task, "test", answer)
-        rows += [{"selection": selection} | row for row in found]
-    return rows
+@dataclass(frozen=True)
+class Probes:
+    """The probes of a trained federation. `newcomer` makes the state of one of its newcomers as it is before anything is sent to
+    it, with as many local steps a round as it is to adapt by."""
 
+    method: Method
+    server: Server
+    sites: Mapping[str, SiteState]
+    federation: Federation
+    newcomer: Callable[[str, Federation], SiteState]
 
-def probes(trainer: Trainer) -> Iterator[Probe]:
-    """One after the other, each while the site that answers serves."""
-    conditions = trainer.federation.conditions
-    feeds = {name: feed for site in trainer.sites.values() for name, feed in site.feeds.items()}
-    feeds = {name: feed for name, feed in feeds.items() if name not in trainer.federation.poisoned}
-    for site in trainer.sites.values():
-        with evaluate.serving(trainer.method, trainer.server, site):
-            for home in site.members:
-                asked = trainer.federation.asked(home)
-                yield from (("asked", site.feeds[home], task, partial(trainer.answer, site)) for task in asked)
-                if conditions.across and home in feeds:
-                    away = [feed for name, feed in feeds.items() if name != home]
-                    yield from (
-                        (f"from-{home}", feed, task, partial(as_if, trainer, site, home))
-                        for feed in away
-                        for task in feed.tasks
-                    )
-    for name in trainer.federation.newcomers:
-        yield from newcomer(trainer, name)
+    def score(self, round: int, diverged: bool) -> list[Row]:
+        """A row a probe, site, task and test subject after this round; of a run that diverged those of the mean training image."""
+        rows: list[Row] = []
+        for selection, feed, task, answer in self._all(round, diverged):
+            scored = evaluate.mean_image if diverged else partial(evaluate.by_subject, predict=answer)
+            rows += [{"selection": selection} | row for row in scored(feed, task, "test")]
+        return rows
 
+    def _all(self, round: int, diverged: bool) -> Iterator[Probe]:
+        """One after the other, each while the site that answers serves."""
+        feeds = {name: feed for site in self.sites.values() for name, feed in site.feeds.items()}
+        feeds = {name: feed for name, feed in feeds.items() if name not in self.federation.poisoned}
+        for site in self.sites.values():
+            with evaluate.serving(self.method, self.server, site):
+                for home in site.members:
+                    yield from (("asked", site.feeds[home], task, site.answer) for task in self.federation.asked(home))
+                    if self.federation.conditions.across and home in feeds:
+                        away = [feed for name, feed in feeds.items() if name != home]
+                        told = partial(self._as_if_at, home, site)
+                        yield from ((f"from-{home}", feed, task, told) for feed in away for task in feed.tasks)
+        for name in self.federation.newcomers:
+            yield from self._welcomed(name, round)
+            for count in self.federation.conditions.adapt:
+                yield from self._adapted(name, count, diverged)
 
-def as_if(trainer: Trainer, site: SiteState, home: str, batch: Batch) -> Tensor:
-    """The site's answer to slices of another one, with the code of its own member."""
-    code = torch.from_numpy(trainer.federation.code(home, batch.task)).to(batch.code)
-    return trainer.answer(site, replace(batch, site=home, code=code.expand_as(batch.code)))
+    def _as_if_at(self, home: str, site: SiteState, batch: Batch) -> Tensor:
+        """The site's answer to slices of another one, with the code of its own member `home`."""
+        code = torch.from_numpy(self.federation.code(home, batch.task)).to(batch.code)
+        return site.answer(replace(batch, site=home, code=code.expand_as(batch.code)))
 
+    def _welcomed(self, name: str, round: int) -> Iterator[Probe]:
+        """What a newcomer would serve with what it is sent."""
+        if len(self.server.plan.model.places):
+            site = self.newcomer(name, self.federation)
+            site.enter(max(round, 1))
+            with evaluate.serving(self.method, self.server, site):
+                yield from (("welcome", site.feeds[name], task, site.answer) for task in site.tasks)
+            site.dismiss()
 
-def newcomer(trainer: Trainer, name: str) -> Iterator[Probe]:
-    """Before adaptation, and after adaptation on so many subjects, each time from what it is sent."""
-    federation, method = trainer.federation, trainer.method
-    options = replace(trainer.options, local_steps=federation.conditions.adapt_steps)
-    if len(trainer.plan.model.places):
-        site = trainer.site([name], federation, options)
-        site.enter(max(trainer.state.round, 1))
-        with evaluate.serving(method, trainer.server, site):
-            yield from (("welcome", site.feeds[name], task, partial(trainer.answer, site)) for task in site.tasks)
-        trainer.slots.dismiss(site)
-    for count in federation.conditions.adapt:
-        few = replace(federation, sites={**federation.sites, name: with_few(federation.sites[name], count)})
-        site = trainer.site([name], few, options)
+    def _adapted(self, name: str, count: int, diverged: bool) -> Iterator[Probe]:
+        """What a newcomer serves after it trained on so many subjects, from what it is sent."""
+        whole = self.federation.sites
+        few = replace(self.federation, sites={**whole, name: with_few(whole[name], count)})
+        site = self.newcomer(name, few)
         site.enter(1)
-        if not trainer.state.diverged:
+        if not diverged:
             with site.hook("receive"):
-                evaluate.take(method, trainer.server, site)
-            site.at_work = True
+                evaluate.deliver(self.method, self.server, site)
+            site.begin(1, site.full)
             for _ in site.train({}):
                 pass
-            site.at_work = False
-        with evaluate.serving(method, trainer.server, site, adapted=True):
-            yield from (
-                (f"adapted-{count}", site.feeds[name], task, partial(trainer.answer, site)) for task in site.tasks
-            )
-        trainer.slots.dismiss(site)
+            site.leave()
+        with evaluate.serving(self.method, self.server, site, adapted=True):
+            yield from ((f"adapted-{count}", site.feeds[name], task, site.answer) for task in site.tasks)
+        site.dismiss()

@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 
 from ..federation import Federation, Task
+from .psnr import psnr
 
 BINS = 48
-CAP = 60.0  # dB, of a slice that is reproduced exactly
 
 Predict = Callable[[np.ndarray], np.ndarray]  # source to prediction
 Pair = tuple[np.ndarray, np.ndarray]  # source and target of one subject, float32 [N, H, W] in [0, 1]
@@ -48,12 +48,6 @@ class LookupTable:
         centres = np.arange(BINS)
         values = np.interp(centres, centres[seen], self.total[seen] / self.count[seen])
         return values.astype(np.float32)[_bins(source)]
-
-
-def psnr(prediction: np.ndarray, target: np.ndarray) -> float:
-    """PSNR in dB, data range 1, mean over slices `[N, H, W]`."""
-    mse = ((prediction.astype(np.float64) - target) ** 2).mean((1, 2))
-    return float(np.minimum(-10 * np.log10(np.maximum(mse, 1e-30)), CAP).mean())
 
 
 def heterogeneity(federation: Federation) -> list[dict[str, object]]:

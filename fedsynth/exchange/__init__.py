@@ -3,4 +3,4 @@
 from .gradients import distance as distance, inner as inner
 from .messages import ContractError as ContractError, Memory as Memory, Message as Message, Value as Value
 from .places import Place as Place, leaves as leaves, places as places
-from .plan import Layout as Layout, Plan as Plan
+from .plan import Plan as Plan, VectorLayout as VectorLayout

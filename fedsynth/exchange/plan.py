@@ -22,7 +22,7 @@ BLOCK = 1 << 18  # numbers added up at a time: they stay in the processor's cach
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class VectorLayout:
     """Named tensors laid end to end in one flat vector."""
 
     places: tuple[Place, ...]
@@ -111,8 +111,8 @@ class Plan:
         self.buffers = self._layout([row for row in chosen if row[0].is_buffer])
 
     @staticmethod
-    def _layout(rows: list[tuple[Place, torch.Size]]) -> Layout:
-        return Layout(tuple(place for place, _ in rows), tuple(shape for _, shape in rows))
+    def _layout(rows: list[tuple[Place, torch.Size]]) -> VectorLayout:
+        return VectorLayout(tuple(place for place, _ in rows), tuple(shape for _, shape in rows))
 
     def nbytes(self, message: Mapping[str, Value], held: frozenset[str]) -> int:
         """Bytes of a message to or from a site that holds the tensors named in `held`: numel x item size of its tensors.

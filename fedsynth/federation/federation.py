@@ -26,7 +26,7 @@ class FederationError(ValueError):
     """The data or the scenario cannot be what was asked for; the message says what to change."""
 
 
-def ordered(contrasts: Iterable[str]) -> tuple[str, ...]:
+def contrast_order(contrasts: Iterable[str]) -> tuple[str, ...]:
     """The contrasts, once each, in the order of the code's one-hots."""
     used = set(contrasts)
     return tuple(c for c in CONTRASTS if c in used) + tuple(sorted(used - set(CONTRASTS)))
@@ -41,7 +41,7 @@ class Task:
     target: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", "+".join(ordered(self.source.split("+"))))
+        object.__setattr__(self, "source", "+".join(contrast_order(self.source.split("+"))))
 
     def __str__(self) -> str:
         return f"{self.source}->{self.target}"
@@ -215,11 +215,10 @@ class Conditions:
 @dataclass(frozen=True, eq=False)
 class Federation:
     """The sites of one run with their tasks, sorted by name whatever order they were listed in. `newcomers`, with theirs, take no
-    part in training; each has one of the spare columns of the code."""
+    part in training; each has a column of the code after the sites'."""
 
     sites: Mapping[str, Site]
     tasks: Mapping[str, tuple[Task, ...]]
-    spare_sites: int = 0
     newcomers: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
     conditions: Conditions = field(default_factory=Conditions)
     names: tuple[str, ...] = field(init=False)
@@ -227,10 +226,6 @@ class Federation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(sorted(self.tasks)))
         everyone = {**self.tasks, **self.newcomers}
-        if len(self.newcomers) > self.spare_sites:
-            raise FederationError(
-                f"{len(self.newcomers)} newcomers need as many free columns of the code; spare_sites is {self.spare_sites}"
-            )
         for name in sorted(everyone):
             site = self.sites[name]
             for split in SPLITS:
@@ -269,12 +264,14 @@ class Federation:
     @cached_property
     def contrasts(self) -> tuple[str, ...]:
         """The contrasts of all tasks, in the order of their one-hots."""
-        return ordered(contrast for tasks in self.tasks.values() for task in tasks for contrast in task.contrasts)
+        return contrast_order(
+            contrast for tasks in self.tasks.values() for task in tasks for contrast in task.contrasts
+        )
 
     @property
     def columns(self) -> Columns:
         sources = tuple(map(self.contrasts.index, self.sources))
-        return Columns(len(self.names) + self.spare_sites, len(self.contrasts), sources)
+        return Columns(len(self.names) + len(self.newcomers), len(self.contrasts), sources)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
@@ -284,7 +281,7 @@ class Federation:
         tasks = [task for name, own in everyone.items() for task in (*own, *self.asked(name))]
         if all(len(task.sources) == 1 for task in tasks):
             return ()
-        return ordered(source for task in tasks for source in task.sources)
+        return contrast_order(source for task in tasks for source in task.sources)
 
     def code(self, site: str, task: Task) -> np.ndarray:
         """Site, sources and target, float32 `[columns.length]`; newcomers have the columns after the sites'."""

@@ -24,7 +24,6 @@ class Scenario(Conditions):
     name: str
     sites: list[str]  # or only "*": all of the data set
     tasks: dict[str, list[str]]
-    spare_sites: int = 0  # columns of the site code kept free for newcomers; each of `newcomers` has one
     newcomers: list[str] = field(
         default_factory=list
     )  # those of the sites that train nothing and are served at the end
@@ -99,7 +98,7 @@ class Scenario(Conditions):
             raise FederationError(
                 f"scenario {self.name}: {both[0]!r} is a newcomer, which trains in no round; it can be nothing else"
             )
-        least = {"spare_sites": (self.spare_sites, 0), "adapt_steps": (self.adapt_steps, 1)}
+        least = {"adapt_steps": (self.adapt_steps, 1)}
         least |= {f"train_subjects.{site}": (count, 1) for site, count in self.train_subjects.items()}
         least |= {f"shift.{site}": (pixels, 0) for site, pixels in self.shift.items()}
         least |= {"adapt": (min(self.adapt, default=1), 1)}
@@ -131,7 +130,6 @@ class Scenario(Conditions):
         return Federation(
             sites,
             {name: tasks for name, tasks in plan.items() if name not in self.newcomers},
-            max(self.spare_sites, len(self.newcomers)),
             {name: tasks for name, tasks in plan.items() if name in self.newcomers},
             Conditions(**{f.name: getattr(self, f.name) for f in fields(Conditions)}),
         )

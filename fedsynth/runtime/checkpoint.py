@@ -53,7 +53,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
     return tree
 
 
-def digest(tree: Any) -> str:
+def tree_digest(tree: Any) -> str:
     """SHA-256 of a tree's tensors and numbers with their names, the same whatever order its dicts were filled in."""
     total = hashlib.sha256()
 

@@ -12,11 +12,6 @@ class Optimizer(Enum):
     sgd = "sgd"
 
 
-class OptimizerState(Enum):
-    keep = "keep"  # across rounds, as the reference does; never averaged
-    reset = "reset"  # fresh at every download
-
-
 class Precision(Enum):
     fp32 = "fp32"
     tf32 = "tf32"
@@ -63,7 +58,6 @@ class TrainerOptions:
     lr: float = 2e-4  # constant for the first half of the rounds, then linear decay that never reaches 0
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     optimizer: Optimizer = Optimizer.adam
-    optimizer_state: OptimizerState = OptimizerState.keep
     clip: float = 0.0  # largest gradient norm of a player; 0 for no clipping
     server_rule: ServerRule = ServerRule.mean
     corrupt: float = 0.0  # share of the sites that a robust server rule assumes to be corrupt

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..exchange import Memory, Message, Plan
 from ..runtime.options import ServerRule, TrainerOptions
-from . import rules as robust
-
-if TYPE_CHECKING:
-    from ..site import SiteState
+from ..site import SiteState
+from . import rules
 
 
 class Server:
@@ -74,12 +72,12 @@ class Server:
         vectors, shares, held = (list(column) for column in zip(*rows, strict=True))
         reference = torch.zeros_like(vectors[0]) if otherwise is None else otherwise
         if rule is ServerRule.norm_clip:
-            clipped = robust.clipped(layout.stack(vectors, held), reference)
+            clipped = rules.clipped(layout.stack(vectors, held), reference)
             return layout.mean(zip(clipped, shares, held, strict=True), reference)
         if rule is ServerRule.krum:
             models = [message.model for message in uploads.values()]
-            found = layout.stack(vectors, held)[robust.krum(self.plan.model.stack(models, held), corrupt)]
+            found = layout.stack(vectors, held)[rules.krum(self.plan.model.stack(models, held), corrupt)]
         else:
             share = 0.5 if rule is ServerRule.median else corrupt
-            found = robust.trimmed_mean(layout.stack(vectors, held), share).to(reference.dtype)
+            found = rules.trimmed_mean(layout.stack(vectors, held), share).to(reference.dtype)
         return torch.where(found.isnan(), reference, found)

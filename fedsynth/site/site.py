@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,20 @@ from ..federation import Task
 from ..feed import Batch, Draw, Feed
 from ..runtime.options import TrainerOptions
 from ..step import Pairs, Player, Step
+from ..step.slot import Slot, new_optimizer
 from .offload import State
-from .slots import Slot, SlotPool, optimizer
+from .slots import SlotPool
 
-if TYPE_CHECKING:
-    from ..method import Method
+
+class LocalMethod(Protocol):
+    """The part of a method that a site calls; `Method` says what each hook is for."""
+
+    second: ClassVar[bool]
+
+    def players(self, nets: nn.ModuleDict) -> dict[str, Any]: ...
+    def phase(self, site: SiteState, k: int) -> str: ...
+    def step(self, site: SiteState, batch: Batch) -> Pairs: ...
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor: ...
 
 
 class SiteState:
@@ -27,11 +37,11 @@ class SiteState:
 
     `name`, `members` (the real sites), `tasks`, `samples` (training slices); `nets`; `players`: name -> parameters; `memory`;
     `round` (from 1) of `rounds` and its `lr`; `steps` (local steps of this round, of the `full` number) and `epoch` (batches
-    that the samples fill, the last one perhaps in part); `phase` of the step, "" outside one; `received`: the server's model as
+    that an epoch fills, the last one perhaps not wholly); `phase` of the step, "" outside one; `received`: the server's model as
     it came, None outside a round.
 
-    Nets, memory and what was received lie in a slot that is given when they are asked for, and may be given to another site
-    after the hook; so a method asks the site for them every time.
+    Nets, memory and what was received lie in a slot, which the site is given when it is asked for them and which another site
+    may be given after the hook; so a method asks the site for them every time.
     """
 
     def __init__(
@@ -39,8 +49,9 @@ class SiteState:
         name: str,
         feeds: Mapping[str, Feed],
         held: frozenset[str],
+        start: Callable[[], nn.ModuleDict],
         slots: SlotPool,
-        method: Method,
+        method: LocalMethod,
         plan: Plan,
         step: Step,
         options: TrainerOptions,
@@ -57,9 +68,9 @@ class SiteState:
         self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
         self.state: State = (name, 0)
         self.at_work = False  # in mid-training: its slot cannot be given away
-        self._method, self._plan, self._step, self._options, self._seed = method, plan, step, options, seed
-        self._slots = slots
-        self.structure = tuple(sorted(self.tasks))
+        self.plan, self._slots = plan, slots
+        self.start = start  # the nets as they are before the first round
+        self._method, self._step, self._options, self._seed = method, step, options, seed
 
     @property
     def slot(self) -> Slot:
@@ -101,17 +112,17 @@ class SiteState:
 
         Where the site lacks a net the vector has what was received, or 0.
         """
-        return self._plan.model.pack(self._under(root), self.received)
+        return self.plan.model.pack(self._under(root), self.received)
 
     def pack_buffers(self) -> Tensor:
         """The travelling buffers as a flat vector."""
-        return self._plan.buffers.pack(self.tensors)
+        return self.plan.buffers.pack(self.tensors)
 
     def load(self, model: Tensor, buffers: Tensor | None = None, root: str = "") -> None:
         """Write flat vectors into the nets; what does not travel is left as it is."""
-        self._plan.model.unpack(model, self._under(root))
+        self.plan.model.unpack(model, self._under(root))
         if buffers is not None:
-            self._plan.buffers.unpack(buffers, self._under(root))
+            self.plan.buffers.unpack(buffers, self._under(root))
 
     def along(self, player: Player, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The travelling parameters of one player or several (or those that mirror them), each with its part of the vector."""
@@ -119,9 +130,9 @@ class SiteState:
         names = (player,) if isinstance(player, str) else player
         for parameter in (parameter for name in names for parameter in self.players[name]):
             path = self.slot.paths[id(parameter)]
-            path = path if path in self._plan.model.offsets else path.partition(".")[2]
-            if path in self._plan.model.offsets:
-                pairs.append((parameter, self._plan.model.part(vector, path)))
+            path = path if path in self.plan.model.offsets else path.partition(".")[2]
+            if path in self.plan.model.offsets:
+                pairs.append((parameter, self.plan.model.part(vector, path)))
         return pairs
 
     def distance(self, player: Player, vector: Tensor | None) -> Tensor | float:
@@ -135,7 +146,7 @@ class SiteState:
 
     def gradient(self, player: Player) -> Tensor:
         """The gradient that moved the player last, as a flat vector, 0 elsewhere; to be read in `step` after its yield."""
-        vector = torch.zeros(self._plan.model.numel, device=self.device)
+        vector = torch.zeros(self.plan.model.numel, device=self.device)
         for parameter, part in self.along(player, vector):
             if parameter.grad is not None:
                 part.copy_(parameter.grad)
@@ -143,7 +154,7 @@ class SiteState:
 
     def slope(self, player: Player, loss: Tensor) -> Tensor:
         """The gradient of a loss by a player's travelling parameters, as a flat vector, 0 elsewhere; moves nothing."""
-        vector = torch.zeros(self._plan.model.numel, device=self.device)
+        vector = torch.zeros(self.plan.model.numel, device=self.device)
         pairs = self.along(player, vector)
         if pairs:
             slopes = torch.autograd.grad(loss, [parameter for parameter, _ in pairs], allow_unused=True)
@@ -155,7 +166,7 @@ class SiteState:
 
     def where(self, rule: Callable[[Place], bool]) -> Tensor:
         """Bool mask over the model vector of the places that fulfil the rule."""
-        return self._plan.model.where(rule, self.device)
+        return self.plan.model.where(rule, self.device)
 
     # --- data and work -----------------------------------------------------------------------------------------------
 
@@ -173,11 +184,13 @@ class SiteState:
     def fit(self, count: int, step: Callable[[SiteState, Batch], Pairs] | None = None) -> None:
         """Local steps with fresh optimisers, for `personalise`; the method's own step unless another is given."""
         groups = self._method.players(self.nets)
-        optimizers = {name: optimizer(parameters, self._options, self.device) for name, parameters in groups.items()}
+        optimizers = {
+            name: new_optimizer(parameters, self._options, self.device) for name, parameters in groups.items()
+        }
         with self.training(True):
             for k, batch in enumerate(self.draw("fit", count)):
                 self.phase = self._method.phase(self, k)
-                self._step((step or self._method.step)(self, batch), self.players, optimizers)
+                self._step.run((step or self._method.step)(self, batch), self.players, optimizers)
         self.phase = ""
 
     @contextmanager
@@ -220,31 +233,53 @@ class SiteState:
         return draws[: self.steps]
 
     def train(self, losses: dict[str, Tensor]) -> Iterator[None]:
-        """The local steps of this round, a pause after each: several sites may take turns. Sums the losses of both roles."""
+        """The local steps of this round, with a pause after each, so that several sites may take turns. Adds to the losses of
+        both roles."""
         slot = self.slot
-        with slot.at_work():
+        with slot.on_stream(), self._step.timing("data"):
             slot.nets.train()
-            draws = self._step.timed("data", self.schedule)
+            draws = self.schedule()
         for k, draw in enumerate(draws):
-            with slot.at_work():
+            with slot.on_stream():
                 self._reseed("noise", k)
                 self.phase = self._method.phase(self, k)
-                self._step.local(self._method, self, self._step.timed("data", draw.make), losses)
+                with self._step.timing("data"):
+                    batch = draw.make()
+                pairs = partial(self._method.step, self)
+                self._step.local(slot, (self.tasks, self.phase), batch, pairs, losses)
             yield
-        with slot.at_work():
+        with slot.on_stream():
             self._step.collect(slot, losses)
         self.phase = ""
+
+    def answer(self, batch: Batch) -> Tensor:
+        """What the site synthesises from a batch, `[B, 1, H, W]`, in the run's precision; to be asked while it serves."""
+        with self._step.autocast():
+            return self._method.synthesise(self, batch)
 
     def enter(self, round: int) -> None:
         """Go to a round: its number and its learning rates, which are the start values times the schedule's factor."""
         self.factor = self._options.rate(round)
         self.round, self.lr = round, self._options.lr * self.factor
-        if self._slots.in_slot(self):
+        if self in self._slots:
             self.slot.rate(self.factor)
 
-    def weights(self) -> dict[str, Any]:
-        """All tensors of the nets and the memory: what the site serves with."""
-        return {"tensors": dict(self.tensors), "memory": dict(self.memory)}
+    def begin(self, round: int, steps: int) -> None:
+        """Enter a round to do so many local steps, and keep the slot until `leave`."""
+        self.enter(round)
+        self.steps, self.at_work = steps, True
+        self.slot.follow()
+        self.state = (self.name, round)
+
+    def leave(self) -> None:
+        """End the work in a round, finished or not."""
+        if self.at_work:
+            self.slot.join()
+            self.at_work = False
+
+    def dismiss(self) -> None:
+        """Give up the site's state and its slot, for good."""
+        self._slots.dismiss(self)
 
     def _reseed(self, *names: object) -> None:
         self.slot.noise.manual_seed(streams.key(self._seed, self.name, self.round, *names))

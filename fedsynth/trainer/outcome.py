@@ -1,10 +1,10 @@
-"""What a run found, and what it cost: bytes, seconds, operations, memory, gradient evaluations."""
+"""How far a run is, what it found, and what it cost: bytes, seconds, operations, memory, gradient evaluations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,22 @@ Row = dict[str, Any]
 
 
 @dataclass
+class RunState:
+    """How far a run is; saved with its checkpoint. `diverged` says why it did, and is empty if it did not."""
+
+    round: int = 0
+    diverged: str = ""
+    best_round: int = 0
+    best_psnr: float = -math.inf
+    curve: list[Row] = field(default_factory=list)
+    costs: Costs = field(default_factory=Costs)
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Become what was saved as a dict."""
+        vars(self).update(saved, costs=Costs(**saved["costs"]))
+
+
+@dataclass
 class Outcome:
     """What a run found. `status` is "done", or "diverged": non-finite, or at the end worse than copying the source.
 
@@ -67,8 +83,8 @@ class Outcome:
 
     status: str
     reason: str
-    scores: list[dict[str, Any]]
-    curve: list[dict[str, Any]]
+    scores: list[Row]
+    curve: list[Row]
     selected_round: int
     validation_psnr: float
     gallery: dict[str, dict[str, np.ndarray]]

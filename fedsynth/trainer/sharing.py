@@ -25,7 +25,7 @@ def check_shares_a_part(method: Method, plan: Plan, nets: nn.ModuleDict, network
             )
 
 
-def sizes(sites: Iterable[SiteState], plan: Plan) -> dict[str, float]:
+def parameter_counts(sites: Iterable[SiteState], plan: Plan) -> dict[str, float]:
     """Parameters of one site: of the generator, of what travels, of the discriminators (mean over sites)."""
     counts = []
     for site in sites:

@@ -1,7 +1,7 @@
 """A run's folder: the server and all sites as they were after certain rounds, to go on from or to serve with.
 
-A snapshot is a small file that holds the server and names the state of each site, which lies in a file of its own that others
-may share (parking.py). So writing one costs what has changed, however many sites there are.
+A snapshot is a small file that holds the server and names the state of each site, which lies in a file of its own that other
+snapshots may share (offload.py). So writing one costs what has changed, however many sites there are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from ..server import Server
 from ..site import SiteState
 from ..site.offload import PARTS, OffloadStore, State
 from ..site.slots import SlotPool
+
+LATEST = "checkpoint"  # the name of the snapshot from which a run goes on
+
+
+def selected(round: int) -> str:
+    """The name of the snapshot of a round that was the best so far."""
+    return f"selected-round-{round}"
 
 
 class Snapshots:
@@ -50,7 +57,7 @@ class Snapshots:
         return checkpoint.load(self._path(name), device)
 
     def recall(self, tree: Mapping[str, Any], round: int) -> None:
-        """Make server and sites what they were. A site's own state is read when it is asked for something."""
+        """Make server and sites what they were. A site's own state is read when the site is asked for something."""
         self._slots.vacate()
         self._server.restore(tree["server"])
         for name, site in self._sites.items():

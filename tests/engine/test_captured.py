@@ -17,42 +17,44 @@ from support.federations import federation, options, resnet
 from support.probes import Everything, facts
 from torch import Tensor
 
-from fedsynth import step
 from fedsynth.feed import Batch
 from fedsynth.method import Method
 from fedsynth.runtime.options import Execution
 from fedsynth.site import SiteState
-from fedsynth.site.slots import Slot
-from fedsynth.step import Captured, Pairs, Run, Step
+from fedsynth.step import Pairs, Step, step
+from fedsynth.step.graph import StepGraph
+from fedsynth.step.slot import Slot
 from fedsynth.trainer import Trainer
 
 RECORDED: list[str] = []
-LATEST: list[Run] = []
+LATEST: list[Callable[[Batch, dict[str, Tensor]], None]] = []
 
 
-class Recorder(Captured):
-    """Keeps what a graph would have kept: the Python of one step, to be run on one batch."""
+class Recorder(StepGraph):
+    """Plays a step by running it."""
 
-    def record(self, slot: Slot, run: Run) -> None:
+    def record(self, noise: Any, pool: Any, stream: Any, step: Callable[[], None]) -> None:
         RECORDED.append(str(self.batch.task))
 
     def play(self, batch: Batch) -> None:
         torch._foreach_copy_(self.inputs, batch.tensors())
-        LATEST[-1](self.batch, self.losses)  # the step of the site that sits there now
+        LATEST[-1](self.batch, self.losses)  # the step of the site that is in the slot now
         self.played = True
 
 
 @pytest.fixture(autouse=True)
 def _recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     RECORDED.clear()
-    monkeypatch.setattr(step, "Captured", Recorder)
-    play = Step._play
+    monkeypatch.setattr(step, "StepGraph", Recorder)
+    local = Step.local
 
-    def watched(self: Step, kind: Any, slot: Slot, batch: Batch, losses: dict[str, Tensor], run: Run) -> None:
-        LATEST[:] = [run]
-        play(self, kind, slot, batch, losses, run)
+    def watched(
+        self: Step, slot: Slot, mode: Any, batch: Batch, pairs: Callable[[Batch], Pairs], losses: dict[str, Tensor]
+    ) -> None:
+        LATEST[:] = [lambda batch, losses: self.run(pairs(batch), slot.players, slot.optimizers, losses)]
+        local(self, slot, mode, batch, pairs, losses)
 
-    monkeypatch.setattr(Step, "_play", watched)
+    monkeypatch.setattr(Step, "local", watched)
 
 
 def trainer(method: Method, execution: Execution = Execution.graph, **given: Any) -> Trainer:
@@ -145,7 +147,7 @@ class Uncapturable(Method):
 def test_what_cannot_be_captured_runs_eagerly_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(self: Captured, slot: Slot, run: Callable[[Batch, dict[str, Tensor]], None]) -> None:
+    def refuse(*_: Any) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(Recorder, "record", refuse)
@@ -162,7 +164,7 @@ def test_the_graph_that_was_played_longest_ago_goes_first(monkeypatch: pytest.Mo
     monkeypatch.setattr(step, "GRAPHS", 1)
     of = trainer(Method(), rounds=1)
     of.round(1)
-    assert all(len(site.slot.captured) <= 1 for site in of.sites.values())
+    assert all(len(site.slot.graphs) <= 1 for site in of.sites.values())
     assert len(RECORDED) > 4
 
 

@@ -175,12 +175,12 @@ def test_scoring_leaves_everything_as_it_was() -> None:
     of = Trainer(Restless(), resnet(norm=Norm.batch), federation(("ixi", "oasis")), given, seed=0)
     of.round(1)
     before = of.digests()
-    optimizers = checkpoint.digest({name: site.slot.optimizer_state() for name, site in of.sites.items()})
+    optimizers = checkpoint.tree_digest({name: site.slot.optimizer_state() for name, site in of.sites.items()})
     training = [site.nets.training for site in of.sites.values()]
-    evaluate.score(of.method, of.server, of.sites, "val", of.step)
-    evaluate.gallery(of.method, of.server, of.sites, of.step)
+    evaluate.score(of.method, of.server, of.sites, "val")
+    evaluate.gallery(of.method, of.server, of.sites)
     assert of.digests() == before
-    assert checkpoint.digest({name: site.slot.optimizer_state() for name, site in of.sites.items()}) == optimizers
+    assert checkpoint.tree_digest({name: site.slot.optimizer_state() for name, site in of.sites.items()}) == optimizers
     assert [site.nets.training for site in of.sites.values()] == training
     assert all(site.received is None for site in of.sites.values())
 
@@ -208,12 +208,12 @@ class Labelled(Method):
 def test_every_site_serves_what_it_downloads_receives_and_adapts() -> None:
     both = federation(("ixi", "oasis"))
     of = Trainer(Labelled(), resnet(), both, options(), seed=0)
-    pictures = evaluate.gallery(of.method, of.server, of.sites, of.step)
+    pictures = evaluate.gallery(of.method, of.server, of.sites)
     assert sorted(pictures) == ["ixi/T1->T2", "ixi/T2->PD", "oasis/T1->T2", "oasis/T2->FLAIR"]
     for cell, images in pictures.items():
         level = {"ixi": 0.375, "oasis": -0.375}[cell.partition("/")[0]]
         assert np.unique(images["prediction"]).tolist() == [round((level + 1) * 127.5)]
-    rows = evaluate.score(of.method, of.server, of.sites, "test", of.step)
+    rows = evaluate.score(of.method, of.server, of.sites, "test")
     for row in rows:
         name, task = str(row["site"]), Task.parse(str(row["task"]))
         data = both.sites[name]
@@ -226,7 +226,7 @@ def test_every_site_serves_what_it_downloads_receives_and_adapts() -> None:
 def test_pictures_are_the_middle_slices_of_the_first_test_subjects() -> None:
     both = federation(("ixi", "oasis"), slices=3)
     of = Trainer(Method(), resnet(), both, options(), seed=0)
-    images = evaluate.gallery(of.method, of.server, of.sites, of.step)["ixi/T2->PD"]
+    images = evaluate.gallery(of.method, of.server, of.sites)["ixi/T2->PD"]
     middle = [subject.slices.start + 1 for subject in both.sites["ixi"].of("test")]
     for name, contrast in (("source", "T2"), ("target", "PD")):
         expected = both.sites["ixi"].images[middle, both.sites["ixi"].contrasts.index(contrast)].astype(np.float32)
@@ -237,7 +237,7 @@ def test_pictures_are_the_middle_slices_of_the_first_test_subjects() -> None:
 def test_pooled_training_is_scored_on_every_real_site() -> None:
     of = Trainer(METHODS["pooled"](), resnet(), federation(("ixi", "oasis")), options(), seed=0)
     assert list(of.sites) == ["ixi+oasis"]
-    rows = evaluate.score(of.method, of.server, of.sites, "val", of.step)
+    rows = evaluate.score(of.method, of.server, of.sites, "val")
     assert {(row["site"], row["task"]) for row in rows} == {
         ("ixi", "T1->T2"),
         ("ixi", "T2->PD"),

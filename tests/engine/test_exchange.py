@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedsynth.exchange import ContractError, Layout, Memory, Message, Place, Plan, distance, inner
+from fedsynth.exchange import ContractError, Memory, Message, Place, Plan, VectorLayout, distance, inner
 
 WEIGHTS = (3.0, 5.0, 0.1, 7.0)
 
@@ -304,4 +304,4 @@ def test_nothing_shared_costs_nothing() -> None:
 
 
 def test_an_unknown_layout_is_a_layout_of_nothing() -> None:
-    assert Layout((), ()).numel == 0
+    assert VectorLayout((), ()).numel == 0

@@ -168,14 +168,13 @@ class Two(Dataset):
 
 
 def test_a_scenario_resolves_by_name(tmp_path: Path) -> None:
-    scenario = Scenario("s", ["midas", "ixi"], {"ixi": ["T1->T2", "T2->PD"], "default": ["T2->T1"]}, spare_sites=1)
+    scenario = Scenario("s", ["midas", "ixi"], {"ixi": ["T1->T2", "T2->PD"], "default": ["T2->T1"]})
     assert scenario.resolve(Two()) == {
         "ixi": (Task("T1", "T2"), Task("T2", "PD")),
         "midas": (Task("T2", "T1"),),
     }
     loaded = scenario.federation(Two(), tmp_path)
     assert loaded.names == ("ixi", "midas")
-    assert loaded.spare_sites == 1
     assert loaded.size == (16, 16)
 
 
@@ -223,9 +222,9 @@ def test_the_code_is_site_source_and_target() -> None:
     assert plain.code("ixi", Task("T2", "PD")).tolist() == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
     assert plain.code("oasis", Task("T1", "FLAIR")).tolist() == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1]
     assert plain.code("ixi", Task("T2", "PD")).dtype == np.float32
-    spare = replace(plain, spare_sites=2)
-    assert spare.columns.length == 14
-    assert spare.code("ixi", Task("T2", "PD")).tolist() == [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    joined = replace(plain, sites={**plain.sites, "new": site("new")}, newcomers={"new": (Task("T2", "PD"),)})
+    assert joined.columns.length == 13
+    assert joined.code("new", Task("T2", "PD")).tolist() == [0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0]
 
 
 def test_every_site_and_task_has_a_code_of_its_own() -> None:

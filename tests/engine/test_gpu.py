@@ -15,7 +15,7 @@ from fedsynth.benchmarks.contract.toy import ToyFederation
 from fedsynth.method import Method
 from fedsynth.registry import METHODS
 from fedsynth.runtime.options import Execution, Offload, Precision
-from fedsynth.step import WARM_UP
+from fedsynth.step.step import WARM_UP
 from fedsynth.trainer import Trainer
 
 pytestmark = [
@@ -37,7 +37,7 @@ def alone(execution: Execution, steps: int) -> torch.Tensor:
     of = Trainer(METHODS["fedavg"](), personalised(), one, given, seed=0)
     of.round(1)
     [site] = of.sites.values()
-    assert bool(site.slot.captured) is (execution is Execution.graph)
+    assert bool(site.slot.graphs) is (execution is Execution.graph)
     return torch.cat([tensor.flatten() for tensor in site.slot.tensors.values()])
 
 

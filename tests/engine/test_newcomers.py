@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.federations import TASKS, federation, options, personalised, site
+from support.federations import TASKS, federation, options, personalised, resnet, site
 
-from fedsynth.evaluation import generalisation as probes
 from fedsynth.federation import Conditions, Federation, FederationError, Task
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.pflsynth import PFLSynth
@@ -18,9 +17,9 @@ OLD = ("brats", "ixi")
 NEW = {"oasis": (Task("T1", "T2"),)}
 
 
-def joined(spare: int = 1) -> Federation:
+def joined() -> Federation:
     plan = {name: tuple(map(Task.parse, TASKS[name])) for name in OLD}
-    return Federation({name: site(name) for name in (*OLD, *NEW)}, plan, spare, NEW, Conditions(adapt=[]))
+    return Federation({name: site(name) for name in (*OLD, *NEW)}, plan, NEW, Conditions(adapt=[]))
 
 
 def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_rest() -> None:
@@ -36,7 +35,7 @@ def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_re
         return synthesise(state, batch)
 
     of.method.synthesise = watch  # type: ignore[method-assign]
-    rows = [row for row in probes.scores(of) if row["selection"] == "welcome"]
+    rows = [row for row in of.probe() if row["selection"] == "welcome"]
     assert {(row["site"], row["task"]) for row in rows} == {("oasis", "T1->T2")}
     assert all(np.isfinite(row["psnr"]) for row in rows)
     for path, tensor in seen["oasis"].items():
@@ -44,23 +43,21 @@ def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_re
             assert torch.equal(tensor, of.plan.model.part(of.server.model, path))
         elif path in start:
             assert torch.equal(tensor, start[path])
-    assert seen["code"][:3].tolist() == [0, 0, 1]  # the spare column
+    assert seen["code"][:3].tolist() == [0, 0, 1]  # a column after those of the sites
 
 
 def test_a_newcomer_changes_no_number_of_the_others() -> None:
     plan = {name: tuple(map(Task.parse, TASKS[name])) for name in OLD}
-    alone = Federation({name: site(name) for name in OLD}, plan, 1)
-    runs = [Trainer(FedAvg(), personalised(), of, options(), seed=0).run() for of in (joined(), alone)]
+    alone = Federation({name: site(name) for name in OLD}, plan)  # its code is shorter, so the network has none
+    runs = [Trainer(FedAvg(), resnet(), of, options(), seed=0).run() for of in (joined(), alone)]
     assert [row for row in runs[0].scores if row["site"] in OLD] == runs[1].scores
     assert runs[0].digest == runs[1].digest
 
 
-def test_a_newcomer_needs_a_free_column_and_known_contrasts() -> None:
-    with pytest.raises(FederationError, match="1 newcomers need as many free columns of the code; spare_sites is 0"):
-        joined(spare=0)
+def test_a_newcomer_needs_known_contrasts() -> None:
     plan = {name: tuple(map(Task.parse, ("T1->T2",))) for name in OLD}
     with pytest.raises(FederationError, match="no site of the federation trains with PD"):
-        Federation({name: site(name) for name in (*OLD, "oasis")}, plan, 1, {"oasis": (Task("T2", "PD"),)})
+        Federation({name: site(name) for name in (*OLD, "oasis")}, plan, {"oasis": (Task("T2", "PD"),)})
 
 
 def test_starts_of_their_own_differ_between_sites_and_meet_at_the_first_mean() -> None:

@@ -19,7 +19,6 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.identity import plain, scenario as told, scenario_of
 from fedsynth.benchmarks.records.record import places, read_scores, welcomes
 from fedsynth.datasets.phantom import Phantom
-from fedsynth.evaluation import generalisation as probes
 from fedsynth.federation import Conditions, Federation, FederationError, Task
 from fedsynth.federation.scenario import Scenario, misaligned, with_few
 from fedsynth.method import Method
@@ -46,7 +45,7 @@ def joined(adapt: tuple[int, ...] = (1, 2)) -> Federation:
     """Three sites and a newcomer that has three training subjects."""
     sites = {name: site(name) for name in (*NAMES, "oasis")}
     conditions = Conditions(adapt=list(adapt), adapt_steps=4)
-    return Federation(sites, dict.fromkeys(NAMES, T1T2), 1, {"oasis": T1T2}, conditions)
+    return Federation(sites, dict.fromkeys(NAMES, T1T2), {"oasis": T1T2}, conditions)
 
 
 def run(method: Method, of: Federation, **given: Any) -> tuple[Trainer, Outcome]:
@@ -196,7 +195,7 @@ def test_a_sites_own_model_is_told_at_other_sites_that_it_is_at_home() -> None:
         return synthesise(state, batch)
 
     trainer.method.synthesise = watch  # type: ignore[method-assign]
-    probes.scores(trainer)
+    trainer.probe()
     codes = dict(zip(NAMES, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), strict=True))
     assert seen == {(name, name, codes[name]) for name in NAMES}
 
@@ -248,7 +247,7 @@ def test_a_newcomer_is_welcomed_and_adapts_without_a_trace_in_the_others(method:
     found = probed(outcome)
     assert {"welcome", "adapted-1", "adapted-2"} <= set(found)
     before = trainer.digests()
-    again = probes.scores(trainer)
+    again = trainer.probe()
     assert trainer.digests() == before
     assert again == [row for row in outcome.scores if row["selection"] not in ("selected", "last")]
     psnr = {name: np.mean([row["psnr"] for row in rows]) for name, rows in found.items()}
@@ -318,7 +317,7 @@ def test_a_newcomer_needs_the_subjects_on_which_it_adapts(tmp_path: Path) -> Non
 def test_a_newcomer_may_ask_for_a_task_that_nobody_trains() -> None:
     sites = {name: site(name) for name in (*NAMES, "oasis")}
     conditions = Conditions(adapt=[1], adapt_steps=2)
-    of = Federation(sites, dict.fromkeys(NAMES, T1T2), 1, {"oasis": (Task("T2", "T1"),)}, conditions)
+    of = Federation(sites, dict.fromkeys(NAMES, T1T2), {"oasis": (Task("T2", "T1"),)}, conditions)
     found = probed(run(PFLSynth(shared_discriminators=True), of)[1])
     assert {row["task"] for row in found["adapted-1"]} == {"T2->T1"}
 

@@ -60,7 +60,7 @@ def test_a_mirror_is_packed_and_loaded_by_the_same_layout(site: SiteState) -> No
     assert torch.equal(site.pack(), before)
     for name, tensor in site.nets["personal"]["generator"].named_buffers():
         if tensor.is_floating_point():
-            assert torch.equal(tensor, site._plan.buffers.part(buffers, f"generator.{name}"))
+            assert torch.equal(tensor, site.plan.buffers.part(buffers, f"generator.{name}"))
     assert not held.all()
     assert site.pack("personal")[~held].abs().sum() == 0
     site.received = model
@@ -85,7 +85,7 @@ def test_along_pairs_every_parameter_with_its_part(site: SiteState, player: str)
     plain = player.removeprefix("personal.")
     for (name, parameter), (_, part) in zip(site.nets.get_submodule(player).named_parameters(), pairs, strict=True):
         assert part.shape == parameter.shape
-        assert torch.equal(part, site._plan.model.part(vector, f"{plain}.{name}"))
+        assert torch.equal(part, site.plan.model.part(vector, f"{plain}.{name}"))
     naive: Tensor = sum(((p.double() - v.double()) ** 2).sum() for p, v in pairs) / 2  # type: ignore[assignment]
     assert float(torch.as_tensor(site.distance(player, vector)).detach()) == pytest.approx(
         float(naive.detach()), rel=1e-5

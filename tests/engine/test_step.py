@@ -42,7 +42,7 @@ class Pair:
 
     def run(self, pairs: Pairs, losses: dict[str, Tensor] | None = None, **given: Any) -> Step:
         step = Step("Probe", options(**given), CPU)
-        step(pairs, self.players, self.optimizers, losses)
+        step.run(pairs, self.players, self.optimizers, losses)
         return step
 
 
@@ -64,7 +64,7 @@ def test_a_pair_of_losses_is_two_plain_updates() -> None:
     losses: dict[str, Tensor] = {}
     step = Step("Probe", options(), CPU)
     for _ in range(3):
-        step(pairs(ours), ours.players, ours.optimizers, losses)
+        step.run(pairs(ours), ours.players, ours.optimizers, losses)
     total = 0.0
     for _ in range(3):
         for name, loss in pairs(plain):
@@ -131,9 +131,9 @@ def test_a_part_of_a_player_that_the_loss_does_not_touch_stays() -> None:
     both = {"d": [*of.d.parameters(), *of.g.parameters()]}
     optimizers = {"d": torch.optim.Adam(both["d"], 0.1)}
     step = Step("Probe", options(), CPU)
-    step(iter_pairs(("d", lambda: of.d(of.g(of.x)).mean())), both, optimizers)
+    step.run(iter_pairs(("d", lambda: of.d(of.g(of.x)).mean())), both, optimizers)
     before = flat(of.g)
-    step(iter_pairs(("d", lambda: of.d(of.x).mean())), both, optimizers)
+    step.run(iter_pairs(("d", lambda: of.d(of.x).mean())), both, optimizers)
     assert torch.equal(flat(of.g), before)  # though Adam remembers a gradient
 
 

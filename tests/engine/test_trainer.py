@@ -22,7 +22,7 @@ from fedsynth.method import Method, Nets
 from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Dropout, Norm
-from fedsynth.runtime.options import OptimizerState, TrainerOptions
+from fedsynth.runtime.options import TrainerOptions
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome, Trainer
@@ -91,13 +91,12 @@ def test_every_optimiser_follows_the_schedule_from_its_own_start() -> None:
         assert found == pytest.approx([0.01 * factor, 0.01 * factor, 0.5 * factor, 0.5 * factor])
 
 
-@pytest.mark.parametrize(("state", "steps"), [(OptimizerState.keep, 9), (OptimizerState.reset, 3)])
-def test_optimisers_are_kept_or_reset_at_a_download(state: OptimizerState, steps: int) -> None:
-    of = trainer(rounds=3, optimizer_state=state)
+def test_optimisers_are_kept_across_rounds() -> None:
+    of = trainer(rounds=3)
     of.run()
     for site in of.sites.values():
         counts = {entry["step"].item() for entry in site.optimizers["generator"].state.values()}
-        assert counts == {steps}
+        assert counts == {9}
 
 
 def test_moments_never_travel() -> None:
@@ -129,7 +128,7 @@ def means(outcome: Outcome, selection: str) -> float:
 
 
 def served(of: Trainer) -> dict[str, dict[str, np.ndarray]]:
-    return evaluate.gallery(of.method, of.server, of.sites, of.step)
+    return evaluate.gallery(of.method, of.server, of.sites)
 
 
 def test_validation_picks_one_round_for_all_and_the_last_is_kept_beside_it() -> None:
@@ -140,7 +139,7 @@ def test_validation_picks_one_round_for_all_and_the_last_is_kept_beside_it() -> 
     of = scripted(0.5, 0.05, 0.1)
     for round, selection in ((1, ""), (2, "selected"), (3, "last")):
         of.round(round)
-        scores = evaluate.score(of.method, of.server, of.sites, "test", of.step)
+        scores = evaluate.score(of.method, of.server, of.sites, "test")
         own = [row for row in outcome.scores if row["selection"] == selection]
         assert own == ([{"selection": selection} | row for row in scores] if selection else [])
         pictures = {key: p["prediction"].tolist() for key, p in served(of).items()}
@@ -301,8 +300,8 @@ def test_only_training_steps_touch_running_statistics() -> None:
     of = trainer(norm=Norm.batch, rounds=2, local_steps=3)
     of.round(1)
     before = {name: [b.clone() for b in statistics(site, "running_mean")] for name, site in of.sites.items()}
-    evaluate.score(of.method, of.server, of.sites, "test", of.step)
-    evaluate.gallery(of.method, of.server, of.sites, of.step)
+    evaluate.score(of.method, of.server, of.sites, "test")
+    evaluate.gallery(of.method, of.server, of.sites)
     for name, site in of.sites.items():
         assert all(map(torch.equal, statistics(site, "running_mean"), before[name]))
         assert {b.item() for b in statistics(site, "num_batches_tracked")} == {3}
@@ -371,7 +370,7 @@ def test_dropout_draws_from_a_stream_of_site_round_and_step() -> None:
 def test_there_is_no_dropout_in_scores() -> None:
     of = trainer(rounds=1)
     of.round(1)
-    scores = [evaluate.score(of.method, of.server, of.sites, "val", of.step) for _ in range(2)]
+    scores = [evaluate.score(of.method, of.server, of.sites, "val") for _ in range(2)]
     assert scores[0] == scores[1]
     with evaluate.serving(of.method, of.server, of.sites["ixi"]), torch.no_grad():
         feed = of.sites["ixi"].feeds["ixi"]

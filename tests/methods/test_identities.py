@@ -135,10 +135,11 @@ def locally(published: str, norm: Norm | None) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", NAMES)
 def test_averaging_twins_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sites with the same data, streams and code: each trains as it would alone."""
-    alone = federation(("ixi",))
-    alone = replace(alone, spare_sites=1)
-    ixi, tasks = alone.sites["ixi"], alone.tasks["ixi"]
-    twins = Federation({"ixi": ixi, "twin": replace(ixi, name="twin")}, {"ixi": tasks, "twin": tasks})
+    one_site = federation(("ixi",))
+    ixi, tasks = one_site.sites["ixi"], one_site.tasks["ixi"]
+    sites = {"ixi": ixi, "twin": replace(ixi, name="twin")}
+    alone = Federation(sites, {"ixi": tasks}, newcomers={"twin": tasks})  # as many columns of the code as the twins
+    twins = Federation(sites, {"ixi": tasks, "twin": tasks})
     key, code = streams.key, Federation.code
     monkeypatch.setattr(streams, "key", lambda *names: key(*("ixi" if n == "twin" else n for n in names)))
     monkeypatch.setattr(Federation, "code", lambda self, site, task: code(self, "ixi", task))
@@ -274,7 +275,7 @@ def test_who_is_absent_is_left_as_it_was(name: str) -> None:
 
 
 def state_of(site: SiteState) -> str:
-    return checkpoint.digest({"weights": site.weights(), "optimizers": site.slot.optimizer_state()})
+    return checkpoint.tree_digest({"weights": site.slot.weights(), "optimizers": site.slot.optimizer_state()})
 
 
 def test_another_site_changes_nobodys_turn_to_be_drawn() -> None:

@@ -77,7 +77,7 @@ def test_where_no_task_has_several_all_is_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"conditions": Conditions(asks={"ixi": ["T1+T2->PD"]})}, {"spare_sites": 1, "newcomers": {"oasis": (BOTH,)}}],
+    [{"conditions": Conditions(asks={"ixi": ["T1+T2->PD"]})}, {"newcomers": {"oasis": (BOTH,)}}],
 )
 def test_tasks_that_nobody_trains_count_too(changes: dict[str, Any]) -> None:
     one = several({"brats": ["T2->PD"], "ixi": ["T1->PD"]})
@@ -232,6 +232,6 @@ def test_copying_several_sources_is_copying_their_mean() -> None:
 def test_the_gallery_shows_the_first_source() -> None:
     of = Federation({"one": known({"PD": 0.5, "T2": 0.25, "T1": 0.75})}, {"one": (Task.parse("T2+T1->PD"),)})
     trainer = Trainer(FedAvg(), small(ResNet), of, options(), seed=0)
-    shown = gallery(trainer.method, trainer.server, trainer.sites, trainer.step)["one/T1+T2->PD"]
+    shown = gallery(trainer.method, trainer.server, trainer.sites)["one/T1+T2->PD"]
     assert (shown["source"] == round(255 * 0.75)).all()
     assert (shown["target"] == 128).all()

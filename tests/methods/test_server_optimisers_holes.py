@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.federations import federation, options, resnet
 
-from fedsynth.exchange import Layout, Place
+from fedsynth.exchange import Place, VectorLayout
 from fedsynth.federation import Federation
 from fedsynth.method import Method
 from fedsynth.methods.fedadagrad import FedAdagrad
@@ -57,7 +57,7 @@ def trainer(method: Method) -> Trainer:
     return Trainer(method, resnet(dropout=0.0, norm=Norm.batch), sites, given, seed=0)
 
 
-def mean(of: Trainer, layout: Layout, changes: Mapping[str, np.ndarray]) -> tuple[np.ndarray, set[int]]:
+def mean(of: Trainer, layout: VectorLayout, changes: Mapping[str, np.ndarray]) -> tuple[np.ndarray, set[int]]:
     """Mean by slices over the sites that hold a tensor, 0 where none does; and by how many sites tensors are held."""
     found, holders = np.zeros(layout.numel), set()
     for path, (start, stop, _) in layout.offsets.items():

@@ -26,7 +26,7 @@ def identity(
     data: str = "d0",
 ) -> dict[str, Any]:
     """A run's identity; the given options replace the defaults or are added to them."""
-    tasks = {"name": "variable", "sites": sorted(TASKS), "tasks": TASKS, "spare_sites": 0} | dict(scenario or {})
+    tasks = {"name": "variable", "sites": sorted(TASKS), "tasks": TASKS} | dict(scenario or {})
     return {
         "method": {"name": "fedavg"} | dict(method or {}),
         "network": {"name": "resnet", "width": 64} | dict(network or {}),

@@ -30,7 +30,7 @@ def run(name: str, federation: Federation) -> dict[str, float]:
     trainer = Trainer(case.method, case.network, federation, case.options, seed=0)
     for round in (1, 2):
         trainer.round(round)
-    rows = evaluate.score(trainer.method, trainer.server, trainer.sites, "val", trainer.step)
+    rows = evaluate.score(trainer.method, trainer.server, trainer.sites, "val")
     model = trainer.server.model.double()
     found = {f"{row['site']} {row['task']}": row["psnr"] for row in rows}
     return found | {"server": float(model.square().mean().sqrt()) if len(model) else 0.0}

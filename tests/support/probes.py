@@ -18,6 +18,7 @@ from fedsynth.server.uploads import Uploads
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome, Trainer
+from fedsynth.trainer.outcome import curve_row
 
 TIMED = ("seconds", "floor_share", "peak_memory_bytes")
 
@@ -46,7 +47,8 @@ def untimed(costs: Mapping[str, Any]) -> dict[str, Any]:
 
 def local(of: Trainer, site: str, round: int) -> None:
     """One site's part of a round, whose upload is lost."""
-    for _ in of._local(of.sites[site], {"round": round}, Uploads(of.folder, of.options, of.device)):
+    uploads = Uploads(of.folder, of.options, of.device)
+    for _ in of.train_site(of.sites[site], curve_row(round, site), uploads):
         pass
 
 

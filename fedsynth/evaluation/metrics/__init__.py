@@ -4,6 +4,6 @@
 """
 
 from .details import details
-from .scores import EVERY_SLICE, PSNR_CAP, scores
+from .scores import EVERY_SLICE, scores
 
-__all__ = ["EVERY_SLICE", "PSNR_CAP", "details", "scores"]
+__all__ = ["EVERY_SLICE", "details", "scores"]

@@ -12,7 +12,7 @@ def unit(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def mean(values: Tensor, inside: Tensor | None = None) -> Tensor:
+def slice_mean(values: Tensor, inside: Tensor | None = None) -> Tensor:
     """Mean of each slice over the places inside, NaN where there are none; over the whole slice for None."""
     if inside is None:
         return values.mean((1, 2))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .images import mean
-from .scores import psnr
+from .images import slice_mean
+from .scores import decibels
 
 NAMES = ("psnr_lesion", "nmse_lesion", "mae_lesion", "lesion_contrast")
 LEAST = 16  # pixels of lesion that a slice needs to be scored
@@ -31,12 +31,12 @@ def lesion_scores(x: Tensor, y: Tensor, mask: Tensor, lesions: Tensor | None) ->
     for window in ((2 * RING + 1, 1), (1, 2 * RING + 1)):
         near = F.max_pool2d(near, window, stride=1, padding=(window[0] // 2, window[1] // 2))
     ring = (near > 0) & ~lesions & mask
-    error, energy = mean((x - y).square(), inside), mean(y.square(), inside)
-    drawn, real = (mean(image, inside) - mean(image, ring) for image in (x, y))
+    error, energy = slice_mean((x - y).square(), inside), slice_mean(y.square(), inside)
+    drawn, real = (slice_mean(image, inside) - slice_mean(image, ring) for image in (x, y))
     found = (
-        psnr(error),
+        decibels(error),
         torch.where(energy > 0, error / energy, torch.nan),
-        mean((x - y).abs(), inside),
+        slice_mean((x - y).abs(), inside),
         torch.where(real.abs() >= CONTRAST, 1 - (1 - drawn / real).abs(), torch.nan),
     )
     return dict(zip(NAMES, found, strict=True))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .images import mean, unit
+from ..psnr import PSNR_CAP
+from .images import slice_mean, unit
 from .ssim import WINDOW, ssim_map
 
-PSNR_CAP = 60.0  # dB; also what identical images score
 EVERY_SLICE = ("psnr", "ssim", "nmse", "mae")  # any other score is of those slices that have one
 
 
@@ -37,16 +37,16 @@ def scores(prediction: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor
     inner = mask[:, margin:-margin, margin:-margin]
     result: dict[str, Tensor] = {}
     for suffix, inside, inside_map in (("", None, None), ("_fg", mask, inner)):
-        error, energy = mean(squares, inside), mean(energies, inside)
+        error, energy = slice_mean(squares, inside), slice_mean(energies, inside)
         result |= {
-            f"psnr{suffix}": psnr(error),
-            f"ssim{suffix}": mean(similarity, inside_map),
+            f"psnr{suffix}": decibels(error),
+            f"ssim{suffix}": slice_mean(similarity, inside_map),
             f"nmse{suffix}": torch.where(energy > 0, error / energy, torch.nan),
-            f"mae{suffix}": mean(distances, inside),
+            f"mae{suffix}": slice_mean(distances, inside),
         }
     return result
 
 
-def psnr(error: Tensor) -> Tensor:
+def decibels(error: Tensor) -> Tensor:
     """Of a mean squared error on the [0, 1] scale, dB."""
     return (-10 * torch.log10(error)).clamp(max=PSNR_CAP)

@@ -80,7 +80,7 @@ def test_every_option_counts(part: str) -> None:
         {"scenario": Scenario("common", ["ixi", "oasis"], TASKS)},
         {"scenario": Scenario("variable", ["ixi"], TASKS)},
         {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS | {"oasis": ["T2->T1"]})},
-        {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS, spare_sites=1)},
+        {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS, newcomers=["oasis"])},
     ],
     ids=str,
 )

@@ -110,7 +110,7 @@ def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> 
         {"data": "d1"},
         {"trainer": {"rounds": 200}},
         {"trainer": {"batch": 2}},
-        {"scenario": {"spare_sites": 1}},
+        {"scenario": {"fail": 0.2}},
         {"scenario": {"name": "common"}},
         {"scenario": {"sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}}},
         {"scenario": {"tasks": {"ixi": ["T1->PD"], "oasis": ["T1->T2"]}}},

@@ -1,0 +1,3 @@
+"""One local step: the losses that a method yields, and how they move the nets of the slot that a site works in."""
+
+from .step import Pairs as Pairs, Player as Player, Step as Step
