@@ -16,7 +16,8 @@ from ..feed import Batch, Feed
 from ..method import Method
 from ..server import Server
 from ..site import SiteState
-from . import metrics
+from .metrics.details import details
+from .metrics.scores import EVERY_SLICE, scores
 
 Row = dict[str, Any]
 GALLERY_SLICES = 2
@@ -45,16 +46,16 @@ def deliver(method: Method, server: Server, site: SiteState) -> None:
 def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:
     """A row of scores a subject, each the mean over the subject's slices that have it; read from the device once.
 
-    Test subjects have `metrics.details` too.
+    Test subjects have the scores of `details` too.
     """
     tables: list[dict[str, Tensor]] = []
     subjects: list[str] = []
     with torch.no_grad():
         for part in feed.score(task, split):
             prediction, target = predict(part.batch).float(), part.batch.target
-            tables.append(metrics.scores(prediction, target, part.masks))
+            tables.append(scores(prediction, target, part.masks))
             if split == "test":
-                tables[-1] |= metrics.details(prediction, target, part.masks, part.lesions)
+                tables[-1] |= details(prediction, target, part.masks, part.lesions)
             subjects += part.subjects
         names = list(tables[0])
         values = torch.stack([torch.cat([table[name] for table in tables]) for name in names]).cpu().numpy()
@@ -63,7 +64,7 @@ def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Te
     for subject in dict.fromkeys(subjects):
         row: Row = {"site": feed.name, "task": str(task), "subject": subject}
         for name, slices in zip(names, values[:, owners == subject].astype(np.float64), strict=True):
-            if name not in metrics.EVERY_SLICE:
+            if name not in EVERY_SLICE:
                 slices = slices[~np.isnan(slices)]  # a slice without foreground, for example, has no score there
             row[name] = float(slices.mean()) if len(slices) else math.nan
         rows.append(row)

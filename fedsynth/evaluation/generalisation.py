@@ -40,7 +40,7 @@ class Probes:
     newcomer: Callable[[str, Federation], SiteState]
 
     def score(self, round: int, diverged: bool) -> list[Row]:
-        """A row a probe, site, task and test subject after this round; of a run that diverged those of the mean training image."""
+        """A row a probe, site, task and test subject after this round; those of the mean training image if the run diverged."""
         rows: list[Row] = []
         for selection, feed, task, answer in self._all(round, diverged):
             scored = evaluate.mean_image if diverged else partial(evaluate.by_subject, predict=answer)

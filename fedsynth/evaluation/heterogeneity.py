@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from ..federation import Federation, Task
-from .psnr import psnr
+from .metrics.psnr import psnr
 
 BINS = 48
 

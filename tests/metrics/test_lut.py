@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.evaluation.heterogeneity import BINS, LookupTable, heterogeneity
-from fedsynth.evaluation.psnr import psnr
+from fedsynth.evaluation.metrics.psnr import psnr
 from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.federation.scenario import Scenario
 

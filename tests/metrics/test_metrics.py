@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from fedsynth.evaluation.metrics import scores
+from fedsynth.evaluation.metrics.scores import scores
 
 
 def _head(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

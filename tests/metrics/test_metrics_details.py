@@ -11,7 +11,8 @@ from scipy import ndimage, signal
 from torch import Tensor
 
 from fedsynth.benchmarks.records.record import METRICS
-from fedsynth.evaluation.metrics import details, scores
+from fedsynth.evaluation.metrics.details import details
+from fedsynth.evaluation.metrics.scores import scores
 from fedsynth.evaluation.metrics.sharpness import laplacian_of_gaussian
 
 LESION = ("psnr_lesion", "nmse_lesion", "mae_lesion", "lesion_contrast")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedsynth.evaluation.psnr import psnr
+from fedsynth.evaluation.metrics.psnr import psnr
 
 from .plotted_row import PlottedRow
 from .style import style

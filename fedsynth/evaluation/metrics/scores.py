@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..psnr import PSNR_CAP
 from .images import slice_mean, unit
+from .psnr import PSNR_CAP
 from .ssim import WINDOW, ssim_map
 
 EVERY_SLICE = ("psnr", "ssim", "nmse", "mae")  # any other score is of those slices that have one
