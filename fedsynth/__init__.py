@@ -8,9 +8,11 @@ method. Methods, data sets, the harness and its configuration import as `fedsynt
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the names of _HOMES, for type checkers
@@ -55,9 +57,11 @@ def __dir__() -> list[str]:
 
 
 class _Rooms:
-    """Finds the rooms of a checkout, which lie beside the engine; in a wheel they lie inside it and this is not needed.
+    """Finds all of a checkout, whose rooms lie beside the engine; in a wheel they lie inside it and this is not needed.
 
-    Only these four: with the checkout's root on `__path__`, fedsynth.tests and a second fedsynth.fedsynth would import too.
+    What the checkout does not have, nobody has: the finder of an editable install may know another checkout, from which a
+    module that was renamed here would come otherwise. Only the four rooms lie beside the engine: with the checkout's root on
+    `__path__`, fedsynth.tests and a second fedsynth.fedsynth would import too.
     """
 
     rooms = ("fedsynth.methods", "fedsynth.datasets", "fedsynth.benchmarks", "fedsynth.conf")
@@ -72,9 +76,16 @@ class _Rooms:
         return not (cls.inside / "conf").exists() and project.is_file() and ours in project.read_text(errors="replace")
 
     @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        return PathFinder.find_spec(name, [str(cls.beside)]) if name in cls.rooms else None
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith("fedsynth.") or name.startswith("fedsynth.plugins."):  # which plugins.py finds
+            return None
+        spec = PathFinder.find_spec(name, [str(cls.beside)] if name in cls.rooms else path)
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {name!r} in the checkout {cls.beside}", name=name)
+        return spec
 
 
 if _Rooms.are_beside():
-    sys.meta_path.insert(0, _Rooms)  # before the finder of an editable install, which may know another checkout
+    sys.meta_path.insert(0, _Rooms)  # before the finder of an editable install
