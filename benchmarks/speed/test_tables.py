@@ -16,10 +16,10 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
-import finished
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from support import finished
 from tqdm import tqdm
 
 from fedsynth.benchmarks.records.data_card import BINS

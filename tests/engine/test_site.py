@@ -98,9 +98,11 @@ def test_what_does_not_travel_is_at_no_distance() -> None:
     assert site.distance("generator", site.pack()) == site.inner("generator", site.pack()) == 0.0
 
 
-def test_slope_is_the_gradient_and_moves_nothing(site: SiteState) -> None:
+def test_slope_is_the_gradient_and_moves_nothing() -> None:
+    of = trainer(Mirrored(), Norm.batch)
+    site = of.sites["ixi"]
     [batch] = site.draw("look", 1)
-    before, backwards = site.pack(), site._step.backwards
+    before, backwards = site.pack(), of.step.backwards
 
     def loss() -> Tensor:
         return (site.nets["generator"](batch.source, batch.code) - batch.target).abs().mean()
@@ -113,7 +115,7 @@ def test_slope_is_the_gradient_and_moves_nothing(site: SiteState) -> None:
     assert slope.count_nonzero() == sum(gradient.count_nonzero() for gradient in expected)
     assert torch.equal(site.pack(), before)
     assert all(parameter.grad is None for parameter in site.players["generator"])
-    assert site._step.backwards == backwards + 1  # it costs what a backward pass costs
+    assert of.step.backwards == backwards + 1  # it costs what a backward pass costs
 
 
 @dataclass
