@@ -121,12 +121,10 @@ def test_the_folders_of_the_harness_import_downwards() -> None:
     assert upwards(ROOT) == []
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert circle(imports(ROOT)) == ""
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_no_folders_import_each_other_in_a_circle() -> None:
     """A file at the top of a room counts as a folder of its own."""
     assert circle(folder_imports(imports(ROOT))) == ""
