@@ -60,20 +60,24 @@ def breaks(stops: list[Stop], root: Path = ROOT) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "first", "files"),
+    ("heading", "first", "files", "end"),
     [
         pytest.param(
-            *("From `fedsynth leaderboard` to a printed cell", "benchmarks/leaderboard/leaderboard.py", 8),
+            *("From `fedsynth leaderboard` to a printed cell", "benchmarks/leaderboard/leaderboard.py", 8, "format"),
             marks=pytest.mark.xfail(strict=True, reason="not yet: written when the folders have settled"),
         ),
-        ("From `Trainer.round` to an optimiser's step", "fedsynth/trainer/trainer.py", 5),
+        ("From `Trainer.round` to an optimiser's step", "fedsynth/trainer/trainer.py", 5, "step"),
     ],
 )
-def test_each_function_calls_the_next(heading: str, first: str, files: int) -> None:
+def test_each_function_calls_the_next(heading: str, first: str, files: int, end: str) -> None:
+    """The last function calls `end`, of an optimiser, or formats a number itself."""
     stops = way(PAGE, heading)
     assert stops[0].file == first
     assert breaks(stops) == []
     assert len({stop.file for stop in stops}) <= files
+    last = stops[-1].found(ROOT)
+    formats = any(isinstance(node, ast.FormattedValue) and node.format_spec for node in ast.walk(last))
+    assert end in used(last) or (end == "format" and formats)
 
 
 FILES = {
