@@ -1,4 +1,4 @@
-"""`fedsynth outputs export`: what a run synthesises lies on its sources, voxel for voxel, and is what the run was scored with."""
+"""`fedsynth outputs export`: outputs are on the grid of their sources, and are those that the run was scored with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = ["trainer.rounds=2", "trainer.local_steps=4", "trainer.batch=2", "traine
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Layout, str]:
-    """A run of two sites: where it lies, its data, and its name."""
+    """A run of two sites: the folder of its results and data, its layout, and its name."""
     at = tmp_path_factory.mktemp("export")
     trees.folder(at / "in", sites=("north", "south"))
     layout = trees.layout("folder", at / "in")

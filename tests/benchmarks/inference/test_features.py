@@ -35,7 +35,7 @@ class Bare(nn.Module):
 
 
 def save(net: nn.Module, file: Path) -> Path:
-    """As TorchScript, whose makers would rather see torch.export."""
+    """As TorchScript, which torch calls deprecated in favour of torch.export."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.trace(net, torch.rand(2, 3, 16, 16), strict=False).save(file)

@@ -231,12 +231,12 @@ def test_the_verb_writes_every_figure_in_every_format(
     monkeypatch.setattr(stores, "TASKS", {"brats": ["FLAIR->T2"], "ixi": ["T1->T2"], "oasis": ["T1->T2"]})
     fill(Store(tmp_path), methods=2, scenarios=1, seeds=1, rounds=3)
     assert main(["figures", "--results", str(tmp_path), "--format", "pdf,svg", "--columns", "1"]) == 0
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     kinds = ["boxplots", "curves", "pareto", "across-sites", "newcomers", "gallery-ixi-T1-to-T2"]
     assert {f"scenario0-on-phantom-{kind}.{format}" for kind in kinds for format in ("pdf", "svg")} <= names
-    assert f"wrote {len(names)} figures" in told.out
-    assert "no critical-difference diagram: 2 rows are in all of 1 ranked tables" in told.err
+    assert f"wrote {len(names)} figures" in printed.out
+    assert "no critical-difference diagram: 2 rows are in all of 1 ranked tables" in printed.err
 
 
 def test_an_unknown_format_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,8 +65,8 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
     assert [table["title"] for table in shown.blocks["overview"]["tables"]] == [table.title for table in found]
     for number, table in enumerate(found):
         block = shown.blocks[f"table-{number}"]
-        told = [(column["name"], column["cells"]) for column in block["columns"]]
-        assert told == [(column.name, column.cells()) for column in columns(table)]
+        shown_columns = [(column["name"], column["cells"]) for column in block["columns"]]
+        assert shown_columns == [(column.name, column.cells()) for column in columns(table)]
         assert (block["notes"], block["caption"]) == (list(table.notes), list(table.caption))
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
@@ -142,10 +142,10 @@ def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown:
     facts, picture = shown.blocks["table-2"]["images"][0], shown.blocks["images-2-0"]
     assert facts["site_task"] == "brats/FLAIR->T2"
     assert (facts["tile"], facts["subjects"], facts["rows"]) == ([16, 16], 2, [0, 1, 2])
-    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
+    tiled = np.array(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
     with np.load(table.rows[1].runs[0].folder / "gallery.npz") as images:
         for column, kind in ((0, "source"), (1, "target"), (3, "prediction")):
-            tiles = [sheet[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] for row in (0, 1)]
+            tiles = [tiled[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] for row in (0, 1)]
             np.testing.assert_array_equal(tiles, images[f"brats/FLAIR->T2/{kind}"])
     assert len(shown.blocks["table-2"]["images"]) == sum(map(len, TASKS.values()))
 
@@ -178,10 +178,10 @@ def test_runs_say_where_they_come_from(results: Path, shown: Page) -> None:
     assert shown.blocks["runs"]["versions"] == {"numpy": ["2.0.0"]}
 
 
-def test_failures_are_told(shown: Page) -> None:
-    told = {row[0].partition("-s")[0]: row[1:] for row in shown.blocks["failures"]}
-    assert told["fedavg-variable"] == ["failed, round 0 of 100", 1, "ValueError: no such luck"]
-    assert told["method01-common"] == ["diverged", 0, "the loss is not finite"]
+def test_the_failures_tab_names_every_run_that_went_wrong_and_every_hole(shown: Page) -> None:
+    failed_runs = {row[0].partition("-s")[0]: row[1:] for row in shown.blocks["failures"]}
+    assert failed_runs["fedavg-variable"] == ["failed, round 0 of 100", 1, "ValueError: no such luck"]
+    assert failed_runs["method01-common"] == ["diverged", 0, "the loss is not finite"]
     holes = [row for row in shown.blocks["failures"] if row[1] == "hole"]
     assert [row[3] for row in holes] == ["no finished run of seed 1", "no finished run of seed 0"]
 

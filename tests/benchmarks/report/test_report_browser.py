@@ -14,7 +14,7 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
 
 NAMES = "[...document.querySelectorAll('{} tbody th')].map((cell) => cell.textContent)"
-BOARD = "#table-1-panel .scroll"  # the first is the leaderboard
+LEADERBOARD = "#table-1-panel .scroll"  # the first is the leaderboard
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def write(tab: Browser, text: str) -> None:
     tab.run((script + "input.dispatchEvent(new Event('input')); }})()").format(text))
 
 
-def rows(tab: Browser, place: str = BOARD) -> list[str]:
+def rows(tab: Browser, place: str = LEADERBOARD) -> list[str]:
     found: list[str] = tab.run(NAMES.format(place))
     return found
 
@@ -96,11 +96,11 @@ def test_a_tab_is_drawn_when_it_is_opened(tab: Browser) -> None:
 def test_headings_sort_by_click_and_by_keyboard(tab: Browser) -> None:
     click(tab, "#tab-table-1")
     heads = tab.run(
-        f"[...document.querySelector({BOARD!r}).querySelectorAll('thead th')].map((one) => one.textContent)"
+        f"[...document.querySelector({LEADERBOARD!r}).querySelectorAll('thead th')].map((one) => one.textContent)"
     )
     at = heads.index("PSNR") + 1
-    head = f"{BOARD} thead th:nth-child({at})"
-    cells = f"[...document.querySelectorAll('{BOARD}')][0].querySelectorAll('tbody td:nth-child({at})')"
+    head = f"{LEADERBOARD} thead th:nth-child({at})"
+    cells = f"[...document.querySelectorAll('{LEADERBOARD}')][0].querySelectorAll('tbody td:nth-child({at})')"
     click(tab, f"{head} button")
     assert tab.run(f"document.querySelector('{head}').getAttribute('aria-sort')") == "descending"
     falling = tab.run(f"[...{cells}].map((cell) => Number(cell.textContent))")
@@ -111,7 +111,7 @@ def test_headings_sort_by_click_and_by_keyboard(tab: Browser) -> None:
     assert tab.run(f"[...{cells}].map((cell) => Number(cell.textContent))") == falling[::-1]
     assert (
         tab.run(
-            f"document.querySelector({BOARD!r}).querySelectorAll('[aria-sort=ascending], [aria-sort=descending]').length"
+            f"document.querySelector({LEADERBOARD!r}).querySelectorAll('[aria-sort=ascending], [aria-sort=descending]').length"
         )
         == 1
     )
@@ -137,19 +137,19 @@ def test_a_filter_holds_for_tables_curves_and_images(tab: Browser) -> None:
 
 def test_metrics_are_picked(tab: Browser) -> None:
     click(tab, "#tab-table-1")
-    hidden = f"document.querySelector({BOARD!r}).querySelectorAll('thead th[hidden]').length"
+    hidden = f"document.querySelector({LEADERBOARD!r}).querySelectorAll('thead th[hidden]').length"
     assert tab.run(hidden) > 0
     choose(tab, "Columns", "all")
     assert tab.run(hidden) == 0
     choose(tab, "Columns", "SSIM")
     shown = tab.run(
-        f"[...document.querySelector({BOARD!r}).querySelectorAll('thead th:not([hidden])')].map((one) => one.textContent)"
+        f"[...document.querySelector({LEADERBOARD!r}).querySelectorAll('thead th:not([hidden])')].map((one) => one.textContent)"
     )
     assert "SSIM" in shown
     assert not {"PSNR", "PSNR sd", "NMSE"} & set(shown)
     choose(tab, "Metric", "nmse")
-    heat = "[...document.querySelectorAll('#table-1-panel .scroll')][1]"
-    assert set(tab.run(f"[...{heat}.querySelectorAll('tbody td')].map((one) => one.textContent)")) == {"0.1000"}
+    means = "[...document.querySelectorAll('#table-1-panel .scroll')][1]"
+    assert set(tab.run(f"[...{means}.querySelectorAll('tbody td')].map((one) => one.textContent)")) == {"0.1000"}
 
 
 def test_curves_switch_between_rounds_bytes_and_seconds(tab: Browser) -> None:
