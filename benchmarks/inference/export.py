@@ -11,13 +11,13 @@ from fedsynth.federation import FederationError
 from fedsynth.registry import DATASETS, RegistryError
 
 from ..records.finished import finished_runs
-from ..records.record import Record, RecordError
+from ..records.record import Record
 from ..records.store import Store
 from .synthesis import rebuild_federation, rebuild_run, synthesise_test_subjects
 
 
 def main(runs: Sequence[str], results: Path, out: Path | None, root: Path | None) -> int:
-    """Write the volumes; 1 if no run of that name is finished, 2 if its data are not to be had."""
+    """Write the volumes; 1 if no run of that name is finished, 2 if the volumes of a run cannot be made."""
     store = Store(results)
     found = finished_runs(store, runs)
     if not found:
@@ -25,7 +25,7 @@ def main(runs: Sequence[str], results: Path, out: Path | None, root: Path | None
     try:
         for record in (run.record for run in found):
             folder = (out or results / "volumes") / record.run
-            count = export(record, store.folder(record.run), results, folder, root)
+            count = export_volumes(record, store.folder(record.run), results, folder, root)
             print(f"wrote {count} volumes to {folder}")
     except (ValueError, OSError, RegistryError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
@@ -33,15 +33,13 @@ def main(runs: Sequence[str], results: Path, out: Path | None, root: Path | None
     return 0
 
 
-def export(record: Record, folder: Path, results: Path, out: Path, root: Path | None = None) -> int:
+def export_volumes(record: Record, folder: Path, results: Path, out: Path, root: Path | None = None) -> int:
     """Write `SITE/SUBJECT/SOURCE-TARGET.nii.gz` for every test subject and task of a run; returns how many volumes.
 
     A volume has the grid of the source's volume and the intensities of the target's: the white of the slices becomes the
     intensity that was shown as white there. Raises FederationError for a run on data that have no volumes, or if the data are
-    not those that it was trained on; RecordError for a run that diverged.
+    not those that it was trained on; RecordError for a run that diverged; ValueError where its trained model is not here.
     """
-    if record.status != "done":
-        raise RecordError(f"{record.run} {record.status}, so that it serves nothing")
     run = rebuild_run(record, results)
     volumes = getattr(run.dataset, "volumes", None)
     if volumes is None:

@@ -24,6 +24,7 @@ from fedsynth.runtime.device import resolve_device
 
 from ..config.schema import Run
 from ..records.finished import finished_runs
+from ..records.record import RecordError
 from ..records.store import Store
 from .feature_network import FeatureNetwork
 from .synthesis import BATCH, rebuild_federation, rebuild_run, synthesise_test_subjects
@@ -44,7 +45,7 @@ class FeatureScore(NamedTuple):
 
 
 def main(runs: Sequence[str], network: Path, results: Path, out: Path | None) -> int:
-    """Write the scores and print a line a site-task; 1 if no run of that name is finished, 2 if one cannot be scored."""
+    """Write the scores and print a line for each site-task; 1 if no run of that name is finished, 2 if one cannot be scored."""
     store, out = Store(results), out or results / "features.csv"
     chosen = finished_runs(store, runs)
     if not chosen:
@@ -53,24 +54,25 @@ def main(runs: Sequence[str], network: Path, results: Path, out: Path | None) ->
     try:
         features = FeatureNetwork(network, resolve_device("auto"))
         for record in (run.record for run in chosen):
-            if record.status != "done":
-                print(f"fedsynth: {record.run} {record.status}, so that it serves nothing", file=sys.stderr)
+            try:
+                run = rebuild_run(record, results)
+            except RecordError as error:
+                print(f"fedsynth: {error}", file=sys.stderr)
                 status = 2
                 continue
-            run = rebuild_run(record, results)
             federation = rebuild_federation(run, record, results)
-            found = list(scores(run, federation, store.folder(record.run), record.run, features))
-            keep(found, out)
-            print("\n".join([record.run, *table(found), ""]))
+            found = list(score_run(run, federation, store.folder(record.run), record.run, features))
+            save_scores(found, out)
+            print("\n".join([record.run, *summary_lines(found), ""]))
     except (ValueError, OSError, RegistryError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     if out.exists():
-        print(f"Less is better. In full: {out}")
+        print(f"Lower is better. All scores: {out}")
     return status
 
 
-def scores(
+def score_run(
     run: Run, federation: Federation, folder: Path, name: str, network: FeatureNetwork
 ) -> Iterator[FeatureScore]:
     """The scores of a run, whose name is `name`.
@@ -115,7 +117,7 @@ def reliability_note(features: np.ndarray) -> str:
     return f"unreliable: {count} slices for {length} features" if count < 2 * length else ""
 
 
-def keep(found: list[FeatureScore], out: Path) -> None:
+def save_scores(found: list[FeatureScore], out: Path) -> None:
     """Put the scores into the file, in place of those of the same run and network."""
     rows = []
     if out.exists():
@@ -129,7 +131,7 @@ def keep(found: list[FeatureScore], out: Path) -> None:
     write_atomically(out, text.getvalue().encode())
 
 
-def table(found: list[FeatureScore]) -> Iterator[str]:
+def summary_lines(found: list[FeatureScore]) -> Iterator[str]:
     """Lines for the terminal: one for every site-task."""
     whole = [score for score in found if not score.subject]
     width = max(len(f"{score.site} {score.task}") for score in whole)

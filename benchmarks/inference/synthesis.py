@@ -20,7 +20,7 @@ from fedsynth.trainer import Trainer
 
 from ..config.identity import scenario_of
 from ..config.schema import Run
-from ..records.record import Record
+from ..records.record import Record, RecordError
 
 BATCH = 16  # slices at once
 
@@ -55,7 +55,12 @@ def synthesise_test_subjects(run: Run, federation: Federation, folder: Path) -> 
 
 
 def rebuild_run(record: Record, results: Path) -> Run:
-    """The run that a record's identity describes, on the best device of this machine."""
+    """The run that a record's identity describes, on the best device of this machine.
+
+    Raises RecordError for a run that diverged: it serves nothing.
+    """
+    if record.status != "done":
+        raise RecordError(f"{record.run} {record.status}, so it has no model that could synthesise")
     identity: Mapping[str, Any] = record.identity
     trainer = _instance(TrainerOptions, identity["trainer"])
     return Run(

@@ -28,7 +28,7 @@ from .plots.gallery import draw_gallery
 from .plots.heatmap import draw_heatmap
 from .plots.pareto import draw_pareto
 from .plots.plotted_row import plotted_rows
-from .plots.style import figure_bytes as drawn
+from .plots.style import figure_bytes
 
 
 def main(patterns: Sequence[str], results: Path, out: Path | None, format: Sequence[str], columns: int) -> int:
@@ -43,7 +43,7 @@ def main(patterns: Sequence[str], results: Path, out: Path | None, format: Seque
     count = 0
     for name, figure in made:
         for ending in format:
-            write_atomically(out / f"{name}.{ending}", drawn(figure, ending))
+            write_atomically(out / f"{name}.{ending}", figure_bytes(figure, ending))
             count += 1
     print(f"wrote {count} figures to {out}")
     return 0

@@ -48,12 +48,12 @@ def main(patterns: Sequence[str], results: Path, out: Path | None) -> int:
         return 1
     file = (out or results / "report") / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, page(store, runs, patterns).encode())
+    write_atomically(file, report_page(store, runs, patterns).encode())
     print(f"wrote {file}")
     return 0
 
 
-def page(store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = ()) -> str:
+def report_page(store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = ()) -> str:
     """The whole page as HTML."""
     run_means = {
         run.record.run: run.score_table.means()

@@ -44,7 +44,7 @@ class FoundRecord:
 
 
 def main(sources: Sequence[Path], results: Path) -> int:
-    """Merge and say what became of each; 1 if anything was refused or nothing was found."""
+    """Merge, and say how many records were taken; 1 if anything was refused or nothing was found."""
     count = merge(sources, Store(results))
     total = "taken", "there already", "refused"
     print(f"{', '.join(f'{count[state]} {state}' for state in total)}: runs in {Store(results).runs}")

@@ -17,19 +17,14 @@ from fedsynth.runtime.atomic import atomic_file
 from ..records.finished import FinishedRun, finished_runs
 from ..records.store import Store
 
-FILES = (
-    "scores.csv",
-    "curve.csv",
-    "record.json",
-)  # of a run; the record is last: its presence means that the run is finished
+# The files of a run. The record is last: its presence means that the run is finished.
+FILES = ("scores.csv", "curve.csv", "record.json")
 
 
 def main(file: Path, patterns: Sequence[str], results: Path) -> int:
     """Write the file; 1 if there is no finished run, 2 if it cannot be written."""
     if file.suffix != ".zip" or file.exists():
-        wrong = (
-            "is there already; delete it, or give another name" if file.exists() else "is no name that ends with .zip"
-        )
+        wrong = "is there already; delete it, or give another name" if file.exists() else "does not end with .zip"
         print(f"fedsynth: {file} {wrong}", file=sys.stderr)
         return 2
     runs = finished_runs(Store(results), patterns)

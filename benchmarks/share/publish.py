@@ -39,7 +39,7 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path) -> int:
     """Copy the runs and write the tables; 1 if there is no finished run, 2 if it cannot be written."""
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name) or name in ("runs", "cache"):
         raise UsageError(
-            f"{name!r} is no name of a folder; use letters, digits, '_', '-' and '/', and not runs or cache"
+            f"{name!r} cannot be the name of the folder; use letters, digits, '_', '-' and '/', but neither runs nor cache"
         )
     folder: Path = out / name
     if Store(folder).runs.resolve() == Store(results).runs.resolve():

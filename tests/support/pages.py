@@ -8,7 +8,7 @@ from typing import Any
 
 from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.report import page
+from fedsynth.benchmarks.report.report import report_page
 
 
 class Page(HTMLParser):
@@ -53,4 +53,4 @@ def runs(store: Store) -> list[FinishedRun]:
 
 
 def made(store: Store) -> Page:
-    return Page(page(store, runs(store)))
+    return Page(report_page(store, runs(store)))

@@ -93,7 +93,7 @@ def test_no_file_is_overwritten(theirs: Store, tmp_path: Path, capsys: pytest.Ca
     assert "lab.zip is there already; delete it, or give another name" in capsys.readouterr().err
     assert (tmp_path / "lab.zip").read_text() == "precious"
     assert pack(theirs, tmp_path / "fedavg-*") == 2  # a pattern where the file belongs
-    assert "is no name that ends with .zip" in capsys.readouterr().err
+    assert "does not end with .zip" in capsys.readouterr().err
 
 
 def test_nothing_finished_packs_nothing(ours: Store, tmp_path: Path) -> None:

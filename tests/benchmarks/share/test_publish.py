@@ -66,7 +66,7 @@ def test_published_again_it_grows_and_keeps_the_readme(store: Store) -> None:
 @pytest.mark.parametrize("name", ["../away", "/tmp/x", "", "runs", "a//b", ".hidden", "a/"])
 def test_a_bad_name_is_refused(store: Store, capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert publish(store, name) == 2
-    assert "is no name of a folder" in capsys.readouterr().err
+    assert "cannot be the name of the folder" in capsys.readouterr().err
 
 
 def test_a_store_is_not_published_into_itself(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
