@@ -1,4 +1,4 @@
-"""Tables as pieces of HTML, for a page of one's own: no script, no style, best values `<strong>`."""
+"""Tables as pieces of HTML for a page of one's own: no script and no style, best values `<strong>`, second best `<u>`."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ from html import escape
 
 from ..tables.view import TableView
 
-LEADING = {1: "<strong>{}</strong>", 2: "<u>{}</u>"}
+LEADERS = {1: "<strong>{}</strong>", 2: "<u>{}</u>"}
 
 
-def fragment(found: Sequence[TableView]) -> str:
-    """A `<section>` a table."""
-    return "\n".join(line for panel in found for line in lines(panel)) + "\n"
+def to_html(views: Sequence[TableView]) -> str:
+    """A `<section>` for each table."""
+    return "\n".join(line for view in views for line in _section(view)) + "\n"
 
 
-def lines(panel: TableView) -> Iterator[str]:
-    """A table's lines."""
+def _section(view: TableView) -> Iterator[str]:
     yield "<section>"
-    yield f"<h2>{escape(panel.title)}</h2>"
-    yield from (f"<p><strong>{escape(note)}</strong></p>" for note in panel.notes)
+    yield f"<h2>{escape(view.title)}</h2>"
+    yield from (f"<p><strong>{escape(note)}</strong></p>" for note in view.notes)
     yield "<table>"
-    heads = "".join(f'<th scope="col">{escape(column.name)}</th>' for column in panel.columns)
+    heads = "".join(f'<th scope="col">{escape(column.name)}</th>' for column in view.columns)
     yield f"<thead><tr>{heads}</tr></thead>"
     yield "<tbody>"
     cells = [
         [
-            LEADING.get(place, "{}").replace("{}", escape(cell))
-            for place, cell in zip(column.places(), column.cells(), strict=True)
+            LEADERS.get(place, "{}").replace("{}", escape(cell))
+            for place, cell in zip(column.leaders, column.cells, strict=True)
         ]
-        for column in panel.columns
+        for column in view.columns
     ]
-    aligned = [' style="text-align: right"' if column.is_number else "" for column in panel.columns]
+    styles = [' style="text-align: right"' if column.is_number else "" for column in view.columns]
     for row in zip(*cells, strict=True):
-        yield f"<tr>{''.join(f'<td{style}>{cell}</td>' for style, cell in zip(aligned, row, strict=True))}</tr>"
+        yield f"<tr>{''.join(f'<td{style}>{cell}</td>' for style, cell in zip(styles, row, strict=True))}</tr>"
     yield "</tbody>"
     yield "</table>"
-    yield f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in panel.caption)}</ul>"
+    yield f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in view.caption)}</ul>"
     yield "</section>"

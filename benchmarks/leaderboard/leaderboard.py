@@ -11,23 +11,24 @@ from textwrap import wrap
 from fedsynth.runtime.atomic import write_atomically
 
 from ..records.finished import FinishedRun, finished_runs
-from ..records.record import SELECTIONS, RecordError, places, welcomes
+from ..records.record import SELECTIONS, RecordError, expected_scores, welcome_scores
 from ..records.store import Store
-from ..tables.caption import whose
-from ..tables.columns import view
-from ..tables.lookup import meant, nearest, quoted
+from ..tables.caption import scores_of
+from ..tables.columns import table_view
+from ..tables.lookup import no_such_row, rows_named
 from ..tables.metric import Metric
+from ..tables.row import RowName
 from ..tables.table import Table, tables
 from ..tables.view import TableView, TableViewError
-from .across_scenarios import overview
-from .by_train_size import scarcity
+from .across_scenarios import across_scenarios
+from .by_train_size import by_train_size
 from .cross_site import cross_site
-from .html import fragment
-from .latex import latex
+from .html import to_html
+from .latex import to_latex
 from .newcomers import newcomers, rescored
-from .text import WIDTH, markdown, terminal, to_csv
+from .text import WIDTH, to_csv, to_markdown, to_terminal
 
-FORMATS = {"md": markdown, "csv": to_csv, "tex": latex, "html": fragment}
+FORMATS = {"md": to_markdown, "csv": to_csv, "tex": to_latex, "html": to_html}
 
 
 def main(
@@ -45,26 +46,26 @@ def main(
     if not runs:
         return 1
     try:
-        found = panels(
-            having(of_scenario(runs, scenario), selection),
+        views = table_views(
+            with_selection(_of_scenario(runs, scenario), selection),
             selection,
             metric,
             only.split(",") if only else [],
         )
         if sort:
-            found = [panel.sorted(sort) for panel in found]
+            views = [view.sorted(sort) for view in views]
     except (TableViewError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     out = out or results / "leaderboard"
-    write(found, out, tuple(FORMATS))
-    print("\n\n".join(map(terminal, unrepeated(found))))
-    print("\n".join(["", *wrap(legend(found, selection, Metric.of(metric)), WIDTH)]))
+    write_views(views, out, tuple(FORMATS))
+    print("\n\n".join(map(to_terminal, _without_repeated_notes(views))))
+    print("\n".join(["", *wrap(_legend(views, selection, Metric.of(metric)), WIDTH)]))
     print(f"In full: {out / 'leaderboard.md'}, and beside it {', '.join(f'.{ending}' for ending in list(FORMATS)[1:])}")
     return 0
 
 
-def panels(
+def table_views(
     runs: Sequence[FinishedRun], selection: str = "selected", metric: str = "psnr", only: Sequence[str] = ()
 ) -> list[TableView]:
     """All tables of the runs as they are shown; with `only`, the rows that these names mean.
@@ -72,37 +73,36 @@ def panels(
     Raises TableViewError for a name that means no row, RecordError where a run was not scored by the metric.
     """
     found = tables(runs, selection, metric)
-    shown = [view(table) for table in found]
+    views = [table_view(table) for table in found]
     if selection == "selected":
-        shown += [panel for table in found for panel in (newcomers(table), *cross_site(table), asked(table)) if panel]
-    shown += [*scarcity(found), *overview(found)]
+        views += [view for table in found for view in (newcomers(table), *cross_site(table), _asked(table)) if view]
+    views += [*by_train_size(found), *across_scenarios(found)]
     if not only:
-        return shown
-    if unknown := [name for name in only if not any(meant(table, name) for table in found)]:
-        near = nearest(unknown[0], [row for table in found for row in table.rows])
-        raise TableViewError(f"no row is called {unknown[0]!r}; there are {quoted(near)}")
-    kept = {(row.method, row.network) for table in found for name in only for row in meant(table, name)}
-    return [part for panel in shown if (part := chosen(panel, kept))]
+        return views
+    if unknown := [name for name in only if not any(rows_named(table, name) for table in found)]:
+        raise TableViewError(no_such_row(unknown[0], [row for table in found for row in table.rows]))
+    kept = {row.name for table in found for name in only for row in rows_named(table, name)}
+    return [part for view in views if (part := _rows_of(view, kept))]
 
 
-def chosen(panel: TableView, kept: Container[tuple[str, str]]) -> TableView | None:
-    """The rows of these methods and networks, None where there are none. Statistics stay those of the whole table."""
-    named = {column.name: column.cells() for column in panel.columns}
+def _rows_of(view: TableView, kept: Container[RowName]) -> TableView | None:
+    """The rows of these methods and networks, None where there are none. Their statistics stay those of the whole table."""
+    named = {column.name: column.cells for column in view.columns}
     names = list(zip(named["method"], named["network"], strict=True))
-    places = [place for place, name in enumerate(names) if name in kept]
-    hidden = len(names) - len(places)
+    rows = [row for row, name in enumerate(names) if name in kept]
+    hidden = len(names) - len(rows)
     note = f"{hidden} more rows are not shown; ranks, groups and corrections are those of all {len(names)}."
-    return panel.take(places, *[note] * bool(hidden)) if places else None
+    return view.take(rows, *[note] * bool(hidden)) if rows else None
 
 
-def asked(table: Table) -> TableView | None:
-    """Scores of tasks that sites ask for and never trained; None where the scenario has none."""
-    if not table.rows[0].runs[0].record.identity["scenario"].get("asks"):
+def _asked(table: Table) -> TableView | None:
+    """The scores of tasks that sites ask for and never trained; None where the scenario has no such tasks."""
+    if not table.scenario.get("asks"):
         return None
-    return replace(view(rescored(table, "asked")), title=f"{table.title}: tasks never trained")
+    return replace(table_view(rescored(table, "asked")), title=f"{table.title}: tasks never trained")
 
 
-def of_scenario(runs: Sequence[FinishedRun], name: str | None) -> list[FinishedRun]:
+def _of_scenario(runs: Sequence[FinishedRun], name: str | None) -> list[FinishedRun]:
     """The runs of a scenario. Raises TableViewError where there are none."""
     known = sorted({run.record.identity["scenario"]["name"] for run in runs})
     if name is not None and name not in known:
@@ -110,15 +110,15 @@ def of_scenario(runs: Sequence[FinishedRun], name: str | None) -> list[FinishedR
     return [run for run in runs if name in (None, run.record.identity["scenario"]["name"])]
 
 
-def having(runs: Sequence[FinishedRun], selection: str) -> list[FinishedRun]:
-    """The runs whose scenario has a selection. Raises TableViewError where there are none."""
+def with_selection(runs: Sequence[FinishedRun], selection: str) -> list[FinishedRun]:
+    """The runs whose scenario has scores of a selection. Raises TableViewError where there are none."""
     if selection in SELECTIONS:
         return list(runs)
     known: dict[str, None] = {}
     found = []
     for run in runs:
         scenario = run.record.identity["scenario"]
-        own = dict.fromkeys(place[0] for place in (*places(scenario), *sorted(welcomes(scenario))))
+        own = dict.fromkeys(name for name, *_ in (*expected_scores(scenario), *sorted(welcome_scores(scenario))))
         known |= own
         if selection in own:
             found.append(run)
@@ -127,31 +127,32 @@ def having(runs: Sequence[FinishedRun], selection: str) -> list[FinishedRun]:
     return found
 
 
-def unrepeated(found: Sequence[TableView]) -> Iterator[TableView]:
-    """The tables, each without the notes of those before it."""
-    told: set[str] = set()
-    for panel in found:
-        yield replace(panel, notes=tuple(note for note in panel.notes if note not in told))
-        told.update(panel.notes)
+def _without_repeated_notes(views: Sequence[TableView]) -> Iterator[TableView]:
+    """The views, each without the notes of those before it."""
+    seen: set[str] = set()
+    for view in views:
+        yield replace(view, notes=tuple(note for note in view.notes if note not in seen))
+        seen.update(view.notes)
 
 
-def legend(found: Sequence[TableView], selection: str, metric: Metric) -> str:
+def _legend(views: Sequence[TableView], selection: str, metric: Metric) -> str:
     """What a reader of the terminal needs to know."""
-    shown = {column.name for panel in found for column in panel.columns}
-    told = ["PSNR in dB", "SSIM x 100"]
+    shown = {column.name for view in views for column in view.columns}
+    parts = ["PSNR in dB", "SSIM x 100"]
     if metric.column not in ("psnr", "ssim"):
-        told.append(f"{metric.heading}: {'higher' if metric.sign > 0 else 'lower'} is better")
+        parts.append(f"{metric.heading}: {'higher' if metric.sign > 0 else 'lower'} is better")
     if f"{metric.heading} +-" in shown:
-        told.append("+-: half of a 95 % interval")
+        parts.append("+-: half of a 95 % interval")
     if "groups" in shown:
-        told.append("rows that share a letter of groups do not differ")
+        parts.append("rows that share a letter in groups do not differ significantly")
     if "gain" in shown:
-        told.append("gain: over training alone (`local`) on the same network")
-    return f"{'; '.join(told)}; each site-task's {metric.heading}; of {whose(selection)}."
+        parts.append("gain: over training alone (`local`) on the same network")
+    parts.append(f"site and task: the {metric.heading} there")
+    return f"{'; '.join(parts)}. Scores are those of {scores_of(selection)}."
 
 
-def write(found: Sequence[TableView], out: Path, endings: Iterable[str]) -> None:
+def write_views(views: Sequence[TableView], out: Path, endings: Iterable[str]) -> None:
     """Write the tables as leaderboard.md, .csv and so on into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     for ending in endings:
-        write_atomically(out / f"leaderboard.{ending}", FORMATS[ending](found).encode())
+        write_atomically(out / f"leaderboard.{ending}", FORMATS[ending](views).encode())

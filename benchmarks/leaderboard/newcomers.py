@@ -1,4 +1,4 @@
-"""What a newcomer gets: before any adaptation, and after adaptation on a few subjects, held to training from scratch on them."""
+"""The scores of newcomers: before any adaptation, and after adaptation on a few subjects, compared with training from scratch."""
 
 from __future__ import annotations
 
@@ -7,66 +7,50 @@ from dataclasses import replace
 
 from ..records.record import canonical
 from ..stats.compare import FEW_SEEDS
-from ..tables.caption import whose
-from ..tables.columns import filled, gain, six
+from ..tables.caption import SELECTED
+from ..tables.columns import gain_columns, mean_column, statistic_column
 from ..tables.row import Row, Score
 from ..tables.table import Table, build, contestant
-from ..tables.view import Column, TableView
+from ..tables.view import Column, TableView, name_columns, without_empty
 
 
 def newcomers(table: Table) -> TableView | None:
-    """A row a method, in the order of the table; None where the scenario has no newcomers."""
-    if not (found := stages(table)):
+    """The rows of the table in its order; None where the scenario has no newcomers."""
+    if not (stages := adaptation_stages(table)):
         return None
-    scenario = table.rows[0].runs[0].record.identity["scenario"]
-    shown = [Column("method", tuple(row.method for row in table.rows))]
-    shown.append(Column("network", tuple(row.network for row in table.rows), compact=several(table)))
-    for count, other in found.items():
-        shown += probed(table, other, f"on {count}" if count else "before")
-    tasks = "; ".join(f"{site} {', '.join(own)}" for site, own in sorted(scenario["newcomers"].items()))
-    holm = "; p is corrected for all gains at as many subjects (Holm)" if len(table.seeds) >= FEW_SEEDS else ""
-    caption = (
-        f"Newcomers, which train in no round: {tasks}. {table.metric.heading} of their test subjects, mean over subjects, "
-        f"site-tasks and seeds, of {whose('selected')}. Before: with what they are sent (- where a method sends nothing). On N: "
-        f"after {scenario['adapt_steps']} local steps on N of their training subjects; under `local` that is training from "
-        "scratch.",
-        "Gain: over `local` with the same network, adapted on as many subjects; +- is half of a 95 % interval for other seeds "
-        f"and other subjects at these sites{holm}.",
+    shown = [*name_columns([row.name for row in table.rows])]
+    for count, stage in stages.items():
+        shown += _stage_columns(table, stage, f"on {count}" if count else "before")
+    tasks = "; ".join(f"{site} {', '.join(own)}" for site, own in sorted(table.scenario["newcomers"].items()))
+    corrected = (
+        "; its p is corrected for all gains with as many subjects (Holm)" if len(table.seeds) >= FEW_SEEDS else ""
     )
-    return TableView(f"{table.title}: newcomers", "welcome, adapted-N", tuple(filled(shown)), table.notes, caption)
+    caption = (
+        f"Newcomers train in no round: {tasks}. A score is the mean {table.metric.heading} over their test subjects, then over "
+        f"site-tasks, then over seeds, in {SELECTED}. Before: with the weights that newcomers are sent (- where a method sends "
+        f"nothing). On N: after {table.scenario['adapt_steps']} local steps on N of their training subjects; for `local` that is "
+        "training from scratch.",
+        "Gain is the difference to `local` with the same network, adapted on as many subjects. Its +- is half of a 95 % interval "
+        f"for other seeds and other subjects at these sites{corrected}.",
+    )
+    return TableView(f"{table.title}: newcomers", "welcome, adapted-N", without_empty(shown), table.notes, caption)
 
 
-def stages(table: Table) -> dict[int, Table]:
-    """Training subjects of the newcomers -> the table of their scores; 0 is before adaptation. Empty where there are none."""
-    scenario = table.rows[0].runs[0].record.identity["scenario"]
-    counts = (0, *sorted(scenario["adapt"])) if scenario.get("newcomers") else ()
-    return {count: rescored(table, f"adapted-{count}" if count else "welcome") for count in counts}
+def adaptation_stages(table: Table) -> dict[int, Table]:
+    """Number of training subjects that newcomers adapt on -> the table of their scores. 0 is before adaptation. Empty where
+    there are no newcomers."""
+    return {count: rescored(table, _selection(count)) for count in _subject_counts(table)}
 
 
-def probed(table: Table, other: Table, label: str) -> Iterator[Column]:
-    """The scores of one selection, in the order of the table."""
-    metric, selection, rows = table.metric, other.selection, matched(table, other)
-    scores = [row.scores.get(metric.column) for row in rows]
-    heading = ("newcomers" if selection == "welcome" else "adapted", label)
-    values = tuple(score.mean if score else None for score in scores)
-    yield Column(selection, values, metric.digits, heading=heading, better=metric.sign)
-    margins = tuple(six(row.statistics.margin) if row.statistics else None for row in rows)
-    yield Column(f"{selection} +-", margins, metric.digits, compact=False)
-    if selection != "welcome":
-        yield from (replace(column, name=f"{selection} {column.name}") for column in gain(rows, metric))
-
-
-def course(row: Row, table: Table) -> dict[int, float]:
-    """Training subjects of the newcomers -> the row's mean; 0 is before adaptation, if anything is sent. Empty for a row with a
-    hole."""
-    scenario, metric = row.runs[0].record.identity["scenario"], table.metric
-    found = {}
-    for count in (0, *sorted(scenario["adapt"])) if scenario.get("newcomers") and not row.missing else ():
-        selection = f"adapted-{count}" if count else "welcome"
-        seeds = [run.values(selection, [metric.column])[metric.column] for run in row.runs]
+def newcomer_scores(row: Row, table: Table) -> dict[int, float]:
+    """Number of training subjects that newcomers adapt on -> the row's mean. 0 is before adaptation, where anything is sent.
+    Empty for a row with a missing seed."""
+    metric, means = table.metric, {}
+    for count in () if row.missing else _subject_counts(table):
+        seeds = [run.values(_selection(count), [metric.column])[metric.column] for run in row.runs]
         if score := Score.of(seeds, abs(metric.scale)):
-            found[count] = score.mean
-    return found
+            means[count] = score.mean
+    return means
 
 
 def rescored(table: Table, selection: str) -> Table:
@@ -74,16 +58,26 @@ def rescored(table: Table, selection: str) -> Table:
     return build(table.title, [run for row in table.rows for run in row.runs], selection, table.metric)
 
 
-def matched(table: Table, other: Table) -> list[Row]:
-    """The rows of another table of the same runs, in this one's order."""
-    own = {key(row): row for row in other.rows}
-    return [own[key(row)] for row in table.rows]
+def _subject_counts(table: Table) -> tuple[int, ...]:
+    scenario = table.scenario
+    return (0, *sorted(scenario["adapt"])) if scenario.get("newcomers") else ()
 
 
-def key(row: Row) -> str:
-    return canonical(contestant(row.runs[0].record))
+def _selection(count: int) -> str:
+    return f"adapted-{count}" if count else "welcome"
 
 
-def several(table: Table) -> bool:
-    """Whether rows differ in their network."""
-    return len({row.network for row in table.rows}) > 1
+def _stage_columns(table: Table, stage: Table, label: str) -> Iterator[Column]:
+    """The scores of one stage, in the order of the table."""
+    metric, selection, rows = table.metric, stage.selection, _in_order_of(table, stage)
+    heading = ("newcomers" if selection == "welcome" else "adapted", label)
+    yield mean_column(rows, metric, selection, heading)
+    yield statistic_column(rows, f"{selection} +-", lambda own: own.margin, metric.digits, compact=False)
+    if selection != "welcome":
+        yield from (replace(column, name=f"{selection} {column.name}") for column in gain_columns(rows, metric))
+
+
+def _in_order_of(table: Table, other: Table) -> list[Row]:
+    """The rows of the other table of the same runs, in this one's order."""
+    rows = {canonical(contestant(row.runs[0].record)): row for row in other.rows}
+    return [rows[canonical(contestant(row.runs[0].record))] for row in table.rows]

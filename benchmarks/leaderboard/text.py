@@ -1,4 +1,4 @@
-"""Tables as text: on a terminal, as Markdown, as CSV. latex.py and fragment.py have the others."""
+"""Tables as text: on a terminal, as Markdown and as CSV. LaTeX and HTML have files of their own."""
 
 from __future__ import annotations
 
@@ -8,57 +8,58 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
+from ..records.text_table import text_table
 from ..tables.view import Column, TableView
 
 WIDTH = 120  # characters of a line on the terminal
 NAMES = ("method", "network")
 
 
-def terminal(panel: TableView) -> str:
-    """The scores in lines of at most WIDTH characters where names allow it, and the notes."""
-    lines = [panel.title]
-    for block in blocks([column for column in panel.columns if column.compact]):
-        cells = zip(*(column.lines for column in block), strict=True)
-        above, *rest = ("  ".join(parts).rstrip() for parts in cells)
+def to_terminal(view: TableView) -> str:
+    """The compact columns in lines of at most WIDTH characters where names allow it, and the notes."""
+    lines = [view.title]
+    for columns in _side_by_side([column for column in view.columns if column.compact]):
+        rows = list(zip(*(column.lines for column in columns), strict=True))
+        above, *rest = text_table(rows, [column.is_number for column in columns])
         lines += ["", *[above] * bool(above), *rest]
-    notes = [line for note in panel.notes for line in wrap(note, WIDTH)]
+    notes = [line for note in view.notes for line in wrap(note, WIDTH)]
     return "\n".join([*lines, "", *notes] if notes else lines)
 
 
-def blocks(found: Sequence[Column]) -> Iterator[list[Column]]:
-    """The columns side by side as far as they fit; each further block begins with the names again."""
-    names = [column for column in found if column.name in NAMES]
-    block: list[Column] = []
-    for column in found:
-        if block and sum(len(other.lines[0]) + 2 for other in (*block, column)) - 2 > WIDTH:
-            yield block
-            block = [*names]
-        block.append(column)
-    yield block
+def _side_by_side(columns: Sequence[Column]) -> Iterator[list[Column]]:
+    """The columns in groups that fit into WIDTH; each further group begins with the names again."""
+    names = [column for column in columns if column.name in NAMES]
+    group: list[Column] = []
+    for column in columns:
+        if group and sum(other.width + 2 for other in (*group, column)) - 2 > WIDTH:
+            yield group
+            group = [*names]
+        group.append(column)
+    yield group
 
 
-def markdown(found: Sequence[TableView]) -> str:
+def to_markdown(views: Sequence[TableView]) -> str:
     """Every table in full, with its notes and its caption."""
     lines = ["# Leaderboard", ""]
-    for panel in found:
+    for view in views:
         align = {True: "--:", False: ":--"}
-        cells = [[column.name, align[column.is_number], *column.cells()] for column in panel.columns]
-        lines += [f"## {panel.title}", "", *(f"**{note}**  " for note in panel.notes), *[""] * bool(panel.notes)]
+        cells = [[column.name, align[column.is_number], *column.cells] for column in view.columns]
+        lines += [f"## {view.title}", "", *(f"**{note}**  " for note in view.notes), *[""] * bool(view.notes)]
         lines += [
             "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in zip(*cells, strict=True)
         ]
-        lines += ["", *(f"- {line}" for line in panel.caption), ""]
+        lines += ["", *(f"- {line}" for line in view.caption), ""]
     return "\n".join(lines)
 
 
-def to_csv(found: Sequence[TableView]) -> str:
-    """All tables below each other, numbers with all their digits; columns that a table lacks are empty."""
+def to_csv(views: Sequence[TableView]) -> str:
+    """All tables below each other, numbers with all their digits. A column that a table does not have is empty there."""
     rows: list[dict[str, Any]] = []
-    for panel in found:
-        named = panel.whole
-        for values in zip(*(column.values for column in named), strict=True):
-            facts = {"table": panel.title, "scores": panel.selection}
-            rows.append(facts | dict(zip((column.name for column in named), values, strict=True)))
+    for view in views:
+        columns = view.csv_columns
+        for values in zip(*(column.values for column in columns), strict=True):
+            facts = {"table": view.title, "scores": view.selection}
+            rows.append(facts | dict(zip((column.name for column in columns), values, strict=True)))
     heads = dict.fromkeys(head for row in rows for head in row)
     out = io.StringIO()
     writer = csv.DictWriter(out, list(heads), restval="", lineterminator="\n")

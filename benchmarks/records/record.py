@@ -84,7 +84,9 @@ class Record:
     def check_scores(self, scores: Rows) -> None:
         """Raises RecordError unless there is one finite score for each selection, site, task and test subject."""
         found = {(row["selection"], row["site"], row["task"]) for row in scores}
-        if different := set(places(self.identity["scenario"])) ^ found - welcomes(self.identity["scenario"]):
+        if different := set(expected_scores(self.identity["scenario"])) ^ found - welcome_scores(
+            self.identity["scenario"]
+        ):
             raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
         seen = set()
         for row in scores:
@@ -96,7 +98,7 @@ class Record:
             seen.add(place)
 
 
-def places(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def expected_scores(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The (selection, site, task) that every run of a scenario has scores of."""
     poisoned = scenario.get("poisoned", ())
     tasks = {site: own for site, own in scenario["tasks"].items() if site not in poisoned}
@@ -109,7 +111,7 @@ def places(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield from ((f"adapted-{count}", site, task) for count in scenario["adapt"] for task in own)
 
 
-def welcomes(scenario: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+def welcome_scores(scenario: Mapping[str, Any]) -> set[tuple[str, str, str]]:
     """Those that only a run has whose method has something to send to a newcomer."""
     return {("welcome", site, task) for site, own in scenario.get("newcomers", {}).items() for task in own}
 

@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import write_atomically
 
-from ..leaderboard.by_train_size import families, subjects, title
+from ..leaderboard.by_train_size import families, family_title, train_subjects
 from ..leaderboard.cross_site import homes
-from ..leaderboard.newcomers import stages
+from ..leaderboard.newcomers import adaptation_stages
 from ..records.finished import finished_runs
 from ..records.store import Store
 from ..stats.scores import StatsError
@@ -65,13 +65,13 @@ def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]
             yield f"{name}-pareto", draw_pareto(whole, points, columns)
             if homes(table):
                 yield f"{name}-across-sites", draw_heatmap(table, columns)
-            if adapted := stages(table):
+            if adapted := adaptation_stages(table):
                 yield f"{name}-newcomers", draw_by_train_size(list(adapted.items()), columns)
         for site_task in sorted({site_task for row in rows for site_task in row.gallery}):
             yield f"{name}-gallery-{hyphenated(site_task)}", draw_gallery(rows, site_task, columns)
     scarce = families(found)
-    for own, name in zip(scarce, file_names([title(own) for own in scarce]), strict=True):
-        yield f"{name}-by-train-size", draw_by_train_size([(subjects(table), table) for table in own], columns)
+    for own, name in zip(scarce, file_names([family_title(own) for own in scarce]), strict=True):
+        yield f"{name}-by-train-size", draw_by_train_size([(train_subjects(table), table) for table in own], columns)
     try:
         yield "critical-difference", draw_critical_difference(ranking(found), columns)
     except StatsError as error:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import write_atomically
 
-from ..leaderboard.by_train_size import families, subjects, title
+from ..leaderboard.by_train_size import families, family_title, train_subjects
 from ..records.finished import FinishedRun, finished_runs
 from ..records.record import Record
 from ..records.score_table import Means
@@ -135,7 +135,7 @@ def overview_block(found: Sequence[Table]) -> dict[str, Any]:
         }
         for table in found
     ]
-    scarce = [{"title": title(family), "rows": psnr_by_train_size(family)} for family in families(found)]
+    scarce = [{"title": family_title(family), "rows": psnr_by_train_size(family)} for family in families(found)]
     return {"tables": summaries, "ranks": ranks, "scarce": scarce}
 
 
@@ -145,7 +145,7 @@ def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float]]]:
     for table in family:
         for row in table.rows:
             if row.psnr:
-                rows.setdefault(row.full_name, []).append([subjects(table), row.psnr.mean])
+                rows.setdefault(row.full_name, []).append([train_subjects(table), row.psnr.mean])
     return {name: rows[name] for name in sorted(rows)}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..leaderboard.cross_site import matrix
-from ..leaderboard.newcomers import course
+from ..leaderboard.cross_site import cross_site_means
+from ..leaderboard.newcomers import newcomer_scores
 from ..records.data_card import card_rows
 from ..records.record import METRICS
 from ..records.score_table import Means, mean_of_known
@@ -54,8 +54,8 @@ def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
                 "number": column.is_number,
                 "main": column.compact,
                 "site_task": bool(column.heading[1]) and tuple(column.heading) in trained["site_tasks"],
-                "cells": column.cells(),
-                "best": column.places(),
+                "cells": column.cells,
+                "best": column.leaders,
                 "values": [json_number(value) for value in column.values],
             }
             for column in columns(table)
@@ -65,7 +65,7 @@ def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
         "curves": [validation_curves(row) for row in table.rows],
         "pareto": [traffic_and_psnr(row) for row in table.rows],
         "cross_site": {"sites": sites, "rows": [model_by_site(row, table, sites) for row in table.rows]} if across else None,
-        "newcomers": [[[n, json_number(score)] for n, score in course(row, table).items()] for row in table.rows],
+        "newcomers": [[[n, json_number(score)] for n, score in newcomer_scores(row, table).items()] for row in table.rows],
         "card": card and {"lines": card_rows(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "baselines": [
             [row["site"], row["task"], *(json_number(row[key]) for key in BASELINES)]
@@ -135,7 +135,7 @@ def traffic_and_psnr(row: Row) -> list[float | None] | None:
 
 def model_by_site(row: Row, table: Table, sites: Sequence[str]) -> list[list[float | None]]:
     """[model][data]: the mean score of the model that serves one site on the data of another."""
-    found = matrix(row, table, sites)
+    found = cross_site_means(row, table, sites)
     return [[json_number(found.get((home, site))) for site in sites] for home in sites]
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import write_atomically
 
-from ..leaderboard.leaderboard import panels, write
+from ..leaderboard.leaderboard import table_views, write_views
 from ..records.finished import FinishedRun, finished_runs
 from ..records.store import Store
 from .pack import FILES
@@ -69,7 +69,7 @@ def publish(runs: Sequence[FinishedRun], out: Path, name: str) -> int:
             if not (place / file).exists() or (place / file).read_bytes() != content:
                 write_atomically(place / file, content)
     there = finished_runs(store, ())
-    write(panels(there), folder, ENDINGS)
+    write_views(table_views(there), folder, ENDINGS)
     if not (folder / "README.md").exists():
         write_atomically(folder / "README.md", README.format(name=name, count=len(there)).encode())
     return size

@@ -1,4 +1,4 @@
-"""How probable is it that one method is better than another, by more than does not matter, on a further block?
+"""How probable is it that on a further block one method is better than another by more than a bound that does not matter?
 
 The Bayesian signed-rank test of Benavoli et al. (JMLR 18(77), 2017): a Dirichlet process over the differences
 z_1..z_n of independent blocks with a prior of strength s = 0.5 at z_0 = 0. A draw of weights w ~ Dirichlet(s, 1, ..., 1) puts
@@ -7,11 +7,10 @@ z_1..z_n of independent blocks with a prior of strength s = 0.5 at z_0 = 0. A dr
 
 and the answer is how often each of the three is the largest.
 
-It is no test with a level. Measured (`pytest tests/benchmarks/stats/test_bayes.py -m long -s`, 4,000 tables a cell,
-Monte-Carlo error
-0.6 points), how often two equal methods with normal differences of sd 1 are told apart with more than 95 %: with a rope of 0.3
-6.2 % at 4 blocks, 4.4 % at 5 and 3.6 % at 10; with a rope of 0.001, 17.5 % at 5. So fewer than 5 blocks and a rope of 0 are
-refused.
+This is not a test with a level. How often it tells two equal methods with normal differences of sd 1 apart, with a probability
+above 95 %, was measured (`pytest tests/benchmarks/stats/test_bayes.py -m long -s`, 4,000 tables a cell, Monte-Carlo error 0.6
+points): with a rope of 0.3, in 6.2 % of cases at 4 blocks, 4.4 % at 5 and 3.6 % at 10; with a rope of 0.001, in 17.5 % at 5.
+So fewer than 5 blocks and a rope of 0 are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 
 from .scores import Floats, StatsError
 
-PRIOR = 0.5  # strength and place (0) as in the paper and its authors' tutorial
+PRIOR = 0.5  # strength as in the paper and its authors' tutorial, and like there at a difference of 0
 DRAWS = 50_000  # Monte-Carlo error of a probability below 0.0023
 BLOCKS = 5
 
@@ -39,7 +38,7 @@ class Posterior:
 
 
 @lru_cache(maxsize=1)
-def draws(blocks: int, seed: int) -> Floats:
+def _draws(blocks: int, seed: int) -> Floats:
     """[DRAWS, 1 + blocks]: weights of the prior and the blocks, the same for all rows of a table."""
     return np.random.default_rng(seed).dirichlet(np.append(PRIOR, np.ones(blocks)), size=DRAWS)
 
@@ -63,7 +62,7 @@ def signed_rank(differences: Floats, rope: float, seed: int = 0) -> Posterior:
             f"a region of practical equivalence of +-{rope}; give the largest difference that does not matter, above 0"
         )
     z = np.append(0.0, differences)
-    weights = draws(len(differences), seed)
+    weights = _draws(len(differences), seed)
     sums = z[:, None] + z
     right = (weights @ (sums > 2 * rope) * weights).sum(1)
     left = (weights @ (sums < -2 * rope) * weights).sum(1)

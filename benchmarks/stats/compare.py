@@ -1,4 +1,4 @@
-"""Two methods compared: is the difference of their scores more than the draw of subjects and seeds can explain?
+"""Two methods compared: is the difference of their scores larger than the draw of subjects and seeds can explain?
 
 The differences d of one (site, task, subject) and seed follow a two-way random-effects model: subjects, nested in sites,
 and seeds are both random and crossed, and a seed shifts all subjects together; sites and tasks are fixed, so the claim is
@@ -20,19 +20,18 @@ with Satterthwaite's degrees of freedom, sites combined by the same rule (Welch)
 a seed does to all subjects of one site is part of V_seed. Where V_seed < V_residual, or V_subject < V_residual, the estimate
 of that component is negative: it is set to zero, i.e. the term cancels against V_residual (both: V_residual is left).
 
-Measured (`pytest tests/benchmarks/stats/test_simulation.py -m long -s`, which fixes the generating model: up to two
-tasks at four sites
-of unequal size; 100,000 tables a cell, Monte-Carlo error 0.07 points), false positives at 5 %, which is 100 % less the
-coverage of the 95 % interval, where seeds spread 0, 0.3 and 1 times as much as subjects:
+The false positives at 5 % (100 % less the coverage of the 95 % interval) were measured where seeds spread 0, 0.3 and 1 times as
+much as subjects (`pytest tests/benchmarks/stats/test_simulation.py -m long -s`, which fixes the generating model: up to two tasks
+at four sites of unequal size; 100,000 tables a cell, Monte-Carlo error 0.07 points):
 
     seeds   20 subjects          80 subjects
         3   4.3   4.7   7.2 %    4.7   7.0   7.2 %
         5   4.4   4.5   5.5 %    4.9   5.5   5.6 %
        10   4.5   4.7   4.9 %    4.9   5.0   5.0 %
 
-A t test over 80 subjects of differences averaged over 5 seeds has 21 % at 0.3, in the same file.
+A t test over 80 subjects of differences averaged over 5 seeds has 21 % at 0.3; the same file measures it.
 
-Below FEW_SEEDS the interval is given, marked, and no significance drawn; a single seed says nothing of seeds and is refused.
+Below FEW_SEEDS there is an interval, which is marked, and no significance. A single seed tells nothing of seeds and is refused.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ from scipy import stats
 
 from .scores import Design, Floats, Scores, StatsError
 
-FEW_SEEDS = 5  # below, no significance is drawn: see what was measured with 3
+FEW_SEEDS = 5  # below, no significance is drawn: the table above has the false positives with 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one table, or of many at once [...]: the difference, its standard error and its degrees of freedom."""
+    """The difference, its standard error and its degrees of freedom, of one table or of many at once [...]."""
 
     difference: Floats
     error: Floats
@@ -62,7 +61,7 @@ class Estimate:
 
     @property
     def p(self) -> Floats:
-        """Two-sided, of no difference. Without any spread 1 if equal, else 0."""
+        """The two-sided p value of no difference. Without any spread it is 1 if the methods are equal, else 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = np.where(self.difference == 0, 0, np.abs(self.difference) / self.error)
         return np.minimum(2 * stats.t.sf(distance, self.freedom), 1)
@@ -72,9 +71,9 @@ class Estimate:
 class Comparison:
     """Method A minus method B in the metric's unit: positive where A is better.
 
-    `effect` is the difference over `spread`, which is the root of the mean over site-tasks and seeds of the variance over
-    subjects of their differences (nan where subjects do not differ). A site or subject gains where its mean difference
-    over its tasks and the seeds is above 0. Two methods without any spread of differences have p = 1 if equal, else 0.
+    `effect` is the difference divided by `spread`. `spread` is the root of the mean, over site-tasks and seeds, of the variance
+    of the differences over subjects; the effect is nan where subjects do not differ. A site or subject gains where its mean
+    difference over its tasks and the seeds is above 0. Without any spread, p is 1 if the methods are equal, else 0.
     """
 
     difference: float
@@ -82,7 +81,7 @@ class Comparison:
     freedom: float  # Satterthwaite's degrees of freedom; inf where nothing spreads
     low: float  # of the 95 % interval
     high: float
-    p: float | None  # two-sided, of no difference; None for few seeds
+    p: float | None  # two-sided p value of no difference; None for few seeds
     spread: float
     effect: float
     sites_gaining: float  # share, 0 to 1
@@ -103,7 +102,7 @@ class Comparison:
 def compare(differences: Scores) -> Comparison:
     """The comparison that `a.minus(b)` supports. Raises StatsError for one seed, or a site with one subject."""
     design, values = differences.design, differences.values
-    check(differences)
+    require_estimable(differences)
     estimate = two_way(values, design)
     difference, margin = float(estimate.difference), float(estimate.margin)
     spread = float(np.sqrt(subject_variance(values, design)))
@@ -123,11 +122,11 @@ def compare(differences: Scores) -> Comparison:
     )
 
 
-def check(differences: Scores) -> None:
+def require_estimable(differences: Scores) -> None:
     """Raises StatsError where the model above cannot be estimated: one seed, or a site with one subject."""
     if len(differences.seeds) < 2:
         raise StatsError(
-            f"1 seed ({differences.seeds[0]}): what a seed does cannot be told from what a method does; run 2 or more, "
+            f"1 seed ({differences.seeds[0]}): the effect of a seed cannot be told from that of a method; run 2 or more, "
             f"{FEW_SEEDS} for significance"
         )
     for (site, task), count in zip(differences.design.site_tasks, differences.design.in_site_task.sum(0), strict=True):
@@ -138,21 +137,21 @@ def check(differences: Scores) -> None:
 
 
 def two_way(values: Floats, design: Design) -> Estimate:
-    """The model above on differences [..., seeds, M]; the leading axes are tables of their own."""
+    """The estimate of the model above from differences [..., seeds, M]; each index of the leading axes is a table of its own."""
     seeds = values.shape[-2]
     enough = design.fewest - 1  # [sites]
     totals = values @ design.weights  # [..., seeds]
     count = design.in_site_task.sum(0)
     deviations = values - design.site_task_means(values) @ design.in_site_task.T
     u = (deviations * (design.weights * (design.in_site_task @ np.sqrt(count / (count - 1))))) @ design.of_subject
-    mean = u.mean(-2)  # of [..., seeds, subjects]
+    mean = u.mean(-2)  # [..., subjects]
     of_seeds = totals.var(-1, ddof=1) / seeds
     of_subjects = mean**2 @ design.at_site  # [..., sites]
     residual = ((u - mean[..., None, :]) ** 2).sum(-2) @ design.at_site / (seeds * (seeds - 1))
     rest = residual.sum(-1)
     variance = rest + np.maximum(of_seeds - rest, 0) + np.maximum(of_subjects.sum(-1) - rest, 0)
     seeds_spread, subjects_spread = of_seeds > rest, of_subjects.sum(-1) > rest
-    uncertainty = (  # of the sums of squares that are left in the variance
+    uncertainty = (  # from the sums of squares that are left in the variance
         seeds_spread * of_seeds**2 / (seeds - 1)
         + subjects_spread * (of_subjects**2 / enough).sum(-1)
         + (seeds_spread == subjects_spread) * (residual**2 / enough).sum(-1) / (seeds - 1)
@@ -169,14 +168,14 @@ def subject_variance(values: Floats, design: Design) -> float:
 
 
 def upper_tail(distance: float, error: float, freedom: float) -> float:
-    """P(T > distance / error); without any error 0 above 0, else 1."""
+    """P(T > distance / error); without any error it is 0 for a distance above 0, else 1."""
     if error > 0:
         return float(stats.t.sf(distance / error, freedom))
     return 0.0 if distance > 0 else 1.0
 
 
 def wilcoxon_given_these_models(differences: Scores) -> float:
-    """The p value of the signed-rank test over subjects, *given these trained models*: it knows nothing of other seeds and
-    decides nothing. Of each subject's mean over tasks and seeds; 1 where no subject differs."""
+    """The p value of the signed-rank test on each subject's mean over tasks and seeds, *given these trained models*: it knows
+    nothing of other seeds and decides nothing. It is 1 where no subject differs."""
     means = differences.design.subject_means(differences.values).mean(0)
     return float(stats.wilcoxon(means).pvalue) if means.any() else 1.0

@@ -12,17 +12,17 @@ from .scores import StatsError
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Whether the difference lies within +-`bound`: so if the 90 % interval does, which is p < 0.05."""
+    """Whether the difference lies within +-`bound`. It does if the 90 % interval does, which is the same as p < 0.05."""
 
     bound: float  # in the metric's unit, e.g. dB
     low: float  # of the 90 % interval
     high: float
-    p: float | None  # the larger of the two one-sided ones; None for few seeds
+    p: float | None  # the larger of the two one-sided p values; None for few seeds
     equivalent: bool | None  # at 5 %; None for few seeds
 
 
 def equivalence(comparison: Comparison, bound: float) -> Equivalence:
-    """Tests "below -bound" and "above bound". Raises StatsError for a bound that is not above 0."""
+    """The tests of "below -bound" and "above bound". Raises StatsError for a bound that is not above 0."""
     if not bound > 0:
         raise StatsError(
             f"the bound of equivalence is {bound}; give the largest difference that does not matter, above 0"

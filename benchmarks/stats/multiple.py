@@ -1,4 +1,4 @@
-"""Many comparisons in one table: Holm's step-down correction (Holm 1979), and which methods it does not tell apart."""
+"""Many comparisons in one table: Holm's step-down correction (Holm 1979), and the methods that it does not tell apart."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from .compare import FEW_SEEDS, Comparison, check, two_way
+from .compare import FEW_SEEDS, Comparison, require_estimable, two_way
 from .scores import Floats, Scores, StatsError
 
-LEVEL = 0.05  # of the family-wise error
-CHUNK = 2_000_000  # numbers of differences that are in memory at a time
+LEVEL = 0.05  # the family-wise error
+CHUNK = 2_000_000  # differences that are in memory at a time
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A comparison as one of its table's: None, None where few seeds draw no significance."""
+    """A comparison and what is decided of it among all of its table. Few seeds decide nothing: then the two others are None."""
 
     comparison: Comparison
     adjusted: float | None  # Holm's p value
@@ -27,7 +27,7 @@ class Decision:
 
 
 def holm(p: Sequence[float] | Floats) -> Floats:
-    """Adjusted p values, in the order given: the family-wise error of all comparisons below a level is at most that level.
+    """Adjusted p values, in the order given. Calling all those below a level significant has at most that family-wise error.
 
     Raises StatsError for a value outside [0, 1].
     """
@@ -42,7 +42,7 @@ def holm(p: Sequence[float] | Floats) -> Floats:
 
 
 def decide(comparisons: Mapping[Key, Comparison]) -> dict[Key, Decision]:
-    """Holm over all comparisons of a table; those with few seeds have no p value and take no part."""
+    """A decision on each comparison of a table, by Holm. Comparisons with few seeds have no p value and take no part."""
     tested = {key: comparison.p for key, comparison in comparisons.items() if comparison.p is not None}
     adjusted = dict(zip(tested, map(float, holm(list(tested.values()))), strict=True))
     return {
@@ -52,14 +52,14 @@ def decide(comparisons: Mapping[Key, Comparison]) -> dict[Key, Decision]:
 
 
 def pairwise(methods: Sequence[Scores]) -> Floats:
-    """[K, K], Holm's p value of every pair of a table's K methods, decided together; 1 on the diagonal.
+    """[K, K], the p value of every pair of a table's K methods, corrected for all pairs (Holm); 1 on the diagonal.
 
     Raises StatsError for fewer than FEW_SEEDS seeds, methods on unequal seeds or data, and as `compare` does.
     """
     first = methods[0]
     for other in methods[1:]:
         first.minus(other)
-    check(first)
+    require_estimable(first)
     if len(first.seeds) < FEW_SEEDS:
         raise StatsError(f"{len(first.seeds)} seeds; below {FEW_SEEDS} no significance is drawn")
     values = np.stack([scores.along(first.columns) for scores in methods])
@@ -73,15 +73,15 @@ def pairwise(methods: Sequence[Scores]) -> Floats:
     return found
 
 
-def groups(adjusted: Floats) -> list[str]:
-    """Letters of each of K methods, from best to worst: two share one if and only if their difference is not significant
-    (Piepho 2004), and "a" is of the best. `adjusted` [K, K] is what `pairwise` finds.
+def significance_letters(adjusted: Floats) -> list[str]:
+    """The letters of K methods, given from best to worst. Two methods share a letter if and only if their difference is not
+    significant (Piepho 2004), and the best has "a". `adjusted` [K, K] is what `pairwise` returns.
 
-    Raises StatsError where letters do not suffice.
+    Raises StatsError where there are more groups than letters.
     """
     count = len(adjusted)
     near = [set(np.flatnonzero(row >= LEVEL).tolist()) - {method} for method, row in enumerate(adjusted)]
-    found = sorted(cliques(near, (), set(range(count)), set()), key=sorted)
+    found = sorted(_cliques(near, (), set(range(count)), set()), key=sorted)
     letters = ascii_lowercase + ascii_uppercase
     if len(found) > len(letters):
         raise StatsError(f"{len(found)} groups of {count} methods, but {len(letters)} letters; compare fewer")
@@ -91,16 +91,16 @@ def groups(adjusted: Floats) -> list[str]:
     ]
 
 
-def cliques(
+def _cliques(
     near: Sequence[set[int]], chosen: tuple[int, ...], candidates: set[int], done: set[int]
 ) -> Iterator[tuple[int, ...]]:
-    """Every largest set of methods that are all near each other (Bron and Kerbosch 1973, with a pivot). Those hold `chosen`,
-    more of the candidates and none of those that are done."""
+    """Every set of methods that are all near each other and to which no other can be added (Bron and Kerbosch 1973, with a
+    pivot). The sets contain `chosen`, some of the candidates and none of those that are done."""
     if not candidates:
         if not done:
             yield chosen
         return
     pivot = max(candidates | done, key=lambda method: len(near[method] & candidates))
     for method in sorted(candidates - near[pivot]):
-        yield from cliques(near, (*chosen, method), candidates & near[method], done & near[method])
+        yield from _cliques(near, (*chosen, method), candidates & near[method], done & near[method])
         candidates, done = candidates - {method}, done | {method}

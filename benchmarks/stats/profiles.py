@@ -1,7 +1,7 @@
 """Performance profiles (Dolan and More 2002) for scores: how often is a method within tau of the best?
 
-Their ratio to the best time becomes a distance to the best score, as PSNR in dB is a logarithm already. A profile counts and
-tests nothing, so its cells may be site-tasks of one federation.
+The paper's ratio to the best time becomes a distance to the best score here, because PSNR in dB is a logarithm already. A profile
+counts and tests nothing, so its cells may be site-tasks of one federation.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from .scores import Floats, StatsError
 
 
 def profiles(scores: Floats, taus: Floats) -> Floats:
-    """[methods, taus], the share of cells where a method is at most tau below the best, from scores [cells, methods].
+    """[methods, taus]: the share of cells where a method is at most tau below the best, from scores [cells, methods].
 
     At tau = 0 it is the share of cells where the method is the best (ties count for each). A missing score (nan) is never
-    near. Raises StatsError where a cell has no score at all, one is infinite, or tau is negative.
+    near the best. Raises StatsError where a cell has no score at all, one is infinite, or tau is negative.
     """
     if scores.ndim != 2 or not scores.size:
         raise StatsError(f"scores of shape {scores.shape}; profiles need one row a cell and one column a method")

@@ -4,9 +4,8 @@ A block is a scenario on a data set. The sites of one federation are *not* block
 together and would count one observation several times. Blocks of one data set share its subjects: they stand for a
 population of scenarios, not of data.
 
-Measured on normal scores (`pytest tests/benchmarks/stats/test_ranks.py -m long -s`, 10,000 tables a cell, Monte-Carlo
-error 0.25
-points): false positives of both tests at 5 %, and the coverage of the 95 % interval of a mean rank over blocks:
+The false positives of both tests at 5 %, and the coverage of the 95 % interval of a mean rank over blocks, were measured on
+normal scores (`pytest tests/benchmarks/stats/test_ranks.py -m long -s`, 10,000 tables a cell, Monte-Carlo error 0.25 points):
 
     methods  blocks  Friedman  Nemenyi   t interval  percentile bootstrap
           3       4     6.8 %    4.2 %         80 %                  77 %
@@ -18,7 +17,7 @@ points): false positives of both tests at 5 %, and the coverage of the 95 % inte
                  10     4.1 %    4.6 %         94 %                  89 %
                  20     4.5 %    4.7 %         94 %                  92 %
 
-So fewer than 5 blocks are refused, and the interval is the t interval over blocks, narrow as it is for 5 blocks.
+So fewer than 5 blocks are refused, and the interval is the t interval over blocks, although it is too narrow for 5 blocks.
 """
 
 from __future__ import annotations
@@ -38,30 +37,30 @@ Block = tuple[str, str]  # scenario, data set
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """Of K methods over N blocks; rank 1 is the best, and ties share the mean of their ranks."""
+    """The ranks of K methods over N blocks. Rank 1 is the best, and ties share the mean of their ranks."""
 
     mean: Floats  # [K]
     low: Floats  # [K], the 95 % t interval over blocks, within [1, K]
     high: Floats
     statistic: float  # Friedman's chi-squared, corrected for ties, K - 1 degrees of freedom
-    p: float  # of all methods being equal
+    p: float  # the p value of Friedman's test that all methods are equal
     critical: float  # mean ranks that are further apart than this differ at 5 %
     pairs: Floats  # [K, K], Nemenyi's p values, 1 on the diagonal
 
 
 def ranks(scores: Floats, blocks: Sequence[Block], methods: Sequence[str]) -> Ranks:
-    """From scores [N, K], higher is better. Read `pairs` only where `p` is below 5 %.
+    """The ranks from scores [N, K], higher is better. Read `pairs` only where `p` is below 5 %.
 
     Raises StatsError for fewer than BLOCKS blocks or METHODS methods, a repeated block, or a missing score.
     """
-    check(scores, blocks, methods)
+    _require_blocks(scores, blocks, methods)
     count, size = scores.shape
     ranked = stats.rankdata(-scores, axis=1)
     mean = ranked.mean(0)
     margin = stats.t.ppf(0.975, count - 1) * ranked.std(0, ddof=1) / np.sqrt(count)
     equal = bool((ranked == ranked[:, :1]).all())  # all methods tied in every block
     friedman = (0.0, 1.0) if equal else stats.friedmanchisquare(*scores.T)
-    unit = np.sqrt(size * (size + 1) / (12 * count))  # of a studentized range
+    unit = np.sqrt(size * (size + 1) / (12 * count))  # mean ranks divided by it follow a studentized range
     return Ranks(
         mean=mean,
         low=np.maximum(mean - margin, 1),
@@ -73,7 +72,7 @@ def ranks(scores: Floats, blocks: Sequence[Block], methods: Sequence[str]) -> Ra
     )
 
 
-def check(scores: Floats, blocks: Sequence[Block], methods: Sequence[str]) -> None:
+def _require_blocks(scores: Floats, blocks: Sequence[Block], methods: Sequence[str]) -> None:
     """Raises StatsError where ranks would mean nothing."""
     if scores.shape != (len(blocks), len(methods)):
         raise StatsError(f"scores of shape {scores.shape} for {len(blocks)} blocks and {len(methods)} methods")

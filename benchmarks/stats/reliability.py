@@ -1,4 +1,4 @@
-"""How well a method serves those whom it serves worst, and how much it varies over sites and seeds."""
+"""How well a method serves the site and the subjects that it serves worst, and how much it varies over sites and seeds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from .scores import Floats, Scores, StatsError
 
-TAIL = 0.05  # share of subjects
+TAIL = 0.05  # the share of subjects that are the worst
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """In the metric's unit."""
+    """Of one method's scores, or of the differences of two methods; in the metric's unit."""
 
     worst_site: str
     worst_site_score: float  # its mean over tasks, subjects and seeds
@@ -23,7 +23,7 @@ class Reliability:
 
 
 def reliability(scores: Scores) -> Reliability:
-    """Of one method's scores. A subject counts with its mean over tasks, and weighs what it weighs in the table's score."""
+    """A subject counts with its mean over tasks, and has the weight that it has in the table's score."""
     design, values = scores.design, scores.values
     sites = design.site_means(values).mean(0)
     subjects, weights = design.subject_means(values), design.weights @ design.of_subject
@@ -38,8 +38,8 @@ def reliability(scores: Scores) -> Reliability:
 
 
 def lower_tail(values: Floats, weights: Floats, share: float = TAIL) -> float:
-    """The mean of the worst `share` (conditional value at risk, Rockafellar and Uryasev 2002), of values [n] with weights
-    [n] that sum to 1; the value at the edge counts with the part of its weight that is needed. With share 1, the mean.
+    """The mean of the worst `share` (conditional value at risk, Rockafellar and Uryasev 2002) of values [n] with weights [n]
+    that sum to 1. The value at the edge counts with the part of its weight that is needed. With a share of 1 it is the mean.
 
     Raises StatsError for a share outside (0, 1].
     """

@@ -1,4 +1,4 @@
-"""Was a run stopped by its budget? So if its validation score still rose at its end."""
+"""Was a run stopped by its budget? It was if its validation score still rose at its end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from .validation_curve import ValidationCurve
 
-SHARE = 0.25  # of the rounds, the last ones
-LEAST = 3  # validated rounds, of which the last quarter may have fewer
-LIMITED = 0.1  # dB: half of the difference that is held not to matter
+SHARE = 0.25  # of the rounds: the last quarter
+LEAST = 3  # validated rounds that a line needs; where the last quarter has fewer, earlier ones are added
+LIMITED = 0.1  # dB: half of the difference that does not matter (0.2 dB)
 
 
 def rising(curve: ValidationCurve) -> float | None:
-    """What validation PSNR gained over the last quarter of the rounds, in dB: the slope of the least-squares line through its
-    validated rounds, or through the last three there are, times a quarter of the rounds. None where fewer were validated."""
+    """The gain in validation PSNR over the last quarter of the rounds, in dB: the slope of the least-squares line through its
+    validated rounds, or through the last three where it has fewer, times a quarter of the rounds. None for fewer than three."""
     if len(curve.rounds) < LEAST:
         return None
     span = SHARE * curve.rounds[-1]

@@ -1,69 +1,67 @@
-"""What a table says in words: its title, the names of its rows, the notes that belong to its numbers, and its caption."""
+"""What a table says in words: its title, its notes, which must be read with the numbers, and its caption."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..records.record import Record, canonical, sha256
 from ..stats.compare import FEW_SEEDS
 from ..stats.rising import LIMITED
-from .labels import Names, own_options, shared_options, text
+from .labels import Names, option_text, own_options, shared_options
 from .metric import Metric
+from .row import Row
 
-if TYPE_CHECKING:
-    from .row import Row
-
-ELSEWHERE = frozenset(
-    {"device", "execution", "threads", "checkpoint_every"}
-)  # trainer options that are no part of a budget
+ELSEWHERE = frozenset({"device", "execution", "threads", "checkpoint_every"})  # trainer options that change no budget
 SIMULATED = frozenset({"phantom"})  # data sets
-ROUND = "the round with the best validation PSNR (mean over site-tasks), one round for all sites"
+SELECTED = "the round with the best validation PSNR (mean over site-tasks), one round for all sites"
 
 
-def whose(selection: str) -> str:
-    """Whose scores those of a selection are."""
+def scores_of(selection: str) -> str:
+    """What a selection selects, to follow "scores of"."""
     kind, _, which = selection.partition("-")
-    return {
-        "selected": ROUND,
-        "last": "the last round",
-        "welcome": "newcomers before any adaptation, with what they are sent (a method that sends nothing has none)",
-        "adapted": f"newcomers after adaptation on {which} of their training subjects (`local`: from scratch)",
+    if kind in ("selected", "last"):
+        return {"selected": SELECTED, "last": "the last round"}[kind]
+    whose = {
+        "welcome": "newcomers before any adaptation, with the weights that they are sent (a method that sends nothing has none)",
+        "adapted": f"newcomers after adaptation on {which} of their training subjects (`local` trains from scratch)",
         "from": f"the model that serves {which}, at the other sites",
         "asked": "tasks that a site asks for and never trained",
-    }[kind] + ("" if selection in ("selected", "last") else f"; of {ROUND}")
+    }[kind]
+    return f"{whose}, in {SELECTED}"
 
 
 def titles(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A title of its own for each table: scenario, data set, and the options that tell it from others of these names."""
-    facts = [flat(group) for group in groups]
+    """A title for each table: scenario, data set, and the options that tell it from the others with the same two names."""
+    facts = [_options_by_name(group) for group in groups]
     found = []
     for own in facts:
         key = ("scenario.name", "dataset.name")
         namesakes = [other for other in facts if all(other[part] == own[part] for part in key)]
-        known = [name for name in own if all(name in other for other in namesakes)]  # not the tasks of a site few have
-        differing = [name for name in known if any(other[name] != own[name] for other in namesakes)]
+        shared = [name for name in own if all(name in other for other in namesakes)]  # not the tasks of a site few have
+        differing = [name for name in shared if any(other[name] != own[name] for other in namesakes)]
         base = f"{own['scenario.name']} on {own['dataset.name']}"
         found.append(", ".join([base, *(f"{name}={own[name]}" for name in differing)]))
-    marks = [sha256(canonical(group).encode())[:4] for group in groups]  # where the same options met other data or code
+    marks = [sha256(canonical(group).encode())[:4] for group in groups]  # for the same options with other data or code
     return [f"{title} @{mark}" if found.count(title) > 1 else title for title, mark in zip(found, marks, strict=True)]
 
 
-def flat(group: Mapping[str, Any]) -> dict[str, str]:
+def _options_by_name(group: Mapping[str, Any]) -> dict[str, str]:
     """The options of a table's runs as they are typed on the command line."""
     nested = {part: group[part] for part in ("scenario", "dataset", "trainer")}
     facts: dict[str, str] = {}
     for part, options in nested.items():
         for name, value in sorted(options.items()):
             if isinstance(value, dict):
-                facts |= {f"{part}.{name}.{site}": text(own) for site, own in alike(value, group["scenario"]["sites"])}
+                values = _values_of_sites(value, group["scenario"]["sites"])
+                facts |= {f"{part}.{name}.{site}": option_text(own) for site, own in values}
             else:
-                facts[f"{part}.{name}"] = text(value)
+                facts[f"{part}.{name}"] = option_text(value)
     return facts
 
 
-def alike(values: Mapping[str, Any], sites: Sequence[str]) -> list[tuple[str, Any]]:
-    """An option's value of each site, sorted, or the one that all sites have as `default`."""
+def _values_of_sites(values: Mapping[str, Any], sites: Sequence[str]) -> list[tuple[str, Any]]:
+    """An option's value at each site, sorted; `default` and one value where all sites have the same."""
     found = sorted(values.items())
     same = len({canonical(value) for value in values.values()}) == 1
     return [("default", found[0][1])] if same and len(values) == len(sites) > 1 else found
@@ -75,33 +73,34 @@ def notes(
     """What must be read with the numbers. `small`: why they rank nothing; `repeats`: runs left out for newer ones."""
     if small:
         yield (
-            f"Smoke run; {', '.join(small)}. Rows are in the order of their mean {metric.heading} and have no rank: "
-            "ranks at this budget may change with training."
+            f"Smoke run: {', '.join(small)}. Rows are ordered by their mean {metric.heading} and have no rank, because ranks "
+            "at this budget may change with training."
         )
     if names.usual:
-        yield f"Where a row does not say otherwise: {'; '.join(names.usual)}."
+        yield f"Unless a row says otherwise: {'; '.join(names.usual)}."
     if len(seeds) < FEW_SEEDS:
         yield (
-            f"Few seeds ({len(seeds)}): below {FEW_SEEDS} no significance is drawn, and rows may change places with the seed."
+            f"Few seeds ({len(seeds)}): with fewer than {FEW_SEEDS} no significance is drawn, and with other seeds rows may "
+            "change places."
         )
     for row in rows:
         name = f"{row.method} on {row.network}"
         if row.missing:
             yield (
-                f"{name}: {len(row.seeds)}/{len(seeds)} seeds, so neither average nor rank; no finished run of "
-                f"{', '.join(f'seed {seed}' for seed in row.missing)}."
+                f"{name} has {len(row.seeds)} of {len(seeds)} seeds and therefore neither average nor rank; there is no "
+                f"finished run of {', '.join(f'seed {seed}' for seed in row.missing)}."
             )
         if row.diverged:
             yield (
-                f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged; such a run is scored as the mean "
-                "training image and its row comes after those without."
+                f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged. A diverged run is scored as the mean training "
+                "image, and its row comes after the rows without one."
             )
     if repeats:
         yield f"{repeats} older runs of the same row and seed (another device or thread count) are left out."
     if without := [score for row in rows if (score := row.scores.get(metric.column)) and score.without]:
         yield (
-            f"{metric.heading} is of {without[0].subjects} (site, task, subject); {without[0].without} have no such score "
-            "and are left out."
+            f"{metric.heading} is the mean over {without[0].subjects} (site, task, subject); {without[0].without} have no such "
+            "score and are left out."
         )
 
 
@@ -115,65 +114,79 @@ def caption(
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
     if first["dataset"]["name"] in SIMULATED:
-        yield "Simulated data: not evidence of clinical performance."
+        yield "The data are simulated: the numbers are not evidence of clinical performance."
     yield (
-        f"Scores are those of {whose(selection)}. They are means over a subject's slices, then over subjects, "
-        "site-tasks and seeds; sd is the standard deviation over seeds."
+        f"Scores are those of {scores_of(selection)}. A score is the mean over a subject's slices, then over subjects, then "
+        "over site-tasks, then over seeds; sd is the standard deviation over seeds."
     )
     yield (
-        "PSNR: dB, images in [0, 1] with a peak of 1, at most 60. SSIM: x 100, scikit-image's default (uniform 7x7 window). "
-        "NMSE: lower is better."
+        "PSNR is in dB, for images in [0, 1] with a peak of 1, and at most 60. SSIM is multiplied by 100 and computed with "
+        "scikit-image's default (a uniform 7x7 window). Lower NMSE is better."
     )
-    yield from statistics(len(seeds), metric, several)
+    yield from _tests_used(len(seeds), metric, several)
     yield (
-        f"Worst site, worst 5 % (mean over a seed's worst 5 % of subjects) and sd over sites are of {metric.heading}. "
-        "Rising: dB of validation PSNR gained over the last quarter of the rounds (least-squares line through its validated "
-        "rounds, or the last three there are, mean over seeds); above "
-        f"{LIMITED:g} a row is limited by its budget."
+        f"The worst site, the worst 5 % (the mean over the worst 5 % of a seed's subjects) and the sd over sites are those of "
+        f"{metric.heading}."
     )
     yield (
-        "To local: when validation PSNR first reaches that of `local` on the same network at its selected round, mean over "
-        "seeds, MB of all sites up and down; - where a seed never does. At equal MB: the best validation PSNR for the bytes of "
-        "the row that sends least."
+        "Rising is the gain in validation PSNR, in dB, over the last quarter of the rounds: the slope of a least-squares line "
+        "through the rounds that were validated then, or through the last three where there are fewer, mean over seeds. A row "
+        f"that rises by more than {LIMITED:g} is limited by its budget."
     )
     yield (
-        "Costs: MB (10^6 bytes) up and down a site and round; parameters of a site's generator; gradient evaluations of a whole "
-        "run; seconds a round and MB of peak memory. Both are indicative: other runs may have shared the machine."
+        "Rounds to local and MB to local tell when a row's validation PSNR first reaches that of `local` on the same network at "
+        "its selected round. They are means over seeds, the MB are those of all sites up and down, and - means that a seed "
+        "never reaches it."
     )
-    yield f"Sites: {'; '.join(site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
+    yield (
+        "PSNR at equal MB is a row's best validation PSNR within the bytes of the row that sends the fewest (rows that send "
+        "nothing aside)."
+    )
+    yield (
+        "MB up and MB down are 10^6 bytes a site and round. Parameters are those of a site's generator, gradient evaluations "
+        "those of a whole run. Seconds a round and MB of peak memory are indicative: other runs may have shared the machine."
+    )
+    yield f"Sites: {'; '.join(_site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
     yield f"Seeds: {', '.join(map(str, seeds))}."
-    yield f"Data: {first['dataset']['name']} {options(data)}."
-    yield f"Training: {options(budget)}; device {gathered(str(record.identity['trainer']['device']) for record in records)}."
+    yield f"Data: {first['dataset']['name']} {_options(data)}."
+    yield f"Training: {_options(budget)}; device {_listed(str(record.identity['trainer']['device']) for record in records)}."
     network = names.networks[0] if len(set(names.networks)) == 1 else ""
     if network or shared:
-        yield f"Networks: {' '.join(filter(None, (network or 'all with', options(shared))))}."
+        yield f"Networks: {' '.join(filter(None, (network or 'all with', _options(shared))))}."
     if policy:
         yield f"Running statistics of the normalisation: {policy}."
-    yield provenance(records)
+    yield _provenance(records)
 
 
-def statistics(seeds: int, metric: Metric, several: bool) -> Iterator[str]:
-    """Which tests were used; `several`: there is a second row."""
+def _tests_used(seeds: int, metric: Metric, several: bool) -> Iterator[str]:
+    """What the statistics are; `several`: there is a second row."""
     enough = seeds >= FEW_SEEDS
     if seeds > 1:
         yield (
-            f"+-: half of the 95 % interval of {metric.heading}, for other seeds and other subjects at these sites (two-way "
+            f"+- is half of the 95 % interval of {metric.heading}, for other seeds and other subjects at these sites (two-way "
             "random effects of seeds and subjects, Satterthwaite's degrees of freedom)."
         )
     if several:
-        better = "" if metric.sign > 0 else ", above 0 where it is less"
-        yield f"Gain: {metric.heading} over `local` with the same network{better}, its best row if there are several."
+        better = "" if metric.sign > 0 else f" It is above 0 where {metric.heading} is lower."
+        yield (
+            f"Gain is the difference in {metric.heading} to `local` with the same network, to its best row where it has "
+            f"several.{better}"
+        )
     if several and seeds > 1:
         corrected = "; its p is corrected for all gains of the table (Holm)" if enough else ""
         yield (
-            f"Its +-: by the same model on paired differences, not corrected{corrected}. Effect: gain over its sd over subjects. "
-            "Sites gaining: share of them. Gap closed: share of the gain of `pooled`, told where that is above 0 at 5 %."
+            f"The +- of a gain comes from the same model on paired differences and is not corrected{corrected}. Effect is the "
+            "gain divided by its sd over subjects. Sites gaining is the share of sites whose gain is above 0. Gap closed is the "
+            "gain as a share of the gain of `pooled`, where that is significantly above 0 (5 %)."
         )
     if several and enough:
-        yield "Groups: rows that share a letter do not differ (all pairs of the table, the same model, Holm at 5 %)."
+        yield (
+            "Rows that share a letter in groups do not differ significantly (all pairs of the table, the same model, Holm at "
+            "5 %)."
+        )
 
 
-def provenance(records: Sequence[Record]) -> str:
+def _provenance(records: Sequence[Record]) -> str:
     """What the runs were made with."""
     versions: dict[str, set[str]] = {}
     for record in records:
@@ -182,25 +195,25 @@ def provenance(records: Sequence[Record]) -> str:
     commits = {
         f"{record.environment['commit'][:10]}{' with changes' * record.environment['dirty']}" for record in records
     }
-    made = [f"{library} {'/'.join(sorted(versions[library]))}" for library in sorted(versions)]
+    libraries = [f"{library} {'/'.join(sorted(versions[library]))}" for library in sorted(versions)]
     days = sorted(record.finished[:10] for record in records)
     return (
         f"Records: {len(records)}, finished {' to '.join(dict.fromkeys((days[0], days[-1])))}; hardware "
-        f"{gathered(record.environment['device'] for record in records)}; commit {gathered(commits) or 'unknown'}; "
-        f"{', '.join(made) or 'versions unknown'}."
+        f"{_listed(record.environment['device'] for record in records)}; commit {_listed(commits) or 'unknown'}; "
+        f"{', '.join(libraries) or 'versions unknown'}."
     )
 
 
-def gathered(values: Iterable[str]) -> str:
+def _listed(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(filter(None, values))))
 
 
-def site(record: Record, name: str) -> str:
+def _site(record: Record, name: str) -> str:
     """A site's tasks and the sizes of its splits."""
     splits = record.data["subjects_and_slices"][name]
     sizes = ", ".join(f"{splits[split][0]} {split}" for split in splits)
     return f"{name} {', '.join(record.identity['scenario']['tasks'][name])} ({sizes} subjects)"
 
 
-def options(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={text(values[name])}" for name in sorted(values))
+def _options(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={option_text(values[name])}" for name in sorted(values))

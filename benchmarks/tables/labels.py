@@ -1,7 +1,7 @@
-"""What the rows of a table are called: as short as tells them apart.
+"""What the rows of a table are called: the shortest names that tell them apart.
 
-A name is that of the method or network and the options that were changed for one of its rows. Where rows differ in an option and
-more than half of them have the same value, that value is left to the table's notes (`Names.usual`).
+A name is that of the method or network, with the options that were changed in one of its rows. Where rows differ in an option and
+more than half of them have the same value, that value is left out of the names and goes into a note (`Names.usual`).
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ OWN = ("lr", "server_rule", "corrupt", "common_start")  # trainer options that t
 
 @dataclass(frozen=True)
 class Names:
-    """Of every row, in order."""
+    """The names of all rows, in order."""
 
     methods: tuple[str, ...]
     networks: tuple[str, ...]
-    usual: tuple[str, ...]  # what they leave out, as it is typed
+    usual: tuple[str, ...]  # the options that names leave out, as they are typed
 
     @classmethod
     def of(cls, heads: Sequence[Record]) -> Names:
         """`heads`: one record of every row."""
         own = own_options(heads)
-        trainers, common = said([{name: head.identity["trainer"][name] for name in own} for head in heads])
-        methods, plain = labels(heads, "method", ())
-        networks, built = labels(heads, "network", shared_options(heads))
+        trainers, common = _without_usual([{name: head.identity["trainer"][name] for name in own} for head in heads])
+        methods, usual_methods = _labels(heads, "method", ())
+        networks, usual_networks = _labels(heads, "network", shared_options(heads))
         methods = [" ".join(filter(None, words)) for words in zip(methods, trainers, strict=True)]
-        usual = tuple(filter(None, (common, *plain, *built)))
-        return cls(versioned(heads, "method", methods), versioned(heads, "network", networks), usual)
+        usual = tuple(filter(None, (common, *usual_methods, *usual_networks)))
+        return cls(_versioned(heads, "method", methods), _versioned(heads, "network", networks), usual)
 
 
-def labels(heads: Sequence[Record], kind: str, shared: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The method or network (`kind`) of every row with what it says of its options, and what is usual for each name."""
+def _labels(heads: Sequence[Record], kind: str, shared: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The label of each row's method or network (`kind`) with its options, and for each name the options that are usual."""
     found, usual = [""] * len(heads), []
     for name in dict.fromkeys(head.identity[kind]["name"] for head in heads):
         rows = [row for row, head in enumerate(heads) if head.identity[kind]["name"] == name]
         parts = [heads[row].identity[kind] for row in rows]
         changed = sorted({option for row in rows for option in heads[row].changed[kind]} & set(parts[0]) - set(shared))
-        words, common = said([{option: part[option] for option in changed} for part in parts])
+        words, common = _without_usual([{option: part[option] for option in changed} for part in parts])
         for row, word in zip(rows, words, strict=True):
             found[row] = f"{name} {word}".rstrip()
         usual += [f"{name} {common}"] if common else []
     return found, usual
 
 
-def said(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]:
-    """What each row says of its options, and what none says since it is usual."""
-    words = [[f"{option}={text(value)}" for option, value in row.items()] for row in rows]
+def _without_usual(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]:
+    """The options of each row in words, without those that more than half of the rows share; and those."""
+    words = [[f"{option}={option_text(value)}" for option, value in row.items()] for row in rows]
     usual = []
     for column in zip(*words, strict=True):
         word, count = Counter(column).most_common(1)[0]
@@ -62,15 +62,14 @@ def said(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]:
     return [" ".join(word for word in row if word not in usual) for row in words], " ".join(usual)
 
 
-def versioned(heads: Sequence[Record], kind: str, labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, those that stand for several versions of the code with the first digits of that code's digest."""
+def _versioned(heads: Sequence[Record], kind: str, labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels. A label that stands for several versions of the code gets the first digits of that code's digest."""
     codes = [head.identity["code"][kind] for head in heads]
     versions: dict[str, set[str]] = {}
     for label, code in zip(labels, codes, strict=True):
         versions.setdefault(label, set()).add(code)
-    several = [len(versions[label]) > 1 for label in labels]
     return tuple(
-        f"{label} @{code[:4]}" if more else label for label, code, more in zip(labels, codes, several, strict=True)
+        f"{label} @{code[:4]}" if len(versions[label]) > 1 else label for label, code in zip(labels, codes, strict=True)
     )
 
 
@@ -92,8 +91,8 @@ def shared_options(records: Sequence[Record]) -> dict[str, Any]:
     return shared
 
 
-def text(value: Any) -> str:
+def option_text(value: Any) -> str:
     """An option's value as it is typed on the command line."""
     if isinstance(value, list):
-        return f"[{','.join(map(text, value))}]"
+        return f"[{','.join(map(option_text, value))}]"
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,6 +1,6 @@
-"""How a metric is told: its name, its unit, its digits, which way is better.
+"""How a metric is shown: its name, unit and digits, and which way is better.
 
-Statistics take every metric as higher is better, so one of which less is better comes to them with its sign turned; a table
+Statistics take every metric as higher is better, so a metric of which less is better reaches them with its sign turned; a table
 shows it as it is.
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metric:
-    """How a column of `scores.csv` is told."""
+    """How a column of `scores.csv` is shown."""
 
     column: str
     label: str
-    unit: str  # behind a number
+    unit: str  # after a number
     scale: float  # from the column to the unit; negative where less is better
     digits: int
-    bound: float | None  # differences below it do not matter, unless it is said otherwise
+    bound: float | None  # differences below it do not matter, unless the user gives another bound
 
     @classmethod
     def of(cls, column: str) -> Metric:
@@ -30,14 +30,14 @@ class Metric:
         for suffix, part in (("_fg", " in the foreground"), ("_lesion", " in lesions")):
             if column.endswith(suffix):
                 name, where = column.removesuffix(suffix), part
-        told = {
+        known = {
             "psnr": ("PSNR", " dB", 1.0, 2, 0.2),
             "ssim": ("SSIM x 100", "", 100.0, 2, None),
             "ms_ssim": ("MS-SSIM x 100", "", 100.0, 2, None),
             "vif": ("VIF x 100", "", 100.0, 2, None),
             "lesion_contrast": ("Lesion contrast x 100", "", 100.0, 1, None),
         }
-        label, unit, scale, digits, bound = told.get(name, (name.upper().replace("_", "-"), "", -1.0, 4, None))
+        label, unit, scale, digits, bound = known.get(name, (name.upper().replace("_", "-"), "", -1.0, 4, None))
         return cls(column, label + where, unit, scale, digits, bound)
 
     @property
@@ -47,7 +47,7 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Of a column; what its numbers are scaled by is told elsewhere."""
+        """The heading of a column; the caption tells the scale."""
         return self.label.removesuffix(" x 100")
 
     @property
@@ -62,14 +62,14 @@ class Metric:
         return f"{self.label}: lower is better, so the difference is B - A; where it is above 0, A is better"
 
     def plain(self, value: float | None) -> str:
-        """A score that higher is better, as it is in the table."""
+        """A score, given as higher is better, in the metric's own sign."""
         return "-" if value is None else f"{np.sign(self.scale) * value + 0.0:.{self.digits}f}"
 
     def spread(self, value: float | None) -> str:
         return "-" if value is None else f"{value:.{self.digits}f}"
 
     def signed(self, value: float) -> str:
-        return f"{round(value, self.digits) + 0.0:+.{self.digits}f}"  # here and above, + 0.0 makes 0 of -0
+        return f"{round(value, self.digits) + 0.0:+.{self.digits}f}"  # here and above, + 0.0 turns -0 into 0
 
     def between(self, low: float, high: float) -> str:
         return f"{self.signed(low)} to {self.signed(high)}"

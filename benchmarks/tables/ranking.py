@@ -1,6 +1,6 @@
 """Tables that are independent blocks, and the ranks of the rows that all of them have.
 
-A block is a scenario on a data set (stats/ranks.py says why no site is one). Smoke runs rank nothing and are left out.
+A block is a scenario on a data set (stats/ranks.py says why a site is none). Smoke runs rank nothing and are left out.
 """
 
 from __future__ import annotations
@@ -12,38 +12,36 @@ import numpy as np
 
 from ..stats.ranks import METHODS, Block, Ranks, ranks
 from ..stats.scores import Floats, StatsError
-from .row import Row
+from .row import Row, RowName
 from .table import Table
-
-Name = tuple[str, str]  # method, network
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
-    """The rows that are whole in every table that ranks, the best mean rank first."""
+class SharedRows:
+    """The rows that have scores in every table that ranks, the best mean rank first."""
 
     tables: tuple[Table, ...]
-    rows: tuple[Mapping[Name, Row], ...]  # of each table
-    names: tuple[Name, ...]
+    rows: tuple[Mapping[RowName, Row], ...]  # of each table
+    names: tuple[RowName, ...]
     scores: Floats  # [tables, names] of the tables' metric, higher is better
 
     @classmethod
-    def of(cls, tables: Sequence[Table]) -> Shared:
+    def of(cls, tables: Sequence[Table]) -> SharedRows:
         ranked = tuple(table for table in tables if not table.smoke)
-        rows = tuple({(row.method, row.network): row for row in table.rows if row.matrix} for table in ranked)
+        rows = tuple({row.name: row for row in table.rows if row.matrix} for table in ranked)
         names = sorted(set.intersection(*map(set, rows))) if rows else []
-        found = [
+        means = [
             [table.metric.sign * own[name].scores[table.metric.column].mean for name in names]
             for table, own in zip(ranked, rows, strict=True)
         ]
-        scores = np.array(found).reshape(len(ranked), len(names))
+        scores = np.array(means).reshape(len(ranked), len(names))
         order = np.argsort((scores[:, None, :] > scores[:, :, None]).sum((0, 2)), kind="stable")
-        return cls(ranked, rows, tuple(names[place] for place in order), scores[:, order])
+        return cls(ranked, rows, tuple(names[column] for column in order), scores[:, order])
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Rows over blocks, the best mean rank first; named with their networks where these differ."""
+    """Rows over blocks, the best mean rank first; their names have the network where rows differ in it."""
 
     names: tuple[str, ...]
     blocks: tuple[Block, ...]  # scenario, data set
@@ -61,7 +59,7 @@ class Ranking:
 
 def ranking(tables: Sequence[Table]) -> Ranking:
     """The ranks of the rows that every table has. Raises StatsError where the tables allow none; the message says why."""
-    shared = Shared.of(tables)
+    shared = SharedRows.of(tables)
     if not shared.tables:
         raise StatsError(
             f"{len(tables)} tables, all of them smoke runs, which rank nothing" if tables else "there is no table"
@@ -71,8 +69,8 @@ def ranking(tables: Sequence[Table]) -> Ranking:
             f"{len(shared.names)} rows are in all of {len(shared.tables)} ranked tables; ranks need {METHODS}: run the same "
             "methods in every scenario, or name the runs (PATTERN) that belong together"
         )
-    one = len({network for _, network in shared.names}) == 1
-    names = tuple(method if one else f"{method}/{network}" for method, network in shared.names)
-    identities = [table.rows[0].runs[0].record.identity for table in shared.tables]
+    one_network = len({network for _, network in shared.names}) == 1
+    names = tuple(method if one_network else f"{method}/{network}" for method, network in shared.names)
+    identities = [table.record.identity for table in shared.tables]
     blocks = tuple((identity["scenario"]["name"], identity["dataset"]["name"]) for identity in identities)
     return Ranking(names, blocks, ranks(shared.scores, blocks, names))

@@ -24,6 +24,7 @@ from .statistics import RowStatistics
 SHOWN = ("psnr", "ssim", "nmse")  # in every table, beside the metric that orders it
 
 SiteTask = tuple[str, str]  # site, task
+RowName = tuple[str, str]  # method, network
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,13 @@ class Row:
         return cls(method, network, tuple(runs), missing, scores, matrix, curves, up, down)
 
     @property
+    def name(self) -> RowName:
+        return self.method, self.network
+
+    @property
     def full_name(self) -> str:
         """The name that means this row and no other when it is typed."""
-        return f"{self.method}/{self.network}"
+        return "/".join(self.name)
 
     @property
     def psnr(self) -> Score | None:

@@ -161,4 +161,4 @@ def too_small(record: Record) -> list[str]:
         "test subjects a site": (min(splits["test"][0] for splits in sizes), TEST_SUBJECTS),
         "validation subjects a site": (min(splits["val"][0] for splits in sizes), VAL_SUBJECTS),
     }
-    return [f"{name}: {value:,.0f} (ranks need {least:,})" for name, (value, least) in found.items() if value < least]
+    return [f"{value:,.0f} {name} (ranks need {least:,})" for name, (value, least) in found.items() if value < least]

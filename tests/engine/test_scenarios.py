@@ -17,7 +17,7 @@ from support.federations import federation, options, personalised, resnet, site
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.identity import plain, scenario as told, scenario_of
-from fedsynth.benchmarks.records.record import places, read_scores, welcomes
+from fedsynth.benchmarks.records.record import expected_scores, read_scores, welcome_scores
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.federation import Conditions, Federation, FederationError, Task
 from fedsynth.federation.scenario import Scenario, misaligned, with_few
@@ -284,8 +284,8 @@ def test_every_scenario_can_be_done_by_the_phantom_and_told_again(path: Path) ->
     again = scenario_of(what)
     assert plain(told(again, again.resolve(Phantom()))) == what
     assert set(what["tasks"]) | set(what["newcomers"]) == set(tasks)
-    assert len(set(places(what))) == len(list(places(what))) > 0
-    assert bool(welcomes(what)) is (scenario.name == "unseen")
+    assert len(set(expected_scores(what))) == len(list(expected_scores(what))) > 0
+    assert bool(welcome_scores(what)) is (scenario.name == "unseen")
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_every_scenario_runs_and_makes_a_table(
     assert len(records) == 3
     for record in records:
         rows = read_scores(tmp_path / "runs" / record["run"])
-        expected = set(places(record["identity"]["scenario"]))
+        expected = set(expected_scores(record["identity"]["scenario"]))
         assert expected <= {(row["selection"], row["site"], row["task"]) for row in rows}
     assert main(["leaderboard", "--results", str(tmp_path)]) == 0
     assert path.stem in capsys.readouterr().out

@@ -6,7 +6,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from ...leaderboard.cross_site import homes, matrix
+from ...leaderboard.cross_site import cross_site_means, homes
 from ...tables.table import Table
 from .plotted_row import row_labels
 from .style import WIDTHS, style, wrap_label
@@ -20,7 +20,7 @@ def draw_heatmap(table: Table, columns: int) -> Figure:
     """A map's row is the site whose model it is, its column the site at which it is scored. Rows with a hole have no map."""
     sites, metric = homes(table), table.metric
     scores = {
-        label: matrix(row, table, sites)
+        label: cross_site_means(row, table, sites)
         for label, row in zip(row_labels(table), table.rows, strict=True)
         if not row.missing
     }

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from support import finished
 
-from fedsynth.benchmarks.leaderboard.leaderboard import panels
+from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.bayes import signed_rank
@@ -35,34 +35,34 @@ def fill(store: Store, count: int, **trainer: float) -> None:
 
 
 def across(store: Store) -> TableView:
-    found = panels(finished_runs(store))
-    (panel,) = [panel for panel in found if panel.title == "Across scenarios"]
-    return panel
+    found = table_views(finished_runs(store))
+    (view,) = [view for view in found if view.title == "Across scenarios"]
+    return view
 
 
 def test_ranks_over_blocks(store: Store) -> None:
     fill(store, 6)
-    panel = across(store)
-    found = {column.name: column.cells() for column in panel.columns}
+    view = across(store)
+    found = {column.name: column.cells for column in view.columns}
     assert found["method"] == ["fedavg", "fedbn", "local"]
     assert found["mean rank"] == ["1.17", "1.83", "3.00"]
     assert found["mean PSNR"] == ["21.17", "20.73", "19.63"]
     assert found["best at"] == ["0.83", "0.17", "0.00"]
     assert found["near best at"] == ["0.83", "0.33", "0.17"]  # 0.1 dB below in the third block; `local` 0.2 dB
     statistic, p = stats.friedmanchisquare(*LEVELS.values())
-    assert f"chi-squared {statistic:.3g}, p = {p:.3g}" in panel.caption[1]
+    assert f"chi-squared {statistic:.3g}, p = {p:.3g}" in view.caption[1]
     better = [signed_rank(np.subtract(LEVELS[name], LEVELS["local"]), 0.2).better for name in ("fedavg", "fedbn")]
     assert found["P(better)"] == [*(f"{value:.2f}" for value in better), "-"]
-    assert panel.notes == ()
+    assert view.notes == ()
 
 
 def test_too_few_blocks_have_no_ranks(store: Store) -> None:
     fill(store, 4)
-    panel = across(store)
-    assert panel.notes == (
+    view = across(store)
+    assert view.notes == (
         "No mean ranks: 4 blocks (scenarios x data sets); ranks need 5: with fewer, the test's level does not hold.",
     )
-    assert not any("rank" in column.name for column in panel.columns)
+    assert not any("rank" in column.name for column in view.columns)
 
 
 def test_tables_of_one_block_are_not_independent(store: Store) -> None:
@@ -73,5 +73,5 @@ def test_tables_of_one_block_are_not_independent(store: Store) -> None:
 
 def test_smoke_runs_rank_nothing(store: Store) -> None:
     fill(store, 6, rounds=5)
-    found = panels(finished_runs(store))
-    assert [panel.title for panel in found if panel.title == "Across scenarios"] == []
+    found = table_views(finished_runs(store))
+    assert [view.title for view in found if view.title == "Across scenarios"] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import finished
 
-from fedsynth.benchmarks.leaderboard.leaderboard import panels
+from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 
@@ -35,9 +35,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_where_federation_begins_to_pay(store: Store) -> None:
-    found = panels(finished_runs(store))
-    (panel,) = [panel for panel in found if panel.title == "scarce on phantom: by training subjects"]
-    cells = {column.name: column.cells() for column in panel.columns}
+    found = table_views(finished_runs(store))
+    (view,) = [view for view in found if view.title == "scarce on phantom: by training subjects"]
+    cells = {column.name: column.cells for column in view.columns}
     assert cells["method"] == ["local", "fedavg"]  # as with the most subjects
     assert cells["1"] == ["21.00", "22.00"]
     assert cells["8"] == ["28.00", "27.00"]
@@ -48,4 +48,4 @@ def test_where_federation_begins_to_pay(store: Store) -> None:
 def test_one_table_is_no_curve(store: Store) -> None:
     runs = finished_runs(store)
     few = [run for run in runs if run.record.identity["scenario"]["train_subjects"]["a"] == 1]
-    assert [panel.title for panel in panels(few)] == ["scarce on phantom"]
+    assert [view.title for view in table_views(few)] == ["scarce on phantom"]

@@ -127,13 +127,13 @@ def test_across_blocks(store: Store, capsys: pytest.CaptureFixture[str]) -> None
         f"better by more than 0.2 dB is {found.better:.2f}, within that bound {found.equivalent:.2f}, worse {found.worse:.2f}."
         in last
     )
-    assert "say by --bound" in said(store, capsys, "a", "b", "--metric", "ssim")[0].splitlines()[-1]
+    assert "give --bound" in said(store, capsys, "a", "b", "--metric", "ssim")[0].splitlines()[-1]
 
 
 def test_four_blocks_say_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     blocks(store, 4)
     text, _ = said(store, capsys, "a", "b")
-    assert text.splitlines()[-1].endswith(": 4 here, and 5 independent ones are needed to say anything.")
+    assert text.splitlines()[-1].endswith(": 4 here, but 5 independent ones are needed to say anything.")
 
 
 def test_tables_of_one_block_are_not_independent(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A pair in words: numbers worked by hand and by scipy, and no more said than the scores carry."""
+"""A paired comparison in words: its numbers are worked by hand and by scipy, and it says no more than the scores support."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
         f"ixi T1->T2 4 21.67 20.75 +0.92 {0.92 - place:+.2f} to {0.92 + place:+.2f}",
         f"oasis T1->T2 4 20.57 20.75 -0.18 {-0.18 - place:+.2f} to {-0.18 + place:+.2f}",
         f"oasis T2->FLAIR 4 20.57 20.75 -0.18 {-0.18 - place:+.2f} to {-0.18 + place:+.2f}",
-        "Each interval of a site-task stands for itself: of many, some leave out 0 by chance.",
+        "Each site-task has an interval of its own: of many, some exclude 0 by chance.",
         "",
-        f"Difference: +0.19 dB, 95 % interval {low:+.2f} to {high:+.2f} (other seeds, and other subjects at these sites); "
+        f"Difference: +0.19 dB, 95 % interval {low:+.2f} to {high:+.2f} (for other seeds and other subjects at these sites); "
         f"p = {p:.3g}.",
         "Spread of the differences: sd 0.11 over seeds, 0.26 over subjects.",
-        f"Effect size: {difference / np.sqrt(0.2 / 3):+.2f}, the difference over its sd over subjects.",
-        f"A gains at 1 of 2 sites (least at oasis, -0.18 dB) and for {100 * np.mean(gains > 0):.0f} % of subjects (the worst 5 % "
-        "within a seed: -0.48 dB).",
+        f"Effect size: {difference / np.sqrt(0.2 / 3):+.2f}, the difference divided by its sd over subjects.",
+        f"A gains at 1 of 2 sites (least at oasis, -0.18 dB) and for {100 * np.mean(gains > 0):.0f} % of subjects (mean over "
+        "the worst 5 % of a seed: -0.48 dB).",
         f"Equivalence within +-0.2 dB: 90 % interval {low90:+.2f} to {high90:+.2f}; p = {p_equal:.3g}: not shown to be "
         "equivalent.",
         f"Wilcoxon over subjects, given these trained models: p = {stats.wilcoxon(gains).pvalue:.3g}. It knows of no other "
@@ -82,10 +82,10 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
         "",
         f"Verdict: neither a nor b is shown to be better, nor are they shown to be equivalent: the difference may be anything "
         f"from {low:+.2f} to {high:+.2f} dB.",
-        "p is that of a pair chosen before looking; of all pairs of a table, some p are small by chance.",
+        "p holds for a pair that was chosen before looking; among all pairs of a table, some p are small by chance.",
         "",
         "",
-        "Across blocks (scenario x data set): 1 here, and 5 independent ones are needed to say anything.",
+        "Across blocks (scenario x data set): 1 here, but 5 independent ones are needed to say anything.",
     ]
 
 
@@ -136,7 +136,7 @@ def test_one_seed_says_why_nothing_can_be_said(store: Store, capsys: pytest.Capt
     pair(store, 1, better=9.0)
     text, _ = said(store, capsys, "a", "b")
     assert (
-        "Verdict: nothing can be said of the difference: 1 seed (0): what a seed does cannot be told from what a"
+        "Verdict: nothing can be said of the difference: 1 seed (0): the effect of a seed cannot be told from that of"
         in text
     )
     assert "PSNR 29.85 20.75 +9.10" in text
@@ -160,7 +160,7 @@ def test_only_common_seeds_count(store: Store, capsys: pytest.CaptureFixture[str
     put(store, "a", 7, 50.0)
     text, _ = said(store, capsys, "a", "b")
     assert "3 seeds (0, 1, 2), 8 test subjects" in text
-    assert "Left out, as only A has a finished run: seed 7." in text
+    assert "Left out, because only A has a finished run: seed 7." in text
     assert "PSNR 21.78 20.75 +1.03" in text
 
 
@@ -194,7 +194,7 @@ def test_where_less_is_better_the_sign_is_told(store: Store, capsys: pytest.Capt
     assert "NMSE: lower is better, so the difference is B - A; where it is above 0, A is better." in text
     assert "A B B - A\nNMSE 0.0267 0.0667 +0.0400\n" in text
     assert "worst site oasis oasis\nits score 0.0300 0.0750 +0.0450" in text  # the largest error is the worst
-    assert "Equivalence: not tested; say by --bound which difference of NMSE does not matter." in text
+    assert "Equivalence: not tested; give --bound, the largest difference of NMSE that does not matter." in text
     assert "Verdict: a is better than b by 0.0400 (" in text
     text, _ = said(store, capsys, "b", "a", "--metric", "nmse", "--bound", "0.05")
     assert "NMSE 0.0667 0.0267 -0.0400\n" in text
@@ -231,10 +231,8 @@ def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         put(store, "b", seed, None, network={"name": "unet"}, costs={"bytes_up": 0.0}, **more)
     text, _ = said(store, capsys, "a", "b")
     assert text.startswith("variable on phantom: smoke run\n")
-    assert (
-        "Smoke run (local steps a site: 200 (ranks need 10,000)): more training may turn the difference around." in text
-    )
-    assert "A: 1 of 5 seeds diverged; such a run is scored as the mean training image." in text
-    assert "A and B differ in method and in network, so the difference is not the method's alone." in text
+    assert "Smoke run: 200 local steps a site (ranks need 10,000). More training may reverse the difference." in text
+    assert "A: 1 of 5 seeds diverged; a diverged run is scored as the mean training image." in text
+    assert "A and B differ in method and in network, so the difference is not due to the method alone." in text
     assert "MB up, all sites and rounds 0.0 0.0 -\n" in text
     assert "Verdict: a/resnet" in text

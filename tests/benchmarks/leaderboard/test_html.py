@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from fedsynth.benchmarks.leaderboard.html import fragment
+from fedsynth.benchmarks.leaderboard.html import to_html
 from fedsynth.benchmarks.tables.view import Column, TableView
 
 
@@ -40,7 +40,7 @@ def test_cells_and_marks() -> None:
     odd = "<script>x</script> & {}"
     names = Column("method", (odd, "b", "c"))
     scores = Column("PSNR", (20.004, None, 19.0), 2, better=1)
-    text = fragment([TableView(f"title {odd}", "selected", (names, scores), (f"note {odd}",), (f"caption {odd}",))])
+    text = to_html([TableView(f"title {odd}", "selected", (names, scores), (f"note {odd}",), (f"caption {odd}",))])
     found = Cells(text)
     assert found.rows == [["method", "PSNR"], [odd, "20.00"], ["b", "-"], ["c", "19.00"]]
     assert "script" not in found.tags

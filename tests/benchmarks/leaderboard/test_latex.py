@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from support import finished
 
-from fedsynth.benchmarks.leaderboard.latex import escape, latex
-from fedsynth.benchmarks.leaderboard.leaderboard import panels
+from fedsynth.benchmarks.leaderboard.latex import escape, to_latex
+from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.view import Column, TableView
@@ -28,7 +28,7 @@ def board(tmp_path: Path) -> str:
             values = [19 + gain + wiggle * (gain > 1), 20 + gain + 2 * wiggle * (0 < gain < 1), 21 + gain]
             places = {(site, task): values for site, tasks in finished.TASKS.items() for task in tasks}
             finished.finish(store, finished.identity(method={"name": method}, seed=seed), places)
-    return latex(panels(finished_runs(store)))
+    return to_latex(table_views(finished_runs(store)))
 
 
 def test_rows_with_their_marks(tmp_path: Path) -> None:
@@ -54,15 +54,15 @@ def test_every_gain_of_a_table_has_its_own_star() -> None:
     tests = [
         Column(f"{column.name} p", values, 4) for column, values in zip(gain, ((0.01, 0.2), (0.3, 0.04)), strict=True)
     ]
-    text = latex([TableView("few", "selected", (Column("method", ("a", "b")), *gain, *margins, *tests))])
+    text = to_latex([TableView("few", "selected", (Column("method", ("a", "b")), *gain, *margins, *tests))])
     assert r"a & \underline{1.00}\,$\pm$\,0.50$^{*}$ & \underline{1.00}\,$\pm$\,0.50 \\" in text
     assert r"b & \textbf{2.00}\,$\pm$\,0.60 & \textbf{2.00}\,$\pm$\,0.60$^{*}$ \\" in text
 
 
 def test_it_is_balanced(tmp_path: Path) -> None:
     balanced(board(tmp_path))
-    panel = TableView(ODD, ODD, (Column("method", (ODD, "b")), Column(ODD, (1.0, None), 2, better=1)), (ODD,), (ODD,))
-    balanced(latex([panel, panel]))
+    view = TableView(ODD, ODD, (Column("method", (ODD, "b")), Column(ODD, (1.0, None), 2, better=1)), (ODD,), (ODD,))
+    balanced(to_latex([view, view]))
 
 
 def balanced(text: str) -> None:

@@ -46,8 +46,8 @@ def test_the_terminal_shows_scores_and_notes(store: Store, capsys: pytest.Captur
         "   1  fedavg  2/2    20.50  6.35  20.50   20.50   20.50      20.50",  # +-: 0.5 times t of 1 degree of freedom
         "   -  local   1/2        -     -      -       -       -          -",
         "",
-        "Few seeds (2): below 5 no significance is drawn, and rows may change places with the seed.",
-        "local on resnet: 1/2 seeds, so neither average nor rank; no finished run of seed 1.",
+        "Few seeds (2): with fewer than 5 no significance is drawn, and with other seeds rows may change places.",
+        "local on resnet has 1 of 2 seeds and therefore neither average nor rank; there is no finished run of seed 1.",
     ]
 
 
@@ -86,7 +86,7 @@ def test_the_markdown_holds_table_notes_and_caption(store: Store) -> None:
     assert "| 1 | fedavg | resnet | 2/2 | 0 | 20.50 | 6.35 | 0.71 | 20.50 | 0.71 | 0.0000 | 0.0000 | ixi |" in text
     assert "| odd rule=a\\|b |" in text
     assert "**Few seeds (2)" in text
-    assert "- PSNR: dB" in text
+    assert "- PSNR is in dB" in text
     rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
     assert len({row.count("|") for row in rows}) == 1
 
@@ -225,7 +225,7 @@ def test_subjects_without_a_score_are_left_out_and_counted(tmp_path: Path, capsy
         write_record(store.folder(record.run), record, rows, finished.curve(what))
     assert leaderboard(store, "--metric", "mae_fg") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "is of 3 (site, task, subject); 3 have no such score and are left out." in shown
+    assert "is the mean over 3 (site, task, subject); 3 have no such score and are left out." in shown
     assert "0.2500" in shown
 
 

@@ -11,7 +11,6 @@ from support import finished
 from support.probed import put
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.leaderboard.leaderboard import panels
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
@@ -29,13 +28,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def made(store: Store, name: str, *patterns: str) -> TableView:
-    found = panels(finished_runs(store, patterns))
-    (panel,) = [panel for panel in found if panel.title.endswith(name)]
-    return panel
+    found = table_views(finished_runs(store, patterns))
+    (view,) = [view for view in found if view.title.endswith(name)]
+    return view
 
 
-def cells(panel: TableView) -> dict[str, list[str]]:
-    return {column.name: column.cells() for column in panel.columns}
+def cells(view: TableView) -> dict[str, list[str]]:
+    return {column.name: column.cells for column in view.columns}
 
 
 def what(method: str, seed: int, **scenario: Any) -> dict[str, Any]:
@@ -55,8 +54,8 @@ def test_newcomers_are_held_to_training_from_scratch(store: Store) -> None:
             if method == "fedavg":
                 probes["welcome", "c", "T1->T2"] = [14, 15]
             put(store, what(method, seed, **NEW), own, probes)
-    panel = made(store, ": newcomers")
-    found = cells(panel)
+    view = made(store, ": newcomers")
+    found = cells(view)
     assert found["method"] == ["fedavg", "local"]
     assert found["welcome"] == ["14.50", "-"]
     assert found["adapted-1"] == [
@@ -71,8 +70,8 @@ def test_newcomers_are_held_to_training_from_scratch(store: Store) -> None:
     told = compare(Scores(tuple(range(5)), columns, np.array([[2 + 0.1 * s, 2 + 0.05 * s] for s in range(5)])))
     assert found["adapted-1 gain +-"][0] == f"{told.margin:.2f}"
     assert found["adapted-1 gain p"][0] == f"{told.p:.4f}"
-    assert "c T1->T2" in panel.caption[0]
-    assert "after 50 local steps" in panel.caption[0]
+    assert "c T1->T2" in view.caption[0]
+    assert "after 50 local steps" in view.caption[0]
 
 
 def test_across_sites(store: Store) -> None:
@@ -112,10 +111,10 @@ def test_tasks_never_trained(store: Store, capsys: pytest.CaptureFixture[str]) -
     scenario = {"name": "unseen_task", "asks": {"b": ["T2->T1"]}}
     for method, value in (("fedavg", 15.0), ("local", 12.0)):
         put(store, what(method, 0, **scenario), {A: [20, 20], B: [20, 20]}, {("asked", "b", "T2->T1"): [value, value]})
-    panel = made(store, ": tasks never trained")
-    assert panel.selection == "asked"
-    assert cells(panel)["PSNR"] == ["15.00", "12.00"]
-    assert cells(panel)["b T2->T1 PSNR"] == ["15.00", "12.00"]
+    view = made(store, ": tasks never trained")
+    assert view.selection == "asked"
+    assert cells(view)["PSNR"] == ["15.00", "12.00"]
+    assert cells(view)["b T2->T1 PSNR"] == ["15.00", "12.00"]
     assert main(["leaderboard", "--results", str(store.runs.parent), "--selection", "asked"]) == 0
     shown = capsys.readouterr().out
     assert "15.00" in shown

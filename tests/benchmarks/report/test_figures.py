@@ -14,8 +14,8 @@ from support import finished, stores
 from support.stores import fill
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.leaderboard.cross_site import matrix
-from fedsynth.benchmarks.leaderboard.newcomers import stages
+from fedsynth.benchmarks.leaderboard.cross_site import cross_site_means
+from fedsynth.benchmarks.leaderboard.newcomers import adaptation_stages
 from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots.boxplots import draw_boxplots, subject_scores
@@ -69,7 +69,7 @@ def test_every_figure_is_as_wide_as_the_journals_columns_and_nothing_is_cut_off(
     long = [PlottedRow(f"{row.label} with_an_option=0.001/network", row.runs) for row in rows]
     made = [draw_curves(long, columns), draw_boxplots(long, columns), draw_pareto(long, points(long), columns)]
     made += [draw_heatmap(probed, columns), draw_critical_difference(ranking(), columns)]
-    made += [draw_by_train_size(list(stages(probed).items()), columns)]
+    made += [draw_by_train_size(list(adaptation_stages(probed).items()), columns)]
     for figure in made:
         assert figure.get_figwidth() == WIDTHS[columns]
         assert inside(figure)
@@ -87,7 +87,7 @@ def test_a_map_a_method_of_the_model_of_each_site_at_each_site(probed: Table) ->
     maps = [axes for axes in draw_heatmap(probed, 2).axes if axes.get_title()]
     assert [axes.get_title() for axes in maps] == [row.method for row in probed.rows]
     for axes, row in zip(maps, probed.rows, strict=True):
-        own = matrix(row, probed, sites)
+        own = cross_site_means(row, probed, sites)
         shown = np.asarray(axes.collections[0].get_array()).reshape(3, 3)
         assert shown.tolist() == [[own[home, site] for site in sites] for home in sites]
     assert [label.get_text() for label in maps[0].get_yticklabels()] == sites
@@ -95,7 +95,7 @@ def test_a_map_a_method_of_the_model_of_each_site_at_each_site(probed: Table) ->
 
 
 def test_scores_and_gains_by_the_number_of_subjects(probed: Table) -> None:
-    found = stages(probed)
+    found = adaptation_stages(probed)
     scores, gains = draw_by_train_size(list(found.items()), 2).axes
     assert [label.get_text() for label in scores.get_xticklabels()] == ["none", "1", "2", "4", "8"]
     for line, row in zip(scores.lines, found[8].rows, strict=True):

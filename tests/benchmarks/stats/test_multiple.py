@@ -13,7 +13,7 @@ from support.matrices import one_site
 
 from fedsynth.benchmarks.stats import multiple
 from fedsynth.benchmarks.stats.compare import compare
-from fedsynth.benchmarks.stats.multiple import decide, groups, holm, pairwise
+from fedsynth.benchmarks.stats.multiple import decide, holm, pairwise, significance_letters
 from fedsynth.benchmarks.stats.scores import Scores, StatsError
 
 SOME = compare(one_site(np.random.default_rng(0).normal(size=(5, 4))))
@@ -23,7 +23,7 @@ def letters(methods: str, *differ: str) -> dict[str, str]:
     adjusted = np.ones((len(methods), len(methods)))
     for a, b in combinations(range(len(methods)), 2):
         adjusted[a, b] = adjusted[b, a] = 0.01 if methods[a] + methods[b] in differ else 0.5
-    return dict(zip(methods, groups(adjusted), strict=True))
+    return dict(zip(methods, significance_letters(adjusted), strict=True))
 
 
 @settings(max_examples=20, deadline=None)  # statsmodels takes 0.1 s a call
@@ -49,8 +49,8 @@ def test_decisions_of_a_table() -> None:
     assert (found == found.T).all()
     assert found.diagonal().tolist() == [1, 1, 1]
     assert ((found < 0.05) == [[False, False, True], [False, False, True], [True, True, False]]).all()
-    assert groups(found) == ["a", "a", "b"]
-    assert groups(found[::-1, ::-1]) == ["a", "b", "b"]
+    assert significance_letters(found) == ["a", "a", "b"]
+    assert significance_letters(found[::-1, ::-1]) == ["a", "b", "b"]
 
 
 def test_pairs_are_the_same_in_any_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +99,5 @@ def test_a_letter_is_shared_if_and_only_if_the_difference_is_not_significant(cou
 def test_too_many_groups_for_letters() -> None:
     adjusted = np.eye(53)
     with pytest.raises(StatsError, match="53 groups of 53 methods, but 52 letters"):
-        groups(adjusted)
-    assert len(set(groups(adjusted[1:, 1:]))) == 52
+        significance_letters(adjusted)
+    assert len(set(significance_letters(adjusted[1:, 1:]))) == 52

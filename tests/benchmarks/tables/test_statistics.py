@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fedsynth.benchmarks.stats.compare import compare
-from fedsynth.benchmarks.stats.multiple import groups, holm, pairwise
+from fedsynth.benchmarks.stats.multiple import holm, pairwise, significance_letters
 from fedsynth.benchmarks.stats.scores import Floats, Key, Scores
 from fedsynth.benchmarks.tables.statistics import Contender, RowStatistics, row_statistics
 
@@ -44,7 +44,7 @@ def test_gains_are_those_over_the_local_row_corrected_for_all_of_them() -> None:
     assert [standing.gain and standing.gain.comparison for standing in found] == [*raw[:2], None, raw[2]]
     adjusted = holm([own.p for own in raw if own.p is not None])
     assert [standing.gain.adjusted for standing in found if standing.gain] == pytest.approx(adjusted)
-    assert [standing.letters for standing in found] == groups(pairwise(matrices))
+    assert [standing.letters for standing in found] == significance_letters(pairwise(matrices))
     assert found[0].letters == "a"
     assert found[3].letters not in ("", "a")
 
@@ -108,5 +108,5 @@ def test_where_letters_do_not_suffice_the_first_group_is_shown() -> None:
     rows = [Contender(scores(100.0 - number // 2, number, spread=0.01), None, None) for number in range(120)]
     found, reasons = row_statistics(rows)
     assert [standing.letters for standing in found[:4] if standing] == ["a", "a", "", ""]
-    assert reasons[0].startswith("Of the significance groups only the first is shown")
+    assert reasons[0].startswith("Of the significance groups only that of the rows which do not differ")
     assert "but 52 letters" in reasons[0]

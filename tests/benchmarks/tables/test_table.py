@@ -84,7 +84,10 @@ def test_a_hole_has_neither_average_nor_rank(store: Store) -> None:
     first, second = table.rows
     assert (first.method, first.rank, first.missing) == ("a", 1, ())
     assert (second.method, second.rank, second.psnr, second.ssim, second.missing) == ("b", None, None, None, (1,))
-    assert "b on resnet: 2/3 seeds, so neither average nor rank; no finished run of seed 1." in table.notes
+    assert (
+        "b on resnet has 2 of 3 seeds and therefore neither average nor rank; there is no finished run of seed 1."
+        in table.notes
+    )
 
 
 def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> None:
@@ -98,7 +101,8 @@ def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> 
     found = [(row.method, row.rank, row.diverged, row.psnr and row.psnr.mean) for row in table.rows]
     assert found == [("b", 1, 0, 10), ("a", 2, 1, 30), ("c", 3, 2, 40), ("d", 4, 2, 12), ("e", None, 0, None)]
     assert any(
-        note.startswith("a on resnet: 1 of 2 seeds diverged; such a run is scored as the mean") for note in table.notes
+        note.startswith("a on resnet: 1 of 2 seeds diverged. A diverged run is scored as the mean")
+        for note in table.notes
     )
 
 
@@ -215,7 +219,7 @@ def test_what_most_rows_have_is_told_in_a_note(store: Store) -> None:
         ("lgfedavg share=early lr=0.002", "unet blocks=3"),
         ("lgfedavg share=late", "unet"),  # of two no value is the usual one
     ]
-    said = "Where a row does not say otherwise: lr=0.001; pflsynth share=late; unet blocks=9 gate=true."
+    said = "Unless a row says otherwise: lr=0.001; pflsynth share=late; unet blocks=9 gate=true."
     assert said in table.notes
 
 
@@ -252,16 +256,16 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     ("trainer", "sizes", "reasons"),
     [
         ({"rounds": 100, "local_steps": 100}, {}, []),
-        ({"rounds": 99, "local_steps": 101}, {}, ["local steps a site: 9,999 (ranks need 10,000)"]),
+        ({"rounds": 99, "local_steps": 101}, {}, ["9,999 local steps a site (ranks need 10,000)"]),
         # 80 slices in batches of 4 are 20 steps a round
         ({"rounds": 500, "local_steps": 0, "batch": 4}, {}, []),
-        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["local steps a site: 9,980 (ranks need 10,000)"]),
-        ({"participation": 0.5}, {}, ["local steps a site: 5,000 (ranks need 10,000)"]),
-        ({}, {"test": [19, 152]}, ["test subjects a site: 19 (ranks need 20)"]),
+        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["9,980 local steps a site (ranks need 10,000)"]),
+        ({"participation": 0.5}, {}, ["5,000 local steps a site (ranks need 10,000)"]),
+        ({}, {"test": [19, 152]}, ["19 test subjects a site (ranks need 20)"]),
         (
             {"rounds": 1},
             {"val": [4, 32]},
-            ["local steps a site: 100 (ranks need 10,000)", "validation subjects a site: 4 (ranks need 5)"],
+            ["100 local steps a site (ranks need 10,000)", "4 validation subjects a site (ranks need 5)"],
         ),
     ],
 )
@@ -302,7 +306,7 @@ def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
     newer = environment | {"commit": "d" * 40, "dirty": False, "versions": {"numpy": "2.0.0", "torch": "2.1"}}
     finished.finish(store, named("b"), environment=newer, finished="2026-01-05T00:00:00+00:00")
     text = "\n".join(only(store).caption)
-    assert "Simulated data: not evidence of clinical performance." in text
+    assert "The data are simulated: the numbers are not evidence of clinical performance." in text
     assert (
         "Records: 2, finished 2026-01-03 to 2026-01-05; hardware cpu (any); commit cccccccccc with changes, dddddddddd; "
         "numpy 1.26.0/2.0.0, torch 2.1." in text
@@ -311,7 +315,7 @@ def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
 
 def test_data_that_are_not_simulated_are_not_called_so(store: Store) -> None:
     finished.finish(store, named("a", dataset={"name": "prepared"}))
-    assert "Simulated" not in "\n".join(only(store).caption)
+    assert "simulated" not in "\n".join(only(store).caption)
 
 
 def test_tests_are_told_where_they_are_used(store: Store) -> None:
@@ -322,7 +326,7 @@ def test_tests_are_told_where_they_are_used(store: Store) -> None:
         finished.finish(store, named("local", seed=seed))
     text = "\n".join(only(store).caption)
     assert "its p is corrected for all gains of the table (Holm)" in text
-    assert "Groups: rows that share a letter" in text
+    assert "Rows that share a letter in groups" in text
 
 
 def test_an_option_of_each_site_is_told_once_where_sites_agree(store: Store) -> None:

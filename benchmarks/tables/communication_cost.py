@@ -1,0 +1,48 @@
+"""What the rows of a table communicate to reach a score, and which score they reach with equally many bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from statistics import fmean
+
+from ..stats.reach import at_traffic, reach
+from .table import Table, contenders
+
+
+@dataclass(frozen=True)
+class CommunicationCost:
+    """Means over the seeds of a row; None where a seed has no value."""
+
+    rounds: float | None  # until the score of `local` on the same network at its selected round
+    megabytes: float | None  # that all sites send and receive until then
+    psnr: (
+        float | None
+    )  # dB, the best score within the bytes of the row that sends the fewest, rows that send none aside
+
+
+def communication_costs(table: Table) -> list[CommunicationCost]:
+    """The costs of every row, in the table's order."""
+    totals = [fmean(own) for row in table.rows if (own := [float(curve.traffic[-1]) for curve in row.curves])]
+    budget = min((total for total in totals if total > 0), default=0.0)
+    costs = []
+    for row, contender in zip(table.rows, contenders(table.rows), strict=True):
+        reached = []
+        if contender.local is not None:
+            goal = fmean(run.record.validation_psnr for run in table.rows[contender.local].runs)
+            reached = [reach(curve, goal) for curve in row.curves]
+        costs.append(
+            CommunicationCost(
+                rounds=mean_if_complete([own.round for own in reached]),
+                megabytes=mean_if_complete([own.traffic / 1e6 for own in reached]),
+                psnr=mean_if_complete([at_traffic(curve, budget) for curve in row.curves]) if budget else None,
+            )
+        )
+    return costs
+
+
+def mean_if_complete(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value is missing (None or nan), or there is none."""
+    known = [value for value in values if value is not None and not isnan(value)]
+    return fmean(known) if values and len(known) == len(values) else None
