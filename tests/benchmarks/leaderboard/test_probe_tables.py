@@ -11,6 +11,7 @@ from support import finished
 from support.probed import put
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
