@@ -27,12 +27,11 @@ BASELINES = ("copy_source", "mean_image", "own_table", "pooled_table", "gap")  #
 def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
     """Everything about a table but its images; `run_means` has the means of each run by the run's name."""
     seeds = [[run_means[run.record.run] for run in row.runs] for row in table.rows]
-    first = table.rows[0].runs[0].record
     trained = site_task_means(table, seeds, table.selection)
     asked = site_task_means(table, seeds, "asked")
     sites = sorted({site for site, _ in trained["site_tasks"]})
-    across = bool(first.identity["scenario"].get("across"))
-    card = first.data.get("card")
+    across = bool(table.scenario.get("across"))
+    card = table.record.data.get("card")
     return {
         "title": table.title,
         "smoke": table.smoke,
@@ -69,7 +68,7 @@ def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
         "card": card and {"lines": card_rows(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "baselines": [
             [row["site"], row["task"], *(json_number(row[key]) for key in BASELINES)]
-            for row in first.data["heterogeneity"]
+            for row in table.record.data["heterogeneity"]
         ],
     }  # fmt: skip
 
