@@ -66,7 +66,7 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
     for number, table in enumerate(found):
         block = shown.blocks[f"table-{number}"]
         shown_columns = [(column["name"], column["cells"]) for column in block["columns"]]
-        assert shown_columns == [(column.name, column.cells()) for column in columns(table)]
+        assert shown_columns == [(column.name, column.cells) for column in columns(table)]
         assert (block["notes"], block["caption"]) == (list(table.notes), list(table.caption))
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
