@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from support.federations import federation, options, resnet, site
+from support.federations import federation, options, resnet, site, trainer
 from torch import Tensor
 
 from fedsynth.benchmarks.records import record as records
@@ -24,7 +24,6 @@ from fedsynth.registry import METHODS
 from fedsynth.runtime import checkpoint
 from fedsynth.server import Server
 from fedsynth.site import SiteState
-from fedsynth.trainer import Trainer
 
 TASK = Task("T2", "PD")
 METRICS = ("psnr", "ssim", "nmse", "mae")
@@ -171,8 +170,7 @@ class Restless(Method):
 
 
 def test_scoring_leaves_everything_as_it_was() -> None:
-    given = options(validate_every=9)  # so that nothing was scored before
-    of = Trainer(Restless(), resnet(norm=Norm.batch), federation(("ixi", "oasis")), given, seed=0)
+    of = trainer(Restless(), resnet(norm=Norm.batch), ("ixi", "oasis"), validate_every=9)  # nothing was scored before
     of.round(1)
     before = of.digests()
     optimizers = checkpoint.tree_digest({name: site.slot.optimizer_state() for name, site in of.sites.items()})
@@ -207,7 +205,7 @@ class Labelled(Method):
 
 def test_every_site_serves_what_it_downloads_receives_and_adapts() -> None:
     both = federation(("ixi", "oasis"))
-    of = Trainer(Labelled(), resnet(), both, options(), seed=0)
+    of = trainer(Labelled(), sites=both)
     pictures = evaluate.gallery(of.method, of.server, of.sites)
     assert sorted(pictures) == ["ixi/T1->T2", "ixi/T2->PD", "oasis/T1->T2", "oasis/T2->FLAIR"]
     for cell, images in pictures.items():
@@ -225,7 +223,7 @@ def test_every_site_serves_what_it_downloads_receives_and_adapts() -> None:
 
 def test_pictures_are_the_middle_slices_of_the_first_test_subjects() -> None:
     both = federation(("ixi", "oasis"), slices=3)
-    of = Trainer(Method(), resnet(), both, options(), seed=0)
+    of = trainer(Method(), sites=both)
     images = evaluate.gallery(of.method, of.server, of.sites)["ixi/T2->PD"]
     middle = [subject.slices.start + 1 for subject in both.sites["ixi"].of("test")]
     for name, contrast in (("source", "T2"), ("target", "PD")):
@@ -235,7 +233,7 @@ def test_pictures_are_the_middle_slices_of_the_first_test_subjects() -> None:
 
 
 def test_pooled_training_is_scored_on_every_real_site() -> None:
-    of = Trainer(METHODS["pooled"](), resnet(), federation(("ixi", "oasis")), options(), seed=0)
+    of = trainer(METHODS["pooled"](), sites=("ixi", "oasis"))
     assert list(of.sites) == ["ixi+oasis"]
     rows = evaluate.score(of.method, of.server, of.sites, "val")
     assert {(row["site"], row["task"]) for row in rows} == {

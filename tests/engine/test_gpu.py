@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, personalised
+from support.federations import federation, personalised, trainer
 from support.probes import Everything, facts
 
 from fedsynth.benchmarks.contract.toy import ToyFederation
@@ -25,16 +25,16 @@ pytestmark = [
 FIRST = WARM_UP + 2  # the step that is captured first, where there is one task: one counts operations, two warm up
 
 
-def trainer(method: Method, execution: Execution = Execution.graph, **given: Any) -> Trainer:
+def on_gpu(method: Method, execution: Execution = Execution.graph, **given: Any) -> Trainer:
     settings = {"device": "cuda", "deterministic": True, "execution": execution} | given
-    return Trainer(method, personalised(), federation(), options(**settings), seed=0)
+    return trainer(method, personalised(), **settings)
 
 
 def alone(execution: Execution, steps: int) -> torch.Tensor:
     """All weights of a site with one task after so many local steps."""
     one = federation(("ixi",), {"ixi": ("T1->T2",)})
-    given = options(device="cuda", deterministic=True, execution=execution, local_steps=steps, rounds=1)
-    of = Trainer(METHODS["fedavg"](), personalised(), one, given, seed=0)
+    given = {"device": "cuda", "deterministic": True, "execution": execution, "local_steps": steps, "rounds": 1}
+    of = trainer(METHODS["fedavg"](), personalised(), one, **given)
     of.round(1)
     [site] = of.sites.values()
     assert bool(site.slot.graphs) is (execution is Execution.graph)
@@ -56,8 +56,8 @@ def test_every_method_is_captured_or_says_why_not(name: str) -> None:
     case = ToyFederation.of(METHODS[name])
     scores = {}
     for execution in (Execution.graph, Execution.eager):
-        given = options(device="cuda", deterministic=True, execution=execution, local_steps=12, rounds=2)
-        of = Trainer(case.method, case.network, federation(), given, seed=0)
+        given = {"device": "cuda", "deterministic": True, "execution": execution, "local_steps": 12, "rounds": 2}
+        of = trainer(case.method, case.network, **given)
         scores[execution] = [row["psnr"] for row in of.run().scores]
         if of.step.eager:
             pytest.skip(f"{name} cannot be captured: {of.step.eager}")
@@ -68,8 +68,7 @@ def test_every_method_is_captured_or_says_why_not(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_local_training_never_waits_for_the_host(name: str, execution: Execution) -> None:
     case = ToyFederation.of(METHODS[name])
-    given = options(device="cuda", rounds=4, local_steps=12, execution=execution)
-    of = Trainer(case.method, case.network, federation(), given, seed=0)
+    of = trainer(case.method, case.network, device="cuda", rounds=4, local_steps=12, execution=execution)
     for round in (1, 2):  # lazily made state, and steps to be captured
         of.round(round)
     for site in of.sites.values():
@@ -93,10 +92,7 @@ def test_local_training_never_waits_for_the_host(name: str, execution: Execution
 def test_one_round_agrees_with_the_cpu(method: Method) -> None:
     network = dataclasses.replace(personalised(), dropout=0.0)  # the two devices draw different noise
     scores = {
-        device: [
-            row["psnr"]
-            for row in Trainer(method, network, federation(), options(device=device, rounds=1), seed=0).run().scores
-        ]
+        device: [row["psnr"] for row in trainer(method, network, device=device, rounds=1).run().scores]
         for device in ("cpu", "cuda")
     }
     np.testing.assert_allclose(scores["cuda"], scores["cpu"], atol=0.05)
@@ -104,24 +100,23 @@ def test_one_round_agrees_with_the_cpu(method: Method) -> None:
 
 @pytest.mark.parametrize("execution", [Execution.eager, Execution.graph])
 def test_a_deterministic_run_repeats_exactly(execution: Execution) -> None:
-    digests = [trainer(METHODS["pflsynth"](), execution, local_steps=12).run().digest for _ in range(2)]
+    digests = [on_gpu(METHODS["pflsynth"](), execution, local_steps=12).run().digest for _ in range(2)]
     assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("offload", Offload)
 def test_turns_change_no_number(offload: Offload) -> None:
     given = {"rounds": 3, "participation": 0.75, "execution": Execution.eager}
-    whole = facts(trainer(Everything(), **given).run())
-    assert facts(trainer(Everything(), **given, resident=1, offload=offload).run()) == whole
+    whole = facts(on_gpu(Everything(), **given).run())
+    assert facts(on_gpu(Everything(), **given, resident=1, offload=offload).run()) == whole
 
 
 def test_more_sites_take_no_more_memory() -> None:
     peaks = []
     for count in (4, 16):
         tasks = {f"s{k}": ("T1->T2",) for k in range(count)}
-        of = Trainer(
-            METHODS["fedavg"](), personalised(width=16), federation(tuple(tasks), tasks), options(device="cuda"), 0
-        )
+        sites = federation(tuple(tasks), tasks)
+        of = trainer(METHODS["fedavg"](), personalised(width=16), sites, device="cuda")
         torch.cuda.reset_peak_memory_stats()
         of.round(1)
         peaks.append(torch.cuda.max_memory_allocated())
@@ -131,8 +126,8 @@ def test_more_sites_take_no_more_memory() -> None:
 @pytest.mark.slow
 def test_bf16_scores_within_the_spread_of_seeds() -> None:
     def score(precision: Precision, seed: int) -> float:
-        given = options(device="cuda", precision=precision, rounds=4, local_steps=60)
-        rows = Trainer(METHODS["fedavg"](), personalised(width=16), federation(), given, seed).run().scores
+        given = {"device": "cuda", "precision": precision, "rounds": 4, "local_steps": 60}
+        rows = trainer(METHODS["fedavg"](), personalised(width=16), seed=seed, **given).run().scores
         return float(np.mean([row["psnr"] for row in rows]))
 
     full = [score(Precision.fp32, seed) for seed in range(5)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.federations import TASKS, federation, options, personalised, resnet, site
+from support.federations import TASKS, personalised, site, trainer
 
 from fedsynth.federation import Conditions, Federation, FederationError, Task
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.pflsynth import PFLSynth
 from fedsynth.networks.resnet import ResNet
-from fedsynth.trainer import Trainer
 
 OLD = ("brats", "ixi")
 NEW = {"oasis": (Task("T1", "T2"),)}
@@ -23,7 +22,7 @@ def joined() -> Federation:
 
 
 def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_rest() -> None:
-    of = Trainer(PFLSynth(), personalised(), joined(), options(), seed=0)
+    of = trainer(PFLSynth(), personalised(), joined())
     start = {path: tensor.clone() for path, tensor in of.sites["ixi"].tensors.items()}
     of.run()
     seen = {}
@@ -49,7 +48,7 @@ def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_re
 def test_a_newcomer_changes_no_number_of_the_others() -> None:
     plan = {name: tuple(map(Task.parse, TASKS[name])) for name in OLD}
     alone = Federation({name: site(name) for name in OLD}, plan)  # its code is shorter, so the network has none
-    runs = [Trainer(FedAvg(), resnet(), of, options(), seed=0).run() for of in (joined(), alone)]
+    runs = [trainer(FedAvg(), sites=of).run() for of in (joined(), alone)]
     assert [row for row in runs[0].scores if row["site"] in OLD] == runs[1].scores
     assert runs[0].digest == runs[1].digest
 
@@ -62,9 +61,7 @@ def test_a_newcomer_needs_known_contrasts() -> None:
 
 def test_starts_of_their_own_differ_between_sites_and_meet_at_the_first_mean() -> None:
     net = ResNet(width=4, blocks=1, discriminator_width=4, discriminator_layers=1, dropout=0.0)
-    own, common = (
-        Trainer(FedAvg(), net, federation(OLD), options(common_start=start), seed=0) for start in (False, True)
-    )
+    own, common = (trainer(FedAvg(), net, OLD, common_start=start) for start in (False, True))
     assert not torch.equal(own.sites["brats"].pack(), own.sites["ixi"].pack())
     assert torch.equal(common.sites["brats"].pack(), common.sites["ixi"].pack())
     before = {name: state.pack() for name, state in own.sites.items()}

@@ -46,7 +46,7 @@ def stop_in(round: int, call: int) -> Callable[[int, int, str, float], None]:
     return progress
 
 
-def trainer(case: str, folder: Path, progress: Any = None) -> Trainer:
+def of_case(case: str, folder: Path, progress: Any = None) -> Trainer:
     method, network, given = CASES[case]
     watched = {"progress": progress} if progress else {}
     return Trainer(method, network, federation(("brats", "ixi", "oasis")), given, seed=1, folder=folder, **watched)
@@ -54,18 +54,18 @@ def trainer(case: str, folder: Path, progress: Any = None) -> Trainer:
 
 @pytest.mark.parametrize("case", CASES)
 def test_stopped_in_every_round_is_as_if_never_stopped(case: str, tmp_path: Path) -> None:
-    whole = facts(trainer(case, tmp_path / "whole").run())
+    whole = facts(of_case(case, tmp_path / "whole").run())
     for round in range(1, ROUNDS + 1):
         with pytest.raises(Stopped):
-            trainer(case, tmp_path / "stopped", stop_in(round, 1 + round % 2)).run()
-    assert facts(trainer(case, tmp_path / "stopped").run()) == whole
+            of_case(case, tmp_path / "stopped", stop_in(round, 1 + round % 2)).run()
+    assert facts(of_case(case, tmp_path / "stopped").run()) == whole
 
 
 @pytest.mark.parametrize("case", ["everything", "sparse checkpoints"])
 def test_stopped_before_scoring_is_as_if_never_stopped(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = facts(trainer(case, tmp_path / "whole").run())
+    whole = facts(of_case(case, tmp_path / "whole").run())
 
     def stopped(self: Trainer) -> None:
         raise Stopped
@@ -73,14 +73,14 @@ def test_stopped_before_scoring_is_as_if_never_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_outcome", stopped)
         with pytest.raises(Stopped):
-            trainer(case, tmp_path / "stopped").run()
-    again = trainer(case, tmp_path / "stopped", stop_in(1, 1))  # would raise if it trained
+            of_case(case, tmp_path / "stopped").run()
+    again = of_case(case, tmp_path / "stopped", stop_in(1, 1))  # would raise if it trained
     assert facts(again.run()) == whole
 
 
 def test_a_finished_run_is_scored_again_without_training(tmp_path: Path) -> None:
-    first = facts(trainer("everything", tmp_path).run())
-    assert facts(trainer("everything", tmp_path, stop_in(1, 1)).run()) == first
+    first = facts(of_case("everything", tmp_path).run())
+    assert facts(of_case("everything", tmp_path, stop_in(1, 1)).run()) == first
 
 
 def test_a_run_that_diverged_is_not_tried_again(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_another_runs_checkpoint_is_refused(change: str, tmp_path: Path) -> None
 
 
 def test_running_twice_from_nothing_is_the_same(tmp_path: Path) -> None:
-    runs = [facts(trainer("everything", tmp_path / name).run()) for name in "ab"]
+    runs = [facts(of_case("everything", tmp_path / name).run()) for name in "ab"]
     assert runs[0] == runs[1]
 
 

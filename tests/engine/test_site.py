@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support.federations import resnet, trainer
 from torch import Tensor, nn
 
 from fedsynth.exchange import ContractError, Message, Place
@@ -19,17 +19,12 @@ from fedsynth.registry import METHODS
 from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
-from fedsynth.trainer import Trainer
 
 SITES = ("ixi", "midas")
 
 
-def trainer(method: Method, norm: Norm = Norm.instance, **given: Any) -> Trainer:
-    return Trainer(method, resnet(norm=norm), federation(SITES), options(**given), seed=0)
-
-
 def digest(method: Method, **given: Any) -> dict[str, str]:
-    return trainer(method, **given).run().digest
+    return trainer(method, sites=SITES, **given).run().digest
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
@@ -48,7 +43,7 @@ class Mirrored(Method):
 
 @pytest.fixture(name="site")
 def _site() -> SiteState:
-    return trainer(Mirrored(), Norm.batch).sites["ixi"]  # lacks the discriminator of T2->T1
+    return trainer(Mirrored(), resnet(norm=Norm.batch), SITES).sites["ixi"]  # lacks the discriminator of T2->T1
 
 
 def test_a_mirror_is_packed_and_loaded_by_the_same_layout(site: SiteState) -> None:
@@ -93,13 +88,13 @@ def test_along_pairs_every_parameter_with_its_part(site: SiteState, player: str)
 
 
 def test_what_does_not_travel_is_at_no_distance() -> None:
-    site = trainer(METHODS["local"]()).sites["ixi"]
+    site = trainer(METHODS["local"](), sites=SITES).sites["ixi"]
     assert site.pack().shape == (0,)
     assert site.distance("generator", site.pack()) == site.inner("generator", site.pack()) == 0.0
 
 
 def test_slope_is_the_gradient_and_moves_nothing() -> None:
-    of = trainer(Mirrored(), Norm.batch)
+    of = trainer(Mirrored(), resnet(norm=Norm.batch), SITES)
     site = of.sites["ixi"]
     [batch] = site.draw("look", 1)
     before, backwards = site.pack(), of.step.backwards
@@ -135,14 +130,14 @@ class Surgeon(Method):
 
 
 def test_inner_adds_a_vector_to_the_gradient() -> None:
-    trainer(Surgeon()).round(1)
+    trainer(Surgeon(), sites=SITES).round(1)
 
 
 # --- data and work ---------------------------------------------------------------------------------------------------
 
 
 def test_a_group_shares_a_draw_among_its_members() -> None:
-    [group] = trainer(METHODS["pooled"]()).sites.values()
+    [group] = trainer(METHODS["pooled"](), sites=SITES).sites.values()
     assert [batch.site for batch in group.draw("look", 5)] == ["ixi", "ixi", "ixi", "midas", "midas"]
     assert [batch.site for batch in group.draw("look", 1)] == ["ixi"]
     assert group.draw("look", 0) == []
@@ -150,7 +145,7 @@ def test_a_group_shares_a_draw_among_its_members() -> None:
 
 
 def test_a_groups_steps_are_its_members_in_a_common_random_order() -> None:
-    [group] = trainer(METHODS["pooled"](), local_steps=8).sites.values()
+    [group] = trainer(METHODS["pooled"](), sites=SITES, local_steps=8).sites.values()
     group.enter(1)
     order = [draw.feed.name for draw in group.schedule()]
     assert sorted(order) == ["ixi"] * 8 + ["midas"] * 8
@@ -184,12 +179,12 @@ class Phased(Method):
 
 def test_a_phase_is_of_its_step_in_training_and_in_fitting_alike() -> None:
     method = Phased()
-    trainer(method, rounds=9, validate_every=1).round(1)
+    trainer(method, sites=SITES, rounds=9, validate_every=1).round(1)
     assert method.seen == ["step 0", "step 1", "step 2", "upload in ''"] * 2 + ["serve in ''", "step 0", "step 1"] * 2
 
 
 def test_fitting_takes_fresh_optimisers_and_leaves_the_sites_own() -> None:
-    of = trainer(Method())
+    of = trainer(Method(), sites=SITES)
     of.round(1)
     site = of.sites["ixi"]
     before = {name: str(state) for name, state in site.slot.optimizer_state().items()}
@@ -233,7 +228,7 @@ class Modes(Method):
 
 
 def test_nets_train_in_steps_alone() -> None:
-    of = trainer(Modes(), participation=0.5)
+    of = trainer(Modes(), sites=SITES, participation=0.5)
     of.run()
     assert all(site.nets.training and site.received is None for site in of.sites.values())
 
@@ -283,7 +278,7 @@ class Aliases(Method):
 
 
 def test_a_server_may_serve_what_it_remembers() -> None:
-    of = trainer(Aliases())
+    of = trainer(Aliases(), sites=SITES)
     of.run()
     assert of.server.model.data_ptr() != of.server.memory.tensor("mean").data_ptr()
     assert digest(Aliases()) == digest(Aliases())
@@ -302,10 +297,10 @@ def test_a_methods_own_nets_start_from_the_seed_alone() -> None:
     for disturbance in (1, 2):
         torch.manual_seed(disturbance)
         before = torch.get_rng_state()
-        of = trainer(Projects())
+        of = trainer(Projects(), sites=SITES)
         assert torch.equal(torch.get_rng_state(), before)
         starts += [site.nets["head"].weight for site in of.sites.values()]
     assert all(torch.equal(start, starts[0]) for start in starts)
-    assert not torch.equal(trainer(Projects()).server._build(1)["head"].weight, starts[0])
-    plain = trainer(Method()).sites["ixi"]
+    assert not torch.equal(trainer(Projects(), sites=SITES).server._build(1)["head"].weight, starts[0])
+    plain = trainer(Method(), sites=SITES).sites["ixi"]
     assert torch.equal(of.sites["ixi"].pack()[: plain.pack().numel()], plain.pack())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support.federations import options, resnet, trainer
 from torch import Tensor, nn
 
 from fedsynth.exchange import ContractError
@@ -18,7 +18,6 @@ from fedsynth.networks.blocks import Norm
 from fedsynth.runtime.options import Optimizer, Precision
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs, Step
-from fedsynth.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -121,9 +120,9 @@ class Watched(Method):
 
 def test_zero_gradient_is_not_no_gradient() -> None:
     # with its gradient at zero rather than None, Adam would move the idle discriminator by its momentum
-    trainer = Trainer(Watched(), resnet(), federation(("ixi", "midas")), options(local_steps=6), seed=0)
-    trainer.run()
-    assert all(site.memory.get("idle with momentum", 0) for site in trainer.sites.values())
+    of = trainer(Watched(), sites=("ixi", "midas"), local_steps=6)
+    of.run()
+    assert all(site.memory.get("idle with momentum", 0) for site in of.sites.values())
 
 
 def test_a_part_of_a_player_that_the_loss_does_not_touch_stays() -> None:
@@ -178,7 +177,7 @@ def test_autocast_does_not_serve_old_weights() -> None:
 
 def test_bf16_keeps_weights_moments_and_what_travels_in_float32() -> None:
     half, full = (
-        Trainer(Method(), resnet(norm=Norm.batch), federation(("ixi", "midas")), options(precision=precision), seed=0)
+        trainer(Method(), resnet(norm=Norm.batch), ("ixi", "midas"), precision=precision)
         for precision in (Precision.bf16, Precision.fp32)
     )
     results = half.run(), full.run()
@@ -212,7 +211,7 @@ class Early(Method):
 @pytest.mark.parametrize("optimizer", Optimizer)
 def test_a_stale_graph_raises(optimizer: Optimizer) -> None:
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        Trainer(Early(), resnet(), federation(("ixi",)), options(optimizer=optimizer), seed=0).run()
+        trainer(Early(), sites=("ixi",), optimizer=optimizer).run()
 
 
 @pytest.mark.parametrize("kind", [{"foreach": True}, {"foreach": False}])

@@ -17,7 +17,7 @@ def details(prediction: Tensor, target: Tensor, mask: Tensor, lesions: Tensor | 
     """More scores of the slices that `scores` takes, float64 `[B]`: `hf_nmse`, `ms_ssim`, `vif`, and inside `lesions`, bool
     `[B, H, W]`, `psnr_lesion`, `nmse_lesion`, `mae_lesion` and `lesion_contrast`. NaN where a score is not defined; see each.
 
-    In single precision, which is within 1e-4 of double (tests/metrics/test_metrics_details.py).
+    In single precision, which is within 1e-4 of double (tests/metrics/test_details.py).
     """
     x, y = (image.float() for image in unit(prediction, target))
     found = {"hf_nmse": hf_nmse(x, y), "ms_ssim": ms_ssim(x, y), "vif": vif(x, y)}

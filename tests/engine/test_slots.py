@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.federations import federation, options, personalised, resnet
+from support.federations import federation, options, personalised, resnet, trainer
 from support.probes import Everything, facts, local
 
 from fedsynth.exchange import Memory, Message
@@ -18,16 +18,17 @@ from fedsynth.runtime import checkpoint
 from fedsynth.runtime.options import Offload
 from fedsynth.server.uploads import Uploads
 from fedsynth.trainer import Trainer
+from fedsynth.trainer.snapshots import selected
 
 CPU = torch.device("cpu")
 SAME = dict.fromkeys(("brats", "ixi", "midas", "oasis"), ("T1->T2",))
 
 
-def trainer(
+def in_turns(
     method: Method, width: int = 1, tasks: dict[str, tuple[str, ...]] | None = None, **given: object
 ) -> Trainer:
     sites = federation(tasks=tasks) if tasks else federation()
-    of = Trainer(method, resnet(norm=Norm.batch), sites, options(zoom=1.1, local_steps=2, **given), seed=0)
+    of = trainer(method, resnet(norm=Norm.batch), sites, zoom=1.1, local_steps=2, **given)
     of.side_by_side = width
     return of
 
@@ -35,30 +36,30 @@ def trainer(
 @pytest.mark.parametrize("tasks", [None, SAME], ids=["four kinds of nets", "one kind of nets"])
 def test_turns_change_no_number(tasks: dict[str, tuple[str, ...]] | None) -> None:
     given = {"tasks": tasks, "rounds": 3, "participation": 0.75}
-    whole = facts(trainer(Everything(), **given, resident=4).run())  # type: ignore[arg-type]  # options by name
+    whole = facts(in_turns(Everything(), **given, resident=4).run())  # type: ignore[arg-type]  # options by name
     for resident, width, offload in (
         (1, 1, Offload.host),
         (1, 1, Offload.disk),
         (2, 2, Offload.disk),
         (4, 4, Offload.host),
     ):
-        turns = trainer(Everything(), width, **given, resident=resident, offload=offload)  # type: ignore[arg-type]  # as above
+        turns = in_turns(Everything(), width, **given, resident=resident, offload=offload)  # type: ignore[arg-type]  # as above
         assert facts(turns.run()) == whole, (resident, width, offload)
 
 
 def test_a_start_of_its_own_is_found_again() -> None:
-    whole, turns = (trainer(PFLSynth(), common_start=False, resident=resident).run() for resident in (4, 1))
+    whole, turns = (in_turns(PFLSynth(), common_start=False, resident=resident).run() for resident in (4, 1))
     assert facts(turns) == facts(whole)
 
 
 def test_as_many_slots_as_are_asked_for() -> None:
-    of = trainer(Method(), tasks=SAME, resident=2)
+    of = in_turns(Method(), tasks=SAME, resident=2)
     slots = {id(of.sites[name].slot) for _ in range(2) for name in of.sites}
     assert len(slots) == 2
 
 
 def test_sites_with_other_nets_have_other_slots() -> None:
-    of = trainer(Method(), resident=1)
+    of = in_turns(Method(), resident=1)
     for _ in range(2):
         for site in of.sites.values():
             assert set(site.nets["discriminators"]) == {str(task) for task in site.tasks}
@@ -69,13 +70,13 @@ def test_nobody_takes_the_slot_of_a_site_at_work() -> None:
     """With two kinds of nets and room for two slots, two sites of one kind train side by side."""
     tasks = {"brats": ("T1->T2",), "ixi": ("T2->PD",), "midas": ("T1->T2",), "oasis": ("T2->PD",)}
     runs = [
-        trainer(Ditto(), width, tasks=tasks, resident=resident).run() for width, resident in ((1, 4), (2, 2), (4, 2))
+        in_turns(Ditto(), width, tasks=tasks, resident=resident).run() for width, resident in ((1, 4), (2, 2), (4, 2))
     ]
     assert facts(runs[0]) == facts(runs[1]) == facts(runs[2])
 
 
 def test_nothing_that_was_read_ahead_is_left_over() -> None:
-    of = trainer(Everything(), tasks=SAME, rounds=3, resident=2, offload=Offload.disk)
+    of = in_turns(Everything(), tasks=SAME, rounds=3, resident=2, offload=Offload.disk)
     of.run()
     assert not of.offload._coming
 
@@ -88,7 +89,7 @@ def test_memory_lies_on_its_device_whatever_is_put_into_it() -> None:
 
 def test_addresses_hold_while_sites_take_turns() -> None:
     """What a captured step reads and writes stays where it is."""
-    of = trainer(Everything(), tasks=SAME, resident=1, rounds=3)
+    of = in_turns(Everything(), tasks=SAME, resident=1, rounds=3)
     seen = set()
     for round in (1, 2, 3):
         for name, site in of.sites.items():
@@ -112,9 +113,8 @@ def test_memory_that_was_taken_out_comes_back_at_its_address() -> None:
 
 
 def test_a_state_is_kept_while_anything_needs_it(tmp_path: Path) -> None:
-    of = Trainer(
-        Method(), resnet(), federation(tasks=SAME), options(rounds=3, resident=1, offload=Offload.disk), 0, tmp_path
-    )
+    sites = federation(tasks=SAME)
+    of = trainer(Method(), sites=sites, folder=tmp_path, rounds=3, resident=1, offload=Offload.disk)
     of.run()
     kept = {path.name for path in (tmp_path / "sites").iterdir()}
     rounds = {3, of.state.best_round}
@@ -129,13 +129,12 @@ def test_a_state_is_kept_while_anything_needs_it(tmp_path: Path) -> None:
 
 def test_what_a_finished_run_serves_is_found_in_its_folder(tmp_path: Path) -> None:
     def made() -> Trainer:
-        return Trainer(PFLSynth(), personalised(), federation(), options(rounds=3, resident=2), 0, tmp_path)
+        return trainer(PFLSynth(), personalised(), folder=tmp_path, rounds=3, resident=2)
 
     first = made()
     first.run()
-    first.snapshots.recall(
-        first.snapshots.read(f"selected-round-{first.state.best_round}", CPU), first.state.best_round
-    )
+    best = first.state.best_round
+    first.snapshots.recall(first.snapshots.read(selected(best), CPU), best)
     expected = first.digests()
     first.tidy()
     again = made()
@@ -162,7 +161,7 @@ def test_a_disk_that_fills_up_is_an_error_and_not_a_wrong_state(monkeypatch: pyt
     def full(path: Path, tree: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    of = trainer(Method(), tasks=SAME, resident=1, offload=Offload.disk)
+    of = in_turns(Method(), tasks=SAME, resident=1, offload=Offload.disk)
     local(of, "brats", 1)
     monkeypatch.setattr(checkpoint, "save", full)
     local(of, "ixi", 1)  # brats leaves for the disk meanwhile

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support.federations import federation, trainer
 from support.probes import Everything, facts
 from torch import Tensor
 
@@ -57,10 +57,10 @@ def _recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Step, "local", watched)
 
 
-def trainer(method: Method, execution: Execution = Execution.graph, **given: Any) -> Trainer:
-    made = Trainer(method, resnet(), federation(("ixi", "oasis")), options(**{"local_steps": 12} | given), seed=0)
-    made.step.execution = execution
-    return made
+def recorded(method: Method, execution: Execution = Execution.graph, **given: Any) -> Trainer:
+    of = trainer(method, sites=("ixi", "oasis"), **{"local_steps": 12} | given)
+    of.step.execution = execution
+    return of
 
 
 def without_losses(outcome: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def without_losses(outcome: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", [Method(), Everything()], ids=["fedavg", "everything"])
 def test_a_played_step_is_the_step(method: Method) -> None:
-    played, eager = (trainer(method, execution).run() for execution in (Execution.graph, Execution.eager))
+    played, eager = (recorded(method, execution).run() for execution in (Execution.graph, Execution.eager))
     assert without_losses(facts(played)) == without_losses(facts(eager))
     for one, other in zip(played.curve, eager.curve, strict=True):
         assert one["loss_generator"] == pytest.approx(other["loss_generator"], rel=1e-5)
@@ -79,7 +79,7 @@ def test_a_played_step_is_the_step(method: Method) -> None:
 
 
 def test_one_graph_a_task_and_phase() -> None:
-    of = trainer(Everything(), rounds=2, local_steps=64)
+    of = recorded(Everything(), rounds=2, local_steps=64)
     of.round(1)
     assert sorted(RECORDED) == sorted(2 * [str(task) for site in of.sites.values() for task in site.tasks])
     of.round(2)  # another level in the memory, a number that Python may read: another graph
@@ -87,7 +87,7 @@ def test_one_graph_a_task_and_phase() -> None:
 
 
 def test_without_numbers_no_graph_is_made_twice() -> None:
-    of = trainer(Method(), rounds=3)
+    of = recorded(Method(), rounds=3)
     for round in (1, 2, 3):
         of.round(round)
     assert len(RECORDED) == 4
@@ -98,7 +98,7 @@ def test_a_step_that_is_captured_first_in_a_round_counts_its_losses() -> None:
     one = federation(("ixi",), {"ixi": ("T1->T2",)})
     curves = []
     for execution in (Execution.graph, Execution.eager):
-        of = Trainer(Method(), resnet(), one, options(local_steps=3, rounds=3), seed=0)
+        of = trainer(Method(), sites=one, local_steps=3, rounds=3)
         of.step.execution = execution
         curves.append([(row["loss_generator"], row["loss_discriminator"]) for row in of.run().curve])
     assert curves[0] == [pytest.approx(row, rel=1e-5) for row in curves[1]]
@@ -118,7 +118,7 @@ def test_a_step_that_makes_memory_is_not_captured_before_it_is_there() -> None:
     tasks = dict.fromkeys(("brats", "ixi", "midas", "oasis"), ("T1->T2",))
 
     def outcome(execution: Execution) -> dict[str, Any]:
-        of = Trainer(Made(), resnet(), federation(tuple(tasks), tasks), options(resident=1, local_steps=5), seed=0)
+        of = trainer(Made(), sites=federation(tuple(tasks), tasks), resident=1, local_steps=5)
         of.step.execution = execution
         return without_losses(facts(of.run()))
 
@@ -127,13 +127,13 @@ def test_a_step_that_makes_memory_is_not_captured_before_it_is_there() -> None:
 
 def test_what_is_thrown_away_has_its_losses_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "GRAPHS", 1)
-    curves = [trainer(Method(), execution).run().curve for execution in (Execution.graph, Execution.eager)]
+    curves = [recorded(Method(), execution).run().curve for execution in (Execution.graph, Execution.eager)]
     for one, other in zip(*curves, strict=True):
         assert one["loss_generator"] == pytest.approx(other["loss_generator"], rel=1e-5)
 
 
 def test_warm_up_steps_are_real_steps() -> None:
-    of = trainer(Method(), local_steps=step.WARM_UP)
+    of = recorded(Method(), local_steps=step.WARM_UP)
     of.round(1)
     assert RECORDED == []
     assert of.state.costs.gradient_evaluations == 2 * 2 * step.WARM_UP  # sites x players x steps
@@ -152,17 +152,17 @@ def test_what_cannot_be_captured_runs_eagerly_and_says_so_once(
 
     monkeypatch.setattr(Recorder, "record", refuse)
     with caplog.at_level(logging.WARNING):
-        outcome = trainer(Uncapturable()).run()
+        outcome = recorded(Uncapturable()).run()
     assert outcome.execution == (
         "eager, as it cannot be captured: RuntimeError: operation not permitted when stream is capturing"
     )
     assert [record.getMessage().count("Uncapturable") for record in caplog.records] == [1]
-    assert without_losses(facts(outcome)) == without_losses(facts(trainer(Uncapturable(), Execution.eager).run()))
+    assert without_losses(facts(outcome)) == without_losses(facts(recorded(Uncapturable(), Execution.eager).run()))
 
 
 def test_the_graph_that_was_played_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "GRAPHS", 1)
-    of = trainer(Method(), rounds=1)
+    of = recorded(Method(), rounds=1)
     of.round(1)
     assert all(len(site.slot.graphs) <= 1 for site in of.sites.values())
     assert len(RECORDED) > 4
@@ -170,11 +170,11 @@ def test_the_graph_that_was_played_longest_ago_goes_first(monkeypatch: pytest.Mo
 
 def test_graphs_need_a_gpu() -> None:
     with pytest.raises(ValueError, match=r"trainer\.execution=graph needs a CUDA device"):
-        Trainer(Method(), resnet(), federation(("ixi",)), options(execution=Execution.graph), seed=0)
+        trainer(Method(), execution=Execution.graph)
 
 
 def test_batches_are_copied_with_all_that_is_in_them() -> None:
-    of = trainer(Method())
+    of = recorded(Method())
     batch = of.sites["ixi"].schedule()[0].make()
     copy = batch.copy()
     assert all(torch.equal(a, b) for a, b in zip(batch.tensors(), copy.tensors(), strict=True))

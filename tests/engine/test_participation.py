@@ -1,0 +1,101 @@
+"""Who takes part in a round: who is missing, late or slow, and who sends the opposite of what it learnt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from support.federations import federation, options, personalised, trainer
+
+from fedsynth.federation import Conditions, Federation, Task
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.fedbn import FedBN
+from fedsynth.trainer.participation import Participation
+
+NAMES = ("brats", "ixi", "midas")
+T1T2 = (Task("T1", "T2"),)
+
+
+def common(**conditions: Any) -> Federation:
+    tasks = dict.fromkeys(NAMES, ("T1->T2",))
+    return replace(federation(NAMES, tasks), conditions=Conditions(**conditions))
+
+
+def test_failures_stragglers_and_late_sites_have_the_frequency_that_was_asked_for() -> None:
+    names = [f"s{k}" for k in range(40)]
+    there = Participation(
+        names, options(rounds=100), Conditions(fail=0.3, straggle=0.4, joins={"s0": 0.5, "s1+s2": 0.9}), 0
+    )
+    arrived = [there(round) for round in range(1, 101)]
+    share = np.mean([len(own) / 40 for own in arrived[50:]])
+    assert abs(share - 0.7) < 4 * np.sqrt(0.3 * 0.7 / (50 * 40))
+    assert not any("s0" in own for own in arrived[:50])
+    assert any("s0" in own for own in arrived[50:])
+    steps = np.array([there.steps(name, 100, round) for name in names for round in range(1, 101)])
+    assert abs(np.mean(steps < 100) - 0.4) < 4 * np.sqrt(0.4 * 0.6 / 4000) + 0.01
+    slow = steps[steps < 100]
+    assert abs(slow.mean() - 50) < 4 * 29 / np.sqrt(len(slow)) + 1
+    assert steps.min() >= 1
+
+
+def test_who_fails_does_not_depend_on_who_else_is_there() -> None:
+    few, many = (Participation(names, options(rounds=9), Conditions(fail=0.5), 3) for names in ("abc", "abcdefgh"))
+    for round in range(1, 10):
+        assert set(few(round)) & set("abc") >= set(many(round)) & set("abc")
+
+
+def test_at_least_one_site_arrives() -> None:
+    there = Participation(["a", "b"], options(rounds=50), Conditions(fail=0.99), 0)
+    assert all(len(there(round)) >= 1 for round in range(1, 51))
+
+
+def test_a_group_joins_with_its_first_member() -> None:
+    there = Participation(["a", "b+c"], options(rounds=10), Conditions(joins={"b": 0.5, "c": 0.2}), 0)
+    assert [there(round) for round in (1, 2, 3)] == [["a"], ["a"], ["a", "b+c"]]
+
+
+def test_a_site_that_is_absent_keeps_its_state_and_is_scored_all_the_same() -> None:
+    of = trainer(FedBN(), personalised(), common(joins={"ixi": 0.9}), rounds=2)
+    outcome = of.run()
+    start = trainer(FedBN(), personalised(), common())
+    own = [path for path in of.sites["ixi"].tensors if path not in of.plan.model.offsets]
+    assert own
+    for path in own:
+        assert torch.equal(of.sites["ixi"].tensors[path], start.sites["ixi"].tensors[path])
+    absent = [row for row in outcome.curve if row["site"] == "ixi"]
+    assert [row["bytes_up"] for row in absent] == [0, 0]
+    assert all(np.isfinite(row["val_psnr"]) for row in absent)
+    assert {row["site"] for row in outcome.scores} == set(NAMES)
+
+
+def test_a_straggler_takes_the_first_of_its_steps() -> None:
+    of = trainer(FedAvg(), sites=common(straggle=0.99), local_steps=8)
+    seen: dict[str, list[int]] = {}
+    step = of.method.step
+    of.method.step = lambda site, batch: seen.setdefault(site.name, []).append(site.steps) or step(site, batch)  # type: ignore[method-assign,func-returns-value]
+    of.round(1)
+    for name, steps in seen.items():
+        assert len(steps) == steps[0] == of.participants.steps(name, 8, 1)
+    assert min(len(steps) for steps in seen.values()) < 8
+
+
+def test_a_poisoned_site_uploads_four_times_the_opposite_and_is_not_scored() -> None:
+    plain_, bad = (trainer(FedAvg(), sites=of) for of in (common(), common(poisoned=0.3)))
+    start = plain_.server.model.clone()
+    sent: dict[str, dict[str, torch.Tensor]] = {}
+    for key, of in (("honest", plain_), ("bad", bad)):
+        aggregate = of.method.aggregate
+
+        def watch(server, uploads, key=key, aggregate=aggregate):  # type: ignore[no-untyped-def]
+            sent[key] = {name: message.model.clone() for name, message in uploads.items()}
+            aggregate(server, uploads)
+
+        of.method.aggregate = watch  # type: ignore[method-assign]
+        of.round(1)
+    assert torch.equal(sent["honest"]["brats"], sent["bad"]["brats"])
+    change = sent["honest"]["midas"] - start
+    torch.testing.assert_close(sent["bad"]["midas"], start - 4 * change)
+    outcome = trainer(FedAvg(), personalised(), common(poisoned=0.3)).run()
+    assert {row["site"] for row in outcome.scores} == {"brats", "ixi"}
