@@ -85,8 +85,8 @@ function pareto(table) {
   const beats = ([sent, psnr], [other, score]) => sent <= other && psnr >= score && (sent < other || psnr > score);
   const front = series.filter(({ points: [own] }) => !series.some(({ points: [other] }) => beats(other, own)));
   const found = chart({ series, x: "MB of a whole run, all sites, up and down", y: "test PSNR, dB", log: true, marks: true });
-  return part("Quality against communication", [found.element, soft("Higher is better, further left is cheaper. No other row is at least as good for as few " +
-    `bytes as ${front.map(({ name }) => name).join("; ")}. Methods that send nothing are drawn at 0.`)], [found]);
+  return part("Quality against communication", [found.element, soft("Higher is better, further left is cheaper. No row that sends as few bytes is better than " +
+    `${front.map(({ name }) => name).join("; ")}. Methods that send nothing are drawn at 0.`)], [found]);
 }
 
 // The model of one site on the data of another.
