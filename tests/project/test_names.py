@@ -20,7 +20,6 @@ def listed(doubled: dict[str, list[str]]) -> str:
     return "\n".join(f"  {name}: {', '.join(places)}" for name, places in doubled.items())
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_a_public_name_is_defined_once() -> None:
     doubled = meanings(ROOT)
     assert len(doubled) <= MOST, f"{len(doubled)} names are defined in more than one module:\n{listed(doubled)}"
