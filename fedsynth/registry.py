@@ -44,7 +44,7 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, base: str, folder: str) -> None:
-        self.kind, self._base, self._folder = kind, base, folder
+        self.kind, self.base, self.folder = kind, base, folder
 
     def __getitem__(self, name: str) -> type[T]:
         """The class of this name. Raises RegistryError with the nearest names, and with what failed to load."""
@@ -92,9 +92,9 @@ class Registry(Generic[T]):
         return dict(sorted(found.items())), broken
 
     def _sources(self) -> Iterator[tuple[str, Callable[[], dict[str, type[T]]]]]:
-        for module in pkgutil.iter_modules(import_module(self._folder).__path__):
-            yield f"{self._folder}.{module.name}", partial(self._built_in, module.name)
-        for point in entry_points(group=self._folder):
+        for module in pkgutil.iter_modules(import_module(self.folder).__path__):
+            yield f"{self.folder}.{module.name}", partial(self._built_in, module.name)
+        for point in entry_points(group=self.folder):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
             yield f"{package} ({point.value})", partial(self._entry_point, point)
         stems: dict[str, Path] = {}
@@ -104,7 +104,7 @@ class Registry(Generic[T]):
             yield str(path), partial(self._plugin, path)
 
     def _built_in(self, name: str) -> dict[str, type[T]]:
-        classes = self._defined_in(import_module(f"{self._folder}.{name}"))
+        classes = self._defined_in(import_module(f"{self.folder}.{name}"))
         if len(classes) > 1:
             raise RegistryError(f"defines {len(classes)} {self.kind}s; a file holds one")
         return {name: classes[0]} if classes else {}
@@ -130,7 +130,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _root(self) -> type[T]:
-        module, _, name = self._base.partition(":")
+        module, _, name = self.base.partition(":")
         root: type[T] = getattr(import_module(module), name)
         return root
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arguments import flag, jobs, out, words
+from .completion import folders, overrides
 from .verb import Verb
 
 PREPARE = Verb(
@@ -10,7 +11,13 @@ PREPARE = Verb(
     "data.prepare",
     "volumes become arrays once, with pictures and a card that show what went in",
     [
-        words("words", "dataset=NAME [FOLDER] [OPTION=VALUE]...", "The data set, the folder of its data, its options."),
+        words(
+            "words",
+            "dataset=NAME [FOLDER] [OPTION=VALUE]...",
+            "The data set, the folder of its data, its options.",
+            overrides("dataset"),
+            folders,
+        ),
         jobs("Processes that share the subjects (default: 1).", default=1),
         out("Where the arrays go (default: prepared/NAME-HASH; for a layout: dataset.out)."),
         flag(["--verify"], "Prepare nothing; say what lies in the folder (without dataset=: by any layout)."),

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from .arguments import flag, words
+from .completion import choice_names, kinds
 from .verb import Verb
 
 LIST = Verb(
     "list",
-    "config.list",
+    "contract.list",
     "the methods, networks, data sets, scenarios and experiments there are",
-    [words("kinds", "[KIND]...", "methods, networks, datasets, scenarios, experiments (default: all).")],
-    examples=["fedsynth list methods"],
+    [
+        words(
+            "names",
+            "[NAME]...",
+            "methods, networks, datasets, scenarios, experiments: those of one kind (default: all);"
+            " any of their names: its options.",
+            kinds,
+            choice_names("method", "network", "dataset", "scenario", "experiment"),
+        )
+    ],
+    examples=["fedsynth list methods", "fedsynth list fedprox resnet common"],
 )
 CHECK = Verb(
     "check",
     "contract.check",
     "does a method keep the contract? seconds on a CPU",
-    [words("methods", "[METHOD]...", "Names of methods."), flag(["--all"], "Every registered method.")],
+    [
+        words("methods", "[METHOD]...", "Names of methods.", choice_names("method")),
+        flag(["--all"], "Every registered method."),
+    ],
     examples=["fedsynth check fedbn", "fedsynth check --all"],
 )

@@ -7,7 +7,8 @@ import math
 import click
 
 from ..records.record import METRICS
-from .arguments import PATTERNS, RESULTS, out, words
+from .arguments import OVERRIDES, PATTERNS, RESULTS, Words, out, words
+from .completion import choice_names, run_names
 from .verb import Verb
 
 FORMATS = ("pdf", "svg", "png")
@@ -54,6 +55,8 @@ STATUS = Verb(
             "words",
             "[PATTERN]... [OPTION=VALUE]...",
             "Names of runs, such as 'fedavg-*' (default: all); experiment=NAME [OPTION=VALUE]...: its cells, begun or not.",
+            run_names,
+            OVERRIDES,
         ),
         RESULTS,
     ],
@@ -67,7 +70,9 @@ LEADERBOARD = Verb(
         PATTERNS,
         RESULTS,
         out("Folder for leaderboard.md, .csv, ... (default: RESULTS/leaderboard)."),
-        click.Option(["--scenario"], metavar="NAME", help="Only runs of this scenario."),
+        click.Option(
+            ["--scenario"], type=Words(choice_names("scenario")), metavar="NAME", help="Only runs of this scenario."
+        ),
         METRIC,
         click.Option(
             ["--selection"],
@@ -89,8 +94,12 @@ COMPARE = Verb(
     "leaderboard.compare",
     "explain a pair of methods: difference, interval, who gains, what it costs",
     [
-        click.Argument(["a"], metavar="A", help="A method, named as on the leaderboard."),
-        click.Argument(["b"], metavar="B", help="The method that it is compared with."),
+        click.Argument(
+            ["a"], type=Words(choice_names("method")), metavar="A", help="A method, named as on the leaderboard."
+        ),
+        click.Argument(
+            ["b"], type=Words(choice_names("method")), metavar="B", help="The method that it is compared with."
+        ),
         PATTERNS,
         METRIC,
         click.Option(

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import click
 
-from .arguments import PATH, RESULTS_OF_RUN, counted, flag, jobs, words
+from .arguments import OVERRIDES, PATH, RESULTS_OF_RUN, counted, flag, jobs, words
+from .completion import choice_names
 from .verb import Verb
 
 JOBS = jobs("Runs at a time (default: cores by trainer.threads).")
-METHODS = words("words", "METHOD... [OPTION=VALUE]...", "Methods, or all; options of all their runs.", required=True)
+METHODS = words(
+    "words",
+    "METHOD... [OPTION=VALUE]...",
+    "Methods, or all; options of all their runs.",
+    choice_names("method"),
+    OVERRIDES,
+    required=True,
+)
 
 RUN = Verb(
     "run",
     "running.run",
     "train one run, or with -m every combination of comma-separated values",
     [
-        words("overrides", "[OPTION=VALUE]...", "Options of the run, and choices of the groups."),
+        words("overrides", "[OPTION=VALUE]...", "Options of the run, and choices of the groups.", OVERRIDES),
         flag(["-m", "--multirun"], "Run every combination of comma-separated values."),
         RESULTS_OF_RUN,
         click.Option(["--cfg"], type=click.Choice(["job"]), help="Show the configuration and train nothing."),
@@ -39,7 +47,13 @@ SWEEP = Verb(
     "running.sweep",
     "train every cell of an experiment's grids, each in a process of its own",
     [
-        words("overrides", "OPTION=VALUE...", "experiment=NAME, and whatever `fedsynth run` takes.", required=True),
+        words(
+            "overrides",
+            "OPTION=VALUE...",
+            "experiment=NAME, and whatever `fedsynth run` takes.",
+            OVERRIDES,
+            required=True,
+        ),
         JOBS,
         flag(["--dry"], "Say what is missing and how long it may take, and train nothing."),
         RESULTS_OF_RUN,

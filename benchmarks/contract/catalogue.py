@@ -18,7 +18,6 @@ from torch import Tensor
 from fedsynth.exchange import Memory, Plan, places
 from fedsynth.federation import Columns, Task
 from fedsynth.method import Blueprint, Method
-from fedsynth.networks.network import Network
 from fedsynth.registry import METHODS, NETWORKS
 
 from ..config.identity import plain
@@ -64,9 +63,6 @@ class Facts:
 
 def facts(cls: type[Method]) -> Facts:
     """From the plan at full size and from two rounds at a small one."""
-    network = NETWORKS[cls.published]()
-    network.norm = cls.needs_norm or network.norm
-    total, shared = sizes(cls(), network)
     trainer = ToyFederation.of(cls).trainer()
     for round in (1, 2):
         trainer.round(round)
@@ -84,7 +80,7 @@ def facts(cls: type[Method]) -> Facts:
     held = [size(site.memory) / (length or 1) for site in trainer.sites.values()]
     steps = {name: site.steps for name, site in trainer.sites.items()}
     return Facts(
-        travels=f"{100 * shared / total:.4g} %",
+        travels=f"{100 * shared_part(cls):.4g} %",
         up=times("bytes_up"),
         down=times("bytes_down"),
         memory=f"{span(held)} / {span([size(trainer.server.memory) / (length or 1)])}",
@@ -92,15 +88,16 @@ def facts(cls: type[Method]) -> Facts:
     )
 
 
-def sizes(method: Method, network: Network) -> tuple[int, int]:
-    """Parameters of a generator, and how many of them travel; nothing is allocated for them."""
+def shared_part(cls: type[Method]) -> float:
+    """Of the parameters of the published network's generator, the part that travels; nothing is allocated for them."""
+    network = NETWORKS[cls.published]()
+    network.norm = cls.needs_norm or network.norm
+    method = cls()
     with torch.device("meta"):
         nets = method.build(Blueprint(network, Columns(4, 4), TASKS, seed=0))
     chosen = {place.path for place in Plan(nets, method.travels).model.places}
-    of_generator = [
-        (place.path, t.numel()) for place, t in places(nets) if place.net == "generator" and not place.is_buffer
-    ]
-    return sum(n for _, n in of_generator), sum(n for path, n in of_generator if path in chosen)
+    sizes = {place.path: t.numel() for place, t in places(nets) if place.net == "generator" and not place.is_buffer}
+    return sum(size for path, size in sizes.items() if path in chosen) / sum(sizes.values())
 
 
 def size(memory: Memory) -> int:

@@ -16,7 +16,6 @@ from fedsynth.benchmarks.cli import PROGRAM, main
 from fedsynth.benchmarks.cli.read import COLUMNS, FORMATS
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots import style
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
 
 VERBS = [
     words
@@ -107,30 +106,76 @@ def test_choices_are_those_of_the_figures() -> None:
     assert (style.FORMATS, tuple(style.WIDTHS)) == (FORMATS, COLUMNS)
 
 
-def test_the_verb_is_chosen_before_anything_heavy_is_imported() -> None:
+def test_static_output_loads_nothing_heavy() -> None:
+    """One process asks for all of it."""
     code = (
-        "import sys; from fedsynth.benchmarks.cli import main; main(['sttus']);"
+        "import os, sys\n"
+        "from fedsynth.benchmarks.cli import main\n"
+        f"for words in {[[], ['--version'], ['sttus'], ['list'], *([*verb, '-h'] for verb in VERBS)]!r}: main(words)\n"
+        "os.environ |= {'_FEDSYNTH_COMPLETE': 'bash_complete', 'COMP_WORDS': 'fedsynth run method = fedav', 'COMP_CWORD': '4'}\n"
+        "try: main([])\n"
+        "except SystemExit: pass\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'numpy', 'hydra', 'omegaconf', 'pandas'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.endswith("\nplain,fedavg\nplain,fedavgm\n[]\n")
 
 
-def test_the_list_names_everything_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"]) == 0
-    said = capsys.readouterr().out
-    scenarios = [path.stem for path in (ROOT / "conf" / "scenario").glob("*.yaml")]
-    for name in (*METHODS.entries(), *NETWORKS.entries(), *DATASETS.entries(), *scenarios):
-        assert f"\n  {name} " in said
+@pytest.mark.parametrize("words", ["-h", "list"])
+def test_a_reader_who_has_seen_enough_is_no_error(words: str) -> None:
+    shell = f"{sys.executable} -m fedsynth.benchmarks.cli {words} | head -1"
+    done = subprocess.run(["sh", "-c", shell], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
 
 
-def test_the_list_of_one_kind_names_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "networks"]) == 0
-    said = capsys.readouterr().out
-    assert "resnet" in said
-    assert "fedavg" not in said
+def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str, *words: str) -> list[str]:
+    """What a shell is told to offer for the last word."""
+    monkeypatch.setenv("_FEDSYNTH_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(["fedsynth", *words]))
+    monkeypatch.setenv("COMP_CWORD", words[-1] if shell == "fish" else str(len(words)))
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    return capsys.readouterr().out.splitlines()
 
 
-def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "method"]) == 2
-    assert "no kind 'method'; there are methods, networks, datasets, scenarios" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (["lea"], ["plain,leaderboard"]),
+        (["records", "p"], ["plain,pack", "plain,publish"]),
+        (["run", "--mu"], ["plain,--multirun"]),
+        (["run", "''"], ["plain,method=", "plain,network=", "plain,dataset=", "plain,scenario=", "plain,experiment="]),
+        (["run", "net"], ["plain,network=mmgan_unet", "plain,network=personalised", "plain,network=resnet"]),
+        (["run", "experiment", "=", "smo"], ["plain,smoke"]),
+        (["sweep", "experiment", "=", "demo", "scenario", "=", "common,unseen_"], ["plain,common,unseen_task"]),
+        (["cost", "fedpr"], ["plain,fedprox"]),
+        (["leaderboard", "--metric", "=", "ssim"], ["plain,ssim", "plain,ssim_fg"]),
+        (["list", "dat"], ["plain,datasets"]),
+        (["prepare", "dataset", "=", "ix"], ["plain,ixi"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_bash_is_offered_what_fits(
+    words: list[str], first: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = offered(monkeypatch, capsys, "bash", *words)
+    assert found[: len(first)] == first
+
+
+def test_patterns_are_completed_by_the_runs_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("fedavg-variable-s0-0123456789ab", "local-variable-s0-0123456789ab"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    for shell, equals in (("bash", ["--results", "=", str(tmp_path)]), ("bash", ["--results", str(tmp_path)])):
+        found = offered(monkeypatch, capsys, shell, "report", *equals, "fed")
+        assert found == ["plain,fedavg-variable-s0-0123456789ab"]
+
+
+def test_other_shells_are_offered_whole_words_with_their_meaning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert offered(monkeypatch, capsys, "fish", "run", "method=fedb")[1].startswith("plain,method=fedbn\tFedBN: ")
+    zsh = offered(monkeypatch, capsys, "zsh", "run", "method=fedbn")
+    assert zsh[:3] == ["plain", "method=fedbn", "FedBN: normalisation stays at the site (Li et al., ICLR 2021)."]

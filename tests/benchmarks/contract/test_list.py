@@ -1,0 +1,196 @@
+"""`fedsynth list`: what there is, read without imports, and the options of a choice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.contract.options import meaning, options
+from fedsynth.benchmarks.contract.sources import REGISTRIES, choices, first_sentence
+from fedsynth.plugins import VARIABLE
+from fedsynth.registry import METHODS, NETWORKS
+
+HEAD = "from dataclasses import dataclass\nfrom enum import Enum\n"
+MINE = (
+    HEAD
+    + '''
+from fedsynth import Method
+from fedsynth.methods import fedavg
+
+class Kind(Enum):
+    """How it pulls."""
+
+    soft = 1
+    hard = 2
+
+@dataclass
+class Mine(fedavg.FedAvg):
+    """Mine, as e.g. Smith et al. have it. `share` is of all sites."""
+
+    mu: float = 0.5  # weight of the pull
+    kind: Kind = Kind.soft
+    share: float = 1 / 3
+    names: list[str] | None = None
+    untold: int = 3
+
+if True:
+    @dataclass
+    class Other(Method):
+        """The other one!"""
+
+class NoMethod:
+    pass
+'''
+)
+
+
+def said(capsys: pytest.CaptureFixture[str], *names: str, status: int = 0) -> tuple[str, str]:
+    assert main(["list", *names]) == status
+    told = capsys.readouterr()
+    return told.out, told.err
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "listed_plugin.py"
+    file.write_text(MINE)
+    monkeypatch.setenv(VARIABLE, str(file))
+    return file
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_without_an_import_it_finds_what_is_registered(group: str) -> None:
+    found, broken = choices(group)
+    assert set(REGISTRIES[group].entries()) <= {choice.name for choice in found}
+    assert broken == {}
+    assert all(choice.summary.endswith((".", "?")) and choice.origin == "" for choice in found)
+
+
+def test_all_or_one_kind_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys)
+    assert [part.partition("\n")[0] for part in out.split("\n\n")] == [
+        *("methods", "networks", "datasets", "scenarios", "experiments")
+    ]
+    assert "\n  fedbn            FedBN: normalisation stays at the site (Li et al., ICLR 2021).\n" in out
+    assert "\n  ixi            IXI: healthy adults at three London hospitals" in out
+    out, _ = said(capsys, "networks")
+    assert out.startswith("networks\n  mmgan_unet ")
+    assert "fedbn" not in out
+
+
+def test_a_terminal_s_width_cuts_with_an_ellipsis(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    out, _ = said(capsys, "methods")
+    assert max(map(len, out.splitlines())) <= 60
+    assert "  apfl             APFL: a personal model mixed with the...\n" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("One. Two.", "One."),
+        ("Li et al. (2020), St. Louis, e.g. by J. Smith: 3 T.\nMore.", "Li et al. (2020), St. Louis, e.g. by J. Smith: 3 T."),
+        ("Does it pay? x=1 says.", "Does it pay?"),
+        ("A line\n  that goes on\n\nAnd a paragraph", "A line that goes on"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_a_summary_ends_with_its_sentence(text: str, first: str) -> None:
+    assert first_sentence(text) == first
+
+
+def test_plugin_files_are_parsed_and_not_run(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin.write_text(f"{MINE}\nraise RuntimeError('this file was run')")
+    out, err = said(capsys, "methods")
+    assert f"\n  mine             Mine, as e.g. Smith et al. have it. [{plugin}]\n" in out
+    assert f"\n  other            The other one! [{plugin}]\n" in out
+    assert "nomethod" not in out
+    assert err == ""
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_rest_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, empty = tmp_path / "broken_plugin.py", tmp_path / "empty_plugin.py"
+    broken.write_text("x = 1\ndef f(:\n")
+    empty.write_text("import a_library_that_is_not_here\n")
+    monkeypatch.setenv(VARIABLE, os.pathsep.join(map(str, (broken, empty, tmp_path / "nowhere.py"))))
+    out, err = said(capsys, "methods", status=1)
+    assert "  fedavg " in out
+    assert f"{broken}, line 2, cannot be parsed: invalid syntax" in err
+    assert f"{empty}: defines no method, no network, no data set" in err
+    assert f"{tmp_path / 'nowhere.py'}: " in err
+    assert len(err.splitlines()) == 3
+
+
+def test_one_s_own_experiments_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "conf" / "experiment" / "night.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\n# What I train at night. And more.\ntrainer:\n  rounds: 3 # few\n")
+    monkeypatch.chdir(tmp_path)
+    out, _ = said(capsys, "experiments")
+    assert "\n  night           What I train at night. [conf/experiment/night.yaml]\n" in out
+    out, _ = said(capsys, "night")
+    assert out == (
+        "experiment night [conf/experiment/night.yaml]\n  What I train at night. And more.\n\n  trainer:\n    rounds: 3 # few\n"
+    )
+
+
+def test_a_method_is_shown_with_its_options_and_what_travels(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys, "fedprox")
+    head, about, shown, travels = out.strip().split("\n\n")
+    assert head == "method fedprox\n  FedProx: a pull towards the received model (Li et al., MLSys 2020)."
+    assert about.startswith("  Each loss of a site plus")
+    assert shown.startswith("  method.mu=0.01  (float)\n      ")
+    assert "\n  method.l1=100  (float)\n      weight of the L1 term" in shown
+    assert travels == "  Published on network=resnet: 100 % of its generator's parameters travel."
+    out, _ = said(capsys, "local")
+    assert out.endswith("  Published on network=resnet: nothing travels.\n")
+
+
+def test_a_scenario_and_a_layout_are_shown_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys, "common", "ixi", "resnet")
+    assert "scenario common\n  Does federation pay" in out
+    assert "\n  scenario.sites=[ixi, brats, midas, oasis]  (list[str])\n" in out
+    assert "\n  dataset.chain.register=rigid  (none|rigid|affine)\n" in out
+    assert "\n  network.norm=instance  (instance|batch)\n" in out
+
+
+def test_a_name_of_two_kinds_shows_both(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys, "poisoned")
+    assert out.startswith("scenario poisoned\n")
+    assert "\n\nexperiment poisoned\n" in out
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "fedpox", status=2)[1].startswith("fedsynth: there is no 'fedpox'; the nearest: fedprox, ")
+    assert said(capsys, "method", status=2)[1].startswith("fedsynth: there is no 'method'; the nearest: methods")
+    assert said(capsys, "zzzzzz", status=2)[1].startswith("fedsynth: there is no 'zzzzzz'; `fedsynth list` shows")
+
+
+def test_every_option_has_a_type_and_a_value() -> None:
+    for registry in (METHODS, NETWORKS):
+        for entry in registry.entries().values():
+            assert all(own.type and own.default for own in options(entry.cls))
+
+
+def test_types_defaults_and_meanings_are_those_of_the_source(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from fedsynth.plugins import load_plugin
+
+    mine = load_plugin(plugin).Mine
+    shown = {own.name: own[1:] for own in options(mine)}
+    assert list(shown)[:2] == ["mu", "kind"]
+    assert shown["mu"] == ("float", "0.5", "weight of the pull")
+    assert shown["kind"] == ("soft|hard", "soft", "How it pulls.")
+    assert shown["share"] == ("float", "0.333333", "of all sites.")
+    assert shown["names"] == ("list[str]|null", "null", "")
+    assert shown["untold"] == ("int", "3", "")
+    assert meaning(mine, "l1").startswith("weight of the L1 term")
