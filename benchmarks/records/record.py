@@ -1,8 +1,9 @@
-"""What a finished run leaves: `record.json`, with its scores and curve as tables beside it. Checked when written and when read.
+"""What a finished run leaves: `record.json`, and its scores and curve as tables beside it. All are checked when they are written
+and when they are read.
 
 `record.json` is written last and appears all at once, so its presence is what *finished* means. It holds the SHA-256 of
-both tables and of its own content, and the run's identity, whose hash ends the folder's name: a record that was edited,
-cut short or moved to another name is refused when it is read.
+both tables and of its own content, and the run's identity, whose hash ends the folder's name. So a record that was edited, cut
+short or moved to another name is refused when it is read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from fedsynth.runtime.atomic import write_atomically
 
 SCHEMA = 1
-FINISHED = ("done", "diverged")
+STATUSES = ("done", "diverged")
 SELECTIONS = ("selected", "last")  # the round with the best validation score, and the last one
 METRICS = (
     *("psnr", "ssim", "nmse", "mae", "psnr_fg", "ssim_fg", "nmse_fg", "mae_fg"),
@@ -49,16 +50,16 @@ class Record:
     """The content of `record.json`."""
 
     run: str  # the folder's name
-    identity: dict[str, Any]  # what the run's hash covers: every resolved option and the digests of data and code
+    identity: dict[str, Any]  # what the run's hash covers: every option and the digests of data and code
     changed: dict[str, dict[str, Any]]  # options of the method and of the network that are not their defaults
-    status: str  # one of FINISHED
-    reason: str  # why a run diverged; else empty
+    status: str  # one of STATUSES
+    reason: str  # why the run diverged; empty if it did not
     selected_round: int
-    validation_psnr: float  # of that round, dB, mean over site-tasks; 0 for a run that diverged
-    policy: str  # how buffers travel
+    validation_psnr: float  # dB in that round, mean over site-tasks; 0 for a run that diverged
+    policy: str  # how the buffers of the network travel
     costs: dict[str, float]
-    digest: dict[str, str]  # SHA-256 of the final tensors, by site, and the server's
-    data: dict[str, Any]  # size of a slice; subjects and slices a site and split
+    digest: dict[str, str]  # SHA-256 of the final tensors of each site and of the server
+    data: dict[str, Any]  # the size of a slice, and the subjects and slices of each site and split
     environment: dict[str, Any]  # commit, versions, device
     started: str  # UTC, ISO 8601
     finished: str
@@ -66,7 +67,7 @@ class Record:
     schema: int = SCHEMA
 
     def check(self) -> None:
-        """Raises RecordError for the first thing that is not as it must be."""
+        """Raises RecordError for the first field that is not as it must be."""
         kinds = {"str": str, "int": int, "float": float, "dict": dict}
         for entry in fields(self):
             value, kind = getattr(self, entry.name), kinds[str(entry.type).partition("[")[0]]
@@ -74,12 +75,14 @@ class Record:
                 raise RecordError(f"{self.run}: {entry.name} is {value!r}, not of type {kind.__name__}")
         if self.schema != SCHEMA:
             raise RecordError(f"{self.run}: schema {self.schema}, but this version reads {SCHEMA}")
-        if self.status not in FINISHED:
-            raise RecordError(f"{self.run}: status {self.status!r}, not one of {', '.join(FINISHED)}")
+        if self.status not in STATUSES:
+            raise RecordError(f"{self.run}: status {self.status!r}, not one of {', '.join(STATUSES)}")
         if missing := [cost for cost in COSTS if not math.isfinite(self.costs.get(cost, math.nan))]:
             raise RecordError(f"{self.run}: the cost {missing[0]!r} is missing or not finite")
         if not self.run.endswith("-" + fingerprint(self.identity)):
-            raise RecordError(f"{self.run}: its identity has the hash {fingerprint(self.identity)}, not its name's")
+            raise RecordError(
+                f"{self.run}: its identity has the hash {fingerprint(self.identity)}, not that of its name"
+            )
 
     def check_scores(self, scores: Rows) -> None:
         """Raises RecordError unless there is one finite score for each selection, site, task and test subject."""
@@ -90,16 +93,14 @@ class Record:
             raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
         seen = set()
         for row in scores:
-            place = tuple(row[column] for column in SCORES if column in TEXT)
-            if place in seen or not (math.isfinite(row["psnr"]) and math.isfinite(row["ssim"])):
-                raise RecordError(
-                    f"{self.run}: the score of {place} is {'repeated' if place in seen else 'not finite'}"
-                )
-            seen.add(place)
+            key = tuple(row[column] for column in SCORES if column in TEXT)
+            if key in seen or not (math.isfinite(row["psnr"]) and math.isfinite(row["ssim"])):
+                raise RecordError(f"{self.run}: the score of {key} is {'repeated' if key in seen else 'not finite'}")
+            seen.add(key)
 
 
 def expected_scores(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The (selection, site, task) that every run of a scenario has scores of."""
+    """The (selection, site, task) for which every run of a scenario has scores."""
     poisoned = scenario.get("poisoned", ())
     tasks = {site: own for site, own in scenario["tasks"].items() if site not in poisoned}
     sites = [*SELECTIONS, *(f"from-{site}" for site in tasks if scenario.get("across"))]
@@ -112,12 +113,12 @@ def expected_scores(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str
 
 
 def welcome_scores(scenario: Mapping[str, Any]) -> set[tuple[str, str, str]]:
-    """Those that only a run has whose method has something to send to a newcomer."""
+    """The (selection, site, task) for which a run has scores only if its method sends something to newcomers."""
     return {("welcome", site, task) for site, own in scenario.get("newcomers", {}).items() for task in own}
 
 
 def canonical(value: object) -> str:
-    """JSON in which the order of keys does not matter."""
+    """JSON with sorted keys: the same text for the same value."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
@@ -131,10 +132,10 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
 
 
 def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:
-    """Write both tables, then the record; returns it with the tables' digests. Raises RecordError for what is not whole."""
+    """Write both tables, then the record; returns it with the tables' digests. Raises RecordError if one is incomplete."""
     if not curve:
         raise RecordError(f"{record.run}: its curve has no row")
-    tables = {"scores.csv": to_csv(scores, SCORES), "curve.csv": to_csv(curve, CURVE)}
+    tables = {"scores.csv": csv_of_rows(scores, SCORES), "curve.csv": csv_of_rows(curve, CURVE)}
     record = replace(record, files={name: sha256(content) for name, content in tables.items()})
     record.check()
     record.check_scores(scores)
@@ -173,16 +174,16 @@ def read_record(folder: Path) -> Record:
 
 
 def read_scores(folder: Path) -> Rows:
-    """One row a selection, site, task and test subject."""
-    return from_csv((folder / "scores.csv").read_text())
+    """One row for each selection, site, task and test subject."""
+    return rows_of_csv((folder / "scores.csv").read_text())
 
 
 def read_curve(folder: Path) -> Rows:
-    """One row a round and site."""
-    return from_csv((folder / "curve.csv").read_text())
+    """One row for each round and site."""
+    return rows_of_csv((folder / "curve.csv").read_text())
 
 
-def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+def csv_of_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     """Rows as CSV; floats keep every digit. Raises RecordError for a row with other columns."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -190,16 +191,16 @@ def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     for row in rows:
         if set(row) != set(columns):
             raise RecordError(f"a row has the columns {sorted(row)}, not {sorted(columns)}")
-        writer.writerow([row[name] if name in TEXT else repr(number(row[name])) for name in columns])
+        writer.writerow([row[name] if name in TEXT else repr(_plain_number(row[name])) for name in columns])
     return out.getvalue().encode()
 
 
-def from_csv(text: str) -> Rows:
-    """The rows that `to_csv` wrote; every number comes back as a float."""
+def rows_of_csv(text: str) -> Rows:
+    """The rows that `csv_of_rows` wrote; every number comes back as a float."""
     rows = csv.DictReader(io.StringIO(text, newline=""))
     return [{name: cell if name in TEXT else float(cell) for name, cell in row.items()} for row in rows]
 
 
-def number(value: Any) -> int | float:
-    """A plain number from numpy's or torch's scalars."""
+def _plain_number(value: Any) -> int | float:
+    """A Python number from a scalar of numpy or torch."""
     return value if type(value) is int else float(value)

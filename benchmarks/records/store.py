@@ -1,7 +1,7 @@
 """The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
 
 `<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
-checkpoint, `attempt-<n>.json` for each failure, and once it is finished `record.json` with its tables (records.py).
+checkpoint, `attempt-<n>.json` for each failure, and once the run is finished `record.json` with its tables (record.py).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from .record import Record, RecordError, read_record
 
 
 class State(Enum):
-    """All that a run of the store can be."""
+    """The states of a run in the store."""
 
     done = "done"
     diverged = "diverged"
     running = "running"  # another process works on it now
-    unfinished = "half-finished"  # was interrupted; the same command continues it
+    unfinished = "half-finished"  # it was interrupted; the same command continues it
     failed = "failed"  # the last attempt ended in an error; the same command tries again
     damaged = "damaged"  # its record cannot be trusted
 
@@ -43,11 +43,11 @@ FINISHED = (State.done, State.diverged)
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run stands."""
+    """The state of a run, and how far it came."""
 
     run: str
     state: State
-    round: int = 0  # the last that was begun, 0 for none
+    round: int = 0  # the last round that was begun, 0 for none
     rounds: int = 0
     reason: str = ""  # why it failed, diverged or is damaged
 
@@ -69,7 +69,7 @@ class Store:
     def records(
         self, patterns: Sequence[str] = (), read: Callable[[Path], Record] = read_record
     ) -> tuple[list[Record], list[str]]:
-        """The finished runs, by name, and what is wrong with those whose record cannot be trusted; `read` is of a folder."""
+        """The records of the finished runs, by name, and for those that cannot be trusted the reason; `read` reads a folder."""
         records, damaged = [], []
         for name in tqdm(self.names(patterns), "reading", unit="run", disable=None, leave=False):
             try:
@@ -88,7 +88,7 @@ class Store:
             return None
 
     def identity(self, run: str) -> dict[str, Any]:
-        """What a run is that was begun; empty where that cannot be read."""
+        """The identity of a run that was begun; empty where it cannot be read."""
         for name, inside in (("identity.json", ()), ("record.json", ("identity",))):
             try:
                 found = json.loads((self.folder(run) / name).read_bytes())
@@ -98,17 +98,17 @@ class Store:
         return {}
 
     def begin(self, run: str, identity: Mapping[str, Any]) -> None:
-        """Note what the run is and that an attempt begins, where the last one came to."""
+        """Note the identity of the run, and that an attempt begins in the round in which the last one ended."""
         write_atomically(self.folder(run) / "identity.json", json.dumps(identity, indent=1).encode())
         self.note(run, self._progress(run)["round"], identity["trainer"]["rounds"])
 
     def note(self, run: str, round: int, rounds: int, failed: str = "") -> None:
-        """Note how far the run came, and why it stopped there if it failed."""
+        """Note which round the run has reached, and why it stopped there if it failed."""
         progress = {"round": round, "rounds": rounds, "failed": failed}
         write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
 
     def fail(self, run: str, error: BaseException) -> Path:
-        """Leave a note of a failed attempt: the reason in a line, and the traceback. Returns where it is."""
+        """Write a note of a failed attempt: the reason in one line, and the traceback. Returns its path."""
         reason, progress = f"{type(error).__name__}: {error}", self._progress(run)
         attempts = len(list(self.folder(run).glob("attempt-*.json")))
         path = self.folder(run) / f"attempt-{attempts + 1}.json"
@@ -122,29 +122,29 @@ class Store:
         return path
 
     def set_aside(self, run: str) -> Path:
-        """Move all that a run left to `<results>/damaged`, so that it can be made again; only for who has claimed it.
-        Returns where it is now."""
+        """Move all that a run left to `<results>/damaged`, so that it can be trained again. Only the process that has claimed the
+        run may call this. Returns the new place."""
         folder = self.runs.parent / "damaged"
         place = next(place for number in count(1) if not (place := folder / f"{run}-{number}").exists())
         place.mkdir(parents=True)
-        own = sorted(
-            self.folder(run).iterdir(), key=lambda path: path.name != "record.json"
-        )  # without it, none is done
-        for path in own:
+        record_first = sorted(self.folder(run).iterdir(), key=lambda path: path.name != "record.json")
+        for path in record_first:  # without its record the run counts as unfinished, wherever this is interrupted
             if path.name != "lock":
                 path.rename(place / path.name)
         return place
 
     @contextmanager
     def claim(self, run: str) -> Iterator[bool]:
-        """Whether this process may work on the run; held until the block ends, or the process."""
+        """Whether this process may work on the run. It may until the block ends, and no other process may meanwhile."""
         self.folder(run).mkdir(parents=True, exist_ok=True)
         with (self.folder(run) / "lock").open("a") as lock:
-            yield seize(lock.fileno(), fcntl.LOCK_EX, patience=1.0)
+            yield _seize(lock.fileno(), fcntl.LOCK_EX, patience=1.0)
 
     def status(self, run: str) -> RunStatus:
-        """Where the run stands now; disturbs nobody who works on it."""
-        claimed = self._is_claimed(run)  # asked first: a run that finishes meanwhile is then done, not half-finished
+        """The state of the run now. A process that works on it is not disturbed."""
+        claimed = self._is_claimed(
+            run
+        )  # asked first, so that a run which finishes meanwhile is done and not half-finished
         try:
             if (record := self.record(run)) is not None:
                 rounds = record.identity["trainer"]["rounds"]
@@ -165,13 +165,13 @@ class Store:
     def _is_claimed(self, run: str) -> bool:
         try:
             with (self.folder(run) / "lock").open() as lock:
-                return not seize(lock.fileno(), fcntl.LOCK_SH, patience=0)
+                return not _seize(lock.fileno(), fcntl.LOCK_SH, patience=0)
         except FileNotFoundError:
             return False
 
 
-def seize(lock: int, kind: int, patience: float) -> bool:
-    """Take a file lock; retry for `patience` seconds, longer than anybody holds it who only looks."""
+def _seize(lock: int, kind: int, patience: float) -> bool:
+    """Take a file lock. Retry for `patience` seconds, which is longer than `status` holds it."""
     deadline = time.monotonic() + patience
     while True:
         try:

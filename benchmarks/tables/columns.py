@@ -33,8 +33,8 @@ def table_view(table: Table) -> TableView:
 
 def columns(table: Table) -> tuple[Column, ...]:
     """Every column that has a value in some row."""
-    parts = (_identification, _scores, _statistics, _site_tasks, _training, _costs)
-    return without_empty([column for part in parts for column in part(table)])
+    found = [*_identification(table), *_scores(table), *_statistics(table), *_site_tasks(table)]
+    return without_empty([*found, *_training(table), *_costs(table)])
 
 
 def _identification(table: Table) -> Iterator[Column]:

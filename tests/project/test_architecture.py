@@ -1,10 +1,10 @@
-"""docs/architecture.md: every folder is on its map, and each function of its two ways is called by the one before."""
+"""docs/architecture.md: every folder is on its map, and each function of its two ways is called by the one above it."""
 
 from __future__ import annotations
 
 import ast
 import re
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ class Stop(NamedTuple):
 
     file: str
     name: str
+    indent: int = 0
 
     def found(self, root: Path) -> Function:
         """Its definition."""
@@ -34,7 +35,14 @@ class Stop(NamedTuple):
 def way(page: str, heading: str) -> list[Stop]:
     """The numbered list below a heading, whose lines begin with `file:function`."""
     (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
-    return [Stop(*found) for found in re.findall(r"^\d+\. `([\w/]+\.py):([\w.]+)`", section, re.MULTILINE)]
+    found = re.findall(r"^( *)\d+\. `([\w/]+\.py):([\w.]+)`", section, re.MULTILINE)
+    return [Stop(file, name, len(indent)) for indent, file, name in found]
+
+
+def calls(stops: Sequence[Stop]) -> Iterator[tuple[Stop, Stop]]:
+    """Each function with its caller: the one that it is indented under, or without indent the one before."""
+    for place, stop in enumerate(stops[1:], 1):
+        yield next(one for one in reversed(stops[:place]) if one.indent < stop.indent or not stop.indent), stop
 
 
 def used(body: ast.AST) -> set[str]:
@@ -46,9 +54,9 @@ def used(body: ast.AST) -> set[str]:
 
 
 def breaks(stops: list[Stop], root: Path = ROOT) -> list[str]:
-    """Where a way breaks off: a function that does not exist, or that the one before does not call."""
+    """Where a way breaks off: a function that does not exist, or that its caller does not call."""
     found = []
-    for before, after in pairwise(stops):
+    for before, after in calls(stops):
         target = after.found(root)
         names = used(before.found(root))
         is_property = any(getattr(mark, "id", "") in ("property", "cached_property") for mark in target.decorator_list)
@@ -62,10 +70,7 @@ def breaks(stops: list[Stop], root: Path = ROOT) -> list[str]:
 @pytest.mark.parametrize(
     ("heading", "first", "files", "end"),
     [
-        pytest.param(
-            *("From `fedsynth leaderboard` to a printed cell", "benchmarks/leaderboard/leaderboard.py", 8, "format"),
-            marks=pytest.mark.xfail(strict=True, reason="not yet: written when the folders have settled"),
-        ),
+        ("From `fedsynth leaderboard` to a printed cell", "benchmarks/leaderboard/leaderboard.py", 8, "format"),
         ("From `Trainer.round` to an optimiser's step", "fedsynth/trainer/trainer.py", 5, "step"),
     ],
 )
@@ -102,6 +107,21 @@ def test_a_way_that_breaks_off_is_named(tmp_path: Path, stops: tuple[str, ...], 
     found = way(page, "A way")
     assert [f"{stop.file}:{stop.name}" for stop in found] == list(stops)
     assert breaks(found, tmp_path) == ([broken] if broken else [])
+
+
+def test_an_indented_function_is_called_by_the_one_above_with_less_indent(tmp_path: Path) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    lines = (
+        "1. `a.py:run`",
+        "   1. `b.py:Table`",
+        "   2. `c.py:cell`",
+        "      1. `b.py:Table.show`",
+        "   3. `b.py:Table.best`",
+    )
+    found = way("\n".join(["## A way", "", *lines]), "A way")
+    assert [stop.indent for stop in found] == [0, 3, 3, 6, 3]
+    assert breaks(found, tmp_path) == ["a.py:run does not call b.py:Table.best"]
 
 
 def test_the_map_has_every_folder() -> None:
