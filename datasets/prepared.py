@@ -1,4 +1,4 @@
-"""Any number of prepared data sets in one federation: folders that `fedsynth prepare` wrote."""
+"""Folders that `fedsynth prepare` wrote, any number of them in one federation."""
 
 from __future__ import annotations
 
@@ -20,38 +20,84 @@ from .volumes import export_volume
 
 @dataclass
 class Prepared(Dataset):
-    """The sites of all `folders`. Where two have a site of one name, write one of them as `PREFIX:FOLDER`: its sites are then
-    called `PREFIX-SITE`. A volume that lies in two folders is refused, since its subject could be trained on at one site and
-    tested on at another."""
+    """The sites of all `folders`.
 
-    folders: list[str] = field(default_factory=list)  # prepared by `fedsynth prepare`
+    If two folders have a site of the same name, write one as `PREFIX:FOLDER`: its sites are then called `PREFIX-SITE`. A volume
+    that lies in two folders is refused, because its subject could be trained on at one site and tested on at another.
+    """
+
+    folders: list[str] = field(default_factory=list)  # that `fedsynth prepare` wrote
 
     def contrasts(self) -> Mapping[str, Sequence[str]]:
+        """What each site has.
+
+        Returns:
+            Site -> its contrasts, in the order of the arrays' channels.
+
+        Raises:
+            FederationError: For a folder that holds no prepared data, for two sites of the same name, and for a volume that
+                lies in two folders.
+        """
         places = self._places()
         self._check_content([store for store, _ in places.values()])
         return {name: store.contrasts[own] for name, (store, own) in places.items()}
 
     def fingerprint(self, site: str) -> str:
+        """A digest of all that a site's arrays follow from, and of its splits if they were edited.
+
+        Args:
+            site: One of the names in `contrasts`.
+
+        Returns:
+            The fingerprint that the site had when it was prepared, unless its splits were edited.
+
+        Raises:
+            FederationError: For an unknown site, and if `contrasts` does.
+        """
         store, own = self._place(site)
         return store.fingerprint(own)
 
     def load(self, site: str, cache: Path) -> Site:
+        """A site, its arrays memory-mapped.
+
+        Args:
+            site: One of the names in `contrasts`.
+            cache: Not used; the arrays stay where they are.
+
+        Returns:
+            The site with its images, foreground masks and subjects, split as the folder's splits.csv says.
+
+        Raises:
+            FederationError: For an unknown site, and for files that are damaged.
+        """
         store, own = self._place(site)
         found = store.site(own)
         return Site(site, found.contrasts, found.images, found.masks, found.subjects)
 
     def volumes(self, site: str) -> list[Row]:
-        """The lines of the site's index that name a source file."""
+        """The lines about a site in its folder's index, one a volume; `file` is the path that it had when it was prepared."""
         store, own = self._place(site)
         return store.volumes(own)
 
     @staticmethod
     def keep(dataset: Dataset, out: Path, jobs: int = 1) -> SliceStore:
-        """Any data set as a store. One that prepares itself does so, in its own place; another's sites are copied to `out`."""
+        """Keep any data set as a store: a layout in its own folder, a copy of any other data set's sites in `out`.
+
+        Args:
+            dataset: Any data set but `Prepared`.
+            out: The folder of the store, which is only used for what is not a layout.
+            jobs: How many processes share the subjects of a layout.
+
+        Returns:
+            The store, an existing one if nothing has changed since it was made.
+
+        Raises:
+            FederationError: If the data set cannot be prepared.
+        """
         if isinstance(dataset, Layout):
             return dataset.prepare(jobs)
         if isinstance(dataset, Prepared):
-            raise FederationError("dataset=prepared names what is prepared already; use it as it is")
+            raise FederationError("the folders of dataset=prepared are prepared already; use them as they are")
         fingerprints = {name: dataset.fingerprint(name) for name in dataset.contrasts()}
         if (out / "dataset.json").exists() and (before := SliceStore.open(out)).info["asked"] == fingerprints:
             return before
@@ -68,8 +114,18 @@ class Prepared(Dataset):
 
     @staticmethod
     def export(stack: np.ndarray, source: Row, white: float, like: Path, out: Path) -> None:
-        """Slices float32 `[N, H, W]` in [-1, 1] of a subject as a NIfTI volume on the grid of `like`, the source contrast's;
-        `source` is its line of the index, and `white` the intensity that 1 stands for."""
+        """Write slices of a subject as a NIfTI volume that lies on one of the subject's own volumes.
+
+        Args:
+            stack: Slices float32 `[N, H, W]` in [-1, 1], as many as the subject has.
+            source: The line about that volume in the index.
+            white: The intensity that 1 stands for.
+            like: That volume, whose grid is used.
+            out: The file to write, `.nii` or `.nii.gz`.
+
+        Raises:
+            FederationError: If the slices do not fit, or `like` cannot be read.
+        """
         affine = np.reshape(numbers(source["affine"]), (4, 4))
         export_volume(stack, [int(row) for row in source["slices"].split()], affine, like, out, white)
 
@@ -80,7 +136,7 @@ class Prepared(Dataset):
         return places[site]
 
     def _places(self) -> dict[str, tuple[SliceStore, str]]:
-        """Site -> its store and its name there."""
+        """Site -> its store, and its name in that store."""
         if not self.folders:
             raise FederationError(
                 "dataset.folders is empty; give prepared folders, as in 'dataset.folders=[prepared/ixi]'"
@@ -92,7 +148,7 @@ class Prepared(Dataset):
                 name = f"{prefix}-{own}" if prefix else own
                 if name in places:
                     raise FederationError(
-                        f"site {name} is in {places[name][0].folder} and in {folder}; give the sites of one a prefix, as in"
+                        f"site {name} is in {places[name][0].folder} and in {folder}; give those of one folder a prefix, as in"
                         f" 'dataset.folders=[{places[name][0].folder},second:{folder}]'"
                     )
                 places[name] = (store, own)
@@ -108,7 +164,7 @@ class Prepared(Dataset):
 
     @staticmethod
     def _check_content(stores: Sequence[SliceStore]) -> None:
-        """Raises FederationError for a volume that two stores share."""
+        """Raises FederationError for a volume that lies in two stores."""
         owners: dict[str, tuple[Path, str]] = {}
         for store in {store.folder: store for store in stores}.values():
             for volume in _volumes(store):
@@ -116,17 +172,17 @@ class Prepared(Dataset):
                 if before[0] != store.folder:
                     raise FederationError(
                         f"subject {volume['subject']} of {store.folder} is subject {before[1]} of {before[0]}: their"
-                        f" {volume['contrast']} is one file; prepare them without overlap (dataset.exclude)"
+                        f" {volume['contrast']} is the same file; prepare one folder without that subject (dataset.exclude)"
                     )
 
 
 def _volumes(store: SliceStore) -> Iterator[Mapping[str, str]]:
-    """The lines of its index that name a source file."""
+    """The lines of a store's index that have a volume."""
     return (row for row in store.index() if row["sha256"])
 
 
 def _copied(dataset: Dataset, cache: Path, index: list[Row]) -> Iterator[Site]:
-    """The data set's sites; the lines of their subjects are added to the index."""
+    """The data set's sites, one after another; the lines of their subjects are added to the index."""
     for name in dataset.contrasts():
         site = dataset.load(name, cache)
         for subject in site.subjects:

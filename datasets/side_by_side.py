@@ -1,4 +1,4 @@
-"""PNG folders as the released pFLSynth code reads them: one image a slice, source on the left, target on the right."""
+"""PNG folders of the released pFLSynth code: an image a slice, source on the left, target on the right."""
 
 from __future__ import annotations
 
@@ -22,23 +22,42 @@ COLUMNS = ("site", "split", "subject", "slices")
 
 @dataclass
 class SideBySide(Dataset):
-    """`root/SITE/CONTRASTS/{train,val,test}/0.png, 1.png, ...`, 8-bit colour images twice as wide as a slice.
+    """`root/SITE/CONTRASTS/{train,val,test}/0.png, 1.png, ...`: 8-bit colour images, twice as wide as a slice.
 
-    CONTRASTS names what the halves hold, as `T1_T2__PD`: the left half's red channel is the first contrast, its green one the
-    second, and the right half's green one the contrast behind the double underscore, or, where there is none (`T1_T2`), the
-    second, which is then on the left as well or not at all. The images do not say where a subject begins, so `subjects` does: a
-    table site, split, subject, slices, in the order of the images by number; `slices` counts a subject's. Each image was scaled
-    by itself to 8 bits when it was made, and that cannot be undone.
+    CONTRASTS says what the halves show. In `T1_T2__PD` the left half has T1 in its red channel and T2 in its green one, the right
+    half PD in its green one. In `T1_T2` the left half has T1 in its red channel, and the right half T2 in its green one.
+
+    The images do not say where a subject begins, so the table `subjects` does, with the columns site, split, subject and slices
+    (how many), in the order of the images' numbers. Each image was scaled to 8 bits by itself when it was made, which cannot be
+    undone.
     """
 
-    root: str = ""
-    subjects: str = "subjects.csv"  # under root
+    root: str = ""  # the folder of the sites
+    subjects: str = "subjects.csv"  # the table of subjects, under root
 
     def contrasts(self) -> Mapping[str, Sequence[str]]:
+        """What each site has, from the names of its folders.
+
+        Returns:
+            Site -> its contrasts, in the order of the arrays' channels.
+
+        Raises:
+            FederationError: If the folder is missing or has no such folders.
+        """
         return {site: tuple(channels_of(folder)) for site, folder in self._folders().items()}
 
     def fingerprint(self, site: str) -> str:
-        """Of every image and the subjects' bounds."""
+        """A digest of a site's images and of the table of its subjects.
+
+        Args:
+            site: One of the names in `contrasts`.
+
+        Returns:
+            24 hexadecimal digits.
+
+        Raises:
+            FederationError: For an unknown site, a missing or wrong table, and a file whose name is not a number.
+        """
         found = sha256(repr(self._bounds(site)).encode())
         for split in SPLITS:
             for path in _numbered(self._folder(site) / split):
@@ -47,13 +66,25 @@ class SideBySide(Dataset):
         return found.hexdigest()[:24]
 
     def load(self, site: str, cache: Path) -> Site:
+        """A site, its arrays memory-mapped. The images are read only once, then the arrays in `cache` are used.
+
+        Args:
+            site: One of the names in `contrasts`.
+            cache: The folder in which the arrays are kept.
+
+        Returns:
+            The site with its images, foreground masks and subjects.
+
+        Raises:
+            FederationError: For an image that cannot be read or has another form, and if images and table do not agree.
+        """
         folder = cache / f"side_by_side-{site}-{self.fingerprint(site)}"
         if not (folder / "index.json").exists():
             self._read(site).save(folder)
         return Site.open(folder)
 
     def _read(self, site: str) -> Site:
-        """The site from its images."""
+        """The site, read from its images."""
         folder, bounds = self._folder(site), self._bounds(site)
         channels = channels_of(folder)
         images: list[np.ndarray] = []
@@ -62,8 +93,8 @@ class SideBySide(Dataset):
             paths, own = _numbered(folder / split), bounds.get(split, [])
             if (counted := sum(count for _, count in own)) != len(paths):
                 raise FederationError(
-                    f"site {site}: {folder / split} has {len(paths)} images, and {self._table} counts {counted} in its {split}"
-                    " split; correct the table"
+                    f"site {site}: {folder / split} has {len(paths)} images, and {self._table} counts {counted} slices for"
+                    " them; correct the table"
                 )
             for name, count in own:
                 subjects.append(Subject(name, split, slice(len(images), len(images) + count)))
@@ -92,7 +123,7 @@ class SideBySide(Dataset):
             if path.parent.name in found:
                 raise FederationError(
                     f"site {path.parent.name} has two folders of contrasts, {found[path.parent.name].name} and {path.name};"
-                    " move one out"
+                    " move one elsewhere"
                 )
             found[path.parent.name] = path
         if not found:
@@ -112,7 +143,7 @@ class SideBySide(Dataset):
         return Path(self.root).expanduser() / self.subjects
 
     def _bounds(self, site: str) -> dict[str, list[tuple[str, int]]]:
-        """Split -> its subjects in order, each with the number of its slices."""
+        """Split -> its subjects in order, each with the number of its slices, from the table."""
         found: dict[str, list[tuple[str, int]]] = {}
         for number, row in enumerate(subject_rows(self._table), 2):
             if row["site"] == site:
@@ -135,13 +166,13 @@ def subject_rows(path: Path) -> Iterator[dict[str, str]]:
             yield from ({column: (row[column] or "").strip() for column in COLUMNS} for row in table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FederationError(
-            f"the table of subjects {path} cannot be read ({error}); without it nobody knows where a subject begins: write its"
+            f"the table of subjects {path} cannot be read ({error}); only it says where a subject begins, so write one with the"
             f" columns {', '.join(COLUMNS)}"
         ) from error
 
 
 def channels_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Contrast -> half (0 left, 1 right) and colour channel, from the folder's name."""
+    """Contrast -> its half (0 left, 1 right) and its colour channel, from the folder's name."""
     found = re.fullmatch(r"([^_]+)_([^_]+)(?:__([^_]+))?", folder.name)
     if not found or len({name for name in found.groups() if name}) < len([name for name in found.groups() if name]):
         raise FederationError(
@@ -152,17 +183,17 @@ def channels_of(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    """The images of a folder by number: 2.png before 10.png."""
+    """The images of a folder in the order of their numbers: 2.png before 10.png."""
     paths = list(folder.glob("*.png"))
     if named := [path.name for path in paths if not path.stem.isdecimal()]:
         raise FederationError(
-            f"{folder}: {min(named)} is not called by a number, so its place is unknown; rename or remove it"
+            f"{folder}: the name of {min(named)} is not a number, so its place is unknown; rename or remove it"
         )
     return sorted(paths, key=lambda path: int(path.stem))
 
 
 def _halves(path: Path, channels: Mapping[str, tuple[int, int]]) -> np.ndarray:
-    """The contrasts of one image, uint8 `[C, H, W]`."""
+    """The contrasts that an image shows, uint8 `[C, H, W]`."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB")) if image.mode in ("RGB", "RGBA") else None

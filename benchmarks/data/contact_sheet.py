@@ -1,4 +1,4 @@
-"""Contact sheets: every subject of a site in one look, its middle slice in each contrast with the outline of its foreground."""
+"""Contact sheets: the middle slice of every subject of a site in each contrast, with its foreground outlined."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from scipy.ndimage import binary_erosion
 
 from fedsynth.federation import Site, Subject
 
-TILE, GAP, LINE = 112, 4, 15  # pixels: side of a tile, between tiles, height of a line of text
-BLOCKS, PAGE = 4, 120  # of rows side by side; subjects a page
+TILE, GAP, LINE = 112, 4, 15  # pixels: side of a tile, gap between tiles, height of a line of text
+BLOCKS, PAGE = 4, 120  # blocks of rows side by side; subjects on a page
 OUTLINE = (255, 176, 0)
 GROUND, TEXT = (24, 24, 24), (230, 230, 230)
 
 
 def pages(site: Site) -> Iterator[Image.Image]:
-    """Sheets of at most 120 subjects each, in the order of the site's arrays: rows are subjects, columns contrasts."""
+    """The pages of a site's contact sheet, each of at most PAGE subjects, in the order of the site's arrays."""
     for start in range(0, len(site.subjects), PAGE):
         yield sheet(site, site.subjects[start : start + PAGE])
 
 
 def sheet(site: Site, subjects: tuple[Subject, ...]) -> Image.Image:
-    """One page. Rows run downwards, in up to four blocks side by side."""
+    """One page. Rows are subjects, in up to BLOCKS blocks side by side; columns are contrasts."""
     blocks = min(BLOCKS, -(-len(subjects) // 8))
     down = -(-len(subjects) // blocks)
     wide, high = len(site.contrasts) * (TILE + GAP) + 3 * GAP, TILE + GAP + LINE
     font = ImageFont.load_default(12)
-    what = "the middle slice of each, its foreground outlined"
+    what = "the middle slice of each, with its foreground outlined"
     title = f"{site.name}: {len(site.subjects)} subjects, {len(site.images)} slices; {what}"
     width = max(blocks * wide, round(font.getlength(title))) + 2 * GAP
     page = Image.new("RGB", (width, 2 * LINE + down * high + GAP), GROUND)
@@ -49,7 +49,7 @@ def sheet(site: Site, subjects: tuple[Subject, ...]) -> Image.Image:
 
 
 def outlined(image: np.ndarray, mask: np.ndarray) -> Image.Image:
-    """A slice in grey, no longer than a tile, and the inner edge of its foreground in colour."""
+    """A slice in grey, scaled to a tile, with the inner edge of its foreground in colour."""
     zoom = TILE / max(image.shape)
     size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
     grey = Image.fromarray(((image.astype(np.float32) + 1) * 127.5).round().clip(0, 255).astype(np.uint8))
@@ -60,7 +60,7 @@ def outlined(image: np.ndarray, mask: np.ndarray) -> Image.Image:
 
 
 def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The text, cut to that many pixels."""
+    """The text, cut so that it is at most `width` pixels wide."""
     while font.getlength(text) > width and len(text) > 1:
         text = text[:-2] + "…"
     return text

@@ -1,4 +1,4 @@
-"""The data card of a federation: who has how much of what, how bright it is, and how far the sites differ."""
+"""The data card of a federation: subjects, slices and intensities of each site, and how far the sites differ."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ import numpy as np
 from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.federation import SPLITS, Federation, Site, Subject, Task
 
-BINS = 40  # of a histogram, over intensities 0 to 1
-SAMPLE = 64  # slices a site whose intensities are counted, evenly spaced
-SUBJECTS, SLICES, SIDE = (
-    20,
-    4,
-    128,
-)  # subjects a split, slices of each and pixels a side that the look-up tables are made from
+BINS = 40  # of a histogram of intensities, which lie in [0, 1]
+SAMPLE = 64  # slices of a site whose intensities are counted, evenly spaced
+SUBJECTS, SLICES, SIDE = 20, 4, 128  # subjects of a split, slices of each and pixels each way for the look-up tables
 
 Facts = Mapping[str, Any]
 
@@ -25,12 +21,15 @@ Facts = Mapping[str, Any]
 def card_facts(
     sites: Mapping[str, Site], voxels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]] | None = None
 ) -> Facts:
-    """What the card says of each site, ready for JSON. `voxels`: site -> contrast -> the edges in mm of each source volume."""
+    """What the card says about each site, ready for JSON.
+
+    `voxels`: site -> contrast -> the voxel edges of each source volume, mm.
+    """
     return {name: _site_facts(site, (voxels or {}).get(name, {})) for name, site in sorted(sites.items())}
 
 
 def _site_facts(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> Facts:
-    """`histogram`: contrast -> shares of the foreground's pixels in 40 bins of the intensity, which lies in [0, 1]."""
+    """What the card says about one site; `histogram` has the shares of the foreground's pixels in each bin of intensity."""
     rows = np.unique(np.linspace(0, len(site.images) - 1, SAMPLE).astype(int))
     images, masks = np.asarray(site.images[rows], np.float32) / 2 + 0.5, np.asarray(site.masks[rows])
     counts = {c: np.histogram(images[:, i][masks], BINS, (0, 1))[0] for i, c in enumerate(site.contrasts)}
@@ -46,7 +45,7 @@ def _site_facts(site: Site, voxels: Mapping[str, Sequence[Sequence[float]]]) -> 
 
 
 def voxel_edges(rows: Iterable[Mapping[str, str]]) -> dict[str, list[list[float]]]:
-    """Contrast -> the edges in mm of each source volume, from the lines of a site in a store's index."""
+    """Contrast -> the voxel edges of each source volume, mm, from a site's lines in the index of a store."""
     found: dict[str, list[list[float]]] = {}
     for row in rows:
         if row["voxel_mm"]:
@@ -55,7 +54,7 @@ def voxel_edges(rows: Iterable[Mapping[str, str]]) -> dict[str, list[list[float]
 
 
 def spread(edges: Sequence[Sequence[float]]) -> str:
-    """Voxel edges in mm: the median of each, and the range where it is not one."""
+    """Voxel edges, mm, as text: the median of each, and its range if volumes differ."""
     table = np.asarray(edges, float)
     parts = []
     for low, middle, high in zip(table.min(0), np.median(table, 0), table.max(0), strict=True):
@@ -64,7 +63,7 @@ def spread(edges: Sequence[Sequence[float]]) -> str:
 
 
 def card_rows(found: Facts) -> list[dict[str, str]]:
-    """A row of the card's table for each site."""
+    """The rows of the card's table, one a site."""
     return [
         {
             "site": name,
@@ -79,14 +78,17 @@ def card_rows(found: Facts) -> list[dict[str, str]]:
 
 
 def _shared_voxels(voxels: Mapping[str, str]) -> Iterator[str]:
-    """What is said of voxels, with the contrasts of which it is said."""
+    """The voxel edges, each preceded by the contrasts that have them."""
     for edges in dict.fromkeys(voxels.values()):
         yield f"{', '.join(contrast for contrast in voxels if voxels[contrast] == edges)} {edges}"
 
 
 def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
-    """What `lut.heterogeneity` says of every task that two or more sites could have, each by itself, from a thinned copy of the
-    sites: the table of all sites is then that of one task, and the gap is due to the sites and not to a conflict of targets."""
+    """How far the sites differ: `heterogeneity` of every task that two or more sites could have, from a part of their slices.
+
+    Each task is taken by itself, so that the table of all sites is of one task, and the gap is due to differences between the
+    sites and not to conflicting targets.
+    """
     thinned = {name: thin(site) for name, site in sorted(sites.items())}
     tasks = sorted({Task(*pair) for site in sites.values() for pair in permutations(site.contrasts, 2)})
     found: list[dict[str, Any]] = []
@@ -98,7 +100,7 @@ def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
 
 
 def thin(site: Site) -> Site:
-    """At most 20 subjects a split, four slices of each, every second pixel of large ones."""
+    """A part of a site: at most SUBJECTS subjects of a split, SLICES slices of each, and every k-th pixel of large slices."""
     step = -(-max(site.images.shape[2:]) // SIDE)
     kept: list[Subject] = []
     rows: list[int] = []
@@ -117,7 +119,7 @@ def thin(site: Site) -> Site:
 
 
 def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
-    """The card as Markdown; its picture is card.png beside it."""
+    """The card as Markdown. It shows the picture card.png, which lies beside it."""
     table = card_rows(found)
     shifts = [
         {
@@ -140,9 +142,9 @@ def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]],
     if shifts:
         parts += [
             "## How far the sites differ",
-            "PSNR in dB on test subjects of a table from source to target intensity, fitted on the site's own training subjects,"
-            f" and of one fitted on all sites that could have the task (at most {SUBJECTS} subjects a split, {SLICES} slices of"
-            " each). The gap is what no map of intensities that is the same for all can express.",
+            "PSNR, in dB, on the test subjects. A table from source to target intensity is fitted on the site's own training"
+            f" subjects (at most {SUBJECTS} subjects of a split, {SLICES} slices of each), another on those of all sites that could"
+            " have the task. The gap between them is what no map of intensities that is the same at all sites can express.",
             "\n".join(_markdown_table(shifts)),
         ]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""Volumes on disk as sites: IXI, BraTS, BIDS or any folder with a pattern, prepared once and reused."""
+"""A folder of volumes (IXI, BraTS, BIDS, or any that a pattern describes), prepared once and then reused."""
 
 from .layout import Kind, Layout, OnError
 

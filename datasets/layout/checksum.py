@@ -1,4 +1,4 @@
-"""The content of a volume as a SHA-256, read once and then known by the file's size and time of change."""
+"""The SHA-256 of a volume, computed once and then recognised by the size and time of its files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from fedsynth.federation import FederationError
 
 
 class Content(NamedTuple):
-    """`bytes` and time of the last change (ns since 1970) of the files that a volume consists of, and their SHA-256."""
+    """What identifies the content of a volume."""
 
-    bytes: int
-    modified: int
+    bytes: int  # of all its files
+    modified: int  # when a file changed last, ns since 1970
     sha256: str
 
 
 def content_of(path: Path, known: Mapping[Path, Content]) -> Content:
-    """Of a volume: a file, both halves of a pair, or a folder of DICOM files. `known`: what an earlier preparing found."""
+    """The content of a volume: a file, both files of a header and image pair, or a folder of DICOM files.
+
+    A volume whose size and time are those in `known`, from an earlier preparation, is not read again. Raises FederationError for
+    a volume that cannot be read.
+    """
     try:
-        files = parts(path)
+        files = _parts(path)
         stats = [file.stat() for file in files]
         size, modified = sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
         before = known.get(path)
@@ -35,7 +39,7 @@ def content_of(path: Path, known: Mapping[Path, Content]) -> Content:
         raise FederationError(f"{path} cannot be read ({what}); restore it or its permissions") from error
 
 
-def parts(path: Path) -> list[Path]:
+def _parts(path: Path) -> list[Path]:
     """The files that a volume consists of."""
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.is_file())
@@ -45,7 +49,7 @@ def parts(path: Path) -> list[Path]:
 
 @cache
 def _sha256(files: tuple[Path, ...], size: int, modified: int) -> str:
-    """Read once a process, unless a file changes: every run of a sweep asks for it."""
+    """Cached, because every run of a sweep asks for it; size and time are arguments so that a changed file is read again."""
     found = []
     for path in files:
         with path.open("rb") as file:

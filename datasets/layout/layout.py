@@ -1,4 +1,7 @@
-"""Where a data set's volumes lie, which of them make its sites, and how they become slices; conf/dataset/ has the known ones."""
+"""A folder of volumes: a pattern says which files they are, of which site, subject and contrast.
+
+The files of conf/dataset/ are layouts of known data sets.
+"""
 
 from __future__ import annotations
 
@@ -21,92 +24,137 @@ from .prepare import Preparation, prepare_store
 from .survey import CompleteSubject, Rules, Survey, refusal, survey
 from .verify import Report, verify_volumes
 
-PREPARATION = 1  # raise it when the arrays that unchanged options and volumes give change
+PREPARATION = 1  # raise it when the same options and volumes give other arrays than before
 
 
 class Kind(Enum):
-    """What a volume is."""
+    """How a volume is stored, and how it is found."""
 
-    nifti = "nifti"  # a file
-    dicom = "dicom"  # a folder with one series
-    bids = "bids"  # a NIfTI file of a BIDS data set, found by its suffix, without a pattern
+    nifti = "nifti"  # a file that the pattern describes
+    dicom = "dicom"  # a folder that the pattern describes, with one DICOM series
+    bids = "bids"  # a NIfTI file of a BIDS data set, found by its suffix; the pattern is not used
 
 
 class OnError(Enum):
-    """What becomes of a subject that cannot be used: nothing at all is made, or the others are, and it is listed."""
+    """What happens if a subject cannot be used."""
 
-    stop = "stop"
-    skip = "skip"
+    stop = "stop"  # nothing is prepared, and the message lists such subjects
+    skip = "skip"  # the others are prepared, and such subjects are listed
 
 
 @dataclass
 class Layout(Dataset):
-    """Volumes under one folder, a subject's brought to one grid and cut into axial slices, kept as arrays in `out`.
+    """Volumes under one folder. Those of a subject are brought to one grid and cut into axial slices, which are kept in `out`.
 
-    The subjects of a site share the contrasts that at least half of them have; who lacks one, or cannot be read, or whose
-    registration is poor, cannot be used. Of a subject's sessions the first with every contrast is taken.
+    The contrasts of a site are those that at least half of its subjects have. A subject cannot be used if it lacks one of them,
+    if a volume cannot be read, or if its registration is poor. Of several sessions of a subject, the first with every contrast
+    is used.
+
+    Raises:
+        FederationError: For options that exclude each other, and for an invalid pattern.
     """
 
-    label: str = "folder"  # of the data set, in names and messages
-    root: str = ""  # the folder
-    kind: Kind = Kind.nifti
-    pattern: str = "{site}/{subject}/{contrast}.nii.gz"  # under root; also {session} and *, any text without /
-    contrast_names: dict[str, str] = field(
-        default_factory=dict
-    )  # in a path (BIDS: suffix) -> contrast; empty: CONTRASTS
-    site: str = ""  # of every subject, where the pattern has no {site} and there is no table
-    table: str = ""  # a .tsv or .csv under root that names each subject's site
-    table_subject: str = "participant_id"  # its column of subjects, with or without sub-
-    table_site: str = "site"  # its column of sites
-    site_names: dict[str, str] = field(default_factory=dict)  # in the path or table -> site
-    exclude: list[str] = field(default_factory=list)  # subjects, or site/subject; * is any text
-    first: bool = False  # of several volumes of a contrast take the first by name, not none
-    accept: list[str] = field(default_factory=list)  # subjects whose poor registration was looked at and found good
-    volume: int | None = None  # index of the one to take from 4-D files
-    chain: Chain = field(default_factory=Chain)
-    val: float = 0.1  # share of a site's subjects
-    test: float = 0.2  # share of a site's subjects
-    seed: int = 0  # of the split
-    splits: str = ""  # a table site,subject,split instead of val, test and seed
-    on_error: OnError = OnError.stop
-    documented: str = ""  # what the data set's makers say that it holds, for --verify
-    out: str = ""  # where its arrays are kept; empty: prepared/LABEL-HASH, by these options
+    label: str = "folder"  # the data set's name in messages and folders
+    root: str = ""  # the folder of the volumes
+    kind: Kind = Kind.nifti  # how a volume is stored: nifti, dicom or bids
+    pattern: str = "{site}/{subject}/{contrast}.nii.gz"  # of paths under root; also {session}, and * for any text
+    contrast_names: dict[str, str] = field(default_factory=dict)  # text in a path -> contrast; empty: T1, T2, PD, FLAIR
+    site: str = ""  # the only site, if neither the pattern nor a table names sites
+    table: str = ""  # a .tsv or .csv file under root that names each subject's site
+    table_subject: str = "participant_id"  # the table's column of subjects, with or without sub-
+    table_site: str = "site"  # the table's column of sites
+    site_names: dict[str, str] = field(default_factory=dict)  # text in a path or in the table -> site
+    exclude: list[str] = field(default_factory=list)  # subjects to leave out, as SUBJECT or SITE/SUBJECT; * is any text
+    first: bool = False  # if a contrast has several volumes: use the first by name instead of leaving the subject out
+    accept: list[str] = field(default_factory=list)  # subjects to use although their registration is called poor
+    volume: int | None = None  # index of the volume to use from 4-D files
+    chain: Chain = field(default_factory=Chain)  # how volumes become slices
+    val: float = 0.1  # share of each site's subjects to validate on
+    test: float = 0.2  # share of each site's subjects to test on
+    seed: int = 0  # of the split into training, validation and test subjects
+    splits: str = ""  # a table with the columns site, subject and split, which replaces val, test and seed
+    on_error: OnError = OnError.stop  # what happens if a subject cannot be used: stop or skip
+    documented: str = ""  # what the data set's makers say it holds; --verify shows it
+    out: str = ""  # the folder of the prepared slices; empty: prepared/LABEL-HASH, where the hash is of these options
 
     def __post_init__(self) -> None:
         if min(self.val, self.test) <= 0 or self.val + self.test >= 1:
             raise FederationError(
-                f"dataset: val {self.val} and test {self.test} must be positive and leave a share to train"
+                f"dataset: val {self.val} and test {self.test} must be positive with a sum below 1, so that some subjects train"
             )
         if self.kind is not Kind.bids:
             check_pattern(self.pattern)
             if not ("{site}" in self.pattern or self.site or self.table):
                 raise FederationError(
-                    f"the pattern {self.pattern} has no {{site}}; name the one site by dataset.site, or a table by dataset.table"
+                    f"the pattern {self.pattern} has no {{site}}; name the only site by dataset.site, or give a table of sites by"
+                    " dataset.table"
                 )
 
-    # --- a data set --------------------------------------------------------------------------------------------------
+    # --- as a data set --------------------------------------------------------------------------------------------------
 
     def contrasts(self) -> Mapping[str, Sequence[str]]:
+        """What each site has. No volume is opened.
+
+        Returns:
+            Site -> its contrasts, in the order of the arrays' channels.
+
+        Raises:
+            FederationError: If `survey` does.
+        """
         return self.survey().contrasts
 
     def fingerprint(self, site: str) -> str:
-        """Of all that the site's arrays and splits follow from: options, and every volume's subject, contrast and content."""
+        """A digest of all that a site's arrays and splits follow from: options, and each volume's subject, contrast and content.
+
+        Volumes are read for it, unless they were read before and their files have the same size and time.
+
+        Args:
+            site: One of the names in `contrasts`.
+
+        Returns:
+            24 hexadecimal digits.
+
+        Raises:
+            FederationError: For an unknown site, and for a volume that cannot be read while `on_error` is `stop`.
+        """
         found = self.survey()
         if site not in found.complete:
             raise FederationError(
                 f"no site {site!r} under {self.folder}; there are {', '.join(sorted(found.complete))}"
             )
-        return self.fingerprints(found, self.keys(found, self.contents(found)))[site]
+        return self._fingerprints(found, self._keys(found, self._contents(found)))[site]
 
     def load(self, site: str, cache: Path) -> Site:
-        """The site, prepared now by one process unless it was before; `fedsynth prepare` does it ahead with several."""
+        """A site, its arrays memory-mapped. It is prepared now by one process, unless `fedsynth prepare` did it before.
+
+        Args:
+            site: One of the names in `contrasts`.
+            cache: Not used; the slices are kept in `out`.
+
+        Returns:
+            The site with its images, foreground masks and subjects.
+
+        Raises:
+            FederationError: If the data set cannot be prepared; see `prepare`.
+        """
         return self.prepare().site(site)
 
     def prepare(self, jobs: int = 1) -> SliceStore:
-        """Its arrays, made or brought up to date by `jobs` processes unless they are there."""
+        """The store of all sites in `out`, made or brought up to date first if need be.
+
+        Args:
+            jobs: How many processes share the subjects.
+
+        Returns:
+            The store, an existing one if nothing has changed since it was made.
+
+        Raises:
+            FederationError: For a subject that cannot be used while `on_error` is `stop`, if no site can be prepared, if `out`
+                was prepared with other options, and for a full disk. What was finished before is kept and used the next time.
+        """
         found = self.survey()
-        contents = self.contents(found)
-        keys = self.keys(found, contents)
+        contents = self._contents(found)
+        keys = self._keys(found, contents)
         asked = Preparation(
             label=self.label,
             root=self.folder,
@@ -116,30 +164,44 @@ class Layout(Dataset):
             found=found,
             contents=contents,
             keys=keys,
-            fingerprints=self.fingerprints(found, keys),
-            recipe=self.recipe(),
-            divide=self.divide,
+            fingerprints=self._fingerprints(found, keys),
+            recipe=self._recipe(),
+            split=self._split,
             accept=self.accept,
-            skips=self.skips,
+            skips=self._skips,
             documented=self.documented,
         )
         return prepare_store(asked, jobs)
 
     def verify(self) -> Report:
-        """What the layout finds in its folder, without preparing anything. Raises FederationError where no file matches."""
-        return verify_volumes(self.label, self.folder, self.sort(self.matches()), self.volume, self.documented)
+        """What lies in the folder: who is complete, what is missing, and whether headers are right. Nothing is prepared.
+
+        Returns:
+            A report, whose text is what `fedsynth prepare --verify` prints.
+
+        Raises:
+            FederationError: If the folder is missing, or no file in it matches.
+        """
+        return verify_volumes(self.label, self.folder, self._sorted(self.matches()), self.volume, self.documented)
 
     def volumes(self, site: str) -> list[Row]:
-        """The lines of the index, `file` with its folder, of a site that is prepared."""
+        """The lines about a prepared site in the store's index, one a volume; `file` is the volume's path.
+
+        Raises:
+            FederationError: If nothing was prepared in `out`.
+        """
         return SliceStore.open(self.place).volumes(site)
 
-    # --- what there is -----------------------------------------------------------------------------------------------
+    # --- what the folder holds -----------------------------------------------------------------------------------------------
 
     def survey(self) -> Survey:
-        """What lies under `root`; no volume is opened. Raises FederationError where nothing can be used, and with
-        `on_error=stop` for whoever cannot."""
-        found = self.sort(self.matches())
-        if found.left_out and not self.skips:
+        """Which subjects under `root` can be used, by their paths alone: no volume is opened.
+
+        Raises:
+            FederationError: If no file matches, if no subject can be used, and, while `on_error` is `stop`, if one cannot.
+        """
+        found = self._sorted(self.matches())
+        if found.left_out and not self._skips:
             raise FederationError(refusal(found.left_out))
         if not any(found.complete.values()):
             reason = f" ({found.left_out[0]})" if found.left_out else ""
@@ -149,7 +211,11 @@ class Layout(Dataset):
         return found
 
     def matches(self) -> list[Match]:
-        """The volumes that the layout describes. Raises FederationError where there is none."""
+        """The volumes that the layout describes.
+
+        Raises:
+            FederationError: If there is none, or no such folder.
+        """
         if not self.root:
             raise FederationError(
                 f"dataset.root is empty; give the folder of {self.label}, as in dataset.root=data/{self.label}"
@@ -157,17 +223,17 @@ class Layout(Dataset):
         if not self.folder.is_dir():
             what = f"{self.folder} is a file" if self.folder.exists() else f"there is no folder {self.folder}"
             kept = (
-                f". What was prepared from it is used without it: dataset=prepared 'dataset.folders=[{self.place}]'"
+                f". What was prepared from it can be used without it: dataset=prepared 'dataset.folders=[{self.place}]'"
                 if (self.place / "dataset.json").exists()
                 else ""
             )
             raise FederationError(f"{what}; give the folder of {self.label} by dataset.root{kept}")
         if self.kind is Kind.bids:
-            found = list(match_bids(self.folder, self.names))
+            found = list(match_bids(self.folder, self._names))
         else:
-            found = list(match_pattern(self.folder, self.pattern, self.names, self.kind is Kind.dicom))
+            found = list(match_pattern(self.folder, self.pattern, self._names, self.kind is Kind.dicom))
         if not found:
-            names = ", ".join(self.names)
+            names = ", ".join(self._names)
             what = (
                 f"the suffix {names}"
                 if self.kind is Kind.bids
@@ -179,10 +245,10 @@ class Layout(Dataset):
             )
         return found
 
-    def sort(self, matches: Iterable[Match]) -> Survey:
-        """Who is complete among the matches, and who is not."""
+    def _sorted(self, matches: Iterable[Match]) -> Survey:
+        """Who is complete according to the matches, and who is not."""
         rules = Rules(
-            contrast_names=self.names,
+            contrast_names=self._names,
             site=self.site or self.label,
             table=self.folder / self.table if self.table else None,
             table_subject=self.table_subject,
@@ -195,38 +261,39 @@ class Layout(Dataset):
         return survey(self.folder, matches, rules)
 
     @property
-    def names(self) -> Mapping[str, str]:
-        """What stands in a path -> contrast."""
+    def _names(self) -> Mapping[str, str]:
+        """Text in a path -> contrast."""
         return self.contrast_names or {contrast: contrast for contrast in CONTRASTS}
 
     @property
-    def skips(self) -> bool:
+    def _skips(self) -> bool:
         return self.on_error is OnError.skip
 
     @property
     def folder(self) -> Path:
+        """The folder of the volumes."""
         return Path(self.root).expanduser()
 
-    # --- what it is made of ------------------------------------------------------------------------------------------
+    # --- what the arrays follow from ------------------------------------------------------------------------------------------
 
     @property
     def place(self) -> Path:
-        """Where the arrays are kept."""
-        options = {**self.recipe(), "root": str(self.folder.absolute())}
+        """The folder of the prepared slices."""
+        options = {**self._recipe(), "root": str(self.folder.absolute())}
         return Path(self.out or f"prepared/{self.label}-{json_digest(options)[:8]}").expanduser()
 
-    def recipe(self) -> dict[str, Any]:
-        """The options that decide what becomes of a volume and its subject, apart from those that choose the subjects."""
+    def _recipe(self) -> dict[str, Any]:
+        """The options that decide how a subject is processed and split; not those that choose the subjects."""
         apart = ("label", "root", "out", "documented", "splits", "exclude", "accept", "on_error")
         options = {key: value for key, value in asdict(self).items() if key not in apart}
-        return json_ready(options) | {"splits": self.table_of_splits(), "preparation": PREPARATION}
+        return _json_ready(options) | {"splits": self._given_splits(), "preparation": PREPARATION}
 
-    def table_of_splits(self) -> Mapping[str, Mapping[str, str]]:
-        """What the given table of splits says; empty where none is given."""
+    def _given_splits(self) -> Mapping[str, Mapping[str, str]]:
+        """The given table of splits; empty if none is given."""
         return read_splits(Path(self.splits).expanduser()) if self.splits else {}
 
-    def known(self) -> dict[Path, Content]:
-        """Volume -> its content as the store in `place` has it."""
+    def _known(self) -> dict[Path, Content]:
+        """Volume -> its content, as the store in `place` has it from an earlier preparation."""
         if not (self.place / "dataset.json").exists():
             return {}
         rows = [row for row in SliceStore.open(self.place).index() if row["file"]]
@@ -234,22 +301,24 @@ class Layout(Dataset):
             self.folder / row["file"]: Content(int(row["bytes"]), int(row["modified"]), row["sha256"]) for row in rows
         }
 
-    def contents(self, found: Survey) -> dict[Path, Content]:
-        """Volume or mask of a complete subject -> its content. A file that cannot be read raises FederationError, or has an
-        empty content where its subject may be left out, as it will be."""
-        known, contents = self.known(), dict[Path, Content]()
+    def _contents(self, found: Survey) -> dict[Path, Content]:
+        """Volume or mask of a complete subject -> its content.
+
+        A file that cannot be read raises FederationError, or, if its subject may be left out, gets an empty SHA-256.
+        """
+        known, contents = self._known(), dict[Path, Content]()
         for path in ProgressBar(found.files(), f"checking {self.label}", unit="file"):
             try:
                 contents[path] = content_of(path, known)
             except FederationError:
-                if not self.skips:
+                if not self._skips:
                     raise
                 contents[path] = Content(0, 0, "")
         return contents
 
-    def keys(self, found: Survey, contents: Mapping[Path, Content]) -> dict[tuple[str, str], str]:
+    def _keys(self, found: Survey, contents: Mapping[Path, Content]) -> dict[tuple[str, str], str]:
         """(site, subject) -> a digest of all that the subject's arrays follow from."""
-        chain = json_ready(asdict(self.chain))
+        chain = _json_ready(asdict(self.chain))
         template = content_of(Path(self.chain.template).expanduser(), {}).sha256 if self.chain.template else ""
 
         def key(who: CompleteSubject) -> str:
@@ -259,25 +328,25 @@ class Layout(Dataset):
 
         return {(site, name): key(who) for site, own in found.complete.items() for name, who in own.items()}
 
-    def fingerprints(self, found: Survey, keys: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    def _fingerprints(self, found: Survey, keys: Mapping[tuple[str, str], str]) -> dict[str, str]:
         """Site -> its fingerprint."""
-        recipe = self.recipe()
+        recipe = self._recipe()
         return {
             site: json_digest((site, recipe, sorted(self.accept), [(name, keys[site, name]) for name in own]))
             for site, own in found.complete.items()
         }
 
-    def divide(self, site: str, subjects: Sequence[str]) -> dict[str, str]:
-        """Subject -> split. Raises FederationError for too few subjects, or one that a given table does not name."""
+    def _split(self, site: str, subjects: Sequence[str]) -> dict[str, str]:
+        """Subject -> split. Raises FederationError for too few subjects, or for one that the given table does not name."""
         if self.splits:
-            return given_splits(self.table_of_splits(), Path(self.splits), site, subjects)
+            return given_splits(self._given_splits(), Path(self.splits), site, subjects)
         return draw_splits(site, subjects, self.seed, self.val, self.test)
 
 
-def json_ready(value: Any) -> Any:
-    """Enumerations by name, so that the value can be written as JSON."""
+def _json_ready(value: Any) -> Any:
+    """The value with its enumerations by name, so that it can be written as JSON."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, dict):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    return [json_ready(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): _json_ready(item) for key, item in value.items()}
+    return [_json_ready(item) for item in value] if isinstance(value, list | tuple) else value

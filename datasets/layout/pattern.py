@@ -1,4 +1,4 @@
-"""Which files of a folder are a data set's volumes, and what their paths say: patterns such as `{subject}/{contrast}.nii.gz`."""
+"""Patterns such as `{subject}/{contrast}.nii.gz`, which say what files are volumes and what their paths mean."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fedsynth.federation import FederationError
 
 PLACES = ("site", "subject", "session", "contrast")
 SPECIAL = re.compile(r"(\{.*?\}|\*+)")  # splits a pattern into literal text, special, literal text, ..., literal text
-MOST = 8  # specials in one folder's or file's name: beyond it, to say that a name does not match could take for ever
+MOST = 8  # specials in the name of one folder or file; with more, a name that does not match could take for ever
 
 
 class Match(NamedTuple):
-    """A path that the pattern describes; `fields`: what stands in its places."""
+    """A path that a pattern describes, and what stands in each of the pattern's places."""
 
     path: Path
     fields: Mapping[str, str]
 
 
 def match_pattern(root: Path, pattern: str, contrasts: Mapping[str, str], folders: bool = False) -> Iterator[Match]:
-    """Every file (or every folder) under `root` that the pattern describes, by path.
+    """Every file (with `folders`, every folder) under `root` that the pattern describes, sorted by path. No file is opened.
 
-    `*` is any text without a slash, `{site}`, `{subject}` and `{session}` some, `{contrast}` one of the texts in `contrasts`,
-    the longest first, so that T1ce is not taken for T1. A place that stands twice holds the same text twice. Hidden files are
-    left alone. Lists folders and opens no file. Raises FederationError for a pattern that cannot be one.
+    `*` stands for any text without a slash, or none; `{site}`, `{subject}` and `{session}` for at least one such character;
+    `{contrast}` for one of the texts in `contrasts`, where the longest is tried first so that T1ce is not read as T1. A place
+    that occurs twice must hold the same text twice. Hidden files are ignored. Raises FederationError for an invalid pattern.
     """
     check_pattern(pattern)
     forms = {place: f"(?P<{place}>[^/]+)" for place in PLACES}
@@ -49,34 +49,36 @@ def match_pattern(root: Path, pattern: str, contrasts: Mapping[str, str], folder
 
 
 def _candidates(root: Path, pieces: list[str]) -> list[str]:
-    """What the pattern matches with every place a `*`, relative to `root`."""
+    """The paths, relative to `root`, that match the pattern with `*` in every place."""
     wildcards = "".join("*" if i % 2 else glob.escape(piece) for i, piece in enumerate(pieces))
     return sorted(PurePosixPath(path).as_posix() for path in glob.glob(wildcards, root_dir=root))
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises FederationError for what is no pattern of volumes, saying how one looks."""
+    """Raises FederationError for an invalid pattern, and says what a valid one looks like."""
     pieces = SPECIAL.split(pattern)
     places = [special.strip("{}") for special in pieces[1::2] if special.startswith("{")]
     if not pattern.isprintable() or {"{", "}"} & set("".join(pieces[::2])):
-        raise FederationError(f"the pattern {pattern!r} holds an unpaired brace or a character that no path has")
+        raise FederationError(f"the pattern {pattern!r} has an unpaired brace or an unprintable character")
     if unknown := sorted(set(places) - set(PLACES)):
         raise FederationError(
-            f"the pattern {pattern} holds {{{unknown[0]}}}; its places can be {', '.join(f'{{{p}}}' for p in PLACES)}"
+            f"the pattern {pattern} has the place {{{unknown[0]}}}; its places can be {', '.join(f'{{{p}}}' for p in PLACES)}"
         )
     if "**" in pattern or not {"subject", "contrast"} <= set(places):
-        raise FederationError(f"the pattern {pattern} must hold {{subject}} and {{contrast}}, and no **")
+        raise FederationError(
+            f"the pattern {pattern} needs the places {{subject}} and {{contrast}}, and must not have **"
+        )
     path = PurePosixPath(pattern)
     if path.is_absolute() or ".." in path.parts:
-        raise FederationError(f"the pattern {pattern} must stay inside dataset.root: no leading / and no ..")
+        raise FederationError(f"the pattern {pattern} leads out of dataset.root; remove its leading / or its ..")
     if any(len(SPECIAL.findall(part)) > MOST for part in path.parts):
         raise FederationError(
-            f"the pattern {pattern} has more than {MOST} places and * in one name; write some of it out"
+            f"the pattern {pattern} has more than {MOST} places and * in the name of one folder or file; write some of them out"
         )
 
 
 def fill(pattern: str, fields: Mapping[str, str]) -> str:
-    """The pattern as a glob, with what is known in its places and the rest left open."""
+    """The pattern as a glob: each place with its text in `fields`, or `*` where that is unknown."""
     pieces = SPECIAL.split(pattern)
     known = [glob.escape(fields.get(piece.strip("{}")) or "") or "*" for piece in pieces[1::2]]
     return "".join(glob.escape(a) + b for a, b in zip(pieces[::2], [*known, ""], strict=True))

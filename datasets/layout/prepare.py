@@ -1,4 +1,4 @@
-"""From a layout's volumes to a store of arrays: in parallel, resumed after a kill, and nothing half-written left in its place."""
+"""Volumes become a store of slices: in parallel, resumed after a kill, never half-written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fedsynth.runtime.progress import ProgressBar
 from ..store.slice_store import Row, SliceStore, write_store
 from ..volumes import Chain
 from .checksum import Content
-from .subject import FinishedSubject, finished_before, index_lines, poorly, process_subject, read_finished
+from .subject import FinishedSubject, finished_before, index_lines, process_subject, read_finished, registered_poorly
 from .survey import CompleteSubject, LeftOut, Survey, refusal
 
 LIBRARIES = ("fedsynth", "numpy", "scipy", "nibabel", "SimpleITK", "ancpbids")
@@ -35,34 +35,34 @@ LIBRARIES = ("fedsynth", "numpy", "scipy", "nibabel", "SimpleITK", "ancpbids")
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is to be prepared, and all that is known of it before a volume is opened."""
+    """What is to be prepared, and what is known of it before a volume is opened."""
 
     label: str
     root: Path  # the folder of the volumes
-    place: Path  # where the store goes
+    place: Path  # the folder of the store
     chain: Chain
-    volume: int | None  # index of the one to take from 4-D files
+    volume: int | None  # index of the volume to use from 4-D files
     found: Survey
     contents: Mapping[Path, Content]  # of every volume and mask of the complete subjects
     keys: Mapping[tuple[str, str], str]  # (site, subject) -> a digest of all that the subject's arrays follow from
     fingerprints: Mapping[str, str]  # by site
-    recipe: Mapping[str, Any]  # the options that decide what becomes of a volume and its subject
-    divide: Callable[[str, Sequence[str]], dict[str, str]]  # a site and its subjects -> the split of each
-    accept: Sequence[str]  # subjects whose poor registration was looked at and found good
-    skips: bool  # whether subjects that cannot be used are left out; otherwise nothing is prepared
+    recipe: Mapping[str, Any]  # the options that decide how a subject is processed and split
+    split: Callable[[str, Sequence[str]], dict[str, str]]  # site and subjects -> the split of each subject
+    accept: Sequence[str]  # subjects to use although their registration is called poor
+    skips: bool  # whether subjects that cannot be used are left out; otherwise they stop the preparation
     documented: str  # what the data set's makers say that it holds
 
 
 def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
-    """The store, made or brought up to date unless it is there. `jobs` processes share the subjects.
+    """The store, made or brought up to date first if need be. `jobs` processes share the subjects.
 
-    Raises FederationError for a subject that cannot be prepared, unless such subjects are skipped, for a store in `asked.place`
-    that was made with other options, and for a disk that is full.
+    Raises FederationError for a subject that cannot be used, unless such subjects are skipped; for a store in `asked.place` that
+    was made with other options or whose splits were edited; and for a full disk.
     """
     place = asked.place
-    with _alone(place):
+    with _locked(place):
         before = SliceStore.open(place) if (place / "dataset.json").exists() else None
-        if before and unedited(before).info["asked"] == asked.fingerprints:
+        if before and _unedited(before).info["asked"] == asked.fingerprints:
             return before
         if before and (differ := _changed_options(before.info["options"], asked.recipe)):
             raise FederationError(
@@ -70,7 +70,7 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
             )
         scratch = place.with_name(f".{place.name}.partial")
         try:
-            store = make(asked, before, scratch, jobs)
+            store = _make(asked, before, scratch, jobs)
         except OSError as error:
             reason = error.strerror or f"{error}: the disk is full"  # numpy gives a count of bytes and no reason
             raise FederationError(
@@ -79,17 +79,17 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
             ) from error
         except BrokenProcessPool as error:
             raise FederationError(
-                f"a process was killed ({error}), for want of memory perhaps; the subjects that are finished are kept in"
+                f"a process was killed ({error}), perhaps because memory ran out; the subjects that are finished are kept in"
                 f" {scratch}: run the same command again, with fewer --jobs"
             ) from error
         shutil.rmtree(scratch, ignore_errors=True)
         return store
 
 
-def make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int) -> SliceStore:
-    """Process whoever is not finished yet, and write the store."""
+def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int) -> SliceStore:
+    """Process the subjects that are not finished yet, and write the store."""
     found, keys = asked.found, asked.keys
-    left_out = [*found.left_out, *twins(found, asked.contents)]
+    left_out = [*found.left_out, *_twins(found, asked.contents)]
     gone = {(one.site, one.subject) for one in left_out}
     people = [who for own in found.complete.values() for who in own.values() if (who.site, who.subject) not in gone]
 
@@ -109,23 +109,23 @@ def make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int
         key = keys[who.site, who.subject]
         if key not in earlier and not (scratch / key / "index.json").exists():
             todo[who] = partial(process_subject, who, asked.chain, asked.volume, scratch / key)
-    reasons = carry_out(todo, jobs, f"preparing {asked.label}", failed)
+    reasons = _carry_out(todo, jobs, f"preparing {asked.label}", failed)
     finished: dict[str, dict[CompleteSubject, FinishedSubject]] = {}
     for who in people:
         if who not in reasons:
             key = keys[who.site, who.subject]
             one = earlier[key] if key in earlier else read_finished(scratch / key)
-            if (poor := poorly(one)) and who.subject not in asked.accept:
+            if (poor := registered_poorly(one)) and who.subject not in asked.accept:
                 failed(who, poor)
             else:
                 finished.setdefault(who.site, {})[who] = one
-    divided = {}
+    splits = {}
     for site in sorted(found.complete):
         try:
-            divided[site] = asked.divide(site, [who.subject for who in finished.get(site, {})])
+            splits[site] = asked.split(site, [who.subject for who in finished.get(site, {})])
         except FederationError as error:
             failed(CompleteSubject(site, "*", "", {}), str(error))
-    if not divided:
+    if not splits:
         raise FederationError("\n  ".join(["no site can be prepared", *map(str, left_out[:5])]))
     index: list[Row] = []
     info = {
@@ -136,26 +136,28 @@ def make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int
         "documented": asked.documented,
         "versions": _library_versions(),
         "asked": dict(asked.fingerprints),
-        "keys": {site: {name: keys[site, name] for name in sorted(own)} for site, own in divided.items()},
+        "keys": {site: {name: keys[site, name] for name in sorted(own)} for site, own in splits.items()},
         "left_out": [one._asdict() for one in sorted(left_out)],
         "excluded": found.excluded,
         "accepted": sorted(asked.accept),
     }
     with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
 
-        def lines(who: CompleteSubject, one: FinishedSubject, first: int) -> None:
+        def add_lines(who: CompleteSubject, one: FinishedSubject, first: int) -> None:
             index.extend(index_lines(who, one, first, asked.root, asked.contents))
 
         sites = (
-            assemble(site, found.contrasts[site], finished[site], own, Path(arrays, site), lines)
-            for site, own in divided.items()
+            _assembled(site, found.contrasts[site], finished[site], own, Path(arrays, site), add_lines)
+            for site, own in splits.items()
         )
         return write_store(asked.place, sites, index, asked.fingerprints, info)
 
 
-def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
-    """Subjects with a volume that another subject has too, since one person under two names would be trained and tested on, or
-    one file for two contrasts."""
+def _twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
+    """Subjects with a volume that another subject has too, or with one file for two contrasts.
+
+    One person under two names could be trained and tested on.
+    """
     owners: dict[str, tuple[str, str]] = {}
     left_out = []
     for site, own in sorted(found.complete.items()):
@@ -165,23 +167,25 @@ def twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
             if shared := [sha for sha in hashes if sha in owners]:
                 other, path = " ".join(owners[shared[0]]), hashes[shared[0]]
                 left_out.append(
-                    LeftOut(site, name, f"its {path} is the same file as subject {other} has; leave one out")
+                    LeftOut(site, name, f"its {path} is the same file as one of subject {other}; leave one out")
                 )
             elif len(hashes) < len(readable):
                 paths = " and ".join(map(str, readable))
-                left_out.append(LeftOut(site, name, f"of {paths}, two are one file; restore them from their source"))
+                left_out.append(
+                    LeftOut(site, name, f"two of {paths} are the same file; restore them from their source")
+                )
             else:
                 owners |= dict.fromkeys(hashes, (site, name))
     return left_out
 
 
-def carry_out(
+def _carry_out(
     todo: Mapping[CompleteSubject, Callable[[], str]],
     jobs: int,
     title: str,
     failed: Callable[[CompleteSubject, str], None],
 ) -> set[CompleteSubject]:
-    """Do the work, show how far it is, and hand every reason why one failed to `failed`; returns who did."""
+    """Process the subjects and show progress. `failed` is told every subject that fails, with the reason; these are returned."""
     reasons = {}
     with ProgressBar(total=len(todo), desc=title, unit="subject") as bar:
 
@@ -209,7 +213,7 @@ def carry_out(
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the end, and never reaches the processes that are started inside: it is the main process's to answer."""
+    """Ctrl-C waits for the end of the block and never reaches the processes started in it: the main process alone answers it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -217,15 +221,15 @@ def uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def assemble(
+def _assembled(
     name: str,
     contrasts: tuple[str, ...],
     finished: Mapping[CompleteSubject, FinishedSubject],
-    divided: Mapping[str, str],
+    splits: Mapping[str, str],
     arrays: Path,
     note: Callable[[CompleteSubject, FinishedSubject, int], None],
 ) -> Site:
-    """The site, one subject at a time in memory; each is noted with the row that its slices begin at."""
+    """The site, with one subject at a time in memory. `note` is told each subject and the row at which its slices begin."""
     subjects, rows, shape = [], 0, next(iter(finished.values())).images.shape[1:]
     arrays.mkdir()
     with (arrays / "images").open("wb") as images, (arrays / "masks").open("wb") as masks:
@@ -233,7 +237,7 @@ def assemble(
             images.write(np.ascontiguousarray(one.images, np.float16).data)
             masks.write(np.ascontiguousarray(one.masks, bool).data)
             note(who, one, rows)
-            subjects.append(Subject(who.subject, divided[who.subject], slice(rows, rows + len(one.images))))
+            subjects.append(Subject(who.subject, splits[who.subject], slice(rows, rows + len(one.images))))
             rows += len(one.images)
     return Site(
         name,
@@ -244,19 +248,19 @@ def assemble(
     )
 
 
-def unedited(store: SliceStore) -> SliceStore:
-    """The store, if its splits are those that the layout's options give."""
+def _unedited(store: SliceStore) -> SliceStore:
+    """The store. Raises FederationError if its splits were edited since it was made."""
     for site in store.contrasts:
         if store.fingerprint(site) != store.info["sites"][site]["fingerprint"]:
             raise FederationError(
-                f"{store.folder / 'splits.csv'} was edited, so site {site} is no longer what the options say; use it as it is by"
+                f"{store.folder / 'splits.csv'} was edited, so site {site} no longer follows from the options; use it as it is by"
                 f" dataset=prepared 'dataset.folders=[{store.folder}]', or delete {store.folder}"
             )
     return store
 
 
 def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "dataset") -> list[str]:
-    """Options that are not as they were, with both values."""
+    """The options that have changed, with both values."""
     found = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
@@ -268,7 +272,7 @@ def _changed_options(before: Mapping[str, Any], now: Mapping[str, Any], prefix: 
 
 
 def _library_versions() -> dict[str, str]:
-    """Of the libraries that the arrays follow from, as far as they are installed."""
+    """Library -> version, of those that the arrays follow from and that are installed."""
     found = {}
     for library in LIBRARIES:
         try:
@@ -279,13 +283,13 @@ def _library_versions() -> dict[str, str]:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Inside, no other process prepares this store; whoever comes second waits and finds it done."""
+def _locked(place: Path) -> Iterator[None]:
+    """Within the block no other process prepares this store. One that comes later waits, and finds the store finished."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f".{place.name}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another process prepares {place}; waiting for it", file=sys.stderr)
+            print(f"another process prepares {place}; waiting for it to end", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""One subject of a layout: processed, kept apart until all are finished, and taken over from an earlier store."""
+"""One subject of a layout: it is processed, and kept apart until all subjects are finished."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .survey import CompleteSubject
 
 
 class FinishedSubject(NamedTuple):
-    """A subject's arrays (see `Processed`), and contrast -> how its volume was processed."""
+    """A subject's arrays, as in `Processed`, and how they were made."""
 
     images: np.ndarray
     masks: np.ndarray
-    processing: Mapping[str, Row]
+    processing: Mapping[str, Row]  # by contrast: what the index says about how its volume was processed
 
 
 def process_subject(who: CompleteSubject, chain: Chain, volume: int | None, folder: Path) -> str:
-    """Process one subject and keep it in `folder`; returns why it cannot be, or nothing. Raises OSError for a full disk."""
+    """Process a subject and keep it in `folder`; the reason if it cannot be used, else "". Raises OSError for a full disk."""
     try:
         processed = process(who.subject, who.volumes, chain, who.mask, volume)
     except FederationError as error:
         return str(error)
     if not len(processed.images):
-        return "no slice of it has a foreground"
+        return "none of its slices shows foreground"
     with atomic_folder(folder) as new:
         np.save(new / "images.npy", processed.images)
         np.save(new / "masks.npy", processed.masks)
@@ -46,8 +46,10 @@ def process_subject(who: CompleteSubject, chain: Chain, volume: int | None, fold
 
 
 def _processing(processed: Processed, reference: str) -> dict[str, Row]:
-    """Contrast -> what the index says of how its volume was processed, as text. Each has an affine to the world of its own file;
-    the one that was processed is to that of the reference contrast."""
+    """Contrast -> what the index says about how its volume was processed, as text.
+
+    The affine of each contrast leads to the world of its own file; that of `processed` leads to the reference contrast's.
+    """
     found = {}
     for contrast, white in processed.white.items():
         quality = processed.quality.get(contrast)
@@ -67,7 +69,7 @@ def _processing(processed: Processed, reference: str) -> dict[str, Row]:
 def index_lines(
     who: CompleteSubject, one: FinishedSubject, first: int, root: Path, contents: Mapping[Path, Content]
 ) -> list[Row]:
-    """The subject's lines of the index; its slices begin at row `first`."""
+    """The subject's lines in the index; `first` is the row of the site's arrays at which its slices begin."""
     return [
         {
             **one.processing[contrast],
@@ -90,7 +92,7 @@ def read_finished(folder: Path) -> FinishedSubject:
 
 
 def finished_before(store: SliceStore) -> dict[str, FinishedSubject]:
-    """The subjects of a store by key, whose volumes or company may have changed since."""
+    """Key -> subject, for all subjects of a store. A key is a digest of all that a subject's arrays follow from."""
     index: dict[tuple[str, str], dict[str, Row]] = {}
     for row in store.index():
         index.setdefault((row["site"], row["subject"]), {})[row["contrast"]] = row
@@ -103,13 +105,13 @@ def finished_before(store: SliceStore) -> dict[str, FinishedSubject]:
     return found
 
 
-def poorly(one: FinishedSubject) -> str:
-    """Why a subject's registration is poor; empty if it is good."""
+def registered_poorly(one: FinishedSubject) -> str:
+    """The reason if one of a subject's registrations is poor, else ""."""
     for contrast, row in one.processing.items():
         if row.get("poor") == "True":
             before, after = (float(row[f"dice_{when}"]) for when in ("before", "after"))
             return (
                 f"the registration of its {contrast} is poor (overlap of the heads {before:.2f} before, {after:.2f}"
-                " after); look at it, then leave the subject out by dataset.exclude or take it by dataset.accept"
+                " after); look at it, then leave the subject out by dataset.exclude or use it by dataset.accept"
             )
     return ""

@@ -1,4 +1,4 @@
-"""What lies in a folder according to a layout: who is complete at which site, and who is left out for what reason."""
+"""Who is complete at which site of a folder, and who is left out for what reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ NO_SITE = "?"  # of a subject that the table of sites does not name
 
 
 class LeftOut(NamedTuple):
-    """A subject that cannot be used, and why."""
+    """A subject that cannot be used, and the reason."""
 
     site: str
     subject: str
@@ -32,17 +32,17 @@ class LeftOut(NamedTuple):
 
 
 def refusal(left_out: Sequence[LeftOut], most: int = 5) -> str:
-    """The message where nobody may be left out."""
+    """The message that subjects cannot be used, where none may be left out; it lists the first `most` of them."""
     lines = [str(one) for one in left_out[:most]]
     more = [f"and {len(left_out) - most} more"] if len(left_out) > most else []
-    remedy = "mend this, leave subjects out by dataset.exclude, or go on without those by dataset.on_error=skip"
+    remedy = "mend this, leave subjects out by dataset.exclude, or go on without them by dataset.on_error=skip"
     count = "1 subject" if len(left_out) == 1 else f"{len(left_out)} subjects"
     return "\n  ".join([f"{count} cannot be used:", *lines, *more, remedy])
 
 
 @dataclass(frozen=True, eq=False)
 class CompleteSubject:
-    """A subject with a volume of every contrast of its site, and the mask where masks are given."""
+    """A subject with a volume of every contrast of its site, and with its mask if masks are given."""
 
     site: str
     subject: str
@@ -53,14 +53,13 @@ class CompleteSubject:
 
 @dataclass(frozen=True)
 class Survey:
-    """`complete`: site -> subject -> candidate; `contrasts`: site -> those that at least half of its subjects have;
-    `found`: site -> contrast -> subjects that have it; `excluded`: subjects that the layout leaves out by name."""
+    """What a folder holds."""
 
-    complete: Mapping[str, Mapping[str, CompleteSubject]]
-    contrasts: Mapping[str, tuple[str, ...]]
-    found: Mapping[str, Mapping[str, int]]
+    complete: Mapping[str, Mapping[str, CompleteSubject]]  # by site and name
+    contrasts: Mapping[str, tuple[str, ...]]  # by site: those that at least half of its subjects have
+    found: Mapping[str, Mapping[str, int]]  # by site and contrast: how many subjects have it
     left_out: tuple[LeftOut, ...]
-    excluded: int
+    excluded: int  # how many subjects the layout leaves out by name
     matched: frozenset[Path]
 
     def files(self) -> list[Path]:
@@ -74,7 +73,7 @@ class Survey:
 
 
 class Rules(NamedTuple):
-    """What a layout says beyond where files lie; see `Layout` for each."""
+    """The options of a `Layout` that decide who is complete; it explains them."""
 
     contrast_names: Mapping[str, str]
     site: str
@@ -88,17 +87,16 @@ class Rules(NamedTuple):
 
 
 def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
-    """Sort what was matched by site, subject and session, and say who is complete. Opens no volume."""
-    sites = Sites(rules)
-    volumes: dict[
-        tuple[str, str], dict[str, dict[str, list[Path]]]
-    ] = {}  # site, subject -> session -> contrast -> paths
+    """Sort the matches by site, subject and session, and decide who is complete. No volume is opened."""
+    site_of = _SiteOf(rules)
+    # (site, subject) -> session -> contrast -> paths
+    volumes: dict[tuple[str, str], dict[str, dict[str, list[Path]]]] = {}
     labels: dict[tuple[str, str], Mapping[str, str]] = {}
     excluded: set[tuple[str, str]] = set()
     matched: set[Path] = set()
     for path, fields in matches:
         matched.add(path)
-        subject, site = fields["subject"], sites(fields)
+        subject, site = fields["subject"], site_of(fields)
         who = (site, subject)
         if any(fnmatch.fnmatchcase(name, shape) for shape in rules.exclude for name in (subject, f"{site}/{subject}")):
             excluded.add(who)
@@ -115,12 +113,12 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
     left_out: list[LeftOut] = []
     for (site, subject), sessions in sorted(volumes.items()):
         if site == NO_SITE:
-            left_out.append(LeftOut(site, subject, f"{rules.table} does not say which site it is of; add its line"))
+            left_out.append(LeftOut(site, subject, f"{rules.table} does not name its site; add a line for it"))
             continue
         candidate = _first_complete(site, subject, sessions, contrasts[site], rules.first)
         if isinstance(candidate, CompleteSubject) and rules.mask:
             fields = {**labels[site, subject], "session": candidate.session}
-            candidate = masked(candidate, root, rules.mask, fields)
+            candidate = _with_mask(candidate, root, rules.mask, fields)
         if isinstance(candidate, CompleteSubject):
             complete[site][subject] = candidate
         else:
@@ -132,7 +130,7 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
 def _first_complete(
     site: str, subject: str, sessions: Mapping[str, Mapping[str, list[Path]]], contrasts: Sequence[str], first: bool
 ) -> CompleteSubject | str:
-    """The subject in the first of its sessions that has every contrast once, or why there is none."""
+    """The subject in the first of its sessions that has every contrast once, or the reason why there is no such session."""
     reasons = []
     for session, volumes in sorted(sessions.items()):
         where = f"session {session}: " if session else ""
@@ -140,54 +138,58 @@ def _first_complete(
         several = [c for c in contrasts if len(volumes.get(c, ())) > 1]
         if missing := [c for c in contrasts if c not in volumes]:
             reasons.append(
-                f"{where}it has {one.name} but no volume of {', '.join(missing)}, which others there have; add it, or take the"
-                " contrast out of dataset.contrast_names"
+                f"{where}it has {one.name} but no volume of {', '.join(missing)}, which others there have; add it, or"
+                " remove the contrast from dataset.contrast_names"
             )
         elif several and not first:
             paths = volumes[several[0]]
             reasons.append(
-                f"{where}it has {len(paths)} volumes of {several[0]}, {paths[0]} and {paths[1]}; narrow the pattern, or take the"
-                " first of each by dataset.first=true"
+                f"{where}it has {len(paths)} volumes of {several[0]}, {paths[0]} and {paths[1]}; narrow the pattern, or use the"
+                " first by name with dataset.first=true"
             )
         else:
             return CompleteSubject(site, subject, session, {c: sorted(volumes[c])[0] for c in contrasts})
     return "; ".join(reasons)
 
 
-def masked(candidate: CompleteSubject, root: Path, pattern: str, fields: Mapping[str, str]) -> CompleteSubject | str:
-    """The candidate with its mask, or why there is none."""
+def _with_mask(
+    candidate: CompleteSubject, root: Path, pattern: str, fields: Mapping[str, str]
+) -> CompleteSubject | str:
+    """The candidate with its mask, or the reason why it has none."""
     wanted = fill(pattern, {key: value for key, value in fields.items() if key != "contrast"})
     paths = sorted(root / path for path in glob.glob(wanted, root_dir=root))
     if len(paths) != 1:
-        return f"{len(paths) or 'no'} masks match {wanted} and there must be one; correct dataset.chain.mask"
-    return CompleteSubject(candidate.site, candidate.subject, candidate.session, candidate.volumes, paths[0])
+        return f"{len(paths) or 'no'} masks match {wanted}, where one is expected; correct dataset.chain.mask"
+    return replace(candidate, mask=paths[0])
 
 
-class Sites:
-    """Which site a match is of: its own place in the path, else the table of sites, else the layout's only site."""
+class _SiteOf:
+    """The site of a match: from the table of sites if there is one, else from its path, else the layout's only site."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules, self.labels = rules, dict[str, str]()
-        self.table = dict(_sites_of_subjects(rules.table, rules.table_subject, rules.table_site)) if rules.table else {}
+        self._rules, self._labels = rules, dict[str, str]()
+        self._table = (
+            dict(_sites_of_subjects(rules.table, rules.table_subject, rules.table_site)) if rules.table else {}
+        )
 
     def __call__(self, fields: Mapping[str, str]) -> str:
-        label = fields.get("site") or self.rules.site
-        if self.rules.table:
+        label = fields.get("site") or self._rules.site
+        if self._rules.table:
             subject = fields["subject"]
-            label = self.table.get(subject) or self.table.get(subject.removeprefix("sub-"), "")
+            label = self._table.get(subject) or self._table.get(subject.removeprefix("sub-"), "")
         if not label:
             return NO_SITE
-        name = self.rules.site_names.get(label) or re.sub(r"[^\w-]+", "_", label).strip("_-") or "site"
-        if self.labels.setdefault(name, label) != label and label not in self.rules.site_names:
+        name = self._rules.site_names.get(label) or re.sub(r"[^\w-]+", "_", label).strip("_-") or "site"
+        if self._labels.setdefault(name, label) != label and label not in self._rules.site_names:
             raise FederationError(
-                f"the sites {self.labels[name]!r} and {label!r} would both be called {name}; name them apart, as in"
+                f"the sites {self._labels[name]!r} and {label!r} would both be called {name}; rename one, as in"
                 f" +dataset.site_names.{name}2=..."
             )
         return name
 
 
 def _sites_of_subjects(path: Path, subject: str, site: str) -> Iterator[tuple[str, str]]:
-    """Subject and site of every line of a table, `.tsv` with tabs, else with commas."""
+    """Subject and site of every line of a table. The columns of a `.tsv` file are separated by tabs, otherwise by commas."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")

@@ -1,4 +1,4 @@
-"""What a layout finds in a folder, before anything is prepared: counts, what is missing, what does not match, headers."""
+"""A report of a folder before it is prepared: who is complete, what is missing, whether headers are right."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from ..volumes import examine
 from .survey import LeftOut, Survey
 from .walk import walk
 
-EXAMPLES = 5
+EXAMPLES = 5  # that are shown of a list
 
 
 @dataclass(frozen=True)
 class Report:
-    """`unmatched`: files that the layout does not describe; `grids`: site and contrast -> grid -> volumes that have it;
-    `damaged`: volumes whose header or length is wrong, with the reason."""
+    """What lies in a folder; its text is the report."""
 
-    label: str
+    label: str  # of the data set
     folder: Path
-    documented: str
+    documented: str  # what the data set's makers say that it holds
     found: Survey
-    unmatched: tuple[Path, ...]
-    grids: dict[tuple[str, str], Counter[str]]
-    damaged: tuple[LeftOut, ...]
+    unmatched: tuple[Path, ...]  # files that the layout does not describe
+    grids: dict[tuple[str, str], Counter[str]]  # (site, contrast) -> grid -> how many volumes have it
+    damaged: tuple[LeftOut, ...]  # volumes whose header or length is wrong, with the reason
 
     @property
     def good(self) -> bool:
-        """Whether every subject that is found can be used, as far as headers tell."""
+        """Whether all subjects can be used, as far as headers tell."""
         return not self.found.left_out and not self.damaged
 
     def __str__(self) -> str:
@@ -49,7 +48,11 @@ class Report:
             )
             for contrast in contrast_order(counts):
                 count = counts[contrast]
-                note = "" if contrast in found.contrasts.get(site, ()) else ", which most there lack, so it is not used"
+                note = (
+                    ""
+                    if contrast in found.contrasts.get(site, ())
+                    else ", which is not used because most subjects lack it"
+                )
                 grids = self.grids.get((site, contrast), Counter()).most_common()
                 shown = "; ".join(f"{n} of {grid}" for grid, n in grids[:3]) + ("; ..." if len(grids) > 3 else "")
                 lines.append(f"  {contrast}: {count} subjects{note}{': ' if shown else ''}{shown}")
@@ -89,7 +92,7 @@ def verify_volumes(label: str, folder: Path, found: Survey, volume: int | None, 
 
 
 def _listed(title: str, lines: Iterable[str]) -> list[str]:
-    """How many there are and the first few; nothing for none."""
+    """The title with the number of lines, and the first few of them; nothing if there are none."""
     every = list(lines)
     more = [f"  and {len(every) - EXAMPLES} more"] if len(every) > EXAMPLES else []
     return [f"{title}: {len(every)}", *(f"  {line}" for line in every[:EXAMPLES]), *more] if every else []

@@ -1,4 +1,4 @@
-"""Every file under a folder."""
+"""All files under a folder, also behind symbolic links that lead in a circle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every file under `root` that is not hidden, symbolic links followed, no folder entered twice; by path."""
+    """Every file under `root` that is not hidden, folder by folder. Links are followed, but no folder is read twice."""
     seen: set[tuple[int, int]] = set()
     for folder, below, files in os.walk(root, followlinks=True):
         here = os.stat(folder)

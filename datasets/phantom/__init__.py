@@ -1,4 +1,4 @@
-"""Simulated multi-site brain MRI: anatomy, tissues, pulse sequences and the faults of four scanners."""
+"""Simulated brain MRI of several hospitals: anatomy, tissues, pulse sequences and the faults of scanners."""
 
 from .dataset import Phantom
 

@@ -1,4 +1,4 @@
-"""One head, evaluated slice by slice: which tissues fill each pixel, and in what shares.
+"""The anatomy of one head, slice by slice: the tissues in each pixel and their shares.
 
 Coordinates are in mm: x right, y front, z up. Every subject has its own pose, warp, folds, nuclei, skull and lesions.
 """
@@ -26,17 +26,19 @@ FIELDS = {  # wavelengths, mm
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Tissue `shares` `[K, H, W]`, the `texture` `[3, H, W]` of log T1, log T2 and log PD, and the shares `[H, W]` of each pixel
-    inside the brain (with part of the fluid around it) and inside the head."""
+    """The anatomy of one slice."""
 
-    shares: np.ndarray
-    texture: np.ndarray
-    brain: np.ndarray
-    head: np.ndarray
+    shares: np.ndarray  # of each tissue in each pixel, [K, H, W]
+    texture: np.ndarray  # changes of log T1, log T2 and log PD inside tissue, [3, H, W]
+    brain: np.ndarray  # share of each pixel inside the brain with part of the fluid around it, [H, W]
+    head: np.ndarray  # share of each pixel inside the head, [H, W]
 
 
 class Anatomy:
-    """A subject of an age in years, with a tumour or not and a load of hyperintensities (0 for none), seen on one grid."""
+    """The anatomy of one subject on one grid.
+
+    `age` is in years; `wmh` is the load of white-matter hyperintensities, 0 for none.
+    """
 
     def __init__(self, rng: np.random.Generator, grid: PixelGrid, age: float, tumour: bool, wmh: float) -> None:
         self._grid = grid
@@ -76,7 +78,7 @@ class Anatomy:
         return p
 
     def _hull(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The brain's hull, an egg: norm of the points (1 on its surface) and their depth below it in mm, both `[n]`."""
+        """Where points lie in the brain's egg-shaped hull: their norm (1 on the surface) and their depth in mm, both `[n]`."""
         x, y, z = p - CENTRE
         front = y * np.float32(1 / 86)
         x = x / (1 - self._egg * front - np.float32(0.05) * front**2)
@@ -87,7 +89,7 @@ class Anatomy:
     def _interior(
         self, z: float, where: np.ndarray, p: np.ndarray, r: np.ndarray, depth: np.ndarray, field: dict[str, np.ndarray]
     ) -> np.ndarray:
-        """Tissue shares `[K, n]` of the brain at the pixels `where`, as if all of each pixel lay inside the hull."""
+        """Tissue shares `[K, n]` of the pixels `where`, as if each lay entirely inside the hull of the brain."""
         width = self._width
         swirl = np.stack([field["swirl x"], field["swirl y"], field["swirl z"]])
         before = p if self._tumour is None else self._tumour.displaced(p, depth)
@@ -111,7 +113,7 @@ class Anatomy:
 
 
 def _rotation(i: int, j: int, angle: float) -> np.ndarray:
-    """Rotation in the plane of axes i and j, radians."""
+    """The rotation by `angle` (radians) in the plane of the axes i and j, `[3, 3]`."""
     c, s = np.cos(angle), np.sin(angle)
     matrix = np.eye(3)
     matrix[[i, i, j, j], [i, j, i, j]] = c, -s, s, c
@@ -119,7 +121,7 @@ def _rotation(i: int, j: int, angle: float) -> np.ndarray:
 
 
 def _texture(field: dict[str, np.ndarray]) -> np.ndarray:
-    """Relative changes of T1, T2 and PD inside tissue, `[3, n]`; the same in every contrast, which makes detail learnable."""
+    """Relative changes of T1, T2 and PD inside tissue, `[3, n]`. They are the same in every contrast, so detail can be learnt."""
     weights = {
         "t60": (0.030, 0, 0),
         "t60 too": (0, 0.025, 0),

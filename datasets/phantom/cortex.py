@@ -1,8 +1,8 @@
-"""The folded cortex: where the sulci run.
+"""The folded cortex and the course of its sulci.
 
-Sulci are the zero sets of two band-pass fields, sampled at points pushed away from the centre of the brain, so that the sheets
-stand about perpendicular to its surface; each system reaches to its own depth. The interhemispheric and the Sylvian fissures
-are drawn as plates.
+Sulci are the zero sets of two band-pass fields. The points at which these are sampled are pushed away from the centre of the
+brain, so that the sheets stand about perpendicular to its surface; each of the two systems reaches to its own depth. The
+interhemispheric and the Sylvian fissures are plates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CENTRE = np.array([[0], [0], [6]], np.float32)  # of the brain, mm
 
 
 class Cortex:
-    """One subject's folding. All lengths in mm; `old` in [0, 1.2] grows from 45 to 85 years of age and beyond."""
+    """The folding of one subject, in mm. `old` in [0, 1.2] is 0 up to 45 years of age and 1 at 85."""
 
     def __init__(self, rng: np.random.Generator, old: float) -> None:
         self._systems = (Folds(rng, 36, 32), Folds(rng, 24, 40))
@@ -26,10 +26,10 @@ class Cortex:
     def sulci(
         self, p: np.ndarray, r: np.ndarray, depth: np.ndarray, swirl: np.ndarray, reach: np.ndarray
     ) -> np.ndarray:
-        """Signed distance `[n]` to the CSF of the nearest sulcus at points `p` `[3, n]`.
+        """Signed distance `[n]` of points `p` `[3, n]` from the CSF of the nearest sulcus.
 
-        `r` is the hull's norm (1 at the surface), `depth` the distance below it, `swirl` `[3, n]` and `reach` `[n]` unit fields
-        that bend the sheets and vary their depth.
+        `r` is the norm in the hull (1 on its surface), `depth` the distance below the surface. The unit fields `swirl` `[3, n]`
+        and `reach` `[n]` bend the sheets and vary their depth.
         """
         push = np.maximum(r, np.float32(0.15)) ** np.float32(-0.6)
         points = (p - CENTRE) * push + swirl * (np.float32(2.6) * np.clip(depth / 8, 0, 1))
@@ -41,7 +41,7 @@ class Cortex:
 
 
 def _fissures(p: np.ndarray) -> np.ndarray:
-    """Distance `[n]` to the midline fissure and to the Sylvian fissures with the clefts over the insulae."""
+    """Distance `[n]` from the nearest of the midline fissure and the Sylvian fissures with the clefts over the insulae."""
     x, y, z = np.abs(p[0]), p[1], p[2]
     callosum = np.maximum(-ellipsoid(p, (0, -4, 8), (60, 43, 25)), 0)
     midline = np.sqrt(x * x + callosum**2)

@@ -1,4 +1,4 @@
-"""The embedded federation: brain MRI of four simulated hospitals, or of up to 64, made from a seed in seconds."""
+"""Simulated brain MRI of 4 to 64 hospitals, made from a seed in seconds; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -17,42 +17,58 @@ from .scanner import Scan
 from .sites import KINDS, PRESETS, Hospital, hospital, variant
 from .streams import stream
 
-RENDERER = 1  # raise it whenever an image changes: caches of the same options are then made anew, and so are runs
-STORED = 2  # raise it whenever something else is stored beside the images: caches are then made anew, and no run is
+RENDERER = 1  # raise it whenever an image changes: caches are then made anew, and so are runs
+STORED = 2  # raise it whenever something else is stored beside the images: caches are then made anew, but no runs
 MOST = 64  # sites
-SPREAD = 0.6  # log-sd of the number of training subjects from site to site, where there are more than four
+SPREAD = 0.6  # log-sd of the number of training subjects from site to site, if there are more than four sites
 # Axial slices lie evenly between the floor of the third ventricle and the centrum semiovale, mm.
 LOWEST, HIGHEST = -2.0, 46.0
 
 
 @dataclass
 class Phantom(Dataset):
-    """Four sites (ixi, brats, midas, oasis) whose subjects, protocols, scanners and preprocessing differ as in public data.
+    """Four sites (ixi, brats, midas, oasis), whose subjects, protocols, scanners and preprocessing differ as in public data.
 
-    With more than four `sites` they are called s00-ixi, s01-brats, s02-midas, s03-oasis, s04-ixi and so on. Each has the preset
-    that it is named after, with a protocol, a field strength and ages of its own, and a log-normal number of training subjects
-    whose median is `train`, at least one. All of it is drawn from (seed, "site", its number): more sites change none of them.
+    With more than four `sites` they are called s00-ixi, s01-brats, s02-midas, s03-oasis, s04-ixi and so on. Each is like the
+    preset that it is named after, but has a protocol, a field strength and ages of its own, and a log-normal number of training
+    subjects with the median `train`, at least one. These are drawn from (seed, "site", the site's number), so that they stay the
+    same if there are more sites.
 
-    Every subject has its own anatomy, drawn from (seed, site, split, number): changing how many subjects a split has changes
-    none of the others. The foreground of a slice is the head, or the brain where the skull is stripped, and its lesions are
-    tumours with their oedema and white-matter hyperintensities; both from the true anatomy.
-    The switches take away one kind of difference between sites each; `nuisance` in [0, 1] scales what varies within a site
-    without meaning: bias fields, protocol jitter, misregistration and gain.
+    Each subject has its own anatomy, drawn from (seed, site, split, number), so that it stays the same if a split has more
+    subjects. The foreground of a slice is the head, or the brain where the skull is stripped. Lesions are tumours with their
+    oedema, and white-matter hyperintensities. Both follow from the true anatomy.
+
+    Each switch removes one kind of difference between sites.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> phantom = Phantom(size=32, slices=2, train=1, val=1, test=1)
+        >>> phantom.contrasts()["brats"]
+        ('T1', 'T2', 'FLAIR')
+        >>> site = phantom.load("brats", Path(mkdtemp()))
+        >>> site.images.shape, float(site.images.min())
+        ((6, 3, 32, 32), -1.0)
+        >>> [(subject.name, subject.split, subject.slices) for subject in site.subjects][:2]
+        [('train000', 'train', slice(0, 2, None)), ('val000', 'val', slice(2, 4, None))]
+
+    Raises:
+        FederationError: For a value out of range.
     """
 
-    sites: int = 4  # at most 64
-    size: int = 64  # pixels, each way
-    slices: int = 8  # a subject
-    train: int = 12  # subjects a site
-    val: int = 5
-    test: int = 20
-    seed: int = 0
-    nuisance: float = 1.0
-    same_protocol: bool = False  # sequences and field strength
-    same_quality: bool = False  # noise, blur, bias fields, misregistration
-    same_population: bool = False  # no pathology, one range of ages
-    keep_skull: bool = False  # no skull stripping anywhere
-    same_fov: bool = False  # field of view
+    sites: int = 4  # 4 to 64
+    size: int = 64  # height and width of a slice, pixels
+    slices: int = 8  # of a subject
+    train: int = 12  # training subjects of a site
+    val: int = 5  # validation subjects of a site
+    test: int = 20  # test subjects of a site
+    seed: int = 0  # of everything that is drawn
+    nuisance: float = 1.0  # factor in [0, 1] of bias fields, protocol jitter, misregistration and gain within a site
+    same_protocol: bool = False  # the same sequences and field strength at every site
+    same_quality: bool = False  # the same noise, blur, bias fields and misregistration at every site
+    same_population: bool = False  # no lesions, and the same range of ages at every site
+    keep_skull: bool = False  # no skull stripping at any site
+    same_fov: bool = False  # the same field of view at every site
 
     def __post_init__(self) -> None:
         for name, least in (("size", 16), ("slices", 1), ("train", 1), ("val", 1), ("test", 1)):
@@ -62,26 +78,43 @@ class Phantom(Dataset):
                 )
         if not len(KINDS) <= self.sites <= MOST:
             raise FederationError(
-                f"dataset.sites={self.sites}: the phantom has {len(KINDS)} to {MOST}; for fewer, choose scenario.sites"
+                f"dataset.sites={self.sites}: the phantom has {len(KINDS)} to {MOST} sites; choose fewer by scenario.sites"
             )
         if not 0 <= self.nuisance <= 1:
             raise FederationError(f"dataset.nuisance={self.nuisance} is outside [0, 1]")
 
     def contrasts(self) -> Mapping[str, Sequence[str]]:
+        """What each site has.
+
+        Returns:
+            Site -> its contrasts, in the order of the arrays' channels.
+        """
         return {site: tuple(PRESETS[kind].acquisitions) for site, kind in sorted(self._kinds().items())}
 
     def _kinds(self) -> dict[str, str]:
-        """Site -> its preset's name; the site's number is its place."""
+        """Site -> the name of its preset. A site's number is its place here."""
         if self.sites == len(KINDS):
             return {kind: kind for kind in KINDS}
         kinds = [KINDS[number % len(KINDS)] for number in range(self.sites)]
         return {f"s{number:02d}-{kind}": kind for number, kind in enumerate(kinds)}
 
     def _names(self, site: str) -> tuple[object, ...]:
-        """Of the streams of what sets a site apart from others of its kind."""
+        """The names of the random streams of what distinguishes a site from others with its preset."""
         return self.seed, "site", list(self._kinds()).index(site)
 
     def load(self, site: str, cache: Path) -> Site:
+        """A site, its arrays memory-mapped. It is rendered only once, then the arrays in `cache` are used.
+
+        Args:
+            site: One of the names in `contrasts`.
+            cache: The folder in which the arrays are kept.
+
+        Returns:
+            The site with its images, foreground masks, subjects and, if it has any, lesions.
+
+        Raises:
+            FederationError: For an unknown site.
+        """
         if site not in self._kinds():
             raise FederationError(f"the phantom has no site {site!r}; it has {', '.join(self.contrasts())}")
         folder = cache / f"phantom-{site}-{self.fingerprint(site)}-{STORED}"
@@ -90,13 +123,17 @@ class Phantom(Dataset):
         return Site.open(folder)
 
     def fingerprint(self, site: str) -> str:
-        """Of the site, all options but the number of sites, and the renderer's version."""
+        """A digest of the site's name, all options but the number of sites, and the renderer's version.
+
+        Returns:
+            12 hexadecimal digits.
+        """
         options = {name: value for name, value in asdict(self).items() if name != "sites"}
         text = json.dumps({"renderer": RENDERER, "site": site, **options}, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
     def render(self, site: str) -> Site:
-        """One site, made afresh."""
+        """One site, rendered anew. See `load` for the arguments and what is returned."""
         counts = {"train": self._train(site), "val": self.val, "test": self.test}
         people = [(split, f"{split}{number:03d}") for split in SPLITS for number in range(counts[split])]
         volumes, subjects = [], []
@@ -108,10 +145,16 @@ class Phantom(Dataset):
         return Site(site, contrasts, images, masks, tuple(subjects), lesions if lesions.any() else None)
 
     def subject(self, site: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images float16 `[slices, C, H, W]` in [-1, 1] of one subject, such as `train000`, and its masks of the foreground and
-        of lesions, bool `[slices, H, W]`.
+        """One subject, rendered anew.
 
-        Each contrast is windowed to 1.08 x the 99.5th percentile of the subject's brain, give or take its gain.
+        White is 1.08 times the 99.5th percentile of the subject's brain, contrast by contrast, times a gain near 1.
+
+        Args:
+            site: One of the names in `contrasts`.
+            name: The subject's name, its split and number, such as `train000`.
+
+        Returns:
+            Images float16 `[slices, C, H, W]` in [-1, 1], and masks of the foreground and of lesions, bool `[slices, H, W]`.
         """
         scan = Scan(self._hospital(site), (self.seed, site, name), self.size, self.nuisance)
         raw, brain, mask, lesions = (
@@ -122,7 +165,7 @@ class Phantom(Dataset):
         return (2 * np.clip(raw / window, 0, 1) - 1).astype(np.float16), mask, lesions
 
     def _train(self, site: str) -> int:
-        """How many training subjects a site has."""
+        """The number of a site's training subjects."""
         if self.sites == len(KINDS):
             return self.train
         luck = stream(*self._names(site), "subjects").standard_normal()

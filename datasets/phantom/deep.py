@@ -1,4 +1,4 @@
-"""Ventricles and deep grey nuclei as simple solids in |x|, sized for one subject."""
+"""Ventricles and deep grey nuclei, as simple solids that are the same on the left and on the right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .shapes import capsule, edge, ellipsoid, join
 
-# Joints of the lateral ventricle from the frontal to the occipital horn: x, y, z, radius (mm).
+# The joints of the lateral ventricle from the frontal to the occipital horn: x, y, z, radius (mm).
 HORNS = (
     (16, 33, 1, 2.6),
     (8.5, 22, 9, 4.4),
@@ -21,14 +21,14 @@ TEMPORAL_HORN = ((24, -36, 6, 4.2), (30, -14, -12, 2.4))
 
 
 class Deep:
-    """One subject's ventricles and nuclei; the ventricles widen with age (`old`, see cortex)."""
+    """The ventricles and nuclei of one subject. The ventricles widen with age; `old` is that of `Cortex`."""
 
     def __init__(self, rng: np.random.Generator, old: float) -> None:
         self._wide = max(0.6, (1 + 0.10 * rng.standard_normal()) * (1 + 0.62 * old))
         self._nuclei = 1 + 0.03 * rng.standard_normal()
 
     def ventricles(self, p: np.ndarray) -> np.ndarray:
-        """Signed distance `[n]` to the lateral and third ventricles."""
+        """Signed distance `[n]` of points `p` `[3, n]` from the lateral and third ventricles."""
         q = np.stack([np.abs(p[0]), p[1], p[2]])
         sticks = [
             capsule(q, a[:3], b[:3], a[3] * self._wide, b[3] * self._wide) for a, b in (*pairwise(HORNS), TEMPORAL_HORN)
@@ -36,11 +36,11 @@ class Deep:
         lateral = sticks[0]
         for stick in sticks[1:]:
             lateral = join(lateral, stick, 3)
-        lateral = np.maximum(lateral, np.float32(1.1) - q[0])  # the septum keeps left and right apart
+        lateral = np.maximum(lateral, np.float32(1.1) - q[0])  # the septum separates left and right
         return np.minimum(lateral, ellipsoid(p, (0, -8, -3), (1.5 * self._wide + 0.6, 11, 9)))
 
     def nuclei(self, p: np.ndarray, width: float) -> dict[str, np.ndarray]:
-        """Share of each point `[n]` in striatum, pallidum and thalamus, overlaps already settled."""
+        """Shares `[n]` of striatum, pallidum and thalamus at points `p` `[3, n]`. They do not overlap."""
         q = np.stack([np.abs(p[0]), p[1], p[2]]) * np.float32(1 / self._nuclei)
         caudate = join(
             ellipsoid(q, (13.5, 17, 9), (6.2, 11, 11), 0.35), capsule(q, (14.5, 10, 17), (19, -14, 21), 3.4, 2.2), 3

@@ -1,4 +1,4 @@
-"""Smooth random fields made of plane waves: evaluated at any point, so that no volume is ever stored."""
+"""Smooth random fields made of plane waves, which can be evaluated anywhere, so that no volume is stored."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 4096  # points evaluated at a time, so that temporaries of some 40 waves stay in the cache
+CHUNK = 4096  # points that are evaluated at a time, so that arrays for some 40 waves stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class PixelGrid:
-    """Where a slice is evaluated: `x` `[W]` to the right and `y` `[H]` to the front, both in mm, rows from front to back."""
+    """The points at which a slice is evaluated. Rows run from front to back."""
 
-    x: np.ndarray
-    y: np.ndarray
-    pixel: float
+    x: np.ndarray  # of the columns, to the right, mm [W]
+    y: np.ndarray  # of the rows, to the front, mm [H]
+    pixel: float  # edge, mm
 
     @classmethod
     def square(cls, fov: float, size: int) -> PixelGrid:
@@ -29,7 +29,7 @@ class PixelGrid:
 def wave_vectors(
     rng: np.random.Generator, wavelength: float, count: int, spread: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Isotropic wave vectors `[count, 3]` in rad/mm with log-normal lengths, and phases `[count]`."""
+    """Wave vectors `[count, 3]` in rad/mm, of any direction and of log-normal length, and phases `[count]`."""
     direction = rng.standard_normal((count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     length = 2 * np.pi / wavelength * np.exp(spread * rng.standard_normal((count, 1)))
@@ -37,10 +37,10 @@ def wave_vectors(
 
 
 class Fields:
-    """Named Gaussian-like fields of zero mean and unit variance on a regular grid.
+    """Named fields on a regular grid, nearly Gaussian, with mean 0 and variance 1.
 
-    A plane wave is separable there, cos(a_y + b_x) = cos a cos b - sin a sin b, so a slice of a field of n waves is one
-    `[H, 2n] x [2n, W]` product.
+    A plane wave is separable on such a grid, cos(a_y + b_x) = cos a cos b - sin a sin b, so a slice of a field of n waves is one
+    product `[H, 2n] x [2n, W]`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Fields:
 
 
 class Folds:
-    """A band-pass field whose zero set serves as a system of sheets; it may be evaluated anywhere."""
+    """A band-pass field whose zero set is a system of sheets."""
 
     def __init__(self, rng: np.random.Generator, wavelength: float, count: int) -> None:
         self.wavenumber = 2 * np.pi / wavelength
@@ -79,7 +79,7 @@ class Folds:
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Approximate distance in mm of `points` `[3, n]` from the nearest sheet, float32 `[n]`.
 
-        |f| / |grad f|, the gradient kept from vanishing, so that the estimate stays finite between sheets.
+        It is |f| / |grad f|. A floor under the gradient keeps the estimate finite between sheets.
         """
         distance = np.empty(points.shape[1], np.float32)
         floor = np.float32((0.45 * self.wavenumber) ** 2)

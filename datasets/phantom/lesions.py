@@ -1,4 +1,4 @@
-"""Pathology: a tumour with its oedema and its mass effect, and white-matter hyperintensities."""
+"""Lesions: a tumour with its oedema and its mass effect, and white-matter hyperintensities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tissues import INDEX
 
 
 class Tumour:
-    """A glioma-like mass: necrotic core, solid rim, finger-like oedema that spares the cortex."""
+    """A mass like a glioma, with a necrotic core, a solid rim, and finger-like oedema that spares the cortex."""
 
     def __init__(self, rng: np.random.Generator, grid: PixelGrid) -> None:
         side = rng.choice([-1.0, 1.0])
@@ -24,7 +24,7 @@ class Tumour:
         self._fields = Fields(rng, grid, {"coarse": 26, "fine": 16, "core": 18, "fingers": 17})
 
     def displaced(self, p: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Where the tissue now found at `p` `[3, n]` was before the tumour pushed it outwards (never at the brain's surface)."""
+        """Where the tissue that is now at `p` `[3, n]` was before the tumour pushed it outwards; the surface does not move."""
         offset = p - self._centre[:, None]
         distance = np.sqrt((offset**2).sum(0)) + 1
         reach = 2.2 * self._radius
@@ -32,7 +32,7 @@ class Tumour:
         return p - offset * (push / distance)
 
     def invade(self, shares: np.ndarray, z: float, where: np.ndarray, p: np.ndarray, width: float) -> None:
-        """Let the tumour take its part of the healthy `shares` `[K, n]` of the pixels `where` of slice z, at points `p`."""
+        """Let the tumour take its part of the healthy `shares` `[K, n]` of pixels `where` of slice z, at points `p` `[3, n]`."""
         field = {name: value.reshape(-1)[where] for name, value in self._fields.at(z).items()}
         distance = np.sqrt(((p - self._centre[:, None]) ** 2).sum(0))
         surface = np.float32(self._radius) * (1 + np.float32(0.22) * field["coarse"] + np.float32(0.08) * field["fine"])
@@ -49,7 +49,7 @@ class Tumour:
 
 
 def hyperintensities(load: float, field: Mapping[str, np.ndarray], ventricles: np.ndarray, width: float) -> np.ndarray:
-    """Share of the white matter `[n]` that is hyperintense: caps and rims around the ventricles, and punctate foci."""
+    """Share `[n]` of the white matter that is hyperintense: caps and rims around the ventricles, and small foci."""
     rim = edge(ventricles - np.float32(load) * (np.float32(2.2) + np.float32(2.2) * field["rim"]), 1.5 * width)
     foci = edge((np.float32(2.75 - 0.62 * load) - field["foci"]) * np.float32(3), width)
     return np.maximum(rim, foci)

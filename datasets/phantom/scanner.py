@@ -1,6 +1,6 @@
-"""From anatomy to images: one subject in one hospital's scanner, with the faults of real scans.
+"""A scanner, which turns the anatomy of a subject into images with the faults of real scans.
 
-In this order, for each contrast: tissue signals mixed by partial volume; receive and transmit fields; averaging over the
+For each contrast, in this order: signals of the tissues, mixed by partial volume; receive and transmit fields; averaging over the
 output pixel; in-plane point spread and slice thickness; misregistration; Rician noise; skull stripping.
 """
 
@@ -18,23 +18,27 @@ from .sites import Acquisition, Hospital
 from .streams import stream
 from .tissues import INDEX, LESIONS, of_subject
 
-FINEST = 1.8  # mm; anatomy is evaluated on pixels no larger than this and averaged
+FINEST = 1.8  # mm; the anatomy is evaluated on pixels of at most this edge, and averaged
 
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """One contrast as it came out for this subject: see `Subject`."""
+    """How one contrast of one subject was acquired."""
 
     acquisition: Acquisition
-    response: np.ndarray  # [4, K]
-    bias: float
-    turn: float  # radians
-    shift: np.ndarray  # [2] mm, rows and columns
-    gain: float
+    response: np.ndarray  # signal of each tissue and its derivatives, [4, K]; see `response`
+    bias: float  # weight of the second receive field
+    turn: float  # misregistration, radians
+    shift: np.ndarray  # misregistration of rows and columns, mm [2]
+    gain: float  # factor of the intensity that is shown as white
 
 
 class Scan:
-    """One subject, any slice of whom can be rendered alone. `names` are those of its random streams: (seed, site, subject)."""
+    """The scan of one subject, any slice of which can be rendered alone.
+
+    `names` are those of its random streams, (seed, site, subject); `size` is the number of pixels each way; `nuisance` in [0, 1]
+    scales the differences in gain.
+    """
 
     def __init__(self, hospital: Hospital, names: tuple[object, ...], size: int, nuisance: float) -> None:
         self._hospital, self._names, self._size = hospital, names, size
@@ -65,11 +69,10 @@ class Scan:
             )
 
     def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and its masks of brain, foreground and lesions, bool
-        `[H, W]`.
+        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and masks `[H, W]` of its brain, foreground and lesions.
 
-        The foreground is the head where the skull is shown and the brain where it is stripped; lesions are pixels of which more
-        than half is tumour, necrosis, oedema or white-matter hyperintensity.
+        The foreground is the head where the skull is shown, and the brain where it is stripped. Lesions are the pixels of which
+        more than half is tumour, necrosis, oedema or white-matter hyperintensity.
         """
         anatomy = self._anatomy.at(z)
         shares = anatomy.shares.reshape(len(INDEX), -1)
@@ -89,7 +92,7 @@ class Scan:
         return np.stack(images), brain > 0.5, (brain if self._hospital.stripped else head) > 0.5, lesions > 0.5
 
     def gains(self) -> np.ndarray:
-        """How much brighter than usual each contrast was windowed, `[C]`."""
+        """The factor of the intensity that is shown as white, for each contrast `[C]`."""
         return np.array([exposure.gain for exposure in self._exposures.values()], np.float32)
 
     def _dome(self, z: float) -> np.ndarray:
@@ -97,14 +100,14 @@ class Scan:
         return 1 + np.float32(self._hospital.dome) * (1 - far)
 
     def _averaged(self, fine: np.ndarray) -> np.ndarray:
-        """Mean over the evaluation pixels of each output pixel, `[..., H, W]`."""
+        """The mean over the evaluated pixels of each output pixel, `[..., H, W]`."""
         if self._finer == 1:
             return fine
         shape = (*fine.shape[:-2], self._size, self._finer, self._size, self._finer)
         return fine.reshape(shape).mean((-3, -1))
 
     def _blurred(self, image: np.ndarray, acquisition: Acquisition) -> np.ndarray:
-        """In-plane point spread, and a further blur of 0.12 x thickness standing in for thick slices."""
+        """The image with the in-plane point spread, and with a further blur of 0.12 x thickness in place of thick slices."""
         through = 0.12 * acquisition.thickness if acquisition.thickness > 2 else 0.0
         for mm in (acquisition.fwhm / 2.355, through):
             if mm / self._pixel > 0.2:
@@ -112,7 +115,7 @@ class Scan:
         return image
 
     def _moved(self, image: np.ndarray, exposure: Exposure) -> np.ndarray:
-        """Rotated about the centre and shifted, by cubic interpolation."""
+        """The image rotated about its centre and shifted, by cubic interpolation."""
         if not (exposure.turn or exposure.shift.any()):
             return image
         c, s = np.cos(exposure.turn), np.sin(exposure.turn)
@@ -121,7 +124,7 @@ class Scan:
         return np.maximum(ndimage.affine_transform(image, matrix, offset, order=3, mode="nearest"), 0)
 
     def _noisy(self, image: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
-        """Magnitude of a complex image with Gaussian noise of the acquisition's SNR; larger pixels have less."""
+        """The magnitude of the image with complex Gaussian noise of the acquisition's SNR, of which larger pixels have less."""
         white = exposure.response[0, INDEX["wm"]]
         sigma = np.float32(1.6 * white / exposure.acquisition.snr / max(self._pixel, 1))
         real, imaginary = sigma * rng.standard_normal((2, *image.shape), np.float32)

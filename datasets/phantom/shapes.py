@@ -1,4 +1,4 @@
-"""Solids as signed distances in mm, negative inside, and the soft edges that make partial volume."""
+"""Solids as signed distances in mm (negative inside), and soft edges, which make partial volumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Point = tuple[float, float, float]
 
 
 def ellipsoid(p: np.ndarray, centre: Point, radii: Point, turn: float = 0.0) -> np.ndarray:
-    """Distance along the ray from the centre, of points `[3, n]`; `turn` rotates the solid in the axial plane, radians."""
+    """Distance `[n]` of points `p` `[3, n]` along the ray from the centre; `turn` rotates the solid axially, radians."""
     x, y, z = p[0] - np.float32(centre[0]), p[1] - np.float32(centre[1]), p[2] - np.float32(centre[2])
     if turn:
         c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
@@ -20,7 +20,7 @@ def ellipsoid(p: np.ndarray, centre: Point, radii: Point, turn: float = 0.0) -> 
 
 
 def capsule(p: np.ndarray, start: Point, end: Point, start_radius: float, end_radius: float) -> np.ndarray:
-    """A rounded stick from `start` to `end` whose radius changes evenly."""
+    """Distance `[n]` of points `p` `[3, n]` from a rounded stick from `start` to `end`, whose radius changes evenly."""
     axis = np.subtract(end, start).astype(np.float32)
     x, y, z = (p[i] - np.float32(start[i]) for i in range(3))
     t = np.clip((x * axis[0] + y * axis[1] + z * axis[2]) / np.float32(axis @ axis), 0, 1)
@@ -29,11 +29,11 @@ def capsule(p: np.ndarray, start: Point, end: Point, start_radius: float, end_ra
 
 
 def join(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
-    """Union of two solids with a fillet of about `blend` mm (polynomial smooth minimum)."""
+    """The union of two solids, given as distances, with a fillet of about `blend` mm (polynomial smooth minimum)."""
     h = np.maximum(np.float32(blend) - np.abs(a - b), 0) / np.float32(blend)
     return np.minimum(a, b) - h * h * np.float32(blend / 4)
 
 
 def edge(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of a pixel inside a solid, in [0, 1], from the signed distance of its centre."""
+    """Share of a pixel inside a solid, in [0, 1], from the signed distance of its centre; `width` is that of the edge, mm."""
     return 1 / (1 + np.exp(np.clip(distance * np.float32(1 / width), -30, 30)))

@@ -1,4 +1,4 @@
-"""What surrounds the brain: fluid, skull with its marrow, temporal muscle, fat and skin, layer upon layer."""
+"""The layers around the brain: fluid, skull with its marrow, temporal muscle, fat and skin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SKIN = 1.8  # mm
 
 
 class Shell:
-    """One subject's layers, whose thickness is measured outwards from the brain's hull along the ray from its centre."""
+    """The layers of one subject. Their thickness is measured from the brain's hull outwards, along the ray from its centre."""
 
     def __init__(self, rng: np.random.Generator, old: float) -> None:
         self.rim = 1.6 + 2.8 * old + 0.5 * abs(rng.standard_normal())  # CSF between brain and skull
@@ -21,9 +21,9 @@ class Shell:
     def shares(
         self, p: np.ndarray, out: np.ndarray, inside: np.ndarray, field: dict[str, np.ndarray], width: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Tissue shares `[K, n]` of the layers and the share `[n]` of each pixel within the skin.
+        """Tissue shares `[K, n]` of the layers, and the share `[n]` of each pixel inside the skin.
 
-        `p` `[3, n]` are the pixels, `out` `[n]` their height above the hull, `inside` the share that lies below it.
+        `p` `[3, n]` are the pixels, `out` `[n]` their height above the hull, `inside` `[n]` their share below it.
         """
         shares = np.zeros((len(INDEX), p.shape[1]), np.float32)
         side = _temple(p)
@@ -51,5 +51,5 @@ class Shell:
 
 
 def _temple(p: np.ndarray) -> np.ndarray:
-    """Where the temporal muscle covers the skull, in [0, 1]: at the sides, below z = 26 mm."""
+    """How much the temporal muscle covers the skull at points `p`, in [0, 1]: at the sides, below z = 26 mm."""
     return edge(p[2] - 20, 3) * edge(np.abs(p[1] - 12) - 24, 5) * edge(45 - np.abs(p[0]), 3)

@@ -1,4 +1,7 @@
-"""Pulse sequences: the steady-state signal of a tissue in closed form. Times in ms, flip angles in degrees, signals >= 0."""
+"""Pulse sequences, each with the steady-state signal of a tissue in closed form.
+
+Times are in ms, flip angles in degrees, signals are not negative.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from .tissues import Tissues
 
-CSF_T1 = 4200  # ms, see tissues
+CSF_T1 = 4200  # ms, as in tissues.py at 3 T
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Sequence(ABC):
     """A pulse sequence with its timing."""
 
     def jittered(self, rng: np.random.Generator, log_sd: float) -> Sequence:
-        """The same sequence as another scanner would run it: each of TR, TE, TI and flip angle scaled log-normally."""
+        """The sequence as another scanner would run it: TR, TE, TI and flip angle are each scaled log-normally."""
         varied = {
             name: getattr(self, name) * float(np.exp(log_sd * rng.standard_normal()))
             for name in ("tr", "te", "ti", "flip")
@@ -27,7 +30,7 @@ class Sequence(ABC):
 
     @abstractmethod
     def signal(self, tissue: Tissues) -> np.ndarray:
-        """Magnitude of the transverse magnetisation at the echo, of the tissues' shape."""
+        """The magnitude of the transverse magnetisation at the echo, an array of the tissues' shape."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ class SpinEcho(Sequence):
 
 @dataclass(frozen=True)
 class InversionSpinEcho(Sequence):
-    """Spin echo after an inversion; with `ti` at the null of CSF it is FLAIR."""
+    """Spin echo after an inversion. If `ti` nulls the signal of CSF it is FLAIR."""
 
     tr: float
     te: float
     ti: float
 
     def jittered(self, rng: np.random.Generator, log_sd: float) -> Sequence:
-        """TR and TE vary as in every sequence; TI is set to null CSF at that TR wherever FLAIR is run, and only errs a little."""
+        """TR and TE vary as in every sequence. TI nulls CSF at the new TR, as wherever FLAIR is run, with a small error."""
         varied = replace(
             self,
             tr=self.tr * np.exp(log_sd * rng.standard_normal()),
@@ -84,16 +87,13 @@ class SpoiledGradientEcho(Sequence):
 
 @dataclass(frozen=True)
 class Mprage(Sequence):
-    """Inversion-prepared gradient-echo train (MPRAGE, TFE) in its periodic steady state, read at the centre of the train.
+    """A train of gradient echoes after an inversion (MPRAGE, TFE), in its periodic steady state, read at the train's centre."""
 
-    `tr` is the interval between inversions, `ti` the time from an inversion to the centre, `spacing` the time between pulses.
-    """
-
-    tr: float
-    ti: float
+    tr: float  # from one inversion to the next
+    ti: float  # from an inversion to the centre of the train
     te: float
     flip: float
-    spacing: float
+    spacing: float  # from one pulse to the next
     pulses: int
 
     def signal(self, tissue: Tissues) -> np.ndarray:
@@ -104,9 +104,9 @@ class Mprage(Sequence):
         pulse_e1 = np.exp(-self.spacing / tissue.t1)
         decay = (
             np.cos(angle) * pulse_e1
-        )  # of the distance to the train's own equilibrium, a pulse (Look and Locker 1970)
+        )  # per pulse, of the distance from the train's equilibrium (Look and Locker 1970)
         equilibrium = (1 - pulse_e1) / (1 - decay)
-        # Each piece of the cycle is affine in Mz: m -> scale * m + offset. Their composition has one fixed point.
+        # Each piece of the cycle is an affine map of Mz, m -> scale * m + offset. Their composition has one fixed point.
         e_before, e_after = np.exp(-before / tissue.t1), np.exp(-after / tissue.t1)
         pieces = (
             (-1.0, 0.0),
@@ -123,7 +123,7 @@ class Mprage(Sequence):
 
 
 def response(sequence: Sequence, tissue: Tissues) -> np.ndarray:
-    """Signals of tissues `[K]` and their derivatives by log T1, log T2 (with T2*) and log PD: float32 `[4, K]`."""
+    """Signals of the tissues and their derivatives by log T1, log T2 (with T2*) and log PD, float32 `[4, K]`."""
     step = 0.02
     factors = np.ones((7, 3, 1))
     for parameter in range(3):

@@ -1,8 +1,8 @@
-"""The four hospitals: their protocols, their scanners, their patients.
+"""The hospitals: their protocols, scanners and patients.
 
 The presets imitate public data sets. TR, TE and flip angles of ixi and midas are those commonly quoted for IXI and MIDAS in the
-synthesis literature; the shot interval and TI of ixi's T1, everything of brats (a multi-centre collection, hence its large
-jitter) and the effective echo times of oasis are nominal clinical values assumed here.
+literature on synthesis. These are nominal clinical values assumed here: the shot interval and TI of ixi's T1, everything of brats
+(a collection of many centres, hence its large jitter), and the effective echo times of oasis.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from .streams import stream
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One contrast: its sequence, slice thickness and in-plane resolution (mm), and the white matter's SNR in 1 mm pixels."""
+    """How one contrast is acquired."""
 
     sequence: Sequence
-    thickness: float
-    fwhm: float
-    snr: float
+    thickness: float  # of a slice, mm
+    fwhm: float  # in-plane resolution, mm
+    snr: float  # of white matter in pixels of 1 mm
 
 
 @dataclass(frozen=True)
 class Hospital:
-    """What sets a site apart. Lengths in mm, ages in years; ranges are of uniform draws."""
+    """What distinguishes a site. Values are drawn evenly from ranges."""
 
     acquisitions: dict[str, Acquisition]
     field: float  # tesla
-    fov: float
-    stripped: bool  # is everything but the brain removed
+    fov: float  # mm
+    stripped: bool  # whether everything but the brain is removed
     bias: float  # log-amplitude of the receive field
     dome: float  # brightening at the isocentre (transmit field)
     jitter: float  # log-sd of TR, TE, TI and flip angle from subject to subject
-    misregistration: float  # sd of the shift of every contrast but T1, mm; rotations 0.6 of it in degrees
-    age: tuple[float, float]
+    misregistration: float  # sd of the shift of every contrast but T1, mm; of the rotation 0.6 of it, in degrees
+    age: tuple[float, float]  # years
     tumour: bool
     wmh: tuple[float, float]  # load of white-matter hyperintensities
 
@@ -83,19 +83,19 @@ KINDS = (
     "brats",
     "midas",
     "oasis",
-)  # the presets in the order in which the sites of a larger federation take turns
-# Log-sd of TR, TE, TI and flip angle from one site of a kind to another. Of MPRAGE less: the train must still fit into its cycle.
+)  # the presets, in the order in which the sites of a larger federation use them
+# Log-sd of TR, TE, TI and flip angle from one site of a kind to another. MPRAGE has less, so that its train fits into its cycle.
 SITE_JITTER, SITE_JITTER_MPRAGE = 0.12, 0.06
 YOUNGEST, OLDEST = 18.0, 90.0  # years
-BANDS = (15.0, 40.0)  # how many years a site's ages span
+BANDS = (15.0, 40.0)  # years that the ages of a site span
 
-COMMON: dict[str, Sequence] = {  # ixi's sequences, oasis's FLAIR
+COMMON: dict[str, Sequence] = {  # ixi's sequences, and oasis's FLAIR
     name: acquisition.sequence for site in ("oasis", "ixi") for name, acquisition in PRESETS[site].acquisitions.items()
 }
 
 
 def variant(kind: str, names: tuple[object, ...]) -> Hospital:
-    """Another hospital of a preset's kind, with a protocol, a field strength and ages of its own, from streams of these names."""
+    """A hospital like a preset, with a protocol, a field strength and ages of its own, drawn from streams of these names."""
     preset = PRESETS[kind]
 
     def own(contrast: str, acquisition: Acquisition) -> Acquisition:
@@ -122,7 +122,7 @@ def hospital(
     keep_skull: bool,
     same_fov: bool,
 ) -> Hospital:
-    """A preset with its nuisance scaled and the chosen differences between sites taken away (all do as ixi, where it can)."""
+    """A preset with its nuisance scaled and without the chosen differences between sites: it then does as ixi, where ixi can."""
     reference = PRESETS["ixi"]
     if same_protocol:
         acquisitions = {name: replace(own, sequence=COMMON[name]) for name, own in preset.acquisitions.items()}

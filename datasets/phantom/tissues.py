@@ -1,8 +1,9 @@
-"""What tissues are to a scanner: relaxation times and proton densities at 1.5 T and 3 T.
+"""Relaxation times and proton densities of tissues at 1.5 T and 3 T.
 
-Rounded mid-range figures of in-vivo relaxometry, whose published ranges differ by some 20 % between methods: T1 of white matter
-550-700 / 750-950 ms, of cortex 950-1150 / 1200-1600 ms, of CSF about 4 s; T2 of white matter 65-85, of cortex 80-110 ms.
-Lesion rows are chosen inside reported ranges so that contrasts fall in the right order; they are not fitted to data.
+The values are rounded from the middle of published ranges of in-vivo relaxometry, which differ by some 20 % between methods: T1
+of white matter 550-700 / 750-950 ms, of cortex 950-1150 / 1200-1600 ms, of CSF about 4 s; T2 of white matter 65-85 ms, of cortex
+80-110 ms. Those of lesions lie inside reported ranges and are chosen so that contrasts have the right order; they are not fitted
+to data.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ LESIONS = [INDEX[name] for name in ("necrosis", "tumour", "oedema", "wmh")]
 
 
 class Tissues(NamedTuple):
-    """Relaxation times in ms and relative proton density, arrays of one shape whose last axis is the tissue."""
+    """Properties of tissues: arrays of one shape, whose last axis is the tissue."""
 
-    t1: np.ndarray
-    t2: np.ndarray
-    t2star: np.ndarray
-    pd: np.ndarray
+    t1: np.ndarray  # ms
+    t2: np.ndarray  # ms
+    t2star: np.ndarray  # ms
+    pd: np.ndarray  # proton density, relative to CSF
 
 
 # T1, T2, T2* (ms), relative proton density; rows as NAMES
@@ -43,7 +44,7 @@ AT_FIELD = {1.5: Tissues(*np.array(_1_5T).T), 3.0: Tissues(*np.array(_3T).T)}
 
 
 def of_subject(field: float, rng: np.random.Generator) -> Tissues:
-    """One person's tissues: people differ by about 3.5 % in relaxation times and 2 % in proton density, tissue by tissue."""
+    """The tissues of one person. In each tissue people differ by about 3.5 % in relaxation times and 2 % in proton density."""
     typical = AT_FIELD[field]
     t1, t2, pd = np.exp(rng.standard_normal((3, len(NAMES))) * [[0.035], [0.035], [0.02]])
     return Tissues(typical.t1 * t1, typical.t2 * t2, typical.t2star * t2, typical.pd * pd)

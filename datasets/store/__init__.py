@@ -1,1 +1,1 @@
-"""Prepared slices on the disk, and how subjects are split."""
+"""Prepared slices on the disk, and the split of subjects into training, validation and test."""

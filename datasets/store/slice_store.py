@@ -1,9 +1,9 @@
-"""Prepared sites on disk: memory-mapped arrays with the tables that say what they are and where they come from.
+"""Prepared sites on the disk: memory-mapped arrays, and tables that say where they come from.
 
-    dataset.json           options, versions, sites with their fingerprints, and whom preparing left out and why
-    splits.csv             site, subject, split; may be edited, and is what holds
-    index.csv              a line a volume: its slices, the affine from (row, column, slice) to its file's world in mm, the file's
-                           own affine, size, time and SHA-256, the intensity shown as 1, and its registration
+    dataset.json           options, versions, sites with their fingerprints, and which subjects were left out and why
+    splits.csv             site, subject, split; may be edited, and then counts
+    index.csv              a line for each volume: its slices, the affine from (row, column, slice) to mm in the world of its
+                           file, the file's own affine, size, time and SHA-256, the intensity shown as 1, its registration
     sites/NAME/            images.npy and masks.npy, read as they are needed (`Site.open`), and index.json
 
 A store appears, and is replaced, all at once.
@@ -40,16 +40,16 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class SliceStore:
-    """A folder of prepared sites. `info` is what its dataset.json says."""
+    """A folder of prepared sites."""
 
     folder: Path
-    info: Mapping[str, Any]
+    info: Mapping[str, Any]  # the content of dataset.json
 
     @classmethod
     def open(cls, folder: Path) -> SliceStore:
-        """Raises FederationError for a folder that holds no store, or one of another version."""
-        if not folder.exists() and aside(folder).exists():  # a preparing was killed between its last two steps
-            aside(folder).rename(folder)
+        """The store in a folder. Raises FederationError if there is none, or one of another version."""
+        if not folder.exists() and _aside(folder).exists():  # a preparation was killed between its last two steps
+            _aside(folder).rename(folder)
         try:
             info = json.loads((folder / "dataset.json").read_bytes())
             schema = info["schema"]
@@ -60,26 +60,29 @@ class SliceStore:
                 f"{folder} holds no prepared data set ({type(error).__name__}: {error}); fedsynth prepare writes one"
             ) from error
         if schema != SCHEMA:
-            raise FederationError(f"{folder} is a store of version {schema}, and this is {SCHEMA}; prepare it anew")
+            raise FederationError(
+                f"{folder} is a store of version {schema}, and this version reads {SCHEMA}; prepare it anew"
+            )
         return cls(folder, info)
 
     @property
     def contrasts(self) -> dict[str, tuple[str, ...]]:
-        """Site -> its contrasts, in the order of its channels."""
+        """Site -> its contrasts, in the order of the arrays' channels."""
         return {name: tuple(site["contrasts"]) for name, site in self.info["sites"].items()}
 
     @cached_property
     def splits(self) -> dict[str, dict[str, str]]:
+        """Site -> subject -> split, from splits.csv."""
         return read_splits(self.folder / "splits.csv")
 
     def fingerprint(self, name: str) -> str:
-        """Of all that the site's arrays follow from, and of the splits where they were edited since."""
+        """A digest of all that a site's arrays follow from, and of its splits if they were edited."""
         site = self.info["sites"][name]
         own = json_digest(self.splits.get(name, {}))
         return str(site["fingerprint"] if own == site["splits"] else json_digest((site["fingerprint"], own)))
 
     def site(self, name: str) -> Site:
-        """The site, its arrays memory-mapped, its subjects split as splits.csv says."""
+        """A site, its arrays memory-mapped, its subjects split as splits.csv says. Raises FederationError for damaged files."""
         path = self.folder / "sites" / name
         try:
             found = Site.open(path)
@@ -89,7 +92,7 @@ class SliceStore:
             ) from error
         if len(found.images) != self.info["sites"][name]["slices"]:
             raise FederationError(
-                f"{path} has not the slices that dataset.json says; delete {self.folder} and prepare it"
+                f"{path} and dataset.json differ in the number of slices; delete {self.folder} and prepare it"
             )
         names = [subject.name for subject in found.subjects]
         own = given_splits(self.splits, self.folder / "splits.csv", name, names)
@@ -100,7 +103,7 @@ class SliceStore:
         return replace(found, subjects=tuple(replace(s, split=own[s.name]) for s in found.subjects))
 
     def index(self) -> list[Row]:
-        """The lines of index.csv, numbers as text; see `numbers` for those that are lists."""
+        """The lines of index.csv as text; `numbers` reads cells that are lists."""
         path = self.folder / "index.csv"
         try:
             with path.open(newline="", encoding="utf-8") as file:
@@ -109,7 +112,7 @@ class SliceStore:
             raise FederationError(f"{path} cannot be read ({error}); delete {self.folder} and prepare it") from error
 
     def volumes(self, name: str) -> list[Row]:
-        """The lines of a site, `file` as the path that it had when the store was made."""
+        """The lines of a site that have a volume; `file` is the path that it had when the store was made."""
         root = Path(self.info.get("root", ""))
         return [{**row, "file": str(root / row["file"])} for row in self.index() if row["site"] == name and row["file"]]
 
@@ -117,9 +120,11 @@ class SliceStore:
 def write_store(
     folder: Path, sites: Iterable[Site], index: Iterable[Row], fingerprints: Mapping[str, str], info: Mapping[str, Any]
 ) -> SliceStore:
-    """A store of the sites in `folder`, in place of the one that may be there. Raises FederationError for any other folder
-    there, and OSError, of a full disk for example, with whatever was there untouched."""
-    with replacing(folder) as new:
+    """Write the sites to `folder` as a store, which replaces an older store there.
+
+    Raises FederationError if something else lies there, and OSError for example for a full disk; both leave `folder` untouched.
+    """
+    with _replacing(folder) as new:
         entries, own = {}, {}
         for site in sites:
             site.save(new / "sites" / site.name)
@@ -143,36 +148,37 @@ def write_store(
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of `folder` if the block ends well and leaves nothing if it does not."""
+def _replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which replaces the store in `folder` if the block ends well and is deleted if it does not."""
     if folder.is_dir() and any(folder.iterdir()):
-        SliceStore.open(folder)  # refuses to take the place of anything else
+        SliceStore.open(folder)  # raises for a folder of anything else
     elif folder.exists() and not folder.is_dir():
         raise FederationError(f"{folder} is a file; choose another folder by dataset.out")
     with atomic_folder(folder) as new:
         yield new
-        shutil.rmtree(aside(folder), ignore_errors=True)
+        shutil.rmtree(_aside(folder), ignore_errors=True)
         if folder.exists():
-            os.rename(folder, aside(folder))
-    shutil.rmtree(aside(folder), ignore_errors=True)
+            os.rename(folder, _aside(folder))
+    shutil.rmtree(_aside(folder), ignore_errors=True)
 
 
-def aside(folder: Path) -> Path:
-    """Where the store that is replaced lies meanwhile."""
+def _aside(folder: Path) -> Path:
+    """Where the old store is while it is replaced."""
     return folder.with_name(f".{folder.name}.old")
 
 
 def json_digest(value: object) -> str:
+    """24 hexadecimal digits of the SHA-256 of a value as JSON, in which the order of keys does not matter."""
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def cell_text(value: Any) -> str:
-    """A cell of index.csv: lists and matrices as their numbers, row by row, with blanks between."""
+    """A value as a cell of index.csv: a list or a matrix as its numbers, row by row, separated by blanks."""
     if hasattr(value, "ravel"):
         value = value.ravel().tolist()
     return " ".join(map(repr, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def numbers(cell: str) -> list[float]:
-    """The numbers of such a cell."""
+    """The numbers of a cell of index.csv that is a list or a matrix, row by row."""
     return [float(number) for number in cell.split()]

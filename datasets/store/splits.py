@@ -1,4 +1,4 @@
-"""Which subjects train, validate and test: drawn site by site, or given as a table; never a subject in two."""
+"""Which subjects train, validate and test, drawn site by site or given as a table. No subject is in two splits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Splits = Mapping[str, Mapping[str, str]]  # site -> subject -> split
 
 
 def draw_splits(site: str, subjects: Iterable[str], seed: int, val: float, test: float) -> dict[str, str]:
-    """Subject -> split: the site's share of each, at least one subject, whichever the seed draws.
+    """Subject -> split, as the seed draws it: `val` and `test` are shares of the site's subjects; each split gets at least one.
 
-    A subject's place in the draw follows from seed, site and its own name, so that one who joins or leaves moves at most one
-    other over each border. Raises FederationError for fewer than three subjects.
+    A subject's place in the draw follows from the seed, the site and its own name. So if a subject joins or leaves, at most one
+    other changes to or from each split. Raises FederationError for fewer than three subjects.
     """
     order = sorted(set(subjects), key=lambda name: sha256(repr((seed, site, name)).encode()).digest())
     if len(order) < len(SPLITS):
@@ -32,7 +32,7 @@ def draw_splits(site: str, subjects: Iterable[str], seed: int, val: float, test:
 
 
 def read_splits(path: Path) -> dict[str, dict[str, str]]:
-    """The splits of a table with the columns site, subject and split. Raises FederationError for a line that cannot be."""
+    """The splits of a CSV file with the columns site, subject and split. Raises FederationError for an invalid line."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
@@ -44,9 +44,11 @@ def read_splits(path: Path) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for number, (site, subject, split) in enumerate(rows, 2):
         if split not in SPLITS:
-            raise FederationError(f"{path}, line {number}: {split!r} is no split; a subject is in {', '.join(SPLITS)}")
+            raise FederationError(f"{path}, line {number}: {split!r} is not a split; use one of {', '.join(SPLITS)}")
         if subject in found.setdefault(site, {}):
-            raise FederationError(f"{path}, line {number}: subject {subject} of site {site} stands there twice")
+            raise FederationError(
+                f"{path}, line {number}: subject {subject} of site {site} occurs twice; delete one line"
+            )
         found[site][subject] = split
     return found
 
@@ -61,7 +63,7 @@ def write_splits(path: Path, splits: Splits) -> None:
 
 
 def given_splits(splits: Splits, source: Path, site: str, subjects: Iterable[str]) -> dict[str, str]:
-    """The table's word for each of a site's subjects. Raises FederationError for one that it does not name."""
+    """Subject -> split for a site's subjects, from a given table. Raises FederationError for one that it does not name."""
     own = splits.get(site, {})
     if unnamed := sorted(set(subjects) - set(own)):
         raise FederationError(

@@ -1,4 +1,4 @@
-"""From the volumes of one subject, as a scanner or a public data set gives them, to slices that networks train on, and back."""
+"""The volumes of one subject, as scanners and public data sets give them, become slices; slices become volumes."""
 
 from .chain import Chain
 from .export import export_volume

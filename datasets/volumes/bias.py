@@ -1,4 +1,4 @@
-"""The slow change of brightness across a volume, as receive coils leave it, taken out by N4 (Tustison et al. 2010)."""
+"""The bias field, the slow change of brightness that receive coils cause, removed by N4 (Tustison et al. 2010)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .itk import image, simpleitk
 from .mask import foreground
 from .volume import Volume
 
-COARSE = 4.0  # mm, edge of the voxels that the field is fitted on; it is smooth over centimetres
+COARSE = 4.0  # mm, edge of the voxels on which the field is fitted; the field is smooth over centimetres
 
 
 def corrected(volume: Volume) -> Volume:
-    """The volume divided by the field that N4 finds inside its head, with SimpleITK's defaults, on one thread.
+    """The volume divided by the field that N4 finds inside the head, with SimpleITK's defaults, on one thread.
 
-    Raises FederationError where it finds none, as in a volume of few voxels.
+    Raises FederationError if N4 finds none, for example in a volume of few voxels.
     """
     sitk = simpleitk()
     full = image(volume.voxels, volume.grid)
@@ -30,5 +30,7 @@ def corrected(volume: Volume) -> Volume:
         field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full)).T
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise FederationError(f"N4 finds no bias field in {volume.grid} ({reason}); set chain.bias=false") from error
+        raise FederationError(
+            f"N4 finds no bias field in {volume.grid} ({reason}); use dataset.chain.bias=false"
+        ) from error
     return volume._replace(voxels=volume.voxels / np.exp(field))

@@ -1,4 +1,4 @@
-"""A folder that holds the slices of one DICOM series."""
+"""A folder with the slices of one DICOM series, read as a volume."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fedsynth.federation import FederationError
 from .itk import simpleitk
 from .volume import StoredVolume
 
-RAS = np.diag([-1.0, -1.0, 1.0])  # DICOM's world runs left, posterior, superior
-UNEVEN = 0.05  # of the gap between slices, by which gaps may differ
+RAS = np.diag([-1.0, -1.0, 1.0])  # the axes of DICOM's world run left, posterior, superior
+UNEVEN = 0.05  # largest distance of a slice from its even place, as a share of the gap between slices
 
 
 class _Slice(NamedTuple):
@@ -25,8 +25,11 @@ class _Slice(NamedTuple):
 
 
 def open_series(folder: Path) -> StoredVolume:
-    """The one series in `folder`, read by SimpleITK. Raises FederationError for none or several, for a single slice, and for
-    slices that differ in shape or direction, repeat a position, or leave a gap. A slice missing at an end shows nowhere."""
+    """The one series in `folder`, read by SimpleITK.
+
+    Raises FederationError for no series or several, for a single slice, and for slices that differ in shape or direction, repeat
+    a position or leave a gap. A slice that is missing at an end cannot be noticed.
+    """
     sitk = simpleitk()
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
@@ -39,7 +42,7 @@ def open_series(folder: Path) -> StoredVolume:
         alike = other.size == first.size and np.allclose(other.direction, first.direction, atol=1e-3)
         if not (alike and np.allclose(other.spacing[:2], first.spacing[:2], rtol=1e-3)):
             raise FederationError(
-                f"{file} differs from {files[0]} in shape, pixel size or direction ({other.size}, {first.size}); move it out"
+                f"{file} differs from {files[0]} in shape, pixel size or direction ({other.size}, {first.size}); move it away"
             )
         if other.components != 1:
             raise FederationError(f"{file} holds colour voxels; export one grey value a voxel")
@@ -52,7 +55,7 @@ def open_series(folder: Path) -> StoredVolume:
     depth = first.size[2] if len(files) == 1 else len(files)
     if depth == 1:
         raise FederationError(
-            f"{folder} holds a single slice, where a volume is expected; add the others of its series"
+            f"{folder} holds a single slice, where a volume is expected; add the other slices of its series"
         )
 
     def load() -> np.ndarray:
@@ -90,7 +93,7 @@ def _header(file: Path) -> _Slice:
 
 
 def _step(folder: Path, slices: list[_Slice]) -> np.ndarray:
-    """From one slice to the next, mm `[3]`; oblique to the slices where the gantry was tilted."""
+    """The step from one slice to the next, mm `[3]`; it is oblique to the slices if the gantry was tilted."""
     if slices[0].size[2:] not in ((), (1,)):
         raise FederationError(
             f"{folder} holds {len(slices)} files of several slices each; give each a folder of its own"
@@ -102,8 +105,8 @@ def _step(folder: Path, slices: list[_Slice]) -> np.ndarray:
     if gap == 0 or off.max() > UNEVEN * gap:
         gaps = np.linalg.norm(np.diff(places, axis=0), axis=1)
         raise FederationError(
-            f"{folder}: its {len(slices)} slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, where one and the same gap is"
-            " expected; add the missing slices or part the volumes"
+            f"{folder}: its {len(slices)} slices lie {gaps.min():.3g} to {gaps.max():.3g} mm apart, where gaps must be equal; add"
+            " the missing slices, or give each volume a folder of its own"
         )
     return step
 

@@ -1,4 +1,4 @@
-"""SimpleITK, which only registration, bias correction and DICOM need, and volumes as its images."""
+"""Volumes as images of SimpleITK, the library that only registration, bias correction and DICOM need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .volume import Grid
 
 
 def simpleitk() -> ModuleType:
-    """The library, or FederationError with what to install."""
+    """The library. Raises FederationError if it is not installed, and says how to install it."""
     try:
         import SimpleITK
     except ImportError as error:
@@ -24,8 +24,11 @@ def simpleitk() -> ModuleType:
 
 
 def image(voxels: np.ndarray, grid: Grid) -> Any:
-    """A SimpleITK image whose physical space is the world of `grid` (right, anterior, superior, where ITK's own files have left,
-    posterior, superior): transforms found between such images need no change of sign."""
+    """A SimpleITK image whose physical space is the world of `grid`.
+
+    Its axes run right, anterior, superior (in ITK's own files left, posterior, superior), so that transforms between such images
+    need no change of sign.
+    """
     made = simpleitk().GetImageFromArray(np.ascontiguousarray(voxels.T))
     made.SetSpacing(grid.spacing.tolist())
     made.SetDirection((grid.affine[:3, :3] / grid.spacing).ravel().tolist())

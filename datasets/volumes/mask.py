@@ -1,4 +1,4 @@
-"""The foreground of a subject: the head as its volumes show it, or a mask that was given."""
+"""The foreground of a subject: the head, found in a volume, or a given mask."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .volume import Grid, Volume
 def foreground(voxels: np.ndarray) -> np.ndarray:
     """The head, bool `[X, Y, Z]`, of a volume with at least one positive voxel.
 
-    What lies above the clip level, less what is thinner than 3 pixels in an axial slice; of that the largest connected part in
-    3-D, its holes filled slice by slice.
+    Of the voxels above the clip level, structures thinner than 3 pixels in an axial slice are removed; the largest connected part
+    is the head, and its holes are filled slice by slice.
     """
     above = ndimage.binary_opening(voxels > clip_level(voxels), np.ones((3, 3, 1), bool))
     parts, count = ndimage.label(above)
@@ -29,13 +29,15 @@ def foreground(voxels: np.ndarray) -> np.ndarray:
 
 
 def given_mask(path: Path, grid: Grid) -> Volume:
-    """The mask in `path`, voxels bool, as HD-BET and SynthStrip write it. Raises FederationError unless it lies on `grid` and
-    holds two values, one of them 0."""
+    """The mask in `path`, voxels bool, as HD-BET and SynthStrip write it.
+
+    Raises FederationError unless the mask lies on `grid` and holds two values, one of them 0.
+    """
     mask = read_voxels(path)
     if not mask.grid.same(grid):
         raise FederationError(
-            f"{path} ({mask.grid}) is a mask on another grid than the reference contrast's volume ({grid}); make it from"
-            " that volume"
+            f"{path} ({mask.grid}) is a mask on another grid than the volume of the reference contrast ({grid}); make it"
+            " from that volume"
         )
     values = np.unique(mask.voxels)
     if len(values) != 2 or 0 not in values:

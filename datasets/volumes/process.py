@@ -1,4 +1,4 @@
-"""The volumes of one subject, taken through the chain to slices."""
+"""The chain of steps that turns the volumes of one subject into slices."""
 
 from __future__ import annotations
 
@@ -21,45 +21,47 @@ from .resample import mask_onto, onto, reached
 from .slices import choose_slices, cut
 from .volume import Grid, Volume
 
-LOST = 0.05  # largest share of the foreground that may lie outside the pixels of the slices, or outside a contrast's volume
+LOST = 0.05  # largest share of the foreground that may lie outside the slices' pixels, or outside a contrast's volume
 
 
 class Processed(NamedTuple):
-    """Slices of one subject, from below up, rows running from front to back and columns from the person's left to the right.
+    """Slices of one subject, from the lowest up. Rows run from front to back, columns from the person's left to the right."""
 
-    `images` float16 `[N, C, H, W]` in [-1, 1], contrasts in the order given, and `masks` bool `[N, H, W]`, the foreground.
-    `rows`: where each slice lies along the third axis of the grid, N indices. `affine` float64 `[4, 4]`: (row, column, index
-    along the third axis, 1) -> mm in the world of the reference contrast's file. By contrast: `spacing`, its voxels' edges in mm
-    along right, anterior, superior; `source_affines`, float64 `[4, 4]`, that of its file turned to right-anterior-superior;
-    `white`, the intensity shown as 1; `quality` of its registration, if it was registered, which for the reference contrast is
-    that to the template. `lost` is the share of the foreground that lies outside the slices' pixels, at most 0.05.
-    """
-
-    images: np.ndarray
-    masks: np.ndarray
-    rows: tuple[int, ...]
-    affine: np.ndarray
-    spacing: dict[str, tuple[float, float, float]]
-    source_affines: dict[str, np.ndarray]
-    white: dict[str, float]
-    quality: dict[str, Quality]
-    lost: float
+    images: np.ndarray  # float16 [N, C, H, W] in [-1, 1], contrasts in the order given
+    masks: np.ndarray  # bool [N, H, W], the foreground
+    rows: tuple[int, ...]  # N indices: where each slice lies along the third axis of the grid
+    affine: (
+        np.ndarray
+    )  # float64 [4, 4]: (row, column, index along the third axis, 1) -> mm in the reference contrast's world
+    spacing: dict[
+        str, tuple[float, float, float]
+    ]  # by contrast: edges of its voxels along right, anterior, superior, mm
+    source_affines: dict[str, np.ndarray]  # by contrast: float64 [4, 4] of its file, turned to right-anterior-superior
+    white: dict[str, float]  # by contrast: the intensity shown as 1
+    quality: dict[str, Quality]  # by registered contrast; the reference contrast is registered only to a template
+    lost: float  # share of the foreground outside the slices' pixels, at most LOST
 
 
 def process(
     subject: str, volumes: Mapping[str, Path], chain: Chain, mask: Path | None = None, chosen: int | None = None
 ) -> Processed:
-    """The slices of one subject. `volumes`: contrast -> a NIfTI file or a folder with one DICOM series.
+    """The slices of one subject. Those that the volume of some contrast does not reach are left out.
 
-    `mask` is the given mask, where `chain.mask` is a pattern; `chosen` the index of the volume to take from 4-D files. Slices
-    that some contrast's volume does not reach are left out. Raises FederationError that names the file, what was found and what
-    to do.
+    Args:
+        subject: Its name, for messages.
+        volumes: Contrast -> a NIfTI file, or a folder with one DICOM series.
+        chain: The steps.
+        mask: The given mask, if `chain.mask` is a pattern.
+        chosen: Index of the volume to use from 4-D files.
+
+    Raises:
+        FederationError: For a volume or mask that cannot be used; it names the file, what was found and what to do.
     """
     name = chain.reference or next(iter(volumes))
     if name not in volumes:
         raise FederationError(f"subject {subject} has no {name}, the reference contrast; it has {', '.join(volumes)}")
     if (mask is None) != (chain.mask == "head"):
-        raise FederationError(f"subject {subject}: chain.mask is {chain.mask!r}, and the mask given is {mask}")
+        raise FederationError(f"subject {subject}: chain.mask is {chain.mask!r}, but the given mask is {mask}")
     reference = _read(volumes[name], chain, chosen)
     space = _space(reference, volumes[name], name, chain)
     brain = None if mask is None else mask_onto(space.grid, given_mask(mask, reference.grid), space.home)
@@ -68,12 +70,13 @@ def process(
         volume = reference if contrast == name else _read(path, chain, chosen)
         placed[contrast] = _placed(volume, path, reference, volumes[name], space, chain)
     seen = np.logical_and.reduce([each.seen for each in placed.values()])
-    if brain is not None and chain.strip:  # before the white levels, so that they are those of the brain
+    if brain is not None and chain.strip:  # before the white levels are found, so that they are those of the brain
         placed = {c: each._replace(voxels=np.where(brain, each.voxels, 0)) for c, each in placed.items()}
     for contrast, each in placed.items():
         if not (each.voxels > 0).any():
             raise FederationError(
-                f"{volumes[contrast]} shows nothing where {mask or volumes[name]} does; correct its affine or leave {subject} out"
+                f"{volumes[contrast]} shows nothing where {mask or volumes[name]} shows the head; correct its affine or leave"
+                f" subject {subject} out"
             )
     white = {contrast: white_level(each.voxels) for contrast, each in placed.items()}
     images = [each.voxels / np.float32(white[contrast]) for contrast, each in placed.items()]
@@ -85,7 +88,7 @@ def process(
     )
     if not len(rows):
         raise FederationError(
-            f"no slice of {volumes[name]} shows foreground that all of {', '.join(volumes)} reach; leave subject {subject} out"
+            f"no slice of {volumes[name]} has foreground that {', '.join(volumes)} all reach; leave subject {subject} out"
         )
     slices = cut(images, head, space.grid, rows, chain.size, chain.spacing)
     if slices.lost > LOST:
@@ -93,7 +96,7 @@ def process(
         reach = max(np.ptp(x) * space.grid.spacing[0], np.ptp(y) * space.grid.spacing[1])
         raise FederationError(
             f"{slices.lost:.0%} of the foreground of {volumes[name]}, {reach:.0f} mm across, lies outside {chain.size} pixels of"
-            f" {chain.spacing} mm; raise chain.size or chain.spacing"
+            f" {chain.spacing} mm; raise dataset.chain.size or dataset.chain.spacing"
         )
     return Processed(
         (2 * slices.images.clip(0, 1) - 1).astype(np.float16),
@@ -109,17 +112,19 @@ def process(
 
 
 class _Space(NamedTuple):
-    """The grid that slices are cut from, the motion from its world to the reference contrast's, and how that was found."""
+    """The grid from which slices are cut."""
 
     grid: Grid
-    home: np.ndarray
-    quality: dict[str, Quality]
+    home: np.ndarray  # [4, 4], the motion from its world to the reference contrast's
+    quality: dict[str, Quality]  # of that motion, if there is a template
 
 
 class _Placed(NamedTuple):
-    voxels: np.ndarray  # on the space's grid
-    seen: np.ndarray  # bool, which of that grid's voxels the volume reaches
-    source: Grid
+    """The volume of a contrast on the grid from which slices are cut."""
+
+    voxels: np.ndarray
+    seen: np.ndarray  # bool: which voxels of the grid the volume reaches
+    source: Grid  # the volume's own grid
     quality: Quality | None
 
 
@@ -142,7 +147,7 @@ def _space(reference: Volume, path: Path, name: str, chain: Chain) -> _Space:
 def _placed(
     volume: Volume, path: Path, reference: Volume, reference_path: Path, space: _Space, chain: Chain
 ) -> _Placed:
-    """The volume on the space's grid, by one interpolation, or by none where it lies there already."""
+    """The volume on the grid of `space`, interpolated once, or not at all if it lies there already."""
     quality = None
     motion = space.home
     if volume is not reference and chain.register is not Registration.none:
@@ -151,7 +156,7 @@ def _placed(
     elif not volume.grid.same(reference.grid):
         raise FederationError(
             f"{reference_path} ({reference.grid}) and {path} ({volume.grid}) lie on different grids; register and resample one"
-            " onto the other, as chain.register=rigid does"
+            " onto the other, as dataset.chain.register=rigid does"
         )
     if quality is None and not chain.template:
         return _Placed(volume.voxels, np.ones(space.grid.shape, bool), volume.grid, None)

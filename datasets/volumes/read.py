@@ -1,4 +1,4 @@
-"""One volume from disk: read as what it says it is, turned to one orientation, or refused."""
+"""One volume from the disk, turned to a common orientation, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from . import dicom, nifti
 from .intensity import clip_level
 from .volume import Grid, StoredVolume, Volume, edges_in_mm
 
-EDGES = (0.05, 20.0)  # mm; a voxel's edge outside means that the affine is not in the millimetres that NIfTI prescribes
+EDGES = (0.05, 20.0)  # mm; if the edge of a voxel lies outside, the affine is not in mm, which NIfTI prescribes
 
 
 def source(path: Path, chosen: int | None = None) -> StoredVolume:
-    """The volume as it is stored in `path`, a NIfTI file or a folder with one DICOM series; `chosen` as in `read_volume`."""
+    """The volume as it is stored in `path`; the arguments are those of `read_volume`."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -33,16 +33,20 @@ def source(path: Path, chosen: int | None = None) -> StoredVolume:
 
 
 def examine(path: Path, chosen: int | None = None) -> Grid:
-    """The grid of a volume, once its header and the length of its file are found right. Its voxels are not looked at."""
+    """The grid of a volume whose header and length are right. Its voxels are not read."""
     return _turned(source(path, chosen))[1]
 
 
 def read_volume(path: Path, chosen: int | None = None) -> Volume:
-    """The volume in `path`, a NIfTI file or a folder with one DICOM series, turned to the right-anterior-superior axes nearest to
-    its own, without interpolation; of a 4-D file that of index `chosen`.
+    """A volume, turned to the right-anterior-superior axes nearest to its own, without interpolation.
 
-    Raises FederationError, naming the file and what to do, for whatever is not one whole three-dimensional grey-valued magnitude
-    image. What the header claims is compared with what the file holds before memory is taken.
+    Args:
+        path: A NIfTI file, or a folder with one DICOM series.
+        chosen: Index of the volume to use from a 4-D file.
+
+    Raises:
+        FederationError: For anything but one whole three-dimensional grey-valued magnitude image; it names the file and says what
+            to do. The header's claims are compared with the length of the file before memory is taken.
     """
     volume = read_voxels(path, chosen)
     _magnitude(path, volume.voxels)
@@ -50,7 +54,7 @@ def read_volume(path: Path, chosen: int | None = None) -> Volume:
 
 
 def read_voxels(path: Path, chosen: int | None = None) -> Volume:
-    """The same for what need not be an image, such as a mask: any finite values."""
+    """The same for a volume that need not be a magnitude image, such as a mask: any finite values are accepted."""
     found = source(path, chosen)
     axes, grid = _turned(found)
     voxels = found.load()
@@ -61,7 +65,7 @@ def read_voxels(path: Path, chosen: int | None = None) -> Volume:
 
 
 def _turned(found: StoredVolume) -> tuple[np.ndarray, Grid]:
-    """Which of the file's axes run right, anterior and superior, and which way, as nibabel's orientations; the turned grid."""
+    """How the file's axes have to be turned, as nibabel's orientations, and the turned grid."""
     axes = nibabel.orientations.io_orientation(found.affine)
     x, y, z = (found.shape[i] for i in np.argsort(axes[:, 0]))
     return axes, Grid((x, y, z), found.affine @ nibabel.orientations.inv_ornt_aff(axes, found.shape))

@@ -1,4 +1,4 @@
-"""Where one volume of a subject lies relative to another: the motion under which they tell most about each other."""
+"""Registration: the motion between two volumes of a subject under which their mutual information is greatest."""
 
 from __future__ import annotations
 
@@ -16,40 +16,43 @@ from .mask import foreground
 from .volume import Grid, Volume
 
 LEVELS = (8.0, 4.0, 2.0)  # mm, edges of the voxels, from coarse to fine
-MARGIN = 10.0  # mm around the head that count too, so that its outline does
+MARGIN = 10.0  # mm around the head that are compared too, so that its outline counts
 BINS = 32
 
 
 class Registration(Enum):
+    """The motions that are sought."""
+
     none = "none"
     rigid = "rigid"  # 6 degrees of freedom
     affine = "affine"  # 12
 
 
 class _Level(NamedTuple):
-    """Both volumes and the region of interest as SimpleITK images of voxels with edges of about `edge` mm."""
+    """Both volumes and the region to compare, as SimpleITK images."""
 
-    edge: float
+    edge: float  # of their voxels, about, mm
     fixed: Any
     moving: Any
     region: Any
 
 
 class _Found(NamedTuple):
-    information: float  # mutual information at the finest level climbed, nats
+    information: float  # mutual information at the finest level, nats
     transform: Any
 
 
 def find_motion(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray:
-    """The motion `[4, 4]`, mm: a point of fixed's world -> the same point of the subject in moving's world.
+    """The motion `[4, 4]`, mm: a point in the world of `fixed` -> the same point of the subject in the world of `moving`.
 
-    Mattes' mutual information of every voxel in and around fixed's head, climbed in ever shorter steps from coarse to fine
-    (SimpleITK). It starts from the headers' agreement and from heads laid upon each other, and keeps the better. An affine motion
-    is sought from the coarsest and from the finest rigid one, and the best kept, be it the rigid one. No sampling, no seed, one
-    thread: the same volumes give the same motion. Raises FederationError where the volumes share no voxel or one shows no head.
+    It maximises Mattes' mutual information of all voxels in and around the head of `fixed`, from coarse to fine in ever shorter
+    steps (SimpleITK). There are two starts, the volumes as their headers place them and with the middles of their heads on each
+    other, and the better one is kept. An affine motion is sought from the coarsest and from the finest rigid motion, and the best
+    of all is kept, which may be the rigid one. There is no sampling, no seed and one thread, so the same volumes give the same
+    motion. Raises FederationError if the volumes share no voxel or one shows no head.
     """
     sitk = simpleitk()
-    by_size = {}  # two edges come to one level where the voxels themselves are no finer
+    by_size = {}  # of levels that are the same, because the voxels themselves are no finer, one is kept
     for edge in LEVELS:
         level = _level(fixed, moving, edge)
         by_size[level.fixed.GetSize(), level.moving.GetSize()] = level
@@ -69,7 +72,7 @@ def find_motion(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray
         best = max(best, coarse_first, fine_only, key=_information)
     if not np.isfinite(best.information):
         raise FederationError(
-            "the two volumes share no voxel under any motion that was tried; see whether both show the head"
+            "the two volumes share no voxel under any motion that was tried; check that both show the head"
         )
     motion, about = np.eye(4), np.array(best.transform.GetCenter())
     motion[:3, :3] = np.reshape(best.transform.GetMatrix(), (3, 3))
@@ -78,7 +81,7 @@ def find_motion(fixed: Volume, moving: Volume, kind: Registration) -> np.ndarray
 
 
 def coarse(volume: Volume, edge: float) -> Volume:
-    """The volume with every k-th of its voxels along each axis, such that they are about `edge` mm apart, smoothed before."""
+    """The smoothed volume with every k-th of its voxels along each axis, so that they are about `edge` mm apart."""
     every = np.maximum(1, np.round(edge / volume.grid.spacing)).astype(int)
     smooth = ndimage.gaussian_filter(volume.voxels, (every - 1) / 2)
     first = (every - 1) // 2 * (np.array(volume.voxels.shape) > every)
@@ -96,10 +99,10 @@ def _level(fixed: Volume, moving: Volume, edge: float) -> _Level:
 
 
 def _head(volume: Volume) -> np.ndarray:
-    """Its foreground, bool `[X, Y, Z]`."""
+    """The foreground of a volume, bool `[X, Y, Z]`. Raises FederationError if there is none."""
     head = foreground(volume.voxels)
     if not head.any():
-        raise FederationError("one of the two shows nothing of the size of a head")
+        raise FederationError("one of the two volumes shows nothing of the size of a head")
     return head
 
 
@@ -110,10 +113,10 @@ def _centre(volume: Volume) -> np.ndarray:
 
 
 def _climb(levels: Sequence[_Level], transform: Any, caution: float = 1) -> _Found:
-    """The transform, improved in place level by level, and the mutual information that it reached; -inf without overlap.
+    """The transform, improved in place level by level, and the mutual information that it reaches; -inf without overlap.
 
-    The first step of a level moves the head by an eighth of the level's edge, over `caution`: of long ones an affine transform,
-    which may leave its optimum by stretching, does not recover.
+    The first step of a level moves the head by an eighth of the level's edge, divided by `caution`: an affine transform can leave
+    its optimum by stretching, and does not recover from long steps.
     """
     sitk = simpleitk()
     information = -np.inf

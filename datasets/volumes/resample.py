@@ -1,4 +1,4 @@
-"""Volumes brought from one grid to another, in one interpolation."""
+"""Volumes brought from one grid to another by a single interpolation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from .volume import Grid, Volume
 
 
 def onto(grid: Grid, volume: Volume, motion: np.ndarray) -> np.ndarray:
-    """The volume on `grid`, float32 `[X, Y, Z]`, 0 where it does not reach; `motion` `[4, 4]` leads from grid's world to its own.
+    """The volume on `grid`, float32 `[X, Y, Z]`, 0 outside it; `motion` `[4, 4]` leads from the world of `grid` to the volume's.
 
-    Cubic B-splines. Along an axis with finer voxels than the grid's the volume is smoothed before, as `skimage.transform.resize`
-    does against aliasing: slices cut from it are then as thick as the grid's.
+    The interpolation is by cubic B-splines. Along an axis with finer voxels than the grid's the volume is smoothed first, as
+    `skimage.transform.resize` does against aliasing; slices cut from it are then as thick as the grid's.
     """
-    ratio = grid.spacing / volume.grid.spacing  # both run along the same axes, nearly
+    ratio = grid.spacing / volume.grid.spacing  # both have nearly the same axes
     smooth = ndimage.gaussian_filter(volume.voxels, np.maximum(0, (ratio - 1) / 2), mode="nearest")
     return _taken(smooth, _indices(grid, volume.grid, motion), grid.shape, order=3)
 
 
 def mask_onto(grid: Grid, volume: Volume, motion: np.ndarray) -> np.ndarray:
-    """The same without interpolation, for masks."""
+    """A mask on `grid`, by the nearest voxel; the arguments are those of `onto`."""
     return _taken(volume.voxels, _indices(grid, volume.grid, motion), grid.shape, order=0)
 
 
 def reached(grid: Grid, other: Grid, motion: np.ndarray) -> np.ndarray:
-    """Which voxels of `grid` have their middle inside the voxels of `other`, bool `[X, Y, Z]`."""
+    """Which voxels of `grid` have their middle inside `other`, bool `[X, Y, Z]`; `motion` is that of `onto`."""
     matrix = _indices(grid, other, motion)
     inside = np.ones(grid.shape, bool)
     axes = np.ogrid[tuple(slice(extent) for extent in grid.shape)]

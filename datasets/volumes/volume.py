@@ -1,4 +1,4 @@
-"""A volume and the grid that it lies on."""
+"""A volume, and the grid on which it lies."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """`shape` `[X, Y, Z]` of voxels whose axes run right, anterior and superior, or nearly so, and the `affine` `[4, 4]`,
-    float64, from their indices to mm in the world of their file: right, anterior, superior."""
+    """Where voxels lie. Their axes run right, anterior and superior, or nearly so."""
 
-    shape: tuple[int, int, int]
-    affine: np.ndarray
+    shape: tuple[int, int, int]  # X, Y, Z
+    affine: np.ndarray  # float64 [4, 4]: voxel indices -> mm in the world of their file (right, anterior, superior)
 
     @property
     def spacing(self) -> np.ndarray:
-        """Edges of a voxel in mm, `[3]`."""
+        """Edges of a voxel, mm `[3]`."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @property
     def edges(self) -> tuple[float, float, float]:
-        """The same as plain numbers."""
+        """Edges of a voxel, mm, as plain numbers."""
         x, y, z = self.spacing.tolist()
         return x, y, z
 
@@ -33,7 +32,7 @@ class Grid:
         return f"{' x '.join(map(str, self.shape))} voxels of {edges_in_mm(self.spacing)} mm at ({origin})"
 
     def same(self, other: Grid) -> bool:
-        """Whether no corner of the two lies further apart than a tenth of a voxel's shortest edge."""
+        """Whether each corner of one lies within a tenth of a voxel's shortest edge of the other's."""
         if self.shape != other.shape:
             return False
         corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*self.shape, 1]
@@ -42,20 +41,20 @@ class Grid:
 
 
 class Volume(NamedTuple):
-    """Voxels float32 `[X, Y, Z]` and where they lie."""
+    """Voxels with their grid."""
 
-    voxels: np.ndarray
+    voxels: np.ndarray  # float32 [X, Y, Z]
     grid: Grid
 
 
 class StoredVolume(NamedTuple):
-    """A volume as its file stores it, along any axes: its extents, its affine to mm (right, anterior, superior), and `load`,
-    which reads its voxels, float32 of that shape."""
+    """A volume as its file stores it, along any axes."""
 
     shape: tuple[int, int, int]
-    affine: np.ndarray
-    load: Callable[[], np.ndarray]
+    affine: np.ndarray  # [4, 4]: voxel indices -> mm (right, anterior, superior)
+    load: Callable[[], np.ndarray]  # reads its voxels, float32 of that shape
 
 
 def edges_in_mm(spacing: np.ndarray) -> str:
+    """The edges of a voxel as text, such as `1 x 1 x 1.2`."""
     return " x ".join(f"{edge:.4g}" for edge in spacing)
