@@ -143,8 +143,8 @@ def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]],
         parts += [
             "## How far the sites differ",
             "PSNR, in dB, on the test subjects. A table from source to target intensity is fitted on the site's own training"
-            f" subjects (at most {SUBJECTS} subjects of a split, {SLICES} slices of each), another on those of all sites that could"
-            " have the task. The gap between them is what no map of intensities that is the same at all sites can express.",
+            f" subjects (at most {SUBJECTS} subjects of a split, {SLICES} slices of each), another on those of all sites that"
+            " could have the task. The gap between them is what no map of intensities that is the same at all sites can express.",
             "\n".join(_markdown_table(shifts)),
         ]
     return "\n\n".join(parts) + "\n"

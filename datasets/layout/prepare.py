@@ -7,10 +7,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -86,49 +86,75 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
         return store
 
 
+class _Unusable:
+    """The subjects that cannot be used. Adding one raises FederationError unless such subjects are skipped."""
+
+    def __init__(self, asked: Preparation) -> None:
+        self.left_out: list[LeftOut] = []
+        self._skips = asked.skips
+        self.add(*asked.found.left_out, *_twins(asked.found, asked.contents))
+
+    def add(self, *subjects: LeftOut) -> None:
+        self.left_out += subjects
+        if self.left_out and not self._skips:
+            raise FederationError(refusal(self.left_out))
+
+
 def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int) -> SliceStore:
     """Process the subjects that are not finished yet, and write the store."""
-    found, keys = asked.found, asked.keys
-    left_out = [*found.left_out, *_twins(found, asked.contents)]
-    gone = {(one.site, one.subject) for one in left_out}
-    people = [who for own in found.complete.values() for who in own.values() if (who.site, who.subject) not in gone]
-
-    def refuse() -> None:
-        if left_out and not asked.skips:
-            raise FederationError(refusal(left_out))
-
-    def failed(who: CompleteSubject, reason: str) -> None:
-        left_out.append(LeftOut(who.site, who.subject, reason))
-        refuse()
-
-    refuse()
-    earlier = finished_before(before) if before else {}
+    unusable = _Unusable(asked)
     scratch.mkdir(parents=True, exist_ok=True)
-    todo = {}
-    for who in people:
-        key = keys[who.site, who.subject]
-        if key not in earlier and not (scratch / key / "index.json").exists():
-            todo[who] = partial(process_subject, who, asked.chain, asked.volume, scratch / key)
-    reasons = _carry_out(todo, jobs, f"preparing {asked.label}", failed)
-    finished: dict[str, dict[CompleteSubject, FinishedSubject]] = {}
-    for who in people:
-        if who not in reasons:
-            key = keys[who.site, who.subject]
-            one = earlier[key] if key in earlier else read_finished(scratch / key)
-            if (poor := registered_poorly(one)) and who.subject not in asked.accept:
-                failed(who, poor)
-            else:
-                finished.setdefault(who.site, {})[who] = one
+    finished = _finished(asked, before, scratch, jobs, unusable)
     splits = {}
-    for site in sorted(found.complete):
+    for site in sorted(asked.found.complete):
         try:
             splits[site] = asked.split(site, [who.subject for who in finished.get(site, {})])
         except FederationError as error:
-            failed(CompleteSubject(site, "*", "", {}), str(error))
+            unusable.add(LeftOut(site, "*", str(error)))
     if not splits:
-        raise FederationError("\n  ".join(["no site can be prepared", *map(str, left_out[:5])]))
+        raise FederationError("\n  ".join(["no site can be prepared", *map(str, unusable.left_out[:5])]))
     index: list[Row] = []
-    info = {
+    with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
+
+        def add_lines(who: CompleteSubject, one: FinishedSubject, first: int) -> None:
+            index.extend(index_lines(who, one, first, asked.root, asked.contents))
+
+        sites = (
+            _assembled(site, asked.found.contrasts[site], finished[site], own, Path(arrays, site), add_lines)
+            for site, own in splits.items()
+        )
+        info = _info(asked, splits, unusable.left_out)
+        return write_store(asked.place, sites, index, asked.fingerprints, info)
+
+
+def _finished(
+    asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int, unusable: _Unusable
+) -> dict[str, dict[CompleteSubject, FinishedSubject]]:
+    """Site -> its subjects, each from the store that was there before, from `scratch`, or processed now."""
+    gone = {(one.site, one.subject) for one in unusable.left_out}
+    everyone = [who for own in asked.found.complete.values() for who in own.values()]
+    keys = {who: asked.keys[who.site, who.subject] for who in everyone if (who.site, who.subject) not in gone}
+    earlier = finished_before(before) if before else {}
+    todo = {
+        who: partial(process_subject, who, asked.chain, asked.volume, scratch / key)
+        for who, key in keys.items()
+        if key not in earlier and not (scratch / key / "index.json").exists()
+    }
+    failed = _carry_out(todo, jobs, f"preparing {asked.label}", unusable)
+    finished: dict[str, dict[CompleteSubject, FinishedSubject]] = {}
+    for who, key in keys.items():
+        if who not in failed:
+            one = earlier.get(key) or read_finished(scratch / key)
+            if (poor := registered_poorly(one)) and who.subject not in asked.accept:
+                unusable.add(LeftOut(who.site, who.subject, poor))
+            else:
+                finished.setdefault(who.site, {})[who] = one
+    return finished
+
+
+def _info(asked: Preparation, splits: Mapping[str, Mapping[str, str]], left_out: list[LeftOut]) -> dict[str, Any]:
+    """The content of dataset.json, but for what the store itself adds."""
+    return {
         "label": asked.label,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "root": str(asked.root.absolute()),
@@ -136,21 +162,11 @@ def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: in
         "documented": asked.documented,
         "versions": _library_versions(),
         "asked": dict(asked.fingerprints),
-        "keys": {site: {name: keys[site, name] for name in sorted(own)} for site, own in splits.items()},
+        "keys": {site: {name: asked.keys[site, name] for name in sorted(own)} for site, own in splits.items()},
         "left_out": [one._asdict() for one in sorted(left_out)],
-        "excluded": found.excluded,
+        "excluded": asked.found.excluded,
         "accepted": sorted(asked.accept),
     }
-    with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
-
-        def add_lines(who: CompleteSubject, one: FinishedSubject, first: int) -> None:
-            index.extend(index_lines(who, one, first, asked.root, asked.contents))
-
-        sites = (
-            _assembled(site, found.contrasts[site], finished[site], own, Path(arrays, site), add_lines)
-            for site, own in splits.items()
-        )
-        return write_store(asked.place, sites, index, asked.fingerprints, info)
 
 
 def _twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
@@ -180,35 +196,34 @@ def _twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
 
 
 def _carry_out(
-    todo: Mapping[CompleteSubject, Callable[[], str]],
-    jobs: int,
-    title: str,
-    failed: Callable[[CompleteSubject, str], None],
+    todo: Mapping[CompleteSubject, Callable[[], str]], jobs: int, title: str, unusable: _Unusable
 ) -> set[CompleteSubject]:
-    """Process the subjects and show progress. `failed` is told every subject that fails, with the reason; these are returned."""
-    reasons = {}
-    with ProgressBar(total=len(todo), desc=title, unit="subject") as bar:
-
-        def ended(who: CompleteSubject, reason: str) -> None:
+    """Process the subjects, and show progress. Returns those that cannot be used, which are added to `unusable`."""
+    failed = set()
+    with ProgressBar(total=len(todo), desc=title, unit="subject") as bar, closing(_reasons(todo, jobs)) as ended:
+        for who, reason in ended:
             bar.update()
             if reason:
-                reasons[who] = reason
-                failed(who, reason)
+                failed.add(who)
+                unusable.add(LeftOut(who.site, who.subject, reason))
+    return failed
 
-        if jobs == 1 or len(todo) < 2:
-            for who, job in todo.items():
-                ended(who, job())
-            return set(reasons)
-        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn")) as pool:
-            try:
-                with uninterrupted():
-                    futures = {pool.submit(job): who for who, job in todo.items()}
-                for future in as_completed(futures):
-                    ended(futures[future], future.result())
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    return set(reasons)
+
+def _reasons(
+    todo: Mapping[CompleteSubject, Callable[[], str]], jobs: int
+) -> Generator[tuple[CompleteSubject, str], None, None]:
+    """Each subject as it ends, with the reason if it cannot be used, else ""."""
+    if jobs == 1 or len(todo) < 2:
+        yield from ((who, job()) for who, job in todo.items())
+        return
+    with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn")) as pool:
+        try:
+            with uninterrupted():
+                futures = {pool.submit(job): who for who, job in todo.items()}
+            yield from ((futures[future], future.result()) for future in as_completed(futures))
+        except BaseException:  # GeneratorExit too, if a subject stops the preparation
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager

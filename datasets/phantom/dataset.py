@@ -134,7 +134,7 @@ class Phantom(Dataset):
 
     def render(self, site: str) -> Site:
         """One site, rendered anew. See `load` for the arguments and what is returned."""
-        counts = {"train": self._train(site), "val": self.val, "test": self.test}
+        counts = {"train": self.training_subjects(site), "val": self.val, "test": self.test}
         people = [(split, f"{split}{number:03d}") for split in SPLITS for number in range(counts[split])]
         volumes, subjects = [], []
         for row, (split, name) in enumerate(ProgressBar(people, f"phantom {site}", unit="subject")):
@@ -156,7 +156,7 @@ class Phantom(Dataset):
         Returns:
             Images float16 `[slices, C, H, W]` in [-1, 1], and masks of the foreground and of lesions, bool `[slices, H, W]`.
         """
-        scan = Scan(self._hospital(site), (self.seed, site, name), self.size, self.nuisance)
+        scan = Scan(self.hospital(site), (self.seed, site, name), self.size, self.nuisance)
         raw, brain, mask, lesions = (
             np.stack(part) for part in zip(*map(scan.slice, np.linspace(LOWEST, HIGHEST, self.slices)), strict=True)
         )
@@ -164,14 +164,14 @@ class Phantom(Dataset):
         window = (1.08 * bright * scan.gains())[None, :, None, None]
         return (2 * np.clip(raw / window, 0, 1) - 1).astype(np.float16), mask, lesions
 
-    def _train(self, site: str) -> int:
+    def training_subjects(self, site: str) -> int:
         """The number of a site's training subjects."""
         if self.sites == len(KINDS):
             return self.train
         luck = stream(*self._names(site), "subjects").standard_normal()
         return max(1, round(self.train * float(np.exp(SPREAD * luck))))
 
-    def _hospital(self, site: str) -> Hospital:
+    def hospital(self, site: str) -> Hospital:
         kind = self._kinds()[site]
         return hospital(
             PRESETS[kind] if self.sites == len(KINDS) else variant(kind, self._names(site)),

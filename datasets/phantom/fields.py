@@ -71,7 +71,7 @@ class Folds:
     def __init__(self, rng: np.random.Generator, wavelength: float, count: int) -> None:
         self.wavenumber = 2 * np.pi / wavelength
         k, phases = wave_vectors(rng, wavelength, count, spread=0.15)
-        self._k, self._phases = k.astype(np.float32), phases.astype(np.float32)
+        self.waves, self.phases = k.astype(np.float32), phases.astype(np.float32)
         amplitude = np.float32(np.sqrt(2 / count))
         self._value = np.full(count, amplitude, np.float32)
         self._gradient = (-amplitude * k).astype(np.float32)
@@ -85,7 +85,7 @@ class Folds:
         floor = np.float32((0.45 * self.wavenumber) ** 2)
         for start in range(0, points.shape[1], CHUNK):
             part = slice(start, start + CHUNK)
-            phase = self._k @ points[:, part] + self._phases[:, None]
+            phase = self.waves @ points[:, part] + self.phases[:, None]
             value = self._value @ np.cos(phase)
             gradient = self._gradient.T @ np.sin(phase)
             distance[part] = np.abs(value) / np.sqrt((gradient**2).sum(0) + floor)

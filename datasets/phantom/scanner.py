@@ -43,8 +43,8 @@ class Scan:
     def __init__(self, hospital: Hospital, names: tuple[object, ...], size: int, nuisance: float) -> None:
         self._hospital, self._names, self._size = hospital, names, size
         self._pixel = hospital.fov / size
-        self._finer = int(np.ceil(self._pixel / FINEST))
-        self._grid = PixelGrid.square(hospital.fov, size * self._finer)
+        self.finer = int(np.ceil(self._pixel / FINEST))
+        self._grid = PixelGrid.square(hospital.fov, size * self.finer)
         person = stream(*names, "person")
         self._anatomy = Anatomy(
             stream(*names, "anatomy"),
@@ -55,11 +55,11 @@ class Scan:
         )
         tissues = of_subject(hospital.field, stream(*names, "tissues"))
         self._coils = Fields(stream(*names, "coils"), self._grid, {"receive": 230, "receive too": 140})
-        self._exposures = {}
+        self.exposures = {}
         for contrast, acquisition in hospital.acquisitions.items():
             rng = stream(*names, "exposure", contrast)
             moved = 0.0 if contrast == "T1" else hospital.misregistration  # T1 is what the others were registered to
-            self._exposures[contrast] = Exposure(
+            self.exposures[contrast] = Exposure(
                 acquisition,
                 response(acquisition.sequence.jittered(rng, hospital.jitter), tissues),
                 bias=rng.standard_normal(),
@@ -78,35 +78,35 @@ class Scan:
         shares = anatomy.shares.reshape(len(INDEX), -1)
         dome = self._dome(z)
         coils = self._coils.at(z)
-        brain, head, lesions = self._averaged(np.stack([anatomy.brain, anatomy.head, anatomy.shares[LESIONS].sum(0)]))
+        brain, head, lesions = self.averaged(np.stack([anatomy.brain, anatomy.head, anatomy.shares[LESIONS].sum(0)]))
         strip = np.clip(2 * brain - 0.5, 0, 1) if self._hospital.stripped else None
         images = []
-        for contrast, exposure in self._exposures.items():
+        for contrast, exposure in self.exposures.items():
             plain, *slopes = (exposure.response @ shares).reshape(4, *anatomy.brain.shape)
             signal = plain + sum(slope * change for slope, change in zip(slopes, anatomy.texture, strict=True))
             field = np.float32(0.7) * coils["receive"] + np.float32(0.35 * exposure.bias) * coils["receive too"]
             signal *= np.exp(np.float32(self._hospital.bias) * np.tanh(field)) * dome
-            image = self._moved(self._blurred(self._averaged(signal), exposure.acquisition), exposure)
+            image = self.moved(self.blurred(self.averaged(signal), exposure.acquisition), exposure)
             image = self._noisy(image, exposure, stream(*self._names, "noise", contrast, round(1000 * z)))
             images.append(image if strip is None else image * strip)
         return np.stack(images), brain > 0.5, (brain if self._hospital.stripped else head) > 0.5, lesions > 0.5
 
     def gains(self) -> np.ndarray:
         """The factor of the intensity that is shown as white, for each contrast `[C]`."""
-        return np.array([exposure.gain for exposure in self._exposures.values()], np.float32)
+        return np.array([exposure.gain for exposure in self.exposures.values()], np.float32)
 
     def _dome(self, z: float) -> np.ndarray:
         far = (self._grid.x[None] ** 2 + self._grid.y[:, None] ** 2 + np.float32(z * z / 2)) / np.float32(85**2)
         return 1 + np.float32(self._hospital.dome) * (1 - far)
 
-    def _averaged(self, fine: np.ndarray) -> np.ndarray:
+    def averaged(self, fine: np.ndarray) -> np.ndarray:
         """The mean over the evaluated pixels of each output pixel, `[..., H, W]`."""
-        if self._finer == 1:
+        if self.finer == 1:
             return fine
-        shape = (*fine.shape[:-2], self._size, self._finer, self._size, self._finer)
+        shape = (*fine.shape[:-2], self._size, self.finer, self._size, self.finer)
         return fine.reshape(shape).mean((-3, -1))
 
-    def _blurred(self, image: np.ndarray, acquisition: Acquisition) -> np.ndarray:
+    def blurred(self, image: np.ndarray, acquisition: Acquisition) -> np.ndarray:
         """The image with the in-plane point spread, and with a further blur of 0.12 x thickness in place of thick slices."""
         through = 0.12 * acquisition.thickness if acquisition.thickness > 2 else 0.0
         for mm in (acquisition.fwhm / 2.355, through):
@@ -114,7 +114,7 @@ class Scan:
                 image = ndimage.gaussian_filter(image, mm / self._pixel, mode="nearest", truncate=3)
         return image
 
-    def _moved(self, image: np.ndarray, exposure: Exposure) -> np.ndarray:
+    def moved(self, image: np.ndarray, exposure: Exposure) -> np.ndarray:
         """The image rotated about its centre and shifted, by cubic interpolation."""
         if not (exposure.turn or exposure.shift.any()):
             return image

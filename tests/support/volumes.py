@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import locale
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,17 +13,23 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import SimpleITK
 from nibabel.testing import data_path
 from numpy.typing import DTypeLike
 from scipy import ndimage
 
 from fedsynth.datasets.phantom.scanner import Scan
 from fedsynth.datasets.phantom.sites import PRESETS, hospital
+from fedsynth.datasets.volumes.mask import foreground
+from fedsynth.datasets.volumes.resample import reached
+from fedsynth.datasets.volumes.volume import Grid, Volume
 
 SHAPE = (21, 26, 12)  # of the volumes, right, front, up
 SPACING = (4.0, 4.0, 6.0)  # mm
 DIRECTIONS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 SCANS = Path(data_path)  # nibabel ships these inside its package
+SERIES = "1.2.826.0.1.3680043.2.1125.1"
+TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def head(points: np.ndarray, contrast: str = "T1") -> np.ndarray:
@@ -132,3 +139,50 @@ def acquired(
         places = np.linalg.solve(affine, np.linalg.solve(motion, grid @ points))[:3]
         total += ndimage.map_coordinates(voxels, places, order=3).reshape(shape) / 5
     return total.clip(0)
+
+
+def series(
+    folder: Path, voxels: np.ndarray, affine: np.ndarray, slope: float = 1.0, uid: str = SERIES, prefix: str = "IM"
+) -> Path:
+    """The volume as one file a slice, named so that their names sort the other way round than their positions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    language = locale.setlocale(locale.LC_ALL)  # which writing DICOM changes; reading does not
+    lps = TO_LPS @ affine
+    edges = np.linalg.norm(lps[:3, :3], axis=0)
+    cosines = (lps[:3, :3] / edges)[:, :2].T.ravel()
+    writer = SimpleITK.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for k in range(voxels.shape[2]):
+        image = SimpleITK.GetImageFromArray((np.round(voxels[:, :, k].T / slope) * slope).astype(np.int16)[None])
+        image.SetSpacing(edges.tolist())
+        tags = {
+            "0008|0060": "MR",
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+            "0008|0018": f"{uid}.{k + 1}",
+            "0020|000d": "1.2.826.0.1.3680043.2.1125.9",
+            "0020|000e": uid,
+            "0020|0013": str(k + 1),
+            "0020|0032": "\\".join(f"{x:.8g}" for x in (lps @ [0, 0, k, 1])[:3]),
+            "0020|0037": "\\".join(f"{x:.8f}" for x in cosines),
+            "0018|0050": f"{edges[2]:g}",
+            "0028|1053": f"{slope:g}",
+            "0028|1052": "0",
+        }
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{prefix}{voxels.shape[2] - k:03d}.dcm"))
+        writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, language)
+    return folder
+
+
+def volume(voxels: np.ndarray, affine: np.ndarray) -> Volume:
+    x, y, z = voxels.shape
+    return Volume(np.asarray(voxels, np.float32), Grid((x, y, z), affine))
+
+
+def off(found: np.ndarray, truth: np.ndarray, fixed: Volume, moving: Volume) -> float:
+    """The largest error of a motion over the part of the head that `moving` shows, in voxels of its, along any of its axes."""
+    head = np.argwhere(foreground(fixed.voxels) & reached(fixed.grid, moving.grid, truth))
+    points = fixed.grid.affine @ np.column_stack([head, np.ones(len(head))]).T
+    return float(np.abs(np.linalg.solve(moving.grid.affine, (found - truth) @ points)).max())

@@ -42,10 +42,10 @@ def test_rows_run_from_front_to_back() -> None:
 
 def test_folds_measure_the_distance_to_their_sheets() -> None:
     folds = Folds(stream("folds"), 36, count=1)  # one wave: its sheets are parallel planes, half a wavelength apart
-    k = folds._k[0].astype(float)
+    k = folds.waves[0].astype(float)
     rng = np.random.default_rng(0)
     points = rng.uniform(-50, 50, (3, 9000)).astype(np.float32)  # more than one chunk
-    phase = (k @ points + folds._phases[0]) / np.pi - 0.5
+    phase = (k @ points + folds.phases[0]) / np.pi - 0.5
     true = np.abs(phase - np.round(phase)) * np.pi / np.linalg.norm(k)
     near = true < 1.0
     np.testing.assert_allclose(folds.distance(points)[near], true[near], rtol=0.15)

@@ -10,49 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from support.volumes import SCANS, sampled, write
+from support.volumes import SCANS, SERIES, sampled, series, write
 
 from fedsynth.datasets.volumes import Chain, examine, export_volume, process, read_volume
 from fedsynth.federation import FederationError
-
-SERIES = "1.2.826.0.1.3680043.2.1125.1"
-TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def series(
-    folder: Path, voxels: np.ndarray, affine: np.ndarray, slope: float = 1.0, uid: str = SERIES, prefix: str = "IM"
-) -> Path:
-    """The volume as one file a slice, named so that their names sort the other way round than their positions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    language = locale.setlocale(locale.LC_ALL)  # which writing DICOM changes; reading does not
-    lps = TO_LPS @ affine
-    edges = np.linalg.norm(lps[:3, :3], axis=0)
-    cosines = (lps[:3, :3] / edges)[:, :2].T.ravel()
-    writer = SimpleITK.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    for k in range(voxels.shape[2]):
-        image = SimpleITK.GetImageFromArray((np.round(voxels[:, :, k].T / slope) * slope).astype(np.int16)[None])
-        image.SetSpacing(edges.tolist())
-        tags = {
-            "0008|0060": "MR",
-            "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
-            "0008|0018": f"{uid}.{k + 1}",
-            "0020|000d": "1.2.826.0.1.3680043.2.1125.9",
-            "0020|000e": uid,
-            "0020|0013": str(k + 1),
-            "0020|0032": "\\".join(f"{x:.8g}" for x in (lps @ [0, 0, k, 1])[:3]),
-            "0020|0037": "\\".join(f"{x:.8f}" for x in cosines),
-            "0018|0050": f"{edges[2]:g}",
-            "0028|1053": f"{slope:g}",
-            "0028|1052": "0",
-        }
-        for tag, value in tags.items():
-            image.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{prefix}{voxels.shape[2] - k:03d}.dcm"))
-        writer.Execute(image)
-    locale.setlocale(locale.LC_ALL, language)
-    return folder
-
 
 TURN = np.array([[np.cos(0.2), 0, np.sin(0.2), 3], [0, 1, 0, -7], [-np.sin(0.2), 0, np.cos(0.2), 11], [0, 0, 0, 1]])
 
@@ -125,12 +86,12 @@ def smaller(folder: Path) -> None:
 REFUSALS: dict[str, tuple[Damage, str]] = {
     "a slice is missing": (
         lambda folder: (folder / "IM005.dcm").unlink(),
-        r"its 11 slices lie 6 to 12 mm apart, where one and the same gap is expected; add the missing slices",
+        r"its 11 slices lie 6 to 12 mm apart, where gaps must be equal; add the missing slices",
     ),
     "a slice is no DICOM": (lambda folder: (folder / "IM005.dcm").write_text("no"), r"its 11 slices lie 6 to 12 mm apart"),
     "two volumes in one series": (
         lambda folder: series(folder, *sampled("RAS"), prefix="second"),
-        r"its 24 slices lie 6 to 66 mm apart, .*or part the volumes",
+        r"its 24 slices lie 6 to 66 mm apart, .*or give each volume a folder of its own",
     ),
     "two series": (
         lambda folder: series(folder, *sampled("RAS"), uid=SERIES + ".5", prefix="second"),

@@ -80,9 +80,11 @@ def test_a_volume_of_a_4d_file_is_read_if_its_index_is_chosen(tmp_path: Path) ->
     path = write(tmp_path / "v.nii.gz", np.stack([0 * voxels, voxels, 2 * voxels], -1), affine)
     for index in (1, 2):
         np.testing.assert_array_equal(read_volume(path, index).voxels, (index * voxels).astype(np.float32))
-    with pytest.raises(FederationError, match=r"v.nii.gz holds 3 volumes, where that of index 3 is chosen"):
+    with pytest.raises(
+        FederationError, match=r"v.nii.gz holds 3 volumes, but dataset.volume is 3; choose another index"
+    ):
         read_volume(path, 3)
-    with pytest.raises(FederationError, match=r"that of index -1 is chosen"):
+    with pytest.raises(FederationError, match=r"dataset.volume is -1"):
         read_volume(path, -1)
     path = write(tmp_path / "v.nii", np.stack([voxels, voxels], -1)[..., None, :], affine)
     with pytest.raises(FederationError, match=r"is 5-D, of shape \(21, 26, 12, 1, 2\)"):

@@ -26,7 +26,7 @@ def test_four_sites_are_the_presets_and_more_are_named_after_them() -> None:
 
 def test_every_one_of_64_sites_is_different() -> None:
     phantom = Phantom(sites=64)
-    hospitals = {site: phantom._hospital(site) for site in phantom.contrasts()}
+    hospitals = {site: phantom.hospital(site) for site in phantom.contrasts()}
     assert len(hospitals) == 64
     assert len({one.age[0] for one in hospitals.values()}) == 64
     assert len({one.age[1] - one.age[0] for one in hospitals.values()}) == 64
@@ -46,7 +46,7 @@ def test_protocols_vary_around_the_preset_and_a_train_fits_into_its_cycle() -> N
     for seed in range(10):
         phantom = Phantom(sites=64, seed=seed)
         for site in phantom.contrasts():
-            acquisitions = phantom._hospital(site).acquisitions
+            acquisitions = phantom.hospital(site).acquisitions
             own, preset = acquisitions["T2"].sequence, PRESETS[site[4:]].acquisitions["T2"].sequence
             assert isinstance(own, SpinEcho)
             assert isinstance(preset, SpinEcho)
@@ -63,28 +63,28 @@ def test_sizes_are_log_normal_with_the_median_that_was_asked_for() -> None:
     counts = []
     for seed in range(10):
         phantom = Phantom(sites=64, seed=seed, train=100)
-        counts += [phantom._train(site) for site in phantom.contrasts()]
+        counts += [phantom.training_subjects(site) for site in phantom.contrasts()]
     assert np.mean(np.log(counts)) == pytest.approx(np.log(100), abs=0.08)  # its sd is 0.6 / sqrt(640) = 0.024
     assert np.std(np.log(counts)) == pytest.approx(0.6, abs=0.06)
-    assert {Phantom(sites=64, train=1)._train(site) for site in phantom.contrasts()} >= {1, 2}  # never 0
-    assert {Phantom()._train(site) for site in FOUR} == {12}
+    assert {Phantom(sites=64, train=1).training_subjects(site) for site in phantom.contrasts()} >= {1, 2}  # never 0
+    assert {Phantom().training_subjects(site) for site in FOUR} == {12}
 
 
 def test_a_site_is_the_same_among_16_and_among_64(tmp_path: Path) -> None:
     few, many = Phantom(sites=16, **SMALL), Phantom(sites=64, **SMALL)
     for site in few.contrasts():
-        assert few._hospital(site) == many._hospital(site)
-        assert few._train(site) == many._train(site)
+        assert few.hospital(site) == many.hospital(site)
+        assert few.training_subjects(site) == many.training_subjects(site)
         assert few.fingerprint(site) == many.fingerprint(site)
     np.testing.assert_array_equal(few.render("s06-midas").images, many.load("s06-midas", tmp_path).images)
-    assert len(many.render("s06-midas").of("train")) == many._train("s06-midas")
-    assert few._hospital("s06-midas") != Phantom(sites=16, seed=1)._hospital("s06-midas")
+    assert len(many.render("s06-midas").of("train")) == many.training_subjects("s06-midas")
+    assert few.hospital("s06-midas") != Phantom(sites=16, seed=1).hospital("s06-midas")
 
 
 def test_switches_make_64_sites_alike_too() -> None:
     phantom = Phantom(sites=64, **dict.fromkeys(SWITCHES, True))
-    kinds = {site[4:]: phantom._hospital(site) for site in list(phantom.contrasts())[:4]}
-    assert all(phantom._hospital(site) == kinds[site[4:]] for site in phantom.contrasts())
+    kinds = {site[4:]: phantom.hospital(site) for site in list(phantom.contrasts())[:4]}
+    assert all(phantom.hospital(site) == kinds[site[4:]] for site in phantom.contrasts())
 
 
 @pytest.mark.parametrize("sites", [3, 65])

@@ -12,11 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from datasets.test_volumes_dicom import series
-from datasets.test_volumes_register import off, volume
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 from scipy import ndimage
-from support.volumes import acquired, phantom, rigid, write
+from support.volumes import acquired, off, phantom, rigid, series, volume, write
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.datasets.store.slice_store import Row, SliceStore, numbers

@@ -1,4 +1,4 @@
-"""The data card: its numbers by hand, its shift between sites, its place in the report; and contact sheets."""
+"""The data card: its numbers by hand, its shift between sites, its place in the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from support import finished
 from support.federations import federation, site
 from support.pages import made
 
-from fedsynth.benchmarks.data.contact_sheet import OUTLINE, TILE, outlined, pages, sheet
 from fedsynth.benchmarks.records.data_card import card_facts, card_markdown, card_rows, shift, spread, thin, voxel_edges
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots.intensities import draw_intensities
@@ -80,24 +79,6 @@ def test_it_is_written_as_markdown_and_drawn() -> None:
     panels = draw_intensities(card_facts(sites)).axes
     assert [axes.get_title() for axes in panels] == ["T1", "T2", "PD", "FLAIR"]
     assert [len(axes.lines) for axes in panels] == [4] * 4
-
-
-def test_every_subject_is_on_a_sheet_with_its_outline() -> None:
-    own = site("north", train=120, val=1, test=5, slices=2, size=(28, 28))
-    found = list(pages(own))
-    assert len(found) == 2
-    one = np.asarray(sheet(own, own.subjects[:1]))
-    assert one.shape[1] < 5 * (TILE + 10)
-    square = np.zeros((28, 28), bool)
-    square[7:21, 7:21] = True
-    tile = np.asarray(outlined(np.where(square, 1.0, -1.0), square))
-    edge = (tile == OUTLINE).all(-1)
-    assert tile.shape == (TILE, TILE, 3)
-    assert np.argwhere(edge).min() == TILE // 4
-    assert np.argwhere(edge).max() == 3 * TILE // 4 - 1
-    assert edge.sum() == 4 * (TILE // 2 - 1)
-    assert (tile[TILE // 2, TILE // 2] == 255).all()
-    assert (tile[0, 0] == 0).all()
 
 
 def test_the_report_has_it_where_the_record_has(tmp_path: Path) -> None:

@@ -14,24 +14,18 @@ import numpy as np
 import pytest
 import SimpleITK
 from sklearn.metrics import mutual_info_score
-from support.volumes import acquired, phantom, rigid, sampled
+from support.volumes import acquired, off, phantom, rigid, sampled, volume
 
 from fedsynth.datasets.volumes.mask import foreground
 from fedsynth.datasets.volumes.quality import Quality, registration_quality
 from fedsynth.datasets.volumes.register import Registration, coarse, find_motion
-from fedsynth.datasets.volumes.resample import reached
-from fedsynth.datasets.volumes.volume import Grid, Volume
+from fedsynth.datasets.volumes.volume import Volume
 from fedsynth.federation import FederationError
 
 MNI = Path(nilearn.__file__).parent / "datasets/data"
 STILL = np.eye(4)
 MOTION = rigid((8, -6, 10), (6, -10, 4))
 OBLIQUE = rigid((20, 10, -15), (0, 0, 0))
-
-
-def volume(voxels: np.ndarray, affine: np.ndarray) -> Volume:
-    x, y, z = voxels.shape
-    return Volume(np.asarray(voxels, np.float32), Grid((x, y, z), affine))
 
 
 def template(name: str) -> Volume:
@@ -42,13 +36,6 @@ def template(name: str) -> Volume:
 def carried(still: Volume, motion: np.ndarray) -> Volume:
     """The same voxels, whose header says that head and grid moved together: nothing is interpolated."""
     return volume(still.voxels, motion @ still.grid.affine)
-
-
-def off(found: np.ndarray, truth: np.ndarray, fixed: Volume, moving: Volume) -> float:
-    """The largest error of a motion over the part of the head that `moving` shows, in voxels of its, along any of its axes."""
-    head = np.argwhere(foreground(fixed.voxels) & reached(fixed.grid, moving.grid, truth))
-    points = fixed.grid.affine @ np.column_stack([head, np.ones(len(head))]).T
-    return float(np.abs(np.linalg.solve(moving.grid.affine, (found - truth) @ points)).max())
 
 
 def pair(site: str = "ixi", contrast: str = "T2", edge: float = 2.0) -> tuple[Volume, Volume]:
@@ -198,7 +185,7 @@ def test_coarse_keeps_every_point_in_its_place() -> None:
 def test_a_volume_without_a_head_is_not_registered() -> None:
     speck = volume(np.pad(np.ones((1, 1, 1)), 1), STILL)
     for one, other in ((speck, volume(*sampled())), (volume(*sampled()), speck)):
-        with pytest.raises(FederationError, match="one of the two shows nothing of the size of a head"):
+        with pytest.raises(FederationError, match="one of the two volumes shows nothing of the size of a head"):
             find_motion(one, other, Registration.rigid)
 
 

@@ -33,7 +33,7 @@ def test_a_killed_preparing_goes_on_where_it_was(root: Path, tmp_path: Path) -> 
 import sys, time
 from pathlib import Path
 sys.path[:0] = [{str(ROOT / "tests")!r}, {str(ROOT)!r}]
-import trees
+from support import trees
 from fedsynth.datasets.layout import subject
 process, made = subject.process, []
 def slow(name, *rest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,52 +26,44 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def spoil(root: Path, how: str) -> None:
-    own = root / "north" / "p1"
-    match how:
-        case "missing":
-            (own / "T2.nii.gz").unlink()
-        case "twin":
-            shutil.copy(root / "north" / "p0" / "T2.nii.gz", own / "T2.nii.gz")
-        case "copy":
-            shutil.copy(own / "T1.nii.gz", own / "T2.nii.gz")
-        case "loop":
-            (own / "T2.nii.gz").unlink()
-            (own / "T2.nii.gz").symlink_to("T2.nii.gz")
-        case "gone":
-            (own / "T2.nii.gz").unlink()
-            (own / "T2.nii.gz").symlink_to("nowhere.nii.gz")
-        case "garbage":
-            (own / "T2.nii.gz").write_bytes(b"no volume at all")
-        case "truncated":
-            raw = (own / "T2.nii.gz").read_bytes()
-            (own / "T2.nii.gz").write_bytes(raw[: len(raw) // 2])
-        case "empty":
-            trees.nifti(own / "T2.nii.gz", np.zeros((trees.SIZE, trees.SIZE, trees.SLICES)))
-        case "4-D":
-            volume = np.stack([trees.stacks("midas", 1)["T2"]] * 2, axis=-1)
-            nibabel.save(nibabel.Nifti1Image(volume, np.diag([*trees.EDGE, 1])), own / "T2.nii.gz")
-        case "grid":
-            trees.nifti(own / "T2.nii.gz", trees.stacks("midas", 1)["T2"][:-3])
+def linked(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("missing", r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
-        ("twin", r"its .*p1/T2.nii.gz is the same file as subject north p0 has; leave one out"),
-        ("copy", r"of .*p1/T1.nii.gz and .*p1/T2.nii.gz, two are one file; restore them"),
-        ("loop", r"p1/T2.nii.gz"),
-        ("gone", r"p1/T2.nii.gz"),
-        ("garbage", r"p1/T2.nii.gz"),
-        ("truncated", r"p1/T2.nii.gz"),
-        ("empty", r"p1/T2.nii.gz"),
-        ("4-D", r"p1/T2.nii.gz"),
-        ("grid", r"p1/T2.nii.gz .* lie on different grids; register"),
-    ],
-)
-def test_who_cannot_be_used_stops_or_is_skipped_and_listed(root: Path, tmp_path: Path, how: str, reason: str) -> None:
-    spoil(root, how)
+def four_dimensional(path: Path) -> None:
+    volume = np.stack([trees.stacks("midas", 1)["T2"]] * 2, axis=-1)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([*trees.EDGE, 1])), path)
+
+
+# what is wrong with the T2 of subject p1 of site north: how it is made wrong, and the reason that is given
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (Path.unlink, r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
+    "another subject's": (
+        lambda path: shutil.copy(path.parent.with_name("p0") / "T2.nii.gz", path),
+        r"its .*p1/T2.nii.gz is the same file as one of subject north p0; leave one out",
+    ),
+    "the same as its T1": (
+        lambda path: shutil.copy(path.with_name("T1.nii.gz"), path),
+        r"two of .*p1/T1.nii.gz and .*p1/T2.nii.gz are the same file; restore them",
+    ),
+    "a link to itself": (lambda path: linked(path, "T2.nii.gz"), r"p1/T2.nii.gz"),
+    "a broken link": (lambda path: linked(path, "nowhere.nii.gz"), r"p1/T2.nii.gz"),
+    "no volume": (lambda path: path.write_bytes(b"no volume at all"), r"p1/T2.nii.gz"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), r"p1/T2.nii.gz"),
+    "empty": (lambda path: trees.nifti(path, np.zeros((trees.SIZE, trees.SIZE, trees.SLICES))), r"p1/T2.nii.gz"),
+    "4-D": (four_dimensional, r"p1/T2.nii.gz"),
+    "on another grid": (
+        lambda path: trees.nifti(path, trees.stacks("midas", 1)["T2"][:-3]),
+        r"p1/T2.nii.gz .* lie on different grids; register",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_who_cannot_be_used_stops_or_is_skipped_and_listed(root: Path, tmp_path: Path, how: str) -> None:
+    spoil, reason = SPOILT[how]
+    spoil(root / "north" / "p1" / "T2.nii.gz")
     with pytest.raises(FederationError, match=reason) as stopped:
         trees.layout("folder", root).prepare()
     assert "traceback" not in str(stopped.value).lower()

@@ -262,7 +262,7 @@ def test_a_slice_by_itself_is_as_thick_as_it_was(tmp_path: Path) -> None:
     [
         ({"out": "T1.nii.gz"}, r"T1.nii.gz is the source volume itself; write to another file"),
         ({"out": "out.mgz"}, r"out.mgz must end in .nii or .nii.gz"),
-        ({"rows": (0, 1)}, r"a stack of shape \(\d+, 32, 32\) does not fit 2 rows"),
+        ({"rows": (0, 1)}, r"a stack of shape \(\d+, 32, 32\) does not fit 2 slices"),
         ({"like": "gone.nii"}, r"gone.nii cannot be read \(No such file"),
     ],
 )
@@ -286,7 +286,7 @@ def test_an_export_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, A
         ({"spacing": float("nan")}, "spacing nan must be positive"),
         ({"slices": -1}, "slices -1 not negative"),
         ({"foreground": 0.0}, r"foreground 0.0 in \(0, 1\]"),
-        ({"mask": "brain"}, r"chain.mask='brain' must be head or the pattern .* HD-BET or SynthStrip"),
+        ({"mask": "brain"}, r"chain.mask='brain' must be head, or a pattern .* HD-BET and SynthStrip"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
@@ -307,37 +307,39 @@ def refused(paths: dict[str, Path], message: str, given: Path | None = None, **o
 def test_a_subject_that_cannot_be_processed_is_refused_by_file(tmp_path: Path) -> None:
     paths = subject(tmp_path)
     refused(paths, "subject ann has no FLAIR, the reference contrast; it has T1, T2", reference="FLAIR")
-    refused(paths, r"chain.mask is '\{subject\}.nii', and the mask given is None", mask="{subject}.nii")
-    refused(paths, r"chain.mask is 'head', and the mask given is .*T1.nii.gz", paths["T1"])
+    refused(paths, r"chain.mask is '\{subject\}.nii', but the given mask is None", mask="{subject}.nii")
+    refused(paths, r"chain.mask is 'head', but the given mask is .*T1.nii.gz", paths["T1"])
     refused(paths, r"gone.nii cannot be read \(No such file", template=str(tmp_path / "gone.nii"))
     refused(
         paths,
-        r"\d+% of the foreground of .*T1.nii.gz, \d+ mm across, lies outside 10 pixels of 4.0 mm; raise chain.size",
+        r"\d+% of the foreground of .*T1.nii.gz, \d+ mm across, lies outside 10 pixels of 4.0 mm; raise dataset.chain.size",
         size=10,
     )
     for name, other in {"shape": sampled(shape=(21, 26, 11)), "place": sampled(shift=(0.0, 1.0, 0.0))}.items():
         moved = {"T1": paths["T1"], "T2": write(tmp_path / f"{name}.nii", *other)}
         refused(
             moved,
-            rf"T1.nii.gz \(21 x .*{name}.nii \(21 x .* different grids; register .* chain.register=rigid",
+            rf"T1.nii.gz \(21 x .*{name}.nii \(21 x .* different grids; register .* dataset.chain.register=rigid",
         )
     speck = np.zeros(SHAPE)
     speck[3, 3, 3] = 100
     refused(
         {"T1": paths["T1"], "T2": write(tmp_path / "speck.nii", speck, sampled()[1])},
-        r"speck.nii cannot be registered to .*T1.nii.gz: one of the two shows nothing of the size of a head",
+        r"speck.nii cannot be registered to .*T1.nii.gz: one of the two volumes shows nothing of the size of a head",
         register=Registration.rigid,
     )
     plane = write(tmp_path / "plane.nii", np.random.default_rng(0).random((40, 40, 1)), np.diag([3.0, 3, 4, 1]))
     refused(
-        {"T1": plane}, r"plane.nii: N4 finds no bias field in 40 x 40 x 1 voxels .*; set chain.bias=false", bias=True
+        {"T1": plane},
+        r"plane.nii: N4 finds no bias field in 40 x 40 x 1 voxels .*; use dataset.chain.bias=false",
+        bias=True,
     )
-    refused({"T1": tmp_path / "speck.nii"}, r"no slice of .*speck.nii shows foreground")
+    refused({"T1": tmp_path / "speck.nii"}, r"no slice of .*speck.nii has foreground")
     mask = np.zeros(SHAPE)
     mask[0, 0, 0] = 1
     refused(
         paths,
-        r"T1.nii.gz shows nothing where .*mask.nii does; correct its affine or leave ann out",
+        r"T1.nii.gz shows nothing where .*mask.nii shows the head; correct its affine or leave subject ann out",
         write(tmp_path / "mask.nii", mask, sampled()[1], np.uint8),
         mask="{subject}/mask.nii",
         strip=True,

@@ -43,7 +43,7 @@ def test_noise_is_rician_and_falls_with_pixel_size() -> None:
         one = scan("ixi", size=size)
         corner = round(20 / pixel)
         air = np.concatenate([one.slice(z)[0][:, :corner, :corner].reshape(3, -1) for z in range(0, 40, 2)], axis=1)
-        for values, exposure in zip(air, one._exposures.values(), strict=True):
+        for values, exposure in zip(air, one.exposures.values(), strict=True):
             sigma = 1.6 * exposure.response[0, INDEX["wm"]] / exposure.acquisition.snr / pixel
             assert values.mean() == pytest.approx(sigma * np.sqrt(np.pi / 2), rel=0.06)
 
@@ -53,13 +53,13 @@ def test_misregistration_moves_by_millimetres() -> None:
     image = np.zeros((51, 51), np.float32)
     image[20:30, 22:28] = 1
     still = Exposure(Acquisition(SpinEcho(1, 1), 1, 1, 1), np.zeros((4, 1)), 0.0, 0.0, np.array([8.0, -4.0]), 1.0)
-    np.testing.assert_allclose(one._moved(image, still), np.roll(image, (-2, 1), (0, 1)), atol=1e-6)
+    np.testing.assert_allclose(one.moved(image, still), np.roll(image, (-2, 1), (0, 1)), atol=1e-6)
     turned = replace(still, turn=np.pi / 2, shift=np.zeros(2))
-    np.testing.assert_allclose(one._moved(image, turned), np.rot90(image, -1), atol=1e-5)
+    np.testing.assert_allclose(one.moved(image, turned), np.rot90(image, -1), atol=1e-5)
 
 
 def test_t1_is_where_the_truth_is() -> None:
-    exposures = scan("brats")._exposures
+    exposures = scan("brats").exposures
     assert not exposures["T1"].turn
     assert not exposures["T1"].shift.any()
     assert exposures["T2"].shift.any()
@@ -68,16 +68,16 @@ def test_t1_is_where_the_truth_is() -> None:
 
 def test_averaging_and_blur_keep_the_mean() -> None:
     one = scan("ixi", size=48)  # 4.25 mm pixels, evaluated at a third of that
-    assert one._finer == 3
+    assert one.finer == 3
     fine = np.random.default_rng(0).random((2, 144, 144)).astype(np.float32)
     expected = [
         [fine[i, 3 * r : 3 * r + 3, 3 * c : 3 * c + 3].mean() for r in range(48) for c in range(48)] for i in (0, 1)
     ]
-    np.testing.assert_allclose(one._averaged(fine).reshape(2, -1), expected, rtol=1e-5)
+    np.testing.assert_allclose(one.averaged(fine).reshape(2, -1), expected, rtol=1e-5)
     sharp = np.zeros((48, 48), np.float32)
     sharp[24, 24] = 1
-    assert one._blurred(sharp, Acquisition(SpinEcho(1, 1), 2, 1, 1)) is sharp  # finer than the pixel
-    blurred = one._blurred(sharp, Acquisition(SpinEcho(1, 1), 20, 1, 1))  # 2.4 mm through thickness
+    assert one.blurred(sharp, Acquisition(SpinEcho(1, 1), 2, 1, 1)) is sharp  # finer than the pixel
+    blurred = one.blurred(sharp, Acquisition(SpinEcho(1, 1), 20, 1, 1))  # 2.4 mm through thickness
     assert blurred.sum() == pytest.approx(1, abs=1e-3)
     assert blurred.max() < 0.6
 
@@ -312,7 +312,7 @@ def test_nuisance_scales_what_varies_without_meaning() -> None:
         for name in ("bias", "dome", "jitter", "misregistration"):
             assert getattr(half, name) == getattr(PRESETS[site], name) / 2
             assert getattr(none, name) == 0
-        exposures = Scan(none, (0, site, "train000"), 32, nuisance=0.0)._exposures
+        exposures = Scan(none, (0, site, "train000"), 32, nuisance=0.0).exposures
         for contrast, exposure in exposures.items():
             assert exposure.gain == 1
             assert not exposure.shift.any()

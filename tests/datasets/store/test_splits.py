@@ -47,10 +47,13 @@ def test_every_subject_is_in_one_split_and_none_is_empty(names: set[str], seed: 
         ("site,subject\nnorth,ann\n", "has no column split; a table of splits has site, subject, split"),
         (
             "site,subject,split\nnorth,ann,training\n",
-            "line 2: 'training' is no split; a subject is in train, val, test",
+            "line 2: 'training' is not a split; use one of train, val, test",
         ),
-        ("site,subject,split\nnorth,ann,val\nnorth,ann,test\n", "line 3: subject ann of site north stands there twice"),
-        ("site,subject,split\nnorth\n", "line 2: '' is no split"),
+        (
+            "site,subject,split\nnorth,ann,val\nnorth,ann,test\n",
+            "line 3: subject ann of site north occurs twice",
+        ),
+        ("site,subject,split\nnorth\n", "line 2: '' is not a split"),
         ("\xff", "cannot be read as a table of splits|has no column site"),
     ],
 )
@@ -88,7 +91,7 @@ def test_edited_splits_hold_and_are_another_data_set(root: Path, tmp_path: Path)
     assert {s.name: s.split for s in dataset.load("north", tmp_path).subjects} == swapped
     assert dataset.fingerprint("north") != layout.fingerprint("north")
     with pytest.raises(
-        FederationError, match=r"splits.csv was edited, so site north is no longer what the options say"
+        FederationError, match=r"splits.csv was edited, so site north no longer follows from the options"
     ):
         layout.load("north", tmp_path)
     table.write_text("\n".join(table.read_text("utf-8").splitlines()[:-1]), "utf-8")

@@ -88,7 +88,7 @@ def test_it_becomes_a_store(root: Path, tmp_path: Path) -> None:
     [
         (
             lambda at: (at / "subjects.csv").unlink(),
-            r"subjects.csv cannot be read .*nobody knows where a subject begins",
+            r"subjects.csv cannot be read .*only it says where a subject begins",
         ),
         (
             lambda at: (at / "subjects.csv").write_text("site,split\n"),
@@ -100,13 +100,13 @@ def test_it_becomes_a_store(root: Path, tmp_path: Path) -> None:
         ),
         (
             lambda at: (at / "subjects.csv").write_text("\n".join(TABLE[:3])),
-            "val has 2 images, and .* counts 0 in its val split",
+            "val has 2 images, and .* counts 0 slices for them",
         ),
         (lambda at: (at / "ixi/T1_T2__PD/train/3.png").unlink(), "train has 11 images, and .* counts 12"),
         (lambda at: (at / "ixi/T1_T2__PD/train/3.png").write_bytes(b"\x89PNG"), r"3.png cannot be read"),
         (
             lambda at: (at / "ixi/T1_T2__PD/train/3.png").rename(at / "ixi/T1_T2__PD/train/x.png"),
-            "x.png is not called by a number",
+            "the name of x.png is not a number",
         ),
         (
             lambda at: Image.new("L", (48, 24)).save(at / "ixi/T1_T2__PD/val/0.png"),
