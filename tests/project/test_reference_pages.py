@@ -57,3 +57,14 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_contributing_names_every_target_of_the_makefile() -> None:
     (line,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"`make ([\w-]+)`", (ROOT / "CONTRIBUTING.md").read_text())) == set(line.split())
+
+
+def test_the_readme_is_short_and_its_first_screen_shows_what_this_is() -> None:
+    """One sentence, one picture, three commands, one table."""
+    text = (ROOT / "README.md").read_text()
+    first, _, _ = text.partition("\n## ")
+    (block,) = re.findall(r"^```\n(.*?)^```", first, re.DOTALL | re.MULTILINE)
+    assert len(block.splitlines()) == 3
+    assert len(re.findall(r"^!\[", first, re.MULTILINE)) == 1
+    assert len(re.findall(r"^\| -", first, re.MULTILINE)) == 1
+    assert len(re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).split()) <= 950
