@@ -1,4 +1,4 @@
-"""`fedsynth prepare`: a data set's volumes become arrays once, with pictures and a card that show what went in."""
+"""`fedsynth prepare`: volumes become arrays once, with contact sheets and a data card that show what they hold."""
 
 from __future__ import annotations
 
@@ -32,23 +32,26 @@ from ..report.plots.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
 
-LISTED = 20  # of those who were left out; dataset.json has all
+LISTED = 20  # subjects that were left out; dataset.json has all
 
 
 def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int:
-    """0 if the data set is prepared, or with --verify if every subject found can be used; 1 if with --verify some cannot; 2 if
-    the command cannot be done: then nothing was changed."""
+    """Prepare a data set, or with `verify` only report what its folder holds.
+
+    Returns 0 if it is prepared, or if the report says that every subject can be used; 1 if it says that some cannot; 2 if the
+    command is impossible, and nothing was changed; 130 if it was interrupted.
+    """
     try:
         for origin, reason in register().items():
             print(f"fedsynth: {origin} failed to load: {reason}", file=sys.stderr)
         overrides = [word for word in words if "=" in word and not Path(word).exists()]
         folders = [word for word in words if word not in overrides]
         if len(folders) > 1:
-            raise UsageError(f"two folders, {folders[0]} and {folders[1]}; a data set has one")
+            raise UsageError(f"two folders, {folders[0]} and {folders[1]}, where one is expected")
         if not any(word.startswith("dataset=") for word in overrides):
             if not (folders and verify):
                 instead = f", and not {overrides[0]}" if overrides else ""
-                raise UsageError(f"which data set? dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
+                raise UsageError(f"which data set? Give dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
             return _try_layouts(folders[0], overrides)
         dataset = _compose(overrides, *folders)
         return _print_report(dataset) if verify else _prepare(dataset, out, jobs)
@@ -63,20 +66,20 @@ def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int
 
 
 def _compose(overrides: list[str], root: str = "") -> Dataset:
-    """The data set that the overrides name, on that folder."""
+    """The data set that the overrides name, with `root` as its folder."""
     with initialize_config_module("fedsynth.conf", version_base="1.3"):
         dataset = Run.of(compose("config", overrides)).dataset
     if not root:
         return dataset
     if "root" not in {option.name for option in fields(dataset)}:
         raise FederationError(
-            f"dataset={DATASETS.name_of(type(dataset))} is not made from a folder, but {root} was given"
+            f"dataset={DATASETS.name_of(type(dataset))} is not made from a folder; leave {root} out of the command"
         )
     return replace(dataset, root=root)  # type: ignore[call-arg]  # it has one
 
 
 def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
-    """Prepare it, and say what became of it and how to use it."""
+    """Prepare a data set; print what it holds, which subjects were left out, and how to use it."""
     options = {option.name for option in fields(dataset)}
     name = DATASETS.name_of(type(dataset))
     if out and "out" in options:
@@ -107,7 +110,7 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
 
 
 def _card_of_folders(dataset: Any, out: Path | None) -> int:
-    """The data card of all that the folders of `dataset=prepared` hold, together; the folders stay as they are."""
+    """Write one data card of all folders of `dataset=prepared`. The folders stay as they are."""
     place = out or Path("prepared", f"card-{fingerprint(plain(asdict(dataset)))[:8]}")
     if (place / "dataset.json").exists():
         raise FederationError(f"{place} holds prepared data with a card of its own; give another folder by --out")
@@ -121,19 +124,19 @@ def _card_of_folders(dataset: Any, out: Path | None) -> int:
 
 
 def _write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site], notes: Sequence[str] = ()) -> None:
-    """card.md, and the picture that it shows."""
+    """Write card.md, and the picture that it shows."""
     write_atomically(folder / "card.png", figure_bytes(draw_intensities(found)))
     write_atomically(folder / "card.md", card_markdown(f"Data card: {label}", found, shift(sites), notes).encode())
 
 
 def _override(key: str, values: Iterable[str]) -> str:
-    """A list as it is typed in a shell: what Hydra would not read as text has quotes of its own."""
+    """An option that is a list, as it is typed in a shell. A value that Hydra would not read as text is quoted."""
     items = [v if re.fullmatch(r"[\w./-]+", v, re.ASCII) else json.dumps(v, ensure_ascii=False) for v in values]
     return shlex.quote(f"{key}=[{','.join(items)}]")
 
 
 def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
-    """A line a site, and who was left out and why."""
+    """A line for each site, and the subjects that were left out, with the reasons."""
     width = max(len("site"), *map(len, found))
     lines = [f"{'site':{width}}  {'train':>6}{'val':>6}{'test':>6}{'slices':>8}  contrasts"]
     for name, own in found.items():
@@ -148,17 +151,19 @@ def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
 
 
 def _print_report(dataset: Dataset) -> int:
-    """Print what its layout finds in its folder."""
+    """Print what a layout finds in its folder. Returns 0 if every subject can be used, else 1."""
     look = getattr(dataset, "verify", None)
     if look is None:
-        raise FederationError(f"dataset={DATASETS.name_of(type(dataset))} has no layout to verify")
+        raise FederationError(
+            f"dataset={DATASETS.name_of(type(dataset))} is not a layout, so there is nothing to verify"
+        )
     report = look()
     print(report)
     return 0 if report.good else 1
 
 
 def _try_layouts(folder: str, overrides: list[str]) -> int:
-    """Try every layout of conf/dataset on the folder, and print the report of the one that describes most of it."""
+    """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes."""
     names = sorted(path.name.removesuffix(".yaml") for path in files("fedsynth.conf").joinpath("dataset").iterdir())
     found: dict[str, tuple[int, Dataset]] = {}
     for name in names:
@@ -173,7 +178,7 @@ def _try_layouts(folder: str, overrides: list[str]) -> int:
             print(f"{name:14}{found[name][0]} volumes")
     if not found:
         print(
-            "fedsynth: no layout describes this folder; dataset=folder 'dataset.pattern=\"...\"' takes any, see docs/data.md",
+            "fedsynth: no layout describes this folder; dataset=folder with a dataset.pattern of your own does, see docs/data.md",
             file=sys.stderr,
         )
         return 2
