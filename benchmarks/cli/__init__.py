@@ -40,13 +40,13 @@ def main(argv: list[str] | None = None) -> int:
         status = PROGRAM.main([*words] or ["--help"], "fedsynth", standalone_mode=False, obj=command)
         sys.stdout.flush()
     except click.UsageError as error:
-        say(f"{sentence(error)}\n{hint(error)}")
+        _say(f"{sentence(error)}\n{hint(error)}")
         return 2
     except RegistryError as error:
-        say(str(error))
+        _say(str(error))
         return 2
     except click.Abort:  # what click makes of Ctrl-C
-        say("interrupted")
+        _say("interrupted")
         return 130
     except BrokenPipeError:  # who reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,10 +54,10 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        say(f"{error.filename2 or error.filename}: {error.strerror}; name another place, or mend that one")
+        _say(f"{error.filename2 or error.filename}: {error.strerror}; name another place, or mend that one")
         return 1
     return int(status or 0)
 
 
-def say(text: str) -> None:
+def _say(text: str) -> None:
     print(f"fedsynth: {text}", file=sys.stderr)

@@ -51,7 +51,7 @@ def overrides(*groups: str) -> Offer:
     return offer
 
 
-def kinds(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
+def plural_groups(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
     """The names of all groups in the plural, as `fedsynth list` takes them."""
     from ..contract.sources import GROUPS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arguments import flag, words
-from .completion import choice_names, kinds
+from .completion import choice_names, plural_groups
 from .verb import Verb
 
 LIST = Verb(
@@ -16,7 +16,7 @@ LIST = Verb(
             "[NAME]...",
             "methods, networks, datasets, scenarios, experiments: those of one kind (default: all);"
             " any of their names: its options.",
-            kinds,
+            plural_groups,
             choice_names("method", "network", "dataset", "scenario", "experiment"),
         )
     ],

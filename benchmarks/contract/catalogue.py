@@ -8,9 +8,8 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from fedsynth.federation import Columns, Task
 from fedsynth.method import Blueprint, Method
 from fedsynth.registry import METHODS, NETWORKS
 
-from ..config.identity import plain
+from .options import options
 from .toy import ToyFederation
 
 TASKS = tuple(map(Task.parse, ("T1->T2", "T2->PD", "FLAIR->T2", "T2->T1", "T2->FLAIR")))  # the paper's variable tasks
@@ -119,21 +118,16 @@ def about_sgd(cls: type[Method]) -> str:
     return " ".join(sentence for sentence in sentences if re.search(r"\bSGD\b", sentence))
 
 
-def default(option: Any) -> str:
-    value = option.default if option.default is not MISSING else option.default_factory()
-    return str(plain(value))
-
-
 def section(name: str, cls: type[Method]) -> list[str]:
     """A method's part of the page."""
     parent = next((other for other, entry in METHODS.entries().items() if entry.cls is cls.__mro__[1]), "")
-    own = [f for f in fields(cls) if f.name not in Method.__dataclass_fields__]
+    own = [option for option in options(cls) if option.name not in Method.__dataclass_fields__]
     lines = [f"### {name}", "", (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0], ""]
     lines += [f"Published network: `{cls.published}`." + (f" Parent: `{parent}`." if parent else ""), ""]
     for paragraph in paragraphs(cls):
         lines += [paragraph, ""]
     if own:
-        lines += ["Options: " + ", ".join(f"`{f.name}={default(f)}`" for f in own) + ".", ""]
+        lines += ["Options: " + ", ".join(f"`{option.name}={option.default}`" for option in own) + ".", ""]
     return lines
 
 

@@ -178,7 +178,8 @@ def _try_layouts(folder: str, overrides: list[str]) -> int:
             print(f"{name:14}{found[name][0]} volumes")
     if not found:
         print(
-            "fedsynth: no layout describes this folder; dataset=folder with a dataset.pattern of your own does, see docs/data.md",
+            "fedsynth: no layout describes this folder; dataset=folder with a dataset.pattern of your own does: `fedsynth list"
+            " folder` shows its options",
             file=sys.stderr,
         )
         return 2

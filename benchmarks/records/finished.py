@@ -12,7 +12,7 @@ from .record import Record
 from .score_table import UNSHOWN, ScoreTable, Values
 from .store import Store
 
-HOW = "make some with `fedsynth run -m method=local,fedavg,fedbn`, or in a few minutes all of the demo with `make demo`"
+HOW = "`fedsynth run -m experiment=demo method=local,fedavg,fedbn` makes three small ones"
 
 
 @dataclass(frozen=True)

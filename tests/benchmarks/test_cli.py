@@ -106,6 +106,18 @@ def test_choices_are_those_of_the_figures() -> None:
     assert (style.FORMATS, tuple(style.WIDTHS)) == (FORMATS, COLUMNS)
 
 
+def test_the_page_has_every_verb_with_its_summary() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    lines = []
+    for words in VERBS:
+        verb: click.Command = PROGRAM
+        for word in words:
+            assert isinstance(verb, click.Group)
+            verb = verb.commands[word]
+        lines.append(f"| `{' '.join(words)}` | {verb.short_help} |")
+    assert [line for line in lines if line not in page] == []
+
+
 def test_static_output_loads_nothing_heavy() -> None:
     """One process asks for all of it."""
     code = (

@@ -22,8 +22,8 @@ def test_the_page_is_what_is_measured() -> None:
 
 
 def test_what_travels_is_the_published_share() -> None:
-    assert catalogue.sizes(METHODS["pflsynth"](), NETWORKS["personalised"]()) == (15_986_817, 6_414_785)
-    assert catalogue.sizes(METHODS["local"](), NETWORKS["resnet"]())[1] == 0
+    assert catalogue.shared_part(METHODS["pflsynth"]) == 6_414_785 / 15_986_817
+    assert catalogue.shared_part(METHODS["local"]) == 0
 
 
 def test_sentences_about_sgd_are_whole() -> None:
