@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from fedsynth.federation import FederationError
-from fedsynth.federation.federation import contrast_order
+from fedsynth.federation import FederationError, contrast_order
 
 from .pattern import Match, fill
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedsynth.federation import FederationError
-from fedsynth.federation.federation import contrast_order
+from fedsynth.federation import FederationError, contrast_order
 from fedsynth.runtime.progress import ProgressBar
 
 from ..volumes import examine

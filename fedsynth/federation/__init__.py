@@ -1,14 +1,11 @@
 """Sites with their data, tasks and subjects; scenarios, which make a federation of a data set."""
 
-from .federation import (
+from .federation import Conditions as Conditions, Federation as Federation
+from .site import SPLITS as SPLITS, Dataset as Dataset, Site as Site, Subject as Subject
+from .task import (
     CONTRASTS as CONTRASTS,
-    SPLITS as SPLITS,
     Columns as Columns,
-    Conditions as Conditions,
-    Dataset as Dataset,
-    Federation as Federation,
     FederationError as FederationError,
-    Site as Site,
-    Subject as Subject,
     Task as Task,
+    contrast_order as contrast_order,
 )

@@ -9,31 +9,48 @@ from pathlib import Path
 import numpy as np
 
 from .. import streams
-from .federation import Conditions, Dataset, Federation, FederationError, Site, Subject, Task
+from .federation import Conditions, Federation
+from .site import Dataset, Site, Subject
+from .task import FederationError, Task
 
 ALL = "*"
 
 
 @dataclass
 class Scenario(Conditions):
-    """Which sites take part, and the tasks of each. `tasks` has an entry a site, or one named `default` for all others.
+    """Which sites take part, with which tasks, and under which conditions (`Conditions`, whose options it has too).
 
-    `train_subjects` and `shift` may have an entry a site and a `default` too.
+    Args:
+        name: What tables call it.
+        sites: The names of the sites; or only "*", which is all sites of the data set.
+        tasks: Site -> its tasks, such as ["T1->T2"]; the entry `default` is for all sites without an entry of their own.
+        newcomers: Those of the sites that train nothing and are served at the end.
+        train_subjects: Site or `default` -> how many training subjects it has, the first ones of the data set.
+        shift: Site or `default` -> by how many pixels its training contrasts are off the first contrast, at most.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from fedsynth import DATASETS
+        >>> phantom = DATASETS["phantom"](size=16, slices=1, train=1, val=1, test=1)
+        >>> scenario = Scenario("two", ["ixi", "oasis"], {"ixi": ["T1->T2", "T2->PD"], "default": ["T1->T2"]})
+        >>> federation = scenario.federation(phantom, cache=Path(mkdtemp()))
+        >>> [str(task) for task in federation.tasks["oasis"]]
+        ['T1->T2']
     """
 
     name: str
-    sites: list[str]  # or only "*": all of the data set
+    sites: list[str]
     tasks: dict[str, list[str]]
-    newcomers: list[str] = field(
-        default_factory=list
-    )  # those of the sites that train nothing and are served at the end
-    train_subjects: dict[str, int] = field(default_factory=dict)  # the first so many of a site's training subjects
-    shift: dict[str, int] = field(default_factory=dict)  # pixels by which training contrasts are off the first, at most
+    newcomers: list[str] = field(default_factory=list)
+    train_subjects: dict[str, int] = field(default_factory=dict)
+    shift: dict[str, int] = field(default_factory=dict)
 
     def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
         """Site -> its tasks, both sorted, newcomers included: the order in which they are listed changes nothing.
 
-        Raises FederationError for what the data set cannot do.
+        Raises:
+            FederationError: The data set lacks a site or a contrast, or no federation can have these conditions.
         """
         owned = dataset.contrasts()
         plan: dict[str, tuple[Task, ...]] = {}
@@ -69,7 +86,7 @@ class Scenario(Conditions):
         return tasks
 
     def _check(self, plan: dict[str, tuple[Task, ...]]) -> None:
-        """Raises FederationError for conditions that no federation of these sites can have."""
+        """Raise FederationError for conditions that no federation of these sites can have."""
         named = {
             "newcomers": self.newcomers,
             "asks": self.asks,
@@ -107,11 +124,19 @@ class Scenario(Conditions):
                 raise FederationError(f"scenario {self.name}: {option} is {value}; it must be at least {bound}")
 
     def of_site(self, option: dict[str, int], site: str) -> int | None:
-        """What a site has of an option with an entry a site; None where it has nothing."""
+        """A site's value of an option that has an entry a site; None where there is none."""
         return option.get(site, option.get("default"))
 
     def federation(self, dataset: Dataset, cache: Path) -> Federation:
-        """The sites, loaded from `cache` if they were made before, else made and cached there."""
+        """The federation that the scenario makes of a data set.
+
+        Args:
+            dataset: Whose sites take part.
+            cache: The folder in which the sites' arrays are kept once they are made.
+
+        Raises:
+            FederationError: The data set cannot be what the scenario asks for.
+        """
         plan = self.resolve(dataset)
         sites = {}
         for name in plan:
@@ -154,8 +179,10 @@ def with_few(site: Site, count: int) -> Site:
 
 
 def misaligned(site: Site, pixels: int) -> Site:
-    """The site with every contrast but the first of each training subject moved by up to so many whole pixels down and across,
-    drawn from a stream named by the subject; what comes in at an edge is what was next to it."""
+    """The site with every contrast but the first of each training subject moved by up to so many whole pixels down and across.
+
+    The moves are drawn from streams named by the subject; at an edge the image is continued by its outermost pixels.
+    """
     images = np.array(site.images)
     for subject in site.of("train"):
         for channel in range(1, len(site.contrasts)):

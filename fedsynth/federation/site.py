@@ -1,0 +1,175 @@
+"""A site's slices, subject by subject, and the data sets that have them. Plain data, no learning.
+
+Images lie in [-1, 1] as float16, `[slice, contrast, height, width]`; foreground masks are bool, `[slice, height, width]`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..runtime.atomic import atomic_folder
+from .task import FederationError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person at one site, with co-registered slices of every contrast of the site.
+
+    Args:
+        name: Unique at the site.
+        split: "train", "val" or "test": all slices of a subject are in one split.
+        slices: The rows of the site's arrays.
+
+    Example:
+        >>> Subject("p07", "val", slice(40, 60)).split
+        'val'
+    """
+
+    name: str
+    split: str
+    slices: slice
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """The slices of one hospital.
+
+    Args:
+        name: What scenarios and tables call it.
+        contrasts: The contrasts that every subject there has.
+        images: float16 `[N, C, H, W]` in [-1, 1], the contrasts in the order of `contrasts`.
+        masks: The foreground, bool `[N, H, W]`.
+        subjects: Their slices are all N rows, in order.
+        lesions: Masks of the lesions, bool `[N, H, W]`, or None where they are not known.
+
+    Raises:
+        FederationError: The arrays do not fit each other, the contrasts or the subjects.
+
+    Example:
+        >>> subjects = (Subject("a", "train", slice(0, 2)), Subject("b", "val", slice(2, 3)), Subject("c", "test", slice(3, 4)))
+        >>> images = np.zeros((4, 2, 16, 16), np.float16)
+        >>> site = Site("north", ("T1", "T2"), images, images[:, 0] > -1, subjects)
+        >>> site.rows("train")
+        array([0, 1])
+    """
+
+    name: str
+    contrasts: tuple[str, ...]
+    images: np.ndarray
+    masks: np.ndarray
+    subjects: tuple[Subject, ...]
+    lesions: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        n, c = self.images.shape[:2]
+        if c != len(self.contrasts) or self.masks.shape != (n, *self.images.shape[2:]):
+            raise FederationError(
+                f"site {self.name}: images {self.images.shape} and masks {self.masks.shape} do not fit contrasts {self.contrasts}"
+            )
+        if self.lesions is not None and self.lesions.shape != self.masks.shape:
+            raise FederationError(
+                f"site {self.name}: lesions {self.lesions.shape} do not fit masks {self.masks.shape}; give a mask a slice or None"
+            )
+        names = [subject.name for subject in self.subjects]
+        if len(set(names)) < len(names):
+            raise FederationError(
+                f"site {self.name}: a subject's name occurs twice, so splits could mix: {sorted(names)}"
+            )
+        rows = [row for subject in self.subjects for row in range(subject.slices.start, subject.slices.stop)]
+        if rows != list(range(n)):
+            raise FederationError(
+                f"site {self.name}: the subjects' slices do not cover its {n} rows once each, in order"
+            )
+        if unknown := {subject.split for subject in self.subjects} - set(SPLITS):
+            raise FederationError(f"site {self.name}: unknown split {sorted(unknown)}; a subject is in one of {SPLITS}")
+
+    def of(self, split: str) -> tuple[Subject, ...]:
+        """The subjects of a split, in the order of their rows."""
+        return tuple(subject for subject in self.subjects if subject.split == split)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row indices of a split's slices, int64, ascending."""
+        return np.concatenate([np.arange(s.slices.start, s.slices.stop) for s in self.of(split)] or [np.arange(0)])
+
+    def save(self, folder: Path) -> None:
+        """Write the site to `folder`, all of it or nothing. A folder that is already complete is left alone.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        try:
+            with atomic_folder(folder) as scratch:
+                np.save(scratch / "images.npy", self.images.astype(np.float16, copy=False))
+                np.save(scratch / "masks.npy", self.masks.astype(bool, copy=False))
+                if self.lesions is not None:
+                    np.save(scratch / "lesions.npy", self.lesions.astype(bool, copy=False))
+                index = {
+                    "name": self.name,
+                    "contrasts": self.contrasts,
+                    "subjects": [[s.name, s.split, s.slices.start, s.slices.stop] for s in self.subjects],
+                }
+                (scratch / "index.json").write_text(json.dumps(index, indent=1))
+        except OSError:
+            if not (folder / "index.json").exists():  # else another process was first, with the same arrays
+                raise
+
+    @classmethod
+    def open(cls, folder: Path) -> Site:
+        """The site that `save` wrote, its arrays memory-mapped."""
+        index = json.loads((folder / "index.json").read_text())
+        lesions = folder / "lesions.npy"
+        return cls(
+            index["name"],
+            tuple(index["contrasts"]),
+            np.load(folder / "images.npy", mmap_mode="r"),
+            np.load(folder / "masks.npy", mmap_mode="r"),
+            tuple(Subject(name, split, slice(start, stop)) for name, split, start, stop in index["subjects"]),
+            np.load(lesions, mmap_mode="r") if lesions.exists() else None,
+        )
+
+
+@dataclass
+class Dataset(ABC):
+    """A family of sites.
+
+    A subclass is a dataclass in a file of its own; its fields are its options (int, float, bool, str, Enum, Optional, list).
+
+    Example:
+        >>> @dataclass
+        ... class Noise(Dataset):
+        ...     size: int = 16
+        ...
+        ...     def contrasts(self):
+        ...         return {"north": ("T1", "T2")}
+        ...
+        ...     def fingerprint(self, site):
+        ...         return f"{site} of {self.size} pixels"
+        ...
+        ...     def load(self, site, cache):
+        ...         splits = enumerate(("train", "val", "test"))
+        ...         subjects = tuple(Subject(split, split, slice(row, row + 1)) for row, split in splits)
+        ...         images = np.random.default_rng(0).uniform(-1, 1, (3, 2, self.size, self.size)).astype(np.float16)
+        ...         return Site(site, ("T1", "T2"), images, images[:, 0] > -1, subjects)
+        >>> Noise(size=8).load("north", Path("cache")).images.shape
+        (3, 2, 8, 8)
+    """
+
+    @abstractmethod
+    def contrasts(self) -> Mapping[str, Sequence[str]]:
+        """Site name -> the contrasts that every subject there has. It is cheap: no volume is read."""
+
+    @abstractmethod
+    def fingerprint(self, site: str) -> str:
+        """A digest of everything that the site's arrays follow from; part of the identity of every run on them."""
+
+    @abstractmethod
+    def load(self, site: str, cache: Path) -> Site:
+        """One site, from the folder `cache` if it was made before; else it is made and kept there."""
