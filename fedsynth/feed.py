@@ -1,7 +1,7 @@
-"""Slices that live on the device, and the batches made of them there.
+"""Slices that lie on the device, and the batches that are made of them there.
 
 Which slices, tasks, flips and crops a round uses is decided on the host before its first step, from named streams, and sent
-over in one go; a step then only indexes. The same seed gives every method the same batches.
+over at once; a step then only indexes. The same seed gives every method the same batches.
 """
 
 from __future__ import annotations
@@ -24,13 +24,25 @@ EVALUATION_BATCH = 16  # slices scored at once
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Slices of one task at one site.
+    """Slices of one task at one site, float32 in [-1, 1] on the device.
 
-    `images` float32 `[B, C, H, W]` in [-1, 1], the federation's contrasts in order, -1 where the site lacks one; `present`
-    float32 `[C]` says which it has; `target` `[B, 1, H, W]`; `source` likewise or, where some task of the federation has several
-    sources, `[B, S, H, W]`: a channel for each contrast that is a source of any task, in order, -1 where this task does not use
-    it; `code` `[B, L]`: site, sources and target (`Columns`).
-    `second`: other slices of the task, drawn independently, for methods with unpaired losses (`Method.second`).
+    Args:
+        site: The real site that the slices are from.
+        task: What is synthesised from what.
+        images: `[B, C, H, W]`, all contrasts of the federation in the order of the code; -1 where the site lacks one.
+        present: `[C]`, 1 for the contrasts that the site has and 0 for the others.
+        source: `[B, 1, H, W]`. Where some task of the federation has several sources it is `[B, S, H, W]`, with a channel for
+            each contrast that is a source of any task, in the order of the code; -1 where this task does not use it.
+        target: `[B, 1, H, W]`.
+        code: `[B, L]`, the site, the sources and the target (`Columns`).
+        second: Other slices of the task, drawn independently, for methods with unpaired losses (`Method.second`); else None.
+
+    Example:
+        >>> image = torch.zeros(4, 1, 16, 16)
+        >>> code = torch.tensor([[1.0, 1, 0, 0, 1]]).expand(4, -1)  # one site; T1; T2
+        >>> batch = Batch("north", Task("T1", "T2"), torch.cat([image, image], 1), torch.ones(2), image, image, code)
+        >>> batch.copy().source.shape
+        torch.Size([4, 1, 16, 16])
     """
 
     site: str
@@ -43,20 +55,21 @@ class Batch:
     second: Batch | None = None
 
     def tensors(self) -> list[Tensor]:
+        """All tensors of the batch, in one order."""
         own = [self.images, self.present, self.source, self.target, self.code]
         return own + (self.second.tensors() if self.second else [])
 
     def copy(self) -> Batch:
-        """The same in storage of its own."""
+        """The same batch with tensors of its own."""
         names = ("images", "present", "source", "target", "code")
         second = self.second.copy() if self.second else None
         return replace(self, second=second, **{name: getattr(self, name).clone() for name in names})
 
 
 @dataclass(frozen=True, eq=False)
-class Rehearsal:
+class EvaluationBatch:
     """Slices to be scored: a batch, its foreground masks bool `[B, H, W]`, each slice's subject, and masks of the lesions where
-    the site knows them."""
+    they are known."""
 
     batch: Batch
     masks: Tensor
@@ -65,7 +78,7 @@ class Rehearsal:
 
 
 def fits_on(device: torch.device, federation: Federation) -> bool:
-    """Whether the slices of all sites may lie on the device: they would take at most half of the memory that is free."""
+    """Whether the slices of all sites may lie on the device: whether they take at most half of its free memory."""
     if device.type != "cuda":
         return True
     slices = sum(len(site.images) for site in federation.sites.values())
@@ -75,8 +88,8 @@ def fits_on(device: torch.device, federation: Federation) -> bool:
 
 
 class Feed:
-    """One real site's slices as float16: resident on the device, or `staged`, kept in host memory, from which those that a round
-    needs are sent over before its first step."""
+    """One real site's slices as float16. They lie on the device; or they are `staged`: they lie in host memory, and those that a
+    round needs are sent over before its first step."""
 
     def __init__(
         self,
@@ -117,7 +130,7 @@ class Feed:
         self.epoch = ceil(self.samples / options.batch)
 
     def train(self, round: int, second: bool = False) -> list[Draw]:
-        """The local steps of a round, as batches that are made on the device when asked for."""
+        """The local steps of a round, as batches that are made on the device when they are asked for."""
         shape = self.steps, self.options.batch
         first = (round - 1) * self.steps * self.options.batch
         tasks = streams.host(self.seed, self.name, "task", round).integers(len(self.tasks), size=self.steps)
@@ -129,7 +142,7 @@ class Feed:
         return draws
 
     def draw(self, count: int, split: str, *names: object, second: bool = False) -> list[Batch]:
-        """Batches from a stream of their own, not augmented."""
+        """Batches from a stream with a name of its own, not augmented."""
         stream = streams.host(self.seed, self.name, "draw", *names)
         rows = self.rows[split]
         size = min(self.options.batch, len(rows))
@@ -144,20 +157,22 @@ class Feed:
             for k, task in enumerate(tasks)
         ]
 
-    def score(self, task: Task, split: str) -> Iterator[Rehearsal]:
-        """All slices of a split in order, as they are."""
+    def score(self, task: Task, split: str) -> Iterator[EvaluationBatch]:
+        """All slices of a split in order, not augmented."""
         owner = {row: s.name for s in self.subjects for row in range(s.slices.start, s.slices.stop)}
         for chunk in np.array_split(self.rows[split], -(-len(self.rows[split]) // EVALUATION_BATCH)):
             rows = torch.from_numpy(chunk).to(self.device)
             lesions = None if self.lesions is None else self.lesions[rows]
-            yield Rehearsal(self.batch(task, chunk), self.masks[rows], tuple(owner[row] for row in chunk), lesions)
+            yield EvaluationBatch(
+                self.batch(task, chunk), self.masks[rows], tuple(owner[row] for row in chunk), lesions
+            )
 
     def batch(self, task: Task, rows: np.ndarray) -> Batch:
-        """Slices `rows` as they are."""
+        """The slices of these rows, not augmented."""
         return self.make(task, *self._slices(rows))
 
     def _slices(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Slices on the device `[N, C, H, W]` and, in the shape of `rows`, which of them those are."""
+        """Slices on the device, `[N, C, H, W]`, and the places of `rows` among them, in the shape of `rows`."""
         if not self.staged:
             return self.images, torch.from_numpy(rows).to(self.device)
         needed, places = np.unique(rows, return_inverse=True)
@@ -170,7 +185,8 @@ class Feed:
     def make(
         self, task: Task, slices: Tensor, rows: Tensor, flip: Tensor | None = None, crop: Tensor | None = None
     ) -> Batch:
-        """Rows of the slices; flipped left-right where `flip` `[B]` says so, resampled by the affine maps `crop` `[B, 2, 3]`."""
+        """The batch of these rows of the slices, flipped left-right where `flip` `[B]` is True, and resampled by the affine maps
+        `crop` `[B, 2, 3]`."""
         images = slices[rows].float()
         if flip is not None:
             images = torch.where(flip[:, None, None, None], images.flip(-1), images)
@@ -182,7 +198,7 @@ class Feed:
         return Batch(self.name, task, images, self.present, self._source(task, images), target, code)
 
     def _source(self, task: Task, images: Tensor) -> Tensor:
-        """The only source `[B, 1, H, W]`; where some task of the federation has several, a channel for each that there is."""
+        """The only source, `[B, 1, H, W]`; where some task of the federation has several, a channel for each of any task's."""
         used = [self.channels[source] for source in task.sources]
         if not self.sources:
             return images[:, used[0], None]
@@ -190,7 +206,7 @@ class Feed:
         return torch.cat([images[:, place, None] if place in used else background for place in self.sources], 1)
 
     def _order(self, first: int, count: int) -> np.ndarray:
-        """Part of the endless sequence of permuted epochs, so that batches run on across rounds and are always full."""
+        """A part of the endless sequence of permuted epochs: batches run on across rounds and are always full."""
         rows, n = self.rows["train"], self.samples
         epochs = range(first // n, (first + count - 1) // n + 1)
         order = np.concatenate([streams.host(self.seed, self.name, "order", e).permutation(n) for e in epochs])
@@ -228,7 +244,7 @@ class Feed:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """One scheduled batch: what is in it is decided, its images are made when it is used."""
+    """One scheduled batch: what is in it is decided, and its images are made when it is used."""
 
     feed: Feed
     task: Task
@@ -239,5 +255,6 @@ class Draw:
     second: Draw | None = None
 
     def make(self) -> Batch:
+        """The batch, on the device."""
         batch = self.feed.make(self.task, self.slices, self.rows, self.flip, self.crop)
         return batch if self.second is None else replace(batch, second=self.second.make())

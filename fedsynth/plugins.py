@@ -1,7 +1,7 @@
 """Plugin files: each path in FEDSYNTH_PLUGINS is the module `fedsynth.plugins.<stem>`, in every process.
 
 Unpickling an object imports its class's module by name, and importing any `fedsynth.plugins.x` imports this module first,
-which installs the finder. So a worker started by spawn or loky finds what its parent found, without being told.
+which installs the finder. So a worker that spawn or loky starts finds what its parent found, without being told.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 VARIABLE = "FEDSYNTH_PLUGINS"
-__path__: list[str] = []  # a module with a path is a package; what lies in it, the finder knows
+__path__: list[str] = []  # a module with a path is a package; the finder knows what lies in it
 
 
 def plugin_files() -> list[Path]:
@@ -25,7 +25,11 @@ def plugin_files() -> list[Path]:
 
 
 def load_plugin(path: Path) -> ModuleType:
-    """The module of a plugin file. Raises ImportError for a path that cannot be one, and whatever the file itself raises."""
+    """The module of a plugin file.
+
+    Raises:
+        ImportError: The path cannot be a plugin; a file may raise whatever it likes.
+    """
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise ImportError(
             f"{VARIABLE} names {path}; a plugin is a .py file whose name is an identifier, such as my_method.py"
@@ -37,7 +41,7 @@ def load_plugin(path: Path) -> ModuleType:
 
 class _Loader(SourceFileLoader):
     def path_stats(self, path: object) -> dict[str, int]:
-        """No bytecode cache: it tells versions apart by whole seconds, and a plugin may be edited and rerun within one."""
+        """Use no bytecode cache, which tells versions apart by whole seconds: a plugin may be edited and rerun within one."""
         raise OSError
 
 

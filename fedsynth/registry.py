@@ -1,4 +1,4 @@
-"""Which methods, networks and data sets there are: the files of their folder, entry points of installed packages, and the
+"""Which methods, networks and data sets there are: the files of their folders, the entry points of installed packages, and the
 files that FEDSYNTH_PLUGINS names."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class RegistryError(LookupError):
-    """A name that nothing has, or that two have, or a class that cannot be what it is registered as."""
+    """Nothing has the name, or two things have it; or a class cannot be what it is registered as."""
 
 
 class Entry(NamedTuple, Generic[T]):
@@ -38,16 +38,31 @@ class Entry(NamedTuple, Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Name -> class, for one kind of thing. Looks for them when it is first asked, and once.
+    """Name -> class, for one kind of thing. It looks for them once, when it is first asked.
 
-    `folder` is the package that holds the built-in ones, one a module, and the entry-point group of the others.
+    Args:
+        kind: What messages call the thing.
+        base: The class that all derive from, as "module:name".
+        folder: The package that has the built-in ones, one a module; and the entry-point group of those of other packages.
+
+    Example:
+        >>> METHODS["fedbn"].__name__, METHODS.name_of(METHODS["fedbn"])
+        ('FedBN', 'fedbn')
+        >>> METHODS["fedbm"]
+        Traceback (most recent call last):
+        ...
+        fedsynth.registry.RegistryError: no method 'fedbm'; the nearest are ...fedbn...
     """
 
     def __init__(self, kind: str, base: str, folder: str) -> None:
         self.kind, self.base, self.folder = kind, base, folder
 
     def __getitem__(self, name: str) -> type[T]:
-        """The class of this name. Raises RegistryError with the nearest names, and with what failed to load."""
+        """The class of a name.
+
+        Raises:
+            RegistryError: Nothing has the name; the message has the nearest names, and what failed to load.
+        """
         entries = self.entries()
         if name in entries:
             return entries[name].cls
@@ -57,15 +72,23 @@ class Registry(Generic[T]):
         raise RegistryError(f"no {self.kind} {name!r}; {hint}{''.join(failed)}")
 
     def entries(self) -> dict[str, Entry[T]]:
-        """Every entry, by name. Raises RegistryError where two have one name."""
+        """Every entry, by name.
+
+        Raises:
+            RegistryError: Two things have one name.
+        """
         return self._found[0]
 
     def broken(self) -> dict[str, str]:
-        """Origin -> reason, for everything that failed to load; it takes nothing else down."""
+        """Origin -> reason, for everything that failed to load. The others load all the same."""
         return self._found[1]
 
     def name_of(self, cls: type[T]) -> str:
-        """The name under which a class is registered. Raises RegistryError if it is under none."""
+        """The name under which a class is registered.
+
+        Raises:
+            RegistryError: It is registered under no name.
+        """
         for name, entry in self.entries().items():
             if entry.cls is cls:
                 return name
@@ -117,7 +140,7 @@ class Registry(Generic[T]):
         return {path.stem if len(classes) == 1 else cls.__name__.lower(): cls for cls in classes}
 
     def _defined_in(self, module: ModuleType) -> list[type[T]]:
-        """The subclasses that a module, or a package with its modules, defines itself; not those that it imports."""
+        """The subclasses that a module, or a package with its modules, defines itself, without those that it imports."""
         own = {
             value: None
             for value in vars(module).values()
@@ -135,7 +158,7 @@ class Registry(Generic[T]):
         return root
 
     def _accepted(self, cls: Any) -> type[T]:
-        """The class, if it can stand for an entry; else raises RegistryError."""
+        """The class, if it can be an entry; else raises RegistryError."""
         if not (isinstance(cls, type) and issubclass(cls, self._root)):
             raise RegistryError(f"{cls!r} is not a subclass of {self._root.__name__}")
         if lacking := getattr(cls, "__abstractmethods__", None):

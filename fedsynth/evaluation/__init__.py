@@ -1,1 +1,1 @@
-"""How good what a site serves is: metrics, look-up tables, and what models do at other sites."""
+"""How good the images are that a site serves; how models do at other sites; how much sites differ."""

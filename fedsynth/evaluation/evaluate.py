@@ -1,4 +1,4 @@
-"""Scores of what every site would serve, a mean over each subject's slices; and the two baselines that need no training."""
+"""Scores of the images that every site would serve, and the two baselines that need no training."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ GALLERY_SLICES = 2
 
 @contextmanager
 def serving(method: Method, server: Server, site: SiteState, adapted: bool = False) -> Iterator[None]:
-    """Inside, the site's nets are what it would serve now: downloaded, received (unless `adapted`: it goes on from what it has),
-    personalised. Afterwards they are as before."""
+    """Inside, the site's nets are what it would serve with now: it received what it is sent (unless it is `adapted`, and goes on
+    from what it has) and personalised it. Afterwards they are as before."""
     with site.preserved(), site.hook("serve"):
         if not adapted:
             deliver(method, server, site)
@@ -44,10 +44,8 @@ def deliver(method: Method, server: Server, site: SiteState) -> None:
 
 
 def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:
-    """A row of scores a subject, each the mean over the subject's slices that have it; read from the device once.
-
-    Test subjects have the scores of `details` too.
-    """
+    """A row of scores a subject, each the mean over those of the subject's slices that have it. Test subjects have the scores of
+    `details` too. Everything is read from the device at once."""
     tables: list[dict[str, Tensor]] = []
     subjects: list[str] = []
     with torch.no_grad():
@@ -65,7 +63,7 @@ def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Te
         row: Row = {"site": feed.name, "task": str(task), "subject": subject}
         for name, slices in zip(names, values[:, owners == subject].astype(np.float64), strict=True):
             if name not in EVERY_SLICE:
-                slices = slices[~np.isnan(slices)]  # a slice without foreground, for example, has no score there
+                slices = slices[~np.isnan(slices)]  # a slice without foreground, for example, lacks some scores
             row[name] = float(slices.mean()) if len(slices) else math.nan
         rows.append(row)
     return rows
@@ -110,19 +108,19 @@ def _grey_values(images: Tensor) -> np.ndarray:
 
 
 def copy_source(feed: Feed, task: Task, split: str) -> list[Row]:
-    """The source, or the mean of several, offered as the answer: what training must beat."""
+    """The scores of the source as the answer, or of the mean of several sources: what training must beat."""
     places = [feed.channels[source] for source in task.sources]
     return by_subject(feed, task, split, lambda batch: batch.images[:, places].mean(1, keepdim=True))
 
 
 def mean_image(feed: Feed, task: Task, split: str) -> list[Row]:
-    """The mean training target offered for every slice: what a run that diverged is scored as."""
+    """The scores of the mean training target as the answer to every slice: what a run that diverged is scored as."""
     mean = feed.images[feed.rows["train"], feed.channels[task.target]].float().mean(0).to(feed.device)
     return by_subject(feed, task, split, lambda batch: mean.expand_as(batch.target))
 
 
 def mean_psnr(rows: list[Row]) -> float:
-    """Mean over site-tasks of the mean over subjects, dB."""
+    """The mean over site-tasks of the mean over subjects, dB."""
     cells: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         cells.setdefault((row["site"], row["task"]), []).append(row["psnr"])

@@ -1,9 +1,12 @@
 """What else is scored at the end of a run, on test subjects, with the model of the selected round.
 
-Each row has a `selection` that says what was asked: "from-SITE", the model that serves SITE at another site, told that it is at
-home; "asked", a task that the site never trained; "welcome", what a newcomer would serve with what it is sent, no row where a
-method sends nothing; "adapted-N", what it serves after `adapt_steps` local steps of the method on its first N training
-subjects (under `local`, whose newcomers begin at the common start, that is training from scratch).
+Each row has a `selection` that says what was asked:
+
+- "from-SITE": the model that serves SITE, at another site, told that it is at home;
+- "asked": a task that the site never trained;
+- "welcome": what a newcomer would serve with what it is sent; there is no row where a method sends nothing;
+- "adapted-N": what a newcomer serves after `adapt_steps` local steps of the method on its first N training subjects. Under
+  `local`, whose newcomers begin at the common start, that is training from scratch.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ class Probes:
         return rows
 
     def _all(self, round: int, diverged: bool) -> Iterator[Probe]:
-        """One after the other, each while the site that answers serves."""
+        """All probes, each while the site that answers is serving."""
         feeds = {name: feed for site in self.sites.values() for name, feed in site.feeds.items()}
         feeds = {name: feed for name, feed in feeds.items() if name not in self.federation.poisoned}
         for site in self.sites.values():
@@ -65,7 +68,7 @@ class Probes:
                 yield from self._adapted(name, count, diverged)
 
     def _as_if_at(self, home: str, site: SiteState, batch: Batch) -> Tensor:
-        """The site's answer to slices of another one, with the code of its own member `home`."""
+        """The site's answer to slices of another site, with the code of its own member `home`."""
         code = torch.from_numpy(self.federation.code(home, batch.task)).to(batch.code)
         return site.answer(replace(batch, site=home, code=code.expand_as(batch.code)))
 

@@ -1,9 +1,9 @@
 """How different the sites are, measured without any training: look-up tables from source to target intensity.
 
-A table is the best that a map can do which sees one pixel at a time. What a site's own table gains over the table of all sites
-with the same source contrast is what a single map of that source cannot express: shifts of protocol, scanner and preprocessing
-where the tasks agree, conflicting targets where they do not. A table is blind to anything spatial; where a task has several
-sources it sees their mean alone.
+A table is the best map that sees one pixel at a time. What a site's own table gains over the table of all sites with the same
+source contrast is what a single map of that source cannot express: shifts of protocol, scanner and preprocessing where the tasks
+agree, conflicting targets where they do not. A table sees nothing spatial; where a task has several sources, it sees their mean
+only.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ Pair = tuple[np.ndarray, np.ndarray]  # source and target of one subject, float3
 
 @dataclass(frozen=True, eq=False)
 class LookupTable:
-    """Sum and number of the target intensities seen in each bin of the source intensity; tables add up."""
+    """The sum and the number of the target intensities in each bin of the source intensity; tables can be added."""
 
     total: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
     count: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
 
     @classmethod
     def fit(cls, pairs: Iterable[Pair]) -> LookupTable:
+        """The table of these sources and targets."""
         total, count = np.zeros(BINS), np.zeros(BINS)
         for source, target in pairs:
             bins = _bins(source).ravel()
@@ -43,7 +44,7 @@ class LookupTable:
         return LookupTable(self.total + other.total, self.count + other.count)
 
     def __call__(self, source: np.ndarray) -> np.ndarray:
-        """Mean target given the source intensity, float32 of the source's shape; bins never seen lie between their neighbours."""
+        """The mean target for each source intensity, float32 of the source's shape. A bin that was never seen is interpolated."""
         seen = self.count > 0
         centres = np.arange(BINS)
         values = np.interp(centres, centres[seen], self.total[seen] / self.count[seen])
@@ -51,11 +52,11 @@ class LookupTable:
 
 
 def heterogeneity(federation: Federation) -> list[dict[str, object]]:
-    """One row a site and task, PSNR in dB on the test subjects (mean over a subject's slices, then over subjects).
+    """A row for each site and task, with the PSNR in dB on the test subjects: the mean over subjects of the mean over slices.
 
-    `copy_source` and `mean_image` (of the site's training targets) are the floors; `own_table` is fitted on the site's training
+    `copy_source` and `mean_image`, of the site's training targets, need no map; `own_table` is fitted on the site's training
     subjects, `pooled_table` on those of every site and task with the same source; `gap` is own minus pooled; `others` maps
-    "site task" to what that one's table scores here, for every other site with the same source.
+    "site task" to the score of that one's table here, for every other site with the same source.
     """
     everyone = [(site, task) for site in federation.names for task in federation.tasks[site]]
     tables = {(site, task): LookupTable.fit(_pairs(federation, site, task, "train")) for site, task in everyone}
@@ -84,7 +85,7 @@ def _bins(source: np.ndarray) -> np.ndarray:
 
 
 def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterator[Pair]:
-    """The mean of the sources, and the target, of each subject of a split."""
+    """Of each subject of a split, the mean of the sources and the target."""
     site = federation.sites[name]
     *sources, last = (site.contrasts.index(contrast) for contrast in task.contrasts)
     for subject in site.of(split):
@@ -93,7 +94,7 @@ def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterato
 
 
 def _mean_image(federation: Federation, name: str, task: Task) -> Predict:
-    """Answers every slice with the mean target of the site's training slices."""
+    """A map that answers every slice with the mean target of the site's training slices."""
     total, count = np.float32(0), 0
     for _, target in _pairs(federation, name, task, "train"):
         total, count = total + target.sum(0), count + len(target)

@@ -1,4 +1,4 @@
-"""Distances and inner products of parameters and flat vectors, with gradients in few kernels."""
+"""Distances and inner products of parameters and flat vectors, whose gradients take few kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _Distance(torch.autograd.Function):
-    """1/2 sum |p - v|^2 over lists of tensors, with multi-tensor kernels both ways."""
+    """1/2 sum |p - v|^2 over lists of tensors, with multi-tensor kernels in both directions."""
 
     @staticmethod
     def forward(ctx: Any, anchors: list[Tensor], *parameters: Tensor) -> Tensor:
@@ -40,12 +40,12 @@ class _Inner(torch.autograd.Function):
 
 
 def distance(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor | float:
-    """Half the squared Euclidean distance between parameters and anchors; 0 where there are none."""
+    """Half the squared Euclidean distance between parameters and anchors, given as pairs; 0 without pairs."""
     parameters, anchors = zip(*rows, strict=True) if (rows := list(pairs)) else ((), ())
     return _Distance.apply(list(anchors), *parameters) if rows else 0.0
 
 
 def inner(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor | float:
-    """Inner product of parameters and vectors: added to a loss it adds the vectors to the gradient, exactly."""
+    """The inner product of parameters and vectors, given as pairs: added to a loss, it adds the vectors to the gradient."""
     parameters, vectors = zip(*rows, strict=True) if (rows := list(pairs)) else ((), ())
     return _Inner.apply(list(vectors), *parameters) if rows else 0.0

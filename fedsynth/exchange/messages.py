@@ -9,51 +9,85 @@ from torch import Tensor
 
 
 class ContractError(RuntimeError):
-    """A method breaks the contract; the message names the method, the rule and what the rule is for."""
+    """A method breaks the contract; the error names the method, the rule and what the rule is for."""
 
 
 Value = Tensor | float | int
 
 
 class Message(dict[str, Value]):
-    """What one site sends or is sent: `model` and `buffers` (flat vectors), `weight`, and whatever the method adds."""
+    """What one site sends or is sent: a dict of tensors and plain numbers.
+
+    The usual keys are `model` and `buffers`, the flat vectors of what travels, and `weight`, a number; a method adds others.
+
+    Example:
+        >>> message = Message(model=torch.zeros(3), weight=12)
+        >>> message.model.shape, message["weight"]
+        (torch.Size([3]), 12)
+    """
 
     @property
     def model(self) -> Tensor:
+        """The flat vector of the parameters that travel."""
         return self.tensor("model")
 
     @property
     def buffers(self) -> Tensor:
+        """The flat vector of the buffers that travel."""
         return self.tensor("buffers")
 
     def tensor(self, key: str) -> Tensor:
-        """A vector under this key; TypeError for a number."""
+        """The tensor under a key.
+
+        Raises:
+            KeyError: There is nothing under the key.
+            TypeError: There is a number.
+        """
         value = self[key]
         if not isinstance(value, Tensor):
             raise TypeError(f"message[{key!r}] is the number {value}, not a tensor")
         return value
 
     def delivered(self) -> Message:
-        """The message as it arrives: copies, so that neither side can write into what the other holds."""
+        """The message as it arrives: a copy, so that neither side can write into what the other holds."""
         return Message({key: value.clone() if isinstance(value, Tensor) else value for key, value in self.items()})
 
 
 class Memory(MutableMapping[str, Value]):
-    """What a method remembers of a site or of the server: tensors and plain numbers, nothing else.
+    """What a method remembers of a site or of the server: a dict of tensors and plain numbers, and nothing else.
 
-    Setting a tensor of the same shape and type writes in place, so that its address holds; any other tensor is copied in.
+    A tensor of the same shape and type is written in place, so that its address does not change; any other tensor is copied in.
+
+    Args:
+        device: Where tensors are kept; None keeps each where it came from.
+
+    Raises:
+        ContractError: A key is not a string, or a value is neither a tensor nor a number.
+
+    Example:
+        >>> memory = Memory()
+        >>> memory["drift"] = torch.zeros(2)
+        >>> drift = memory.tensor("drift")
+        >>> memory["drift"] = torch.ones(2)
+        >>> drift
+        tensor([1., 1.])
     """
 
     def __init__(self, device: torch.device | None = None) -> None:
-        self._device = device  # where tensors are kept; None: where they come from
+        self._device = device
         self._items: dict[str, Value] = {}
-        self._spare: dict[str, Tensor] = {}  # what `restore` took out: it comes back at its address
+        self._spare: dict[str, Tensor] = {}  # what `restore` took out; it comes back at its old address
 
     def __getitem__(self, key: str) -> Value:
         return self._items[key]
 
     def tensor(self, key: str) -> Tensor:
-        """A tensor under this key; TypeError for a number."""
+        """The tensor under a key.
+
+        Raises:
+            KeyError: There is nothing under the key.
+            TypeError: There is a number.
+        """
         value = self._items[key]
         if not isinstance(value, Tensor):
             raise TypeError(f"memory[{key!r}] is the number {value}, not a tensor")
@@ -69,7 +103,7 @@ class Memory(MutableMapping[str, Value]):
                     held.copy_(value, non_blocking=True)
                 self._items[key] = held
             else:
-                if isinstance(held, Tensor) and held.is_cuda:  # it may still be read by what was queued
+                if isinstance(held, Tensor) and held.is_cuda:  # work that is queued may still read it
                     held.record_stream(torch.cuda.current_stream(held.device))
                 self._items[key] = value.detach().to(self._device or value.device, copy=True)
         elif isinstance(value, bool | int | float):
@@ -90,10 +124,11 @@ class Memory(MutableMapping[str, Value]):
         return len(self._items)
 
     def snapshot(self) -> dict[str, Value]:
+        """A copy, for `restore`."""
         return {key: value.clone() if isinstance(value, Tensor) else value for key, value in self._items.items()}
 
     def restore(self, snapshot: Mapping[str, Value]) -> None:
-        """Hold what the snapshot holds and no more, in place."""
+        """Hold what the snapshot holds and nothing else, in place."""
         for key in set(self._items) - set(snapshot):
             if isinstance(value := self._items.pop(key), Tensor):
                 self._spare[key] = value

@@ -14,9 +14,23 @@ from ..networks.network import Generator, Role
 class Place:
     """Where a parameter or buffer sits: all that a method may ask when it decides what travels.
 
-    `net` is the top-level name ("generator", "discriminators", or a method's own), `task` the task of a discriminator.
-    Inside a generator `role` is its stage's, `index` counts the stages of that role from 1 to `count`, and `depth` in [0, 1]
-    is the stage's position among all that are not conditioning (a conditioning stage has the depth of the stage it follows).
+    Args:
+        path: Its dotted name in the nets.
+        net: The top-level name: "generator", "discriminators", or that of a net of the method's own.
+        task: The task of a discriminator, as text; None elsewhere.
+        role: Of its stage of the generator; None outside a generator.
+        index: Which stage of that role it is, from 1 to `count`.
+        count: How many stages of that role there are.
+        depth: The position of its stage among all that are not conditioning, from 0 to 1; a conditioning stage has the depth of
+            the stage that it follows.
+        owner: The module that has it.
+        ancestors: The modules around the owner, the outermost first.
+        is_buffer: Whether it is a buffer.
+
+    Example:
+        >>> nets = nn.ModuleDict({"generator": nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))})
+        >>> [place.path for place, _ in places(nets) if place.within(nn.BatchNorm2d) and not place.is_buffer]
+        ['generator.1.weight', 'generator.1.bias']
     """
 
     path: str
@@ -31,7 +45,7 @@ class Place:
     is_buffer: bool
 
     def within(self, *types: type[nn.Module]) -> bool:
-        """Whether the owner or a module around it is one of these types."""
+        """Whether the owner or a module around it is of one of these types."""
         return isinstance(self.owner, types) or any(isinstance(module, types) for module in self.ancestors)
 
 
@@ -45,8 +59,6 @@ def leaves(nets: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, nn.Modu
 
 
 _Position = tuple[Role | None, int, int, float]  # role, index, count, depth of a Place
-
-
 _NOWHERE: _Position = (None, 0, 0, 0.0)
 
 
@@ -66,7 +78,7 @@ def _positions(generator: Generator) -> dict[int, _Position]:
 
 
 def places(nets: nn.ModuleDict) -> list[tuple[Place, Tensor]]:
-    """Every floating parameter and buffer of the nets with its place, in the order of the modules."""
+    """Every parameter and buffer of a floating type with its place, in the order of the modules."""
     found: list[tuple[Place, Tensor]] = []
     for leaf, net in leaves(nets):
         top, *_, last = leaf.split(".") * 2

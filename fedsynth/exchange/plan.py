@@ -1,8 +1,8 @@
 """Which tensors travel, laid end to end in flat vectors; their bytes and their mean.
 
-Everything that travels of one site is one flat float vector of parameters and one of buffers; integers never travel. All
-sites share one layout. A site that lacks a net (it has no such task) keeps what it received in that part of the vector, and
-that part is neither averaged nor counted in bytes.
+What travels of one site is one flat float vector of parameters and one of buffers; integers never travel. All sites share one
+layout. A site that lacks a net, because it has no such task, keeps what it received in that part of the vector, and that part
+is neither averaged nor counted in bytes.
 """
 
 from __future__ import annotations
@@ -18,18 +18,26 @@ from torch import Tensor, nn
 from .messages import Value
 from .places import Place, places
 
-BLOCK = 1 << 18  # numbers added up at a time: they stay in the processor's cache, several times faster than all at once
+BLOCK = (
+    1 << 18
+)  # numbers that are added up at a time: they stay in the processor's cache, which is several times faster
 
 
 @dataclass(frozen=True, eq=False)
 class VectorLayout:
-    """Named tensors laid end to end in one flat vector."""
+    """Tensors laid end to end in one flat vector.
+
+    Args:
+        places: Where each tensor sits in the nets.
+        shapes: The shape of each.
+    """
 
     places: tuple[Place, ...]
     shapes: tuple[torch.Size, ...]
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
+        """How many numbers each tensor has."""
         return tuple(shape.numel() for shape in self.shapes)
 
     @cached_property
@@ -41,6 +49,7 @@ class VectorLayout:
 
     @property
     def numel(self) -> int:
+        """How many numbers the vector has."""
         return sum(self.lengths)
 
     def part(self, vector: Tensor, path: str) -> Tensor:
@@ -49,7 +58,7 @@ class VectorLayout:
         return vector[start:stop].view(shape)
 
     def pack(self, tensors: Mapping[str, Tensor], otherwise: Tensor | None = None) -> Tensor:
-        """The tensors end to end, copied; a missing one is taken from `otherwise`, or is 0."""
+        """A new vector of the tensors, by path; a part whose tensor is missing is taken from `otherwise`, or is 0."""
         like = next(iter(tensors.values()))
         parts = []
         for path, (start, stop, _) in self.offsets.items():
@@ -60,7 +69,7 @@ class VectorLayout:
         return torch.cat(parts) if parts else torch.zeros(0, device=like.device)
 
     def unpack(self, vector: Tensor, tensors: Mapping[str, Tensor]) -> None:
-        """Write the parts of a flat vector into those of the tensors that are there, in place."""
+        """Write the parts of a flat vector into the tensors, by path, in place; parts without a tensor are left out."""
         held = [(tensors[path], self.part(vector, path)) for path in self.offsets if path in tensors]
         if held:
             with torch.no_grad():
@@ -79,10 +88,13 @@ class VectorLayout:
         )
 
     def mean(self, rows: Iterable[tuple[Tensor, float, frozenset[str]]], otherwise: Tensor | None) -> Tensor:
-        """Weighted mean of flat vectors, tensor by tensor over the sites that hold it, weights renormalised.
+        """The weighted mean of flat vectors, each tensor over the sites that hold it, with their weights renormalised.
 
-        `rows`: each site's vector, its weight and the paths that it holds, taken one by one. What no site holds keeps the value
-        of `otherwise`, or is 0. Summed in float64 in the order given, cast once, so that equal vectors keep every bit.
+        It is summed in float64 in the given order and cast once, so that the mean of equal vectors has every bit of them.
+
+        Args:
+            rows: Each site's vector, its weight and the paths that it holds; they are taken one by one.
+            otherwise: The values of what no site holds; None for 0.
         """
         total, dtype, masses = torch.zeros(0), torch.float32, [0.0] * len(self.places)
         for number, (vector, weight, names) in enumerate(rows):
@@ -103,7 +115,24 @@ class VectorLayout:
 
 
 class Plan:
-    """Which parameters and buffers travel, decided once by the method, tensor by tensor."""
+    """Which parameters and buffers travel, decided once by the method, tensor by tensor.
+
+    Args:
+        nets: The nets of a site with every task.
+        travels: Says of the place of each parameter and buffer of a floating type whether it travels.
+
+    Attributes:
+        model: The layout of the parameters that travel.
+        buffers: The layout of the buffers that travel.
+
+    Example:
+        >>> nets = nn.ModuleDict({"generator": nn.Linear(3, 2), "head": nn.Linear(2, 1)})
+        >>> plan = Plan(nets, lambda place: place.net == "generator")
+        >>> plan.model.numel, list(plan.model.offsets)
+        (8, ['generator.weight', 'generator.bias'])
+        >>> plan.model.pack(dict(nets.named_parameters())).shape
+        torch.Size([8])
+    """
 
     def __init__(self, nets: nn.ModuleDict, travels: Callable[[Place], bool]) -> None:
         chosen = [(place, tensor.shape) for place, tensor in places(nets) if travels(place)]
@@ -115,9 +144,13 @@ class Plan:
         return VectorLayout(tuple(place for place, _ in rows), tuple(shape for _, shape in rows))
 
     def nbytes(self, message: Mapping[str, Value], held: frozenset[str]) -> int:
-        """Bytes of a message to or from a site that holds the tensors named in `held`: numel x item size of its tensors.
+        """The bytes of a message to or from a site: the numbers of its tensors times the size of a number.
 
-        A stack of vectors counts as so many; plain numbers (a weight, a choice) are not counted.
+        A stack of vectors counts as so many vectors; plain numbers, such as a weight or a choice, are not counted.
+
+        Args:
+            message: What is sent.
+            held: The paths of the tensors that the site holds; the parts of others are not counted.
         """
         total = 0
         for value in message.values():

@@ -8,14 +8,18 @@ from math import ceil
 
 
 class Optimizer(Enum):
+    """What moves a player."""
+
     adam = "adam"
     sgd = "sgd"
 
 
 class Precision(Enum):
+    """The arithmetic of local steps and answers."""
+
     fp32 = "fp32"
     tf32 = "tf32"
-    bf16 = "bf16"  # autocast; weights, moments and what travels stay float32
+    bf16 = "bf16"  # by autocast: weights, moments and what travels stay float32
 
 
 class Execution(Enum):
@@ -23,19 +27,19 @@ class Execution(Enum):
 
     auto = "auto"  # graph on a GPU, else eager
     eager = "eager"
-    graph = "graph"  # captured and played back as CUDA graphs
-    compiled = "compiled"  # nets go through torch.compile, which takes about a minute and then makes steps faster
+    graph = "graph"  # recorded once and played back as CUDA graphs
+    compiled = "compiled"  # by torch.compile, which takes about a minute and then makes steps faster
 
 
 class Offload(Enum):
-    """Where the states of sites wait that are not at work."""
+    """Where the states of sites wait while other sites have the slots."""
 
     host = "host"  # memory, page-locked for a GPU
-    disk = "disk"  # the run's folder: memory stays flat however many sites there are
+    disk = "disk"  # the run's folder: the memory does not grow with the number of sites
 
 
 class ServerRule(Enum):
-    """How the server makes one vector of several, for any method (robust.py). The middle three weigh sites alike."""
+    """How the server makes one vector of several, for any method (server/rules.py). The middle three give sites equal weight."""
 
     mean = "mean"
     median = "median"
@@ -44,37 +48,76 @@ class ServerRule(Enum):
     norm_clip = "norm_clip"
 
 
-UNCOUNTED = ("checkpoint_every", "resident", "offload")  # options that change no number: no part of a run's identity
+UNCOUNTED = (
+    "checkpoint_every",
+    "resident",
+    "offload",
+)  # options that change no number, so they are not part of a run's identity
 
 
 @dataclass
 class TrainerOptions:
-    """Defaults are the reference's released scripts (Dalmaz et al. 2024): 150 rounds of one local epoch, batch 1, Adam."""
+    """How every method of a comparison trains.
+
+    The defaults are the reference's released scripts (Dalmaz et al. 2024): 150 rounds of one local epoch, batches of 1, Adam.
+
+    Args:
+        rounds: Rounds of download, local training, upload and aggregation.
+        local_epochs: Passes through a site's training slices in a round; may be a fraction.
+        local_steps: If above 0, so many local steps a round at every site, in place of epochs.
+        batch: Slices in a local step.
+        lr: The learning rate, constant in the first half of the rounds; then it falls in a line that never reaches 0.
+        betas: Adam's rates of decay of the two moments.
+        optimizer: What moves a player. Its state stays at the site across rounds.
+        clip: The largest norm of a player's gradient; 0 for no limit.
+        server_rule: How the server makes one vector of several.
+        corrupt: The share of the sites that a robust server rule assumes to be corrupt.
+        common_start: Whether all sites start from the same weights; if not, each has its own, as in the released pFLSynth code.
+        participation: The share of the sites that take part in a round; at least one does.
+        flip: Whether slices are flipped left-right at random.
+        zoom: By how much slices are enlarged before they are cropped at random, as the reference's 286 -> 256 pixels; 1 for none.
+        validate_every: Rounds from one validation to the next; the last round is always validated.
+        checkpoint_every: Rounds from one checkpoint to the next.
+        precision: The arithmetic of local steps and answers.
+        deterministic: Whether CUDA may use deterministic kernels only. On a CPU, a run with a fixed number of threads repeats
+            exactly anyway.
+        threads: Threads of a CPU run.
+        device: "cpu", "cuda", "cuda:1" and so on; "auto" is cuda where there is one, else cpu.
+        execution: How local steps run.
+        resident: How many sites' states stay on the device; a GPU trains as many sites side by side.
+        offload: Where the states of the other sites wait.
+
+    Raises:
+        ValueError: An option is out of its range; the message names the option and the range.
+
+    Example:
+        >>> options = TrainerOptions(rounds=4, local_epochs=0.5, batch=2)
+        >>> options.steps(slices=10), [options.rate(round) for round in (1, 2, 4)]
+        (3, [1.0, 1.0, 0.3333333333333333])
+    """
 
     rounds: int = 150
     local_epochs: float = 1.0
-    local_steps: int = 0  # a fixed number of local steps a round instead of epochs, if above 0
+    local_steps: int = 0
     batch: int = 1
-    lr: float = 2e-4  # constant for the first half of the rounds, then linear decay that never reaches 0
+    lr: float = 2e-4
     betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
     optimizer: Optimizer = Optimizer.adam
-    clip: float = 0.0  # largest gradient norm of a player; 0 for no clipping
+    clip: float = 0.0
     server_rule: ServerRule = ServerRule.mean
-    corrupt: float = 0.0  # share of the sites that a robust server rule assumes to be corrupt
-    common_start: bool = True  # off: every site begins with weights of its own, as in the released pFLSynth code
-    participation: float = 1.0  # share of the sites that take part in a round, at least one
-    flip: bool = True  # random left-right flips
-    zoom: float = 1.1171875  # enlarge by this and crop at random, as the reference's 286 -> 256; 1 for no crop
+    corrupt: float = 0.0
+    common_start: bool = True
+    participation: float = 1.0
+    flip: bool = True
+    zoom: float = 1.1171875
     validate_every: int = 1
     checkpoint_every: int = 1
     precision: Precision = Precision.fp32
-    deterministic: bool = (
-        False  # on CUDA: only deterministic kernels; a CPU run with fixed threads repeats exactly anyway
-    )
+    deterministic: bool = False
     threads: int = 1
-    device: str = "auto"  # cuda where there is one, else cpu
+    device: str = "auto"
     execution: Execution = Execution.auto
-    resident: int = 4  # sites whose states stay on the device; a GPU trains as many side by side
+    resident: int = 4
     offload: Offload = Offload.host
 
     def __post_init__(self) -> None:
@@ -107,7 +150,11 @@ class TrainerOptions:
             raise ValueError(f"trainer.participation is {self.participation}; it is a share of the sites, at most 1")
 
     def execute(self, device: str) -> Execution:
-        """How local steps run on a kind of device. Raises ValueError for what it cannot do."""
+        """How local steps run on a kind of device, "cpu" or "cuda".
+
+        Raises:
+            ValueError: Graphs were asked for, and it is not a CUDA device.
+        """
         if self.execution is Execution.auto:
             return Execution.graph if device == "cuda" else Execution.eager
         if self.execution is Execution.graph and device != "cuda":
@@ -117,11 +164,12 @@ class TrainerOptions:
         return self.execution
 
     def rate(self, round: int) -> float:
-        """Multiplier of the learning rate in round 1..rounds: 1, then linear decay to 1 / (half + 1) of a step above 0."""
+        """The factor of the learning rate in a round, from 1: it is 1, and in the last n = rounds // 2 rounds it is n / (n + 1),
+        ..., 2 / (n + 1), 1 / (n + 1)."""
         half = self.rounds // 2
         return min(1.0, (self.rounds - round + 1) / (half + 1))
 
     def steps(self, slices: int) -> int:
-        """Local steps a round of a site with this many training slices; every batch is full."""
+        """Local steps a round of a site with so many training slices; every batch is full."""
         exact = round(self.local_epochs * slices / self.batch, 6)  # 0.07 x 100 is 7.000000000000001
         return self.local_steps or max(1, ceil(exact))

@@ -1,4 +1,4 @@
-"""Server rules that bear corrupt sites: coordinate-wise median and trimmed mean, Krum, clipping of the updates' norms.
+"""Server rules that withstand corrupt sites: coordinate-wise median and trimmed mean, Krum, clipping of the updates' norms.
 
 They work on a stack of vectors `[K, N]`, one a site, with NaN where a site lacks a tensor.
 """
@@ -10,9 +10,10 @@ from torch import Tensor
 
 
 def trimmed_mean(stack: Tensor, corrupt: float) -> Tensor:
-    """Mean of each coordinate without its floor(corrupt x n) largest and smallest of n values (Yin et al., ICML 2018).
+    """The mean of each coordinate without the floor(corrupt x n) largest and smallest of its n values (Yin et al., ICML 2018).
 
-    `[N]`, NaN where no site has a value. With `corrupt` 0.5 it is the median, of an even number the mean of the middle two.
+    `[N]`, NaN where no site has a value. With `corrupt` 0.5 it is the median; of an even number of values, the mean of the
+    middle two.
     """
     ordered = stack.double().sort(0).values  # NaN comes last
     count = (~stack.isnan()).sum(0)
@@ -23,10 +24,11 @@ def trimmed_mean(stack: Tensor, corrupt: float) -> Tensor:
 
 
 def krum(stack: Tensor, corrupt: float) -> int:
-    """The row that has the smallest sum of squared distances to its n - f - 2 nearest others, f = floor(corrupt x n) (Blanchard
-    et al., NeurIPS 2017). Distances count where both rows have values.
+    """The row whose squared distances to its n - f - 2 nearest others have the smallest sum, f = floor(corrupt x n) (Blanchard
+    et al., NeurIPS 2017). A distance is over the coordinates in which both rows have values.
 
-    Raises ValueError unless n >= 2 f + 3.
+    Raises:
+        ValueError: n is below 2 f + 3.
     """
     n, f = len(stack), int(corrupt * len(stack))
     if n < 2 * f + 3:

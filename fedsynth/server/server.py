@@ -15,8 +15,25 @@ from . import rules
 
 
 class Server:
-    """`model` and `buffers`: the flat vectors of what travels; `memory`: whatever a method adds; `names`: all sites;
-    `rounds` of the run, and its `seed` for streams of the server's own."""
+    """What a method's server rule works on. The trainer makes it.
+
+    Attributes:
+        model: The flat vector of the parameters that travel.
+        buffers: The flat vector of the buffers that travel.
+        memory: Whatever else the method remembers.
+        names: The names of all sites that train.
+        samples: Name -> the number of training slices there.
+        held: Name -> the paths of the tensors that travel and that the site has.
+        plan: Which tensors travel.
+        rounds: How many rounds the run has.
+        seed: Of the run, for streams of the server's own.
+
+    Example:
+        >>> from fedsynth import Method
+        >>> class Slow(Method):
+        ...     def aggregate(self, server, uploads):
+        ...         server.model = (server.model + server.mean(uploads, "model")) / 2
+    """
 
     def __init__(
         self,
@@ -35,17 +52,17 @@ class Server:
         self.memory = Memory()
 
     def fresh(self, variant: int) -> tuple[Tensor, Tensor]:
-        """Another common start: the travelling parameters and buffers of newly drawn nets; 0 is the one all begin with."""
+        """The parameters and the buffers that travel of newly drawn nets; variant 0 is the start that all sites have."""
         nets = self._build(variant)
         named = dict(nets.named_parameters()) | dict(nets.named_buffers())
         return self.plan.model.pack(named), self.plan.buffers.pack(named)
 
     def tree(self) -> dict[str, Any]:
-        """All that it holds, by reference."""
+        """All that the server holds, by reference."""
         return {"model": self.model, "buffers": self.buffers, "memory": dict(self.memory)}
 
     def restore(self, tree: Mapping[str, Any]) -> None:
-        """Take over what `tree` gave."""
+        """Hold what `tree` gave."""
         self.model, self.buffers = tree["model"], tree["buffers"]
         self.memory.restore(tree["memory"])
 
@@ -54,11 +71,18 @@ class Server:
         self.model, self.buffers = self.model.clone(), self.buffers.clone()
 
     def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
-        """Weighted mean of a vector that all uploads hold, by their own weights if none are given; or what the run's
-        `trainer.server_rule` takes in its place.
+        """The weighted mean of a vector that all uploads hold, or what the run's `trainer.server_rule` takes in its place.
 
-        Taken tensor by tensor over the sites that have it; `model` and `buffers` keep the server's value where none does,
-        other vectors are 0 there.
+        It is taken tensor by tensor over the sites that have the tensor. Where none has it, `model` and `buffers` keep the
+        server's value, and other vectors are 0.
+
+        Args:
+            uploads: What the sites sent, by name.
+            key: The vector's key in the messages.
+            weights: Name -> the site's weight; by default the `weight` in its message.
+
+        Raises:
+            ValueError: Krum was asked for, and too few sites have sent something.
         """
         rows = (
             (message.tensor(key), float(message["weight"]) if weights is None else weights[name], self.held[name])

@@ -14,15 +14,15 @@ from ..runtime.options import Offload, TrainerOptions
 
 
 class Uploads(Mapping[str, Message]):
-    """Site name -> its message, in the order of names. Those beyond `options.resident` are fetched when asked for, so who goes
-    through them one by one holds one at a time."""
+    """Site name -> its message, in the order of names. Those beyond `options.resident` are fetched when they are asked for: going
+    through them one by one needs memory for one at a time."""
 
     def __init__(self, folder: Path, options: TrainerOptions, device: torch.device) -> None:
         self._folder, self._options, self._device = folder, options, device
         self._at: dict[str, Message | Path] = {}
 
     def add(self, site: str, message: Message) -> None:
-        """Take a message that nobody writes into any more."""
+        """Take over a message; nobody may write into it any more."""
         if len(self._at) < self._options.resident:
             self._at[site] = message
         elif self._options.offload is Offload.host:
@@ -33,6 +33,7 @@ class Uploads(Mapping[str, Message]):
             checkpoint.save(path, dict(message))
 
     def clear(self) -> None:
+        """Forget all messages."""
         self._at.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 

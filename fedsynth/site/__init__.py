@@ -1,3 +1,3 @@
-"""A site as it trains: its nets, optimisers, memory and data."""
+"""A site as it trains; the slots in which sites take turns, and where their states wait meanwhile."""
 
 from .site import SiteState as SiteState

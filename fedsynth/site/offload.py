@@ -1,7 +1,8 @@
-"""The states of sites that are not at work: in the host's memory or on the disk, where a checkpoint finds them.
+"""The states of sites that have no slot: in the host's memory or on the disk, where a checkpoint finds them.
 
-A state is named by its site and the last round in which that trained. It has two files, the weights that a site serves with and
-what its optimisers hold, written once and never changed: a checkpoint only names rounds. A site that never trained has none.
+A state is named by its site and the last round in which the site trained. It has two files, the weights that the site serves
+with and what its optimisers hold. They are written once and never changed, so that a checkpoint only names rounds. A site that
+never trained has no state.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ AHEAD = 1  # states that may wait in memory to be written to the disk
 
 
 class OffloadStore:
-    """States in `folder`, or in memory until they are to be `written`. A thread of its own reads and writes while sites train."""
+    """States on the disk, in `folder`, or in memory until they are to be written. A thread reads and writes while sites train."""
 
     def __init__(self, folder: Path, names: Iterable[str], on_disk: bool, device: torch.device) -> None:
         self.folder, self.on_disk, self._device = folder / "sites", on_disk, device
@@ -47,12 +48,12 @@ class OffloadStore:
                 self._going[state] = self._thread.submit(self._write, state, self._held[state])
 
     def expect(self, state: State) -> None:
-        """Begin to read a state that will be wanted soon."""
+        """Begin to read a state that will soon be asked for."""
         if state[1] and state not in self._held and state not in self._coming and self.written(state):
             self._coming[state] = self._thread.submit(self._read, state)
 
     def find(self, state: State) -> Tree | None:
-        """What `keep` was given; None for a site that never trained."""
+        """The state that `keep` took over; None for a site that never trained."""
         if not state[1]:
             return None
         if state in self._going:
@@ -62,7 +63,7 @@ class OffloadStore:
         return self._coming.pop(state).result() if state in self._coming else self._read(state)
 
     def held(self, state: State) -> Tree | None:
-        """A state that is in memory, left there."""
+        """A state that is in memory, where it is left; else None."""
         return self._held.get(state)
 
     def weights(self, state: State) -> Tree:
@@ -79,6 +80,7 @@ class OffloadStore:
             self._write(state, tree)
 
     def written(self, state: State) -> bool:
+        """Whether a state is on the disk."""
         return self._path(state, PARTS[-1]).exists()
 
     def forget_all_but(self, states: Iterable[State], parts: Iterable[str] = PARTS) -> None:
@@ -92,7 +94,7 @@ class OffloadStore:
                 path.unlink()
 
     def _settle(self) -> None:
-        """Wait until all is written; raises what went wrong. On the disk, nothing stays in memory."""
+        """Wait until all is written, or raise what went wrong; what was written leaves the memory."""
         for state, writing in self._going.items():
             writing.result()
             self._held.pop(state, None)

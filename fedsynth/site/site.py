@@ -33,15 +33,36 @@ class LocalMethod(Protocol):
 
 
 class SiteState:
-    """One site, or the group of sites that train as one.
-
-    `name`, `members` (the real sites), `tasks`, `samples` (training slices); `nets`; `players`: name -> parameters; `memory`;
-    `round` (from 1) of `rounds` and its `lr`; `steps` (local steps of this round, of the `full` number) and `epoch` (batches
-    that an epoch fills, the last one perhaps not wholly); `phase` of the step, "" outside one; `received`: the server's model as
-    it came, None outside a round.
+    """One site, or a group of sites that train as one, as a method sees it. The trainer makes it.
 
     Nets, memory and what was received lie in a slot, which the site is given when it is asked for them and which another site
-    may be given after the hook; so a method asks the site for them every time.
+    may be given after the hook. So a method asks the site for them every time.
+
+    Attributes:
+        name: Of the site; of a group, its members' names joined by "+".
+        members: The names of the real sites.
+        tasks: All tasks of the members, sorted.
+        samples: How many training slices there are.
+        held: The paths of the tensors that travel and that the site has.
+        round: The number of this round, from 1, of `rounds`; 0 before the first.
+        lr: The learning rate of this round.
+        steps: How many local steps the site does in this round; fewer than `full` where it straggles.
+        epoch: How many batches an epoch fills, the last of them perhaps only in part.
+        phase: The phase of the step (`Method.phase`); "" outside a step.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from fedsynth import DATASETS, METHODS, NETWORKS, Scenario, Trainer, TrainerOptions
+        >>> phantom = DATASETS["phantom"](size=16, slices=1, train=1, val=1, test=1)
+        >>> federation = Scenario("one", ["ixi"], {"ixi": ["T1->T2"]}).federation(phantom, Path(mkdtemp()))
+        >>> network = NETWORKS["resnet"](width=2, blocks=1, discriminator_width=2, discriminator_layers=1)
+        >>> trainer = Trainer(METHODS["fedavg"](), network, federation, TrainerOptions(device="cpu"), seed=0)
+        >>> site = trainer.sites["ixi"]
+        >>> site.load(site.pack() * 0.5)  # halves the parameters that travel
+        >>> [batch] = site.draw("look", count=1)
+        >>> batch.source.shape, list(site.players)
+        (torch.Size([1, 1, 16, 16]), ['generator', 'discriminators.T1->T2'])
     """
 
     def __init__(
@@ -74,27 +95,32 @@ class SiteState:
 
     @property
     def slot(self) -> Slot:
-        """Where the site's state is now."""
+        """Where the site's state lies now."""
         return self._slots.of(self)
 
     @property
     def nets(self) -> nn.ModuleDict:
+        """The nets by name, as `Method.build` made them; without the discriminators of other sites' tasks."""
         return self.slot.nets
 
     @property
     def players(self) -> Mapping[str, list[Tensor]]:
+        """Name -> the parameters that one optimiser moves."""
         return self.slot.players
 
     @property
     def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Name of a player -> its optimiser."""
         return self.slot.optimizers
 
     @property
     def memory(self) -> Memory:
+        """What the method remembers of the site."""
         return self.slot.memory
 
     @property
     def received(self) -> Tensor | None:
+        """The server's model as it came in this round; None outside a round."""
         return self.slot.received
 
     @received.setter
@@ -103,29 +129,43 @@ class SiteState:
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
+        """Path -> every parameter and buffer of the nets."""
         return self.slot.tensors
 
     # --- vectors -----------------------------------------------------------------------------------------------------
 
     def pack(self, root: str = "") -> Tensor:
-        """The travelling parameters as a flat vector; with `root`, those of the set of nets of that name that mirrors them.
+        """The parameters that travel, as a flat vector. Where the site lacks a net, the vector has what was received, or 0.
 
-        Where the site lacks a net the vector has what was received, or 0.
+        Args:
+            root: The name of a set of nets that mirrors those that travel, to have its parameters instead.
+
+        Raises:
+            ContractError: The site has no set of nets of this name.
         """
         return self.plan.model.pack(self._under(root), self.received)
 
     def pack_buffers(self) -> Tensor:
-        """The travelling buffers as a flat vector."""
+        """The buffers that travel, as a flat vector."""
         return self.plan.buffers.pack(self.tensors)
 
     def load(self, model: Tensor, buffers: Tensor | None = None, root: str = "") -> None:
-        """Write flat vectors into the nets; what does not travel is left as it is."""
+        """Write flat vectors into the nets. What does not travel is left as it is.
+
+        Args:
+            model: Of the parameters.
+            buffers: Of the buffers; None leaves them as they are.
+            root: The name of a set of nets that mirrors those that travel, to write into it instead.
+
+        Raises:
+            ContractError: The site has no set of nets of this name.
+        """
         self.plan.model.unpack(model, self._under(root))
         if buffers is not None:
             self.plan.buffers.unpack(buffers, self._under(root))
 
     def along(self, player: Player, vector: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The travelling parameters of one player or several (or those that mirror them), each with its part of the vector."""
+        """The parameters of one player or several that travel, or that mirror those, each with its part of the vector."""
         pairs = []
         names = (player,) if isinstance(player, str) else player
         for parameter in (parameter for name in names for parameter in self.players[name]):
@@ -136,16 +176,16 @@ class SiteState:
         return pairs
 
     def distance(self, player: Player, vector: Tensor | None) -> Tensor | float:
-        """1/2 |player - vector|^2 over what travels, differentiable."""
+        """1/2 |player - vector|^2 over what travels; it has a gradient."""
         assert vector is not None, "site.received is None outside a round"
         return distance(self.along(player, vector))
 
     def inner(self, player: Player, vector: Tensor) -> Tensor | float:
-        """<player, vector> over what travels: added to a loss it adds the vector to the gradient, exactly."""
+        """<player, vector> over what travels: added to a loss, it adds exactly the vector to the gradient."""
         return inner(self.along(player, vector))
 
     def gradient(self, player: Player) -> Tensor:
-        """The gradient that moved the player last, as a flat vector, 0 elsewhere; to be read in `step` after its yield."""
+        """The gradient that moved the player last, as a flat vector that is 0 elsewhere; to be read in `step` after its yield."""
         vector = torch.zeros(self.plan.model.numel, device=self.device)
         for parameter, part in self.along(player, vector):
             if parameter.grad is not None:
@@ -153,7 +193,7 @@ class SiteState:
         return vector
 
     def slope(self, player: Player, loss: Tensor) -> Tensor:
-        """The gradient of a loss by a player's travelling parameters, as a flat vector, 0 elsewhere; moves nothing."""
+        """The gradient of a loss by what travels of a player, as a flat vector that is 0 elsewhere; nothing moves by it."""
         vector = torch.zeros(self.plan.model.numel, device=self.device)
         pairs = self.along(player, vector)
         if pairs:
@@ -165,13 +205,19 @@ class SiteState:
         return vector
 
     def where(self, rule: Callable[[Place], bool]) -> Tensor:
-        """Bool mask over the model vector of the places that fulfil the rule."""
+        """A bool mask over the flat vector of parameters: True where the place fulfils the rule."""
         return self.plan.model.where(rule, self.device)
 
     # --- data and work -----------------------------------------------------------------------------------------------
 
     def draw(self, purpose: str, count: int, split: str = "train") -> list[Batch]:
-        """Batches of the site's own data from a stream named by the purpose and the round, not augmented."""
+        """Batches of the site's own data, not augmented.
+
+        Args:
+            purpose: Names the stream that they are drawn from, together with the round.
+            count: How many batches; a group takes them from its members in turn.
+            split: "train", "val" or "test".
+        """
         share = {name: count // len(self.members) for name in self.members}
         for name in self.members[: count % len(self.members)]:
             share[name] += 1
@@ -182,7 +228,7 @@ class SiteState:
         ]
 
     def fit(self, count: int, step: Callable[[SiteState, Batch], Pairs] | None = None) -> None:
-        """Local steps with fresh optimisers, for `personalise`; the method's own step unless another is given."""
+        """Do so many local steps with fresh optimisers, for `personalise`; by the method's own `step` unless another is given."""
         groups = self._method.players(self.nets)
         optimizers = {
             name: new_optimizer(parameters, self._options, self.device) for name, parameters in groups.items()
@@ -195,7 +241,7 @@ class SiteState:
 
     @contextmanager
     def training(self, mode: bool) -> Iterator[None]:
-        """Nets in train() or eval() inside, as they were afterwards."""
+        """Inside, the nets are in train() or in eval(); afterwards they are as they were."""
         before = self.nets.training
         self.nets.train(mode)
         try:
@@ -205,7 +251,7 @@ class SiteState:
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        """Whatever happens to nets and memory inside is undone afterwards."""
+        """Whatever happens to the nets and the memory inside is undone afterwards."""
         tensors = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
         memory, lr = self.memory.snapshot(), self.lr
         received = None if self.received is None else self.received.clone()
@@ -219,13 +265,13 @@ class SiteState:
 
     @contextmanager
     def hook(self, purpose: str) -> Iterator[None]:
-        """Inside: eval mode and a noise stream named by the purpose."""
+        """Inside, the nets are in eval() and draw noise from a stream named by the purpose."""
         self._reseed("hook", purpose)
         with self.training(False):
             yield
 
     def schedule(self) -> list[Draw]:
-        """The local steps of this round. A group's members keep their own batches, in a common random order."""
+        """The batches of this round's local steps. A group's members keep their own batches, in a common random order."""
         draws = [draw for feed in self.feeds.values() for draw in feed.train(self.round, self._method.second)]
         if len(self.members) > 1:
             order = streams.host(self._seed, self.name, "interleave", self.round).permutation(len(draws))

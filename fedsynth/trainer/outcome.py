@@ -12,19 +12,19 @@ import numpy as np
 
 @dataclass
 class Costs:
-    """Sums over a run; saved with its checkpoint, so that a resumed run goes on counting.
+    """Sums over a run. They are saved with its checkpoint, so that a resumed run goes on counting.
 
-    `seconds_*` are the host's, of training and exchange: on a GPU, which works behind the host, they say what the host did, and
-    "waiting" how long it stood still. `fedsynth cost` measures what each part takes on the device.
+    The `seconds_*` are the host's. A GPU works while the host goes on: there they say what the host did, and "waiting" how long
+    it stood still; `fedsynth cost` measures what each part takes on the device.
     """
 
     bytes_up: int = 0
     bytes_down: int = 0
-    seconds: float = 0.0  # of training and exchange, evaluation apart
+    seconds: float = 0.0  # of training and exchange, without evaluation
     seconds_data: float = 0.0
     seconds_discriminators: float = 0.0
     seconds_generator: float = 0.0
-    seconds_graphs: float = 0.0  # captured steps, both players in one
+    seconds_graphs: float = 0.0  # steps that are played back, of both players
     seconds_exchange: float = 0.0  # download, receive, upload
     seconds_aggregation: float = 0.0
     seconds_waiting: float = 0.0
@@ -34,7 +34,7 @@ class Costs:
     peak_memory_bytes: int = 0
 
     def add(self, rows: Iterable[Mapping[str, Any]], flops: int, seconds: Mapping[str, float]) -> None:
-        """Count a round: its rows of the curve, its operations, and its seconds by what they went to."""
+        """Count a round: its rows of the curve, its operations, and its seconds by the part of the work."""
         for row in rows:
             self.bytes_up += row["bytes_up"]
             self.bytes_down += row["bytes_down"]
@@ -44,8 +44,8 @@ class Costs:
             setattr(self, f"seconds_{what}", getattr(self, f"seconds_{what}") + spent)
 
     def summary(self, rate: float) -> dict[str, float]:
-        """All sums; `seconds_idle`, which no part accounts for; and `floor_share`: the seconds that the operations would take at
-        the device's `rate` of matrix products (FLOP/s), as a share of those that training took."""
+        """All sums; `seconds_idle`, the seconds of no part; and `floor_share`: the seconds that the operations would take at the
+        device's `rate` of matrix products (FLOP/s), as a share of the seconds that training took."""
         sums = asdict(self)
         parts = sum(value for name, value in sums.items() if name.startswith("seconds_"))
         share = self.flops / rate / self.seconds if self.seconds else 0.0
@@ -73,12 +73,21 @@ class RunState:
 
 @dataclass
 class Outcome:
-    """What a run found. `status` is "done", or "diverged": non-finite, or at the end worse than copying the source.
+    """What a run found.
 
-    `scores`: a row for each of the two selections ("selected" by validation, "last" round), site, task and test subject;
-    a diverged run's are those of the mean training image. `validation_psnr`: of the selected round, dB, 0 for a diverged run.
-    `curve`: a row a round and site. `gallery`: see `evaluate.gallery`. `execution`: how the local steps ran.
-    `digest`: name -> SHA-256 of the final tensors of every site and of the server.
+    Args:
+        status: "done"; or "diverged", if a number was not finite or the run ended worse than copying the source.
+        reason: Why it diverged, else "".
+        scores: A row for each of the two selections ("selected" by validation, and the "last" round), site, task and test
+            subject, and for each probe (evaluation/generalisation.py). A diverged run has the scores of the mean training image.
+        curve: A row for each round and site.
+        selected_round: The round with the best validation score; 0 if the run diverged.
+        validation_psnr: Of the selected round, dB; 0 if the run diverged.
+        gallery: Some test slices and what the sites made of them (`evaluate.gallery`).
+        costs: The sums of `Costs`, and the numbers of parameters.
+        policy: What happens to the running statistics of the normalisation, for the captions of tables.
+        execution: How the local steps ran.
+        digest: Name -> the SHA-256 of the final tensors of each site and of the server.
     """
 
     status: str
@@ -95,7 +104,7 @@ class Outcome:
 
 
 def curve_row(round: int, site: str, loss: float | None = math.nan) -> Row:
-    """A site's row of the curve, as it is for one that is absent; with `loss` None where losses are to be filled in."""
+    """A site's row of the curve, as it is for a site that is absent; with `loss` None where losses are to be filled in."""
     return {
         "round": round,
         "site": site,

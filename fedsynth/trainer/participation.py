@@ -1,5 +1,5 @@
-"""Who takes part in a round: a share of the sites that have joined, less those that fail; who does only a part of it, and who
-sends a poisoned upload."""
+"""Who takes part in a round: a share of the sites that have joined, without those that fail; who does only a part of the steps,
+and who sends a poisoned upload."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..runtime.options import TrainerOptions
 
 
 class Participation:
-    """For every round the same whatever the method; each site has streams of its own.
+    """Who takes part, which is the same for every method. Each site is drawn from streams of its own.
 
-    A group of sites that train as one joins with its first member and fails or straggles as one.
+    A group of sites that train as one joins with its first member, and fails or straggles as one.
     """
 
     def __init__(self, names: Sequence[str], options: TrainerOptions, conditions: Conditions, seed: int) -> None:
         self._names, self._options, self._conditions, self._seed = sorted(names), options, conditions, seed
 
     def __call__(self, round: int) -> list[str]:
-        """The sites whose uploads arrive, sorted: `options.participation` of those that have joined, less those that fail; at
-        least one."""
+        """The sites whose uploads arrive in a round, sorted: a share `options.participation` of those that have joined, without
+        those that fail; at least one."""
         joined = [name for name in self._names if round - 1 >= self._joins(name) * self._options.rounds]
         count = max(1, int(self._options.participation * len(joined) + 0.5))
         if count < len(joined):
@@ -34,7 +34,7 @@ class Participation:
         return sorted(arrived or [max(luck, key=luck.__getitem__)])
 
     def steps(self, name: str, full: int, round: int) -> int:
-        """The local steps of the round that a site does of `full`; at least one."""
+        """How many of the `full` number of local steps a site does in a round; at least one."""
         if self._luck(name, "straggling", round) >= self._conditions.straggle:
             return full
         return max(1, int(full * self._luck(name, "straggler's share", round)))
@@ -46,11 +46,11 @@ class Participation:
         return float(streams.host(self._seed, name, what, round).uniform())
 
 
-STRENGTH = 4.0  # sign flipping as Li et al. 2019 (RSA, AAAI) have it
+STRENGTH = 4.0  # of sign flipping, as in Li et al. 2019 (RSA, AAAI)
 
 
 def poisoned(message: Message, received: Tensor | None) -> Message:
-    """The upload of a site that turns its change of the model round and sends STRENGTH times of it; the rest as it is."""
+    """The upload of a site that reverses its change of the model and makes it STRENGTH times as large; the rest as it is."""
     assert received is not None, "a site uploads inside a round"
     if message.model.shape != received.shape:
         return message

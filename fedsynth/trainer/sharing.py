@@ -14,7 +14,7 @@ from ..site import SiteState
 
 
 def check_shares_a_part(method: Method, plan: Plan, nets: nn.ModuleDict, network: Network) -> None:
-    """A method that shares a part must have a part to share and a part to keep, on whatever network it is put."""
+    """Raise ContractError for a method that shares a part, if on this network the part is all of the generator or none of it."""
     if method.partial:
         chosen = {place.path for place in (*plan.model.places, *plan.buffers.places)}
         shared = [place.path in chosen for place, _ in places(nets) if place.net == "generator"]
@@ -26,7 +26,7 @@ def check_shares_a_part(method: Method, plan: Plan, nets: nn.ModuleDict, network
 
 
 def parameter_counts(sites: Iterable[SiteState], plan: Plan) -> dict[str, float]:
-    """Parameters of one site: of the generator, of what travels, of the discriminators (mean over sites)."""
+    """The numbers of parameters of a site, in the mean over sites: of the generator, of what travels, of the discriminators."""
     counts = []
     for site in sites:
         named = [(name, sum(p.numel() for p in net.parameters())) for name, net in leaves(site.nets)]

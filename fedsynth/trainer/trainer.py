@@ -35,7 +35,7 @@ from .snapshots import LATEST, Snapshots, selected
 
 NUMERICS = 2  # part of every run's identity: raise it when a change of the engine changes numbers
 
-DONE = object()  # what a generator gives that has ended
+DONE = object()  # what `next` gives when a site has finished its part of a round
 
 Progress = Callable[[int, int, str, float], None]
 
@@ -45,10 +45,39 @@ def silent(round: int, rounds: int, site: str, loss: float) -> None:
 
 
 class Trainer:
-    """Trains one method on one federation, from the start or from the checkpoint that it finds in `folder`.
+    """Trains one method on one federation.
 
-    Raises ContractError when the method breaks its contract, ValueError when the checkpoint is of another run.
-    `progress(round, rounds, site, generator loss)` is called after a site's local training.
+    Args:
+        method: With its options.
+        network: What the method makes its nets of, with its options.
+        federation: The sites and their tasks.
+        options: How every method trains.
+        seed: Of every random stream of the run.
+        folder: Where checkpoints lie. A run goes on from the checkpoint that it finds there; None for a temporary folder.
+        progress: Called with (round, rounds, site, generator loss) after a site's local training.
+
+    Attributes:
+        sites: Name -> the state of each site, or of each group that trains as one.
+        server: What the server holds.
+        plan: Which tensors travel.
+        state: How far the run is.
+        step: Runs the local steps and counts them.
+
+    Raises:
+        ContractError: The method breaks its contract.
+        ValueError: The device or the execution is not to be had, or the checkpoint in the folder is of another run.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from fedsynth import DATASETS, METHODS, NETWORKS, Scenario
+        >>> phantom = DATASETS["phantom"](size=16, slices=1, train=1, val=1, test=1)
+        >>> federation = Scenario("two", ["ixi", "oasis"], {"default": ["T1->T2"]}).federation(phantom, Path(mkdtemp()))
+        >>> network = NETWORKS["resnet"](width=2, blocks=1, discriminator_width=2, discriminator_layers=1)
+        >>> options = TrainerOptions(rounds=1, local_steps=2, device="cpu")
+        >>> trainer = Trainer(METHODS["fedbn"](), network, federation, options, seed=0)
+        >>> outcome = trainer.run()
+        >>> [(row["round"], row["site"]) for row in outcome.curve]
+        [(1, 'ixi'), (1, 'oasis')]
     """
 
     def __init__(
@@ -92,7 +121,15 @@ class Trainer:
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
-        """Train up to `options.rounds` rounds, then score both selections on the test split, once."""
+        """Train up to `options.rounds` rounds, then score the selected round and the last one on the test split, once each.
+
+        Returns:
+            What the run found. A run that diverged is an outcome too, and not an error.
+
+        Raises:
+            ContractError: The method breaks its contract in a step.
+            ValueError: The checkpoint in the folder is of another run.
+        """
         set_precision(self.options)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -184,7 +221,7 @@ class Trainer:
         uploads.add(site.name, message)
 
     def _watch(self, row: Row) -> None:
-        """Say that a site has trained, and notice when it diverged."""
+        """Report that a site has trained, and notice whether it diverged."""
         losses = {
             role: row[f"loss_{role}"] for role in ("generator", "discriminator") if row[f"loss_{role}"] is not None
         }
@@ -234,16 +271,20 @@ class Trainer:
     # --- the folder --------------------------------------------------------------------------------------------------
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of the tensors of each site, and of the server."""
+        """The SHA-256 of the tensors of each site and of the server, by name."""
         sites = {name: checkpoint.tree_digest(site.slot.weights()) for name, site in self.sites.items()}
         return sites | {"server": checkpoint.tree_digest(self.server.tree())}
 
     def tidy(self) -> None:
-        """Of a finished run's folder, keep what the selected round serves with."""
+        """Delete from a finished run's folder all but what the selected round serves with."""
         self.snapshots.keep([selected(self.state.best_round)], parts=("weights",))
 
     def serve_selected(self) -> None:
-        """Make the sites and the server what they were in the selected round of the run in the folder."""
+        """Make the sites and the server what they were in the selected round of the run in the folder.
+
+        Raises:
+            ValueError: There is no trained model in the folder.
+        """
         self.snapshots.find()
         name = next((name for name in self.snapshots.names if name.startswith("selected")), "")
         if not name:

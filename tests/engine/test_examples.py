@@ -14,6 +14,16 @@ HAVE_EXAMPLES = {
     "federation.site": ("Subject", "Site", "Dataset"),
     "federation.federation": ("Federation",),
     "federation.scenario": ("Scenario",),
+    "exchange.messages": ("Message", "Memory"),
+    "exchange.places": ("Place",),
+    "exchange.plan": ("Plan",),
+    "feed": ("Batch",),
+    "runtime.options": ("TrainerOptions",),
+    "site.site": ("SiteState",),
+    "server.server": ("Server",),
+    "method": ("Blueprint", "Method"),
+    "trainer.trainer": ("Trainer",),
+    "registry": ("Registry",),
 }
 EXAMPLES = [f"fedsynth.{module}:{name}" for module, names in HAVE_EXAMPLES.items() for name in names]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fedsynth.evaluation import evaluate
 from fedsynth.exchange import ContractError, Place
-from fedsynth.feed import Batch, Feed, Rehearsal
+from fedsynth.feed import Batch, EvaluationBatch, Feed
 from fedsynth.method import Method, Nets
 from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.local import Local
@@ -162,7 +162,7 @@ def test_the_test_set_is_read_once_a_selection(
 ) -> None:
     of, score, read = scripted(*errors), Feed.score, Counter[str]()
 
-    def counting(self: Feed, task: Any, split: str) -> Iterator[Rehearsal]:
+    def counting(self: Feed, task: Any, split: str) -> Iterator[EvaluationBatch]:
         read[split] += 1
         return score(self, task, split)
 
