@@ -109,5 +109,5 @@ def _explanations(metric: Metric, ranks: Ranks | None) -> Iterator[str]:
             yield (
                 "P is the probability, by the Bayesian signed-rank test, that on a further block like these a row is better than "
                 f"`local` on the same network, alike within +-{metric.bound:g}{metric.unit}, or worse. Blocks of one data set "
-                "share subjects: they tell about other scenarios, not about other data."
+                "share subjects: they stand for other scenarios, not for other data."
             )

@@ -107,8 +107,8 @@ def _across_blocks(comparisons: Sequence[PairedComparison], bound: float | None)
     return (
         f"{here}, A is ahead in {ahead} and behind in {behind}. By the Bayesian signed-rank test, the probability that on a "
         f"further block A is better by more than {bound:g}{metric.unit} is {found.better:.2f}, within that bound "
-        f"{found.equivalent:.2f}, worse {found.worse:.2f}. Blocks of one data set share subjects: they tell about other "
-        "scenarios, not about other data. Tests on ranks need 3 methods."
+        f"{found.equivalent:.2f}, worse {found.worse:.2f}. Blocks of one data set share subjects: they stand for other "
+        "scenarios, not for other data. Tests on ranks need 3 methods."
     )
 
 

@@ -49,15 +49,15 @@ class Score:
         overall = [fmean(own.values()) for own in means]
         spread = stdev(overall) if len(overall) > 1 else None
         without = sum(map(isnan, seeds[0].values()))
-        over_seeds = {place: fmean([own[place] for own in means]) for place in means[0]}
+        over_seeds = {site_task: fmean([own[site_task] for own in means]) for site_task in means[0]}
         return cls(fmean(overall), spread, over_seeds, len(seeds[0]) - without, without)
 
 
 def _site_task_means(values: Values, scale: float = 1) -> dict[SiteTask, float]:
     """The mean over test subjects of every site and task, sorted."""
     scaled = list(values.values()) if scale == 1 else [scale * value for value in values.values()]
-    means = {place: mean_of_known(pick(scaled)) for place, pick in _picks(tuple(values))}
-    return {place: mean for place, mean in means.items() if not isnan(mean)}
+    means = {site_task: mean_of_known(pick(scaled)) for site_task, pick in _picks(tuple(values))}
+    return {site_task: mean for site_task, mean in means.items() if not isnan(mean)}
 
 
 @lru_cache(maxsize=64)
@@ -66,10 +66,10 @@ def _picks(keys: tuple[Key, ...]) -> list[tuple[SiteTask, Callable[[list[float]]
     numbers: dict[SiteTask, list[int]] = {}
     for number, (site, task, _) in enumerate(keys):
         numbers.setdefault((site, task), []).append(number)
-    # itemgetter is fast, but with one number it returns the value in place of a sequence
+    # itemgetter is fast, but with one number it returns a value and not a sequence
     return [
-        (place, itemgetter(*own) if len(own) > 1 else itemgetter(slice(own[0], own[0] + 1)))
-        for place, own in sorted(numbers.items())
+        (site_task, itemgetter(*own) if len(own) > 1 else itemgetter(slice(own[0], own[0] + 1)))
+        for site_task, own in sorted(numbers.items())
     ]
 
 

@@ -27,7 +27,7 @@ class RowStatistics:
     margin: float | None  # half of the 95 % interval of the score
     reliability: Reliability
     lead: float | None  # over `local` on the same network
-    gain: Decision | None  # what may be said of the lead
+    gain: Decision | None  # the lead with its interval and p value
     closed: float | None  # share of the gap from `local` to `pooled`
     letters: str  # empty where no significance is drawn
 
@@ -54,20 +54,20 @@ def row_statistics(rows: Sequence[Contender]) -> tuple[list[RowStatistics | None
         return [_without_intervals(rows, row) if row.scores else None for row in rows], reasons
     gains = decide(
         {
-            place: compare(_minus(rows, row, row.local))
-            for place, row in enumerate(rows)
+            number: compare(_minus(rows, row, row.local))
+            for number, row in enumerate(rows)
             if row.scores and row.local is not None
         }
     )
     groups, reasons = _letters_or_reason(whole)
     gaps = {pair: _clear_gap(rows, *pair) for pair in {(row.pooled, row.local) for row in rows}}
     found: list[RowStatistics | None] = []
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         if row.scores is None:
             found.append(None)
             continue
         margin = float(two_way(row.scores.values, row.scores.design).margin)
-        gain, closed = gains.get(place), None
+        gain, closed = gains.get(number), None
         if gain is not None and (gap := gaps[row.pooled, row.local]):
             closed = gain.comparison.difference / gap.difference
         found.append(RowStatistics(margin, reliability(row.scores), _lead(rows, row), gain, closed, groups.pop(0)))

@@ -5,7 +5,7 @@ options and code, averaged over seeds (row.py); statistics.py says how sure its 
 
 A table is a *smoke run* and ranks nothing where fewer than STEPS local steps a site were trained, or a site has fewer than
 TEST_SUBJECTS or VAL_SUBJECTS: training would still change the order, or the mean and the selected round would depend on single
-subjects. (The released pFLSynth code trains 150 epochs of at least 2,500 slices at each site whose number it tells.)
+subjects. (The released pFLSynth code trains 150 epochs of at least 2,500 slices at each site for which it gives a number.)
 """
 
 from __future__ import annotations
@@ -136,12 +136,12 @@ def contenders(rows: Sequence[Row]) -> list[Contender]:
     def control(row: Row, method: str) -> int | None:
         network = _network(row)
         fitting = (
-            place
-            for place, other in enumerate(rows)
+            position
+            for position, other in enumerate(rows)
             if other.matrix and other.identity["method"]["name"] == method and _network(other) == network
         )
-        place = next(fitting, None)
-        return None if place is None or rows[place] is row else place
+        position = next(fitting, None)
+        return None if position is None or rows[position] is row else position
 
     return [Contender(row.matrix, control(row, "local"), control(row, "pooled")) for row in rows]
 

@@ -1,4 +1,4 @@
-"""All tables together: ranks where blocks are independent and enough, else the reason."""
+"""All tables together: ranks where there are enough independent blocks, else the reason."""
 
 from __future__ import annotations
 

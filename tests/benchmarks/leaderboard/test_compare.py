@@ -1,4 +1,4 @@
-"""`fedsynth compare`: which rows a name means, and what tables say together."""
+"""`fedsynth compare`: which rows a name means, and what several tables show together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as pieces of HTML: every cell is there, and text stays text."""
+"""Tables as pieces of HTML: every cell is there, and text is escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LaTeX for papers: marks of the best, of groups and of gains; what it cannot hold is escaped; it compiles where LaTeX is."""
+"""LaTeX for papers: it marks the best, groups and gains, escapes special characters, and compiles where LaTeX is installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ODD = r"a_b & 50 % of {x} #1 $ ~ ^ \ T1->T2 <>| +- `code_1`"
 
 
 def board(tmp_path: Path) -> str:
-    """Three methods on 5 seeds: one far above `local`, one alike, named in a way that LaTeX does not like."""
+    """Three methods on 5 seeds: one far above `local`, and one equal to it whose name has LaTeX's special characters."""
     store = Store(tmp_path)
     for seed in range(5):
         wiggle = 0.1 * (-1) ** seed

@@ -17,7 +17,7 @@ from fedsynth.benchmarks.records.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Of a size and age at which runs are cached."""
+    """A store of a size and age at which runs are cached."""
     monkeypatch.setattr(module, "MANY", 2)
     monkeypatch.setattr(module, "SETTLED", -1.0)
     store = Store(tmp_path)

@@ -34,7 +34,7 @@ WHAT = finished.identity()
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a finished run."""
+    """The folder of a finished run."""
     store = Store(tmp_path)
     return store.folder(finished.finish(store, WHAT))
 

@@ -55,7 +55,7 @@ def worker(results: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def next_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -63,24 +63,24 @@ def said(process: subprocess.Popen[str]) -> str:
 def test_of_two_processes_on_one_run_one_works_and_the_other_skips(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with worker(tmp_path) as first:
-        assert said(first) == "works"
+        assert next_line(first) == "works"
         with worker(tmp_path) as second:
-            assert said(second) == "skips"
+            assert next_line(second) == "skips"
         assert store.status(RUN) == RunStatus(RUN, State.running, 3, 16)
         first.communicate("finish\n")
     with worker(tmp_path) as third:
-        assert said(third) == "finished before"
+        assert next_line(third) == "finished before"
     assert store.status(RUN) == RunStatus(RUN, State.done, 16, 16)
 
 
 def test_a_killed_process_lets_go_of_its_run(tmp_path: Path) -> None:
     with worker(tmp_path) as first:
-        assert said(first) == "works"
+        assert next_line(first) == "works"
         first.kill()
         first.wait()
         assert Store(tmp_path).status(RUN) == RunStatus(RUN, State.unfinished, 3, 16)
         with worker(tmp_path) as second:
-            assert said(second) == "works"
+            assert next_line(second) == "works"
 
 
 def test_somebody_who_looks_keeps_nobody_from_working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,6 @@ def test_what_the_docstring_says_was_measured(count: int, rope: float, monkeypat
     monkeypatch.setattr(bayes, "DRAWS", 4_000)
     rng = np.random.default_rng(count)
     found = [signed_rank(rng.normal(size=count), rope, seed) for seed in range(4_000)]
-    told = float(np.mean([max(one.better, one.worse) > 0.95 for one in found]))
-    print(f"\n{count} blocks, rope {rope}: {100 * told:.1f} % told apart")
-    assert told < 0.06 if rope == 0.3 and count >= 5 else told > 0.05
+    share = float(np.mean([max(one.better, one.worse) > 0.95 for one in found]))
+    print(f"\n{count} blocks, rope {rope}: {100 * share:.1f} % told apart")
+    assert share < 0.06 if rope == 0.3 and count >= 5 else share > 0.05

@@ -149,7 +149,7 @@ def test_what_must_not_matter(number: int) -> None:
 
 
 def test_which_subject_a_value_is_of_matters() -> None:
-    """Two tasks of one subject are no two subjects: the same numbers, paired or not, have another standard error."""
+    """Two tasks of one subject are not two subjects: the same numbers, paired or not, have another standard error."""
     subjects = np.random.default_rng(5).normal(size=8)
     places = [("a", task, f"{number}") for task in "xy" for number in range(8)]
     paired = compare(Scores(tuple(range(5)), tuple(places), np.tile(subjects, (5, 2))))

@@ -1,4 +1,4 @@
-"""Holm against statsmodels, its family-wise error, and letters that say what the decisions say."""
+"""Holm against statsmodels, and letters that two methods share if and only if their difference is not significant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a score costs, on curves written by hand and on those of kept runs."""
+"""What a score costs, on curves written by hand and on those of published runs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_run_that_was_never_validated_has_no_round() -> None:
     assert made(*lines("a+b", [NAN, NAN], 1)).rounds.size == 0
 
 
-def test_the_best_round_of_a_kept_run_is_the_selected_one() -> None:
+def test_the_best_round_of_a_published_run_is_the_selected_one() -> None:
     folders = sorted(path.parent for path in SMOKE.glob("*/runs/*/record.json"))[::20]
     assert len(folders) > 5
     for folder in folders:

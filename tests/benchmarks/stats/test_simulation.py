@@ -89,7 +89,7 @@ def test_seeds_may_shift_each_site_apart(seeds: int) -> None:
 @pytest.mark.parametrize("spread", [0, 0.3, 1])
 @pytest.mark.parametrize("subjects", [20, 80])
 def test_three_seeds_do_not_hold_the_level(subjects: int, spread: float) -> None:
-    """Why significance needs 5: with 3 the level is passed where seeds spread as much as subjects, though not by far."""
+    """Why significance needs 5 seeds: with 3 the level is exceeded, by little, where seeds spread as much as subjects."""
     false, _ = measure(subjects, 3, spread)
     print(f"\n3 seeds, {subjects} subjects, spread {spread}: {100 * false:.2f} % false")
     assert false <= 0.08
@@ -99,7 +99,7 @@ def test_three_seeds_do_not_hold_the_level(subjects: int, spread: float) -> None
 
 @pytest.mark.slow
 def test_naive_tests_fail_where_this_one_holds() -> None:
-    """A t test over subjects of seed-averaged differences, which takes seeds for fixed, on the same tables."""
+    """On the same tables: a t test over subjects of differences averaged over seeds, which takes the seeds as fixed."""
     rng, design = np.random.default_rng(0), design_of(80)
     values = tables(rng, design, 2_000, 5, spread=0.3, apart=0)
     subjects = design.subject_means(values - np.array([PLACES[s, t] for s, t, _ in design.columns])).mean(1)

@@ -1,4 +1,4 @@
-"""Curves: what is averaged over what, over rounds, bytes and seconds."""
+"""Validation curves: how they are averaged over site-tasks and seeds, over rounds, bytes and seconds."""
 
 from __future__ import annotations
 

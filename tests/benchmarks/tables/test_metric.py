@@ -1,4 +1,4 @@
-"""How metrics are told."""
+"""How metrics are shown."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_means_over_subjects_then_site_tasks_then_seeds(store: Store) -> None:
     assert row.psnr.site_tasks == {IXI: 21, OASIS: 31, FLAIR: 26}
     assert row.ssim.mean == pytest.approx(
         26
-    )  # the runs' SSIM is a hundredth of their PSNR, and SSIM is told in hundredths
+    )  # the runs' SSIM is a hundredth of their PSNR, and SSIM is shown in hundredths
     last = only(store, "last").rows[0]  # of these runs 1 dB less
     assert last.psnr is not None
     assert (last.psnr.mean, last.psnr.site_tasks[FLAIR]) == (25, 25)
@@ -219,8 +219,8 @@ def test_what_most_rows_have_is_told_in_a_note(store: Store) -> None:
         ("lgfedavg share=early lr=0.002", "unet blocks=3"),
         ("lgfedavg share=late", "unet"),  # of two no value is the usual one
     ]
-    said = "Unless a row says otherwise: lr=0.001; pflsynth share=late; unet blocks=9 gate=true."
-    assert said in table.notes
+    note = "Unless a row says otherwise: lr=0.001; pflsynth share=late; unet blocks=9 gate=true."
+    assert note in table.notes
 
 
 def test_a_network_that_all_rows_share_is_told_in_the_caption(store: Store) -> None:
@@ -236,7 +236,7 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     finished.finish(store, named("a", seed=3))
     finished.finish(store, named("b", seed=3), policy="buffers local")
     text = "\n".join(only(store).caption)
-    for said in (
+    for part in (
         "the round with the best validation PSNR",
         "ixi T1->T2 (10 train, 5 val, 20 test subjects); oasis T1->T2, T2->FLAIR (10 train",
         "at most 60",
@@ -247,7 +247,7 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
         "rounds=100 server_rule=mean; device cpu.",
         "Networks: resnet.",
     ):
-        assert said in text
+        assert part in text
     assert "Running statistics" not in text  # rows differ in it: it is a column
     assert "those of the last round" in "\n".join(only(store, "last").caption)
 

@@ -1,4 +1,4 @@
-"""A column's cells, and who is best in it."""
+"""A column's cells, and which of its values are the best."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def what(method: str, seed: int, **scenario: Any) -> dict[str, Any]:
     return finished.identity(method={"name": method}, seed=seed, scenario=named)
 
 
-def test_newcomers_are_held_to_training_from_scratch(store: Store) -> None:
+def test_newcomers_are_compared_with_training_from_scratch(store: Store) -> None:
     own: dict[tuple[str, str], list[float]] = {A: [20, 20], B: [20, 20]}
     for seed in range(5):
         shift = 0.1 * seed
@@ -68,9 +68,9 @@ def test_newcomers_are_held_to_training_from_scratch(store: Store) -> None:
     assert found["adapted-4 gain"] == ["0.50", "-"]
     assert found["adapted-4 gain p"] == ["<0.0001", "-"]  # no spread at all
     columns = (("c", "T1->T2", "test000"), ("c", "T1->T2", "test001"))
-    told = compare(Scores(tuple(range(5)), columns, np.array([[2 + 0.1 * s, 2 + 0.05 * s] for s in range(5)])))
-    assert found["adapted-1 gain +-"][0] == f"{told.margin:.2f}"
-    assert found["adapted-1 gain p"][0] == f"{told.p:.4f}"
+    gain = compare(Scores(tuple(range(5)), columns, np.array([[2 + 0.1 * s, 2 + 0.05 * s] for s in range(5)])))
+    assert found["adapted-1 gain +-"][0] == f"{gain.margin:.2f}"
+    assert found["adapted-1 gain p"][0] == f"{gain.p:.4f}"
     assert "c T1->T2" in view.caption[0]
     assert "after 50 local steps" in view.caption[0]
 
@@ -127,8 +127,8 @@ def test_a_selection_that_no_run_has_is_told(store: Store, capsys: pytest.Captur
     put(store, what("local", 0, **NEW), {A: [20, 20], B: [20, 20]}, probes)
     results = str(store.runs.parent)
     assert main(["leaderboard", "--results", results, "--selection", "adapted-2"]) == 2
-    told = capsys.readouterr().err
-    assert "no run has scores of 'adapted-2'; there are selected, last, adapted-1, adapted-4, welcome" in told
+    error = capsys.readouterr().err
+    assert "no run has scores of 'adapted-2'; there are selected, last, adapted-1, adapted-4, welcome" in error
     assert main(["leaderboard", "--results", results, "--selection", "adapted-4"]) == 0
     assert "1.50" in capsys.readouterr().out
     assert (
@@ -137,7 +137,7 @@ def test_a_selection_that_no_run_has_is_told(store: Store, capsys: pytest.Captur
     assert "local" in capsys.readouterr().out
 
 
-def test_a_row_with_a_hole_has_no_probes(store: Store) -> None:
+def test_a_row_with_a_missing_seed_has_no_scores(store: Store) -> None:
     probes = {(f"adapted-{count}", "c", "T1->T2"): [1.0, 2.0] for count in (1, 4)}
     for method, seed in (("fedavg", 0), ("fedavg", 1), ("local", 0)):
         put(store, what(method, seed, **NEW), {A: [20, 20], B: [20, 20]}, probes)
