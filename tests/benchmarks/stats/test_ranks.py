@@ -67,7 +67,7 @@ def test_too_little_is_refused() -> None:
 @pytest.mark.parametrize("size", [3, 10])
 @pytest.mark.parametrize("count", [4, 5, 10, 20])
 def test_what_the_docstring_says_was_measured(count: int, size: int) -> None:
-    """The level of both tests where methods are equal, and the coverage of a mean rank's interval where they are 0 to 2 sd apart."""
+    """The level of both tests where methods are equal; the coverage of a mean rank's interval where they differ by 0 to 2 sd."""
     rng, tables = np.random.default_rng([count, size]), 10_000
     order = stats.rankdata(rng.normal(size=(tables, count, size)), axis=-1)
     mean = order.mean(1)

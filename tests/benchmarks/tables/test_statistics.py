@@ -1,4 +1,4 @@
-"""Statistics of rows: intervals, gains, groups and gaps, against the functions that define them; few seeds show no significance."""
+"""Statistics of rows against the functions that define them: intervals, gains, groups and gaps; few seeds: no significance."""
 
 from __future__ import annotations
 
