@@ -105,7 +105,7 @@ ENVIRONMENT = {"commit": "c" * 40, "dirty": False, "device": "cpu (any)", "versi
 
 @pytest.mark.parametrize("what", ["first leaderboard", "leaderboard", "report"])
 def test_from_records(store: Store, what: str, benchmark: BenchmarkFixture) -> None:
-    """In a process of its own, as it is typed; the first one keeps what it reads (readings.py)."""
+    """In a process of its own, as it is typed; the first one keeps what it reads (records/cache.py)."""
     verb = what.split()[-1]
     command = [sys.executable, "-m", "fedsynth.benchmarks.cli", verb, "--results", str(store.runs.parent)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -309,7 +309,7 @@ def test_every_public_name_is_what_type_checkers_are_told() -> None:
     tree = ast.parse(Path(fedsynth.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     told = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert told == fedsynth._HOME
+    assert told == fedsynth._HOME  # where a public name is looked up when it is first asked for
     for name, home in told.items():
         assert getattr(fedsynth, name) is getattr(importlib.import_module(f"fedsynth.{home}"), name)
         assert name in dir(fedsynth)

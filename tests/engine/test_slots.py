@@ -78,7 +78,7 @@ def test_nobody_takes_the_slot_of_a_site_at_work() -> None:
 def test_nothing_that_was_read_ahead_is_left_over() -> None:
     of = in_turns(Everything(), tasks=SAME, rounds=3, resident=2, offload=Offload.disk)
     of.run()
-    assert not of.offload._coming
+    assert not of.offload._coming  # reading ahead shows nowhere else
 
 
 def test_memory_lies_on_its_device_whatever_is_put_into_it() -> None:
@@ -97,6 +97,7 @@ def test_addresses_hold_while_sites_take_turns() -> None:
             slot = site.slot
             state = [t for made in slot.optimizers.values() for entry in made.state.values() for t in entry.values()]
             memory = [value for value in slot.memory.values() if isinstance(value, torch.Tensor)]
+            # what was received is memory of the slot too, which no method is handed
             seen.add(tuple(t.data_ptr() for t in (*slot.tensors.values(), *state, *memory, *slot._received.values())))
     assert len(seen) == 1
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from support.federations import federation, options, resnet
-from support.plain import mean, write
+from support.plain import in_float64, mean, mean_distance, reversed_code, squares_to_one, write
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
-from fedsynth.federation import Federation, Task
+from fedsynth.federation import Federation
 from fedsynth.feed import Batch
 from fedsynth.methods.fedcycle import FedCycle, Losses, swap
 from fedsynth.networks.network import Network
@@ -32,19 +32,6 @@ def trainer(method: FedCycle | None = None, on: Network | None = None, **given: 
     return Trainer(method or FedCycle(), on or small(NETWORKS["switchable_unet"]), uneven, options(**given), seed=0)
 
 
-def reversed_code(of: Trainer, batch: Batch) -> Tensor:
-    code = torch.from_numpy(of.federation.code(batch.site, Task(batch.task.target, batch.task.source)))
-    return code.to(batch.code.dtype).expand_as(batch.code)
-
-
-def one(scores: Tensor) -> Tensor:
-    return ((scores - 1) ** 2).mean()
-
-
-def apart(image: Tensor, other: Tensor) -> Tensor:
-    return (image - other).abs().mean()
-
-
 def judges_loss(of: Trainer, nets: nn.ModuleDict, batch: Batch) -> Tensor:
     """Both directions: half of LSGAN's squared errors."""
     task, other = str(batch.task), cast(Batch, batch.second)
@@ -52,7 +39,7 @@ def judges_loss(of: Trainer, nets: nn.ModuleDict, batch: Batch) -> Tensor:
     with torch.no_grad():
         fake_y, fake_x = g(batch.source, batch.code), g(other.target, reversed_code(of, batch))
     y, x = other.target, batch.source
-    real = one(d_y(y, y)) + one(d_x(x, x))
+    real = squares_to_one(d_y(y, y)) + squares_to_one(d_x(x, x))
     return (real + (d_y(fake_y, fake_y) ** 2).mean() + (d_x(fake_x, fake_x) ** 2).mean()) / 2
 
 
@@ -61,23 +48,22 @@ def generator_loss(of: Trainer, nets: nn.ModuleDict, batch: Batch, losses: Losse
     d_y, d_x, g = nets["discriminators"][task], nets["discriminators_back"][task], nets["generator"]
     there, back = batch.code, reversed_code(of, batch)
     fake_y, fake_x = g(batch.source, there), g(other.target, back)
-    loss = one(d_y(fake_y, fake_y)) + one(d_x(fake_x, fake_x))
+    loss = squares_to_one(d_y(fake_y, fake_y)) + squares_to_one(d_x(fake_x, fake_x))
     if losses is not Losses.paired:
-        loss = loss + CYCLE * apart(g(fake_y, back), batch.source) + CYCLE * apart(g(fake_x, there), other.target)
-        loss = loss + IDENTITY * apart(g(other.target, there), other.target)
-        loss = loss + IDENTITY * apart(g(batch.source, back), batch.source)
+        loss = (
+            loss
+            + CYCLE * mean_distance(g(fake_y, back), batch.source)
+            + CYCLE * mean_distance(g(fake_x, there), other.target)
+        )
+        loss = loss + IDENTITY * mean_distance(g(other.target, there), other.target)
+        loss = loss + IDENTITY * mean_distance(g(batch.source, back), batch.source)
     if losses is not Losses.unpaired:
-        loss = loss + 100 * apart(fake_y, batch.target) + 100 * apart(fake_x, other.source)
+        loss = loss + 100 * mean_distance(fake_y, batch.target) + 100 * mean_distance(fake_x, other.source)
     return loss
 
 
-def double(batch: Batch) -> Batch:
-    kept = {name: getattr(batch, name).double() for name in ("images", "present", "source", "target", "code")}
-    return replace(batch, **kept, second=None if batch.second is None else double(batch.second))
-
-
 def first_batch(site: SiteState) -> Batch:
-    return double(site.schedule()[0].make())
+    return in_float64(site.schedule()[0].make())
 
 
 @pytest.mark.parametrize("losses", Losses)

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from methods.test_fedcycle import apart, double, one, reversed_code
 from support.federations import federation, options
+from support.plain import in_float64, mean_distance, reversed_code, squares_to_one
 from support.probes import facts
 from torch import Tensor, nn
 
@@ -36,7 +36,7 @@ def first(of: Trainer) -> tuple[nn.ModuleDict, Batch]:
     """The nets and the first batch of a site, in float64."""
     site = of.sites["ixi"]
     site.enter(1)
-    return site.nets.double().train(), double(site.schedule()[0].make())
+    return site.nets.double().train(), in_float64(site.schedule()[0].make())
 
 
 @pytest.mark.parametrize("losses", Losses)
@@ -49,14 +49,17 @@ def test_the_losses_are_the_released_ones(losses: Losses) -> None:
     x, y = batch.source, other.target
     fake_y, fake_x = g(x, batch.code), f(y, back)
     judged = (
-        one(d_y(y, y)) + one(d_x(x, x)) + (d_y(fake_y, fake_y) ** 2).mean() + (d_x(fake_x, fake_x) ** 2).mean()
+        squares_to_one(d_y(y, y))
+        + squares_to_one(d_x(x, x))
+        + (d_y(fake_y, fake_y) ** 2).mean()
+        + (d_x(fake_x, fake_x) ** 2).mean()
     ) / 2
-    loss = one(d_y(fake_y, fake_y)) + one(d_x(fake_x, fake_x))
+    loss = squares_to_one(d_y(fake_y, fake_y)) + squares_to_one(d_x(fake_x, fake_x))
     if losses is not Losses.paired:
-        loss = loss + 10 * (apart(f(fake_y, back), x) + apart(g(fake_x, batch.code), y))
-        loss = loss + 10 * (apart(g(fake_y, batch.code), fake_y) + apart(f(fake_x, back), fake_x))
+        loss = loss + 10 * (mean_distance(f(fake_y, back), x) + mean_distance(g(fake_x, batch.code), y))
+        loss = loss + 10 * (mean_distance(g(fake_y, batch.code), fake_y) + mean_distance(f(fake_x, back), fake_x))
     if losses is not Losses.unpaired:
-        loss = loss + 100 * (apart(fake_y, batch.target) + apart(fake_x, other.source))
+        loss = loss + 100 * (mean_distance(fake_y, batch.target) + mean_distance(fake_x, other.source))
     (_, told), (players, found) = of.method.objective(nets, batch)
     assert players == ("generator", "generator_back")
     torch.testing.assert_close(told, judged, rtol=1e-10, atol=0)
@@ -150,7 +153,7 @@ def test_only_what_a_discriminator_tells_a_generator_is_sanitised() -> None:
     judge = nets["discriminators"][str(batch.task)]
     image = nets["generator"](batch.source, batch.code)
     seen = image.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(one(judge(seen, seen)), seen)
+    (slope,) = torch.autograd.grad(squares_to_one(judge(seen, seen)), seen)
     told = torch.autograd.grad(image, list(nets["generator"].parameters()), sanitised(slope, 1))
     for name, one_rest, one_told in zip(params, rest, told, strict=True):
         torch.testing.assert_close(found[f"generator.{name}"], one_rest + one_told, rtol=1e-6, atol=1e-9)

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from methods.test_fedcycle import double
 from support.federations import CONTRASTS, federation, options
+from support.plain import in_float64
 from support.probes import local
 from torch import Tensor, nn
 
@@ -71,7 +71,7 @@ def losses(nets: nn.ModuleDict, batch: Batch, given: list[float]) -> tuple[Tenso
 def test_the_losses_are_mmgans(name: str) -> None:
     of = trainer()
     site, batch = first(of, name)
-    nets, batch = site.nets.double(), double(batch)
+    nets, batch = site.nets.double(), in_float64(batch)
     assert batch.images.shape[1] == 4
     source, target = (CONTRASTS.index(contrast) for contrast in batch.task.contrasts)
     others = [c for c in range(4) if c not in (source, target) and batch.present[c]]
@@ -117,7 +117,7 @@ def test_local_steps_are_those_of_a_plain_loop() -> None:
 def test_with_two_contrasts_and_no_discriminator_it_is_fedavgs_l1() -> None:
     of = trainer(FedMM(adversarial=0.0), has={"midas": "PD FLAIR"})
     site, batch = first(of, "midas")
-    nets, batch = site.nets.double(), double(batch)
+    nets, batch = site.nets.double(), in_float64(batch)
     [(player, loss)] = of.method.step(site, batch)
     [(_, plain)] = FedAvg(adversarial=0.0).objective(nets, batch)
     assert player == "generator"
@@ -196,7 +196,7 @@ def test_a_step_keeps_to_its_phase(phase: str, missing: set[int]) -> None:
     site.nets["scenario"].register_forward_hook(lambda _, __, given: found.add(4 - int(given.sum())))
     site.phase = phase
     for _ in range(25):
-        next(site._method.step(site, batch))
+        next(site._method.step(site, batch))  # the method itself, since the site's own step would move the nets
     assert found == missing
 
 

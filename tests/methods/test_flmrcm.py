@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks.test_places import PlainNetwork
-from support.federations import federation, options, resnet
+from support.federations import PlainNetwork, federation, options, resnet
 from support.plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
@@ -208,5 +207,5 @@ def test_an_impossible_option_is_named(option: str, value: float) -> None:
 
 
 def test_a_network_without_a_bottleneck_is_refused() -> None:
-    with pytest.raises(ContractError, match="Plain has none"):
+    with pytest.raises(ContractError, match="PlainGenerator has none"):
         FLMRCM().build(Blueprint(PlainNetwork(), federation().columns, federation().all_tasks(), seed=0))

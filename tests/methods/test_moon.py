@@ -152,6 +152,7 @@ def test_the_frozen_models_are_what_they_are_called() -> None:
                 ("global", served, buffers),
                 ("previous", site.pack(), site.pack_buffers()),
             ):
+                # the frozen models are nets beside the trained ones; only the site gives their tensors by the plan's paths
                 assert torch.equal(of.plan.model.pack(site._under(kind)), model)
                 assert torch.equal(of.plan.buffers.pack(site._under(kind)), statistics)
         trained = {name for past in range(1, round + 1) for name in of.participants(past)}

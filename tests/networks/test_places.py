@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.federations import federation, options, personalised, resnet
+from support.federations import PlainNetwork, federation, options, personalised, resnet
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
@@ -138,26 +138,6 @@ def test_partial_methods_share_a_part_on_every_network(name: str, network: str, 
 def test_there_are_partial_methods() -> None:
     assert {"fedbn", "pflsynth"} <= set(PARTIAL)
     assert METHODS["fedavg"].partial is False
-
-
-class Plain(Generator):
-    """One convolution and no norm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.only = nn.Conv2d(1, 1, 1)
-
-    def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        return self.only(source)
-
-    def stages(self) -> list[Stage]:
-        return [Stage(Role.encoder, self.only)]
-
-
-@dataclass
-class PlainNetwork(Network):
-    def generator(self, columns: Columns) -> Generator:
-        return Plain()
 
 
 @pytest.mark.parametrize(("method", "share"), [(FedBN(), "all"), (PFLSynth(), "none")])

@@ -62,7 +62,6 @@ def violations(root: Path) -> list[str]:
     return sorted(found)
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_arrows_point_one_way() -> None:
     assert violations(ROOT) == []
 

@@ -60,7 +60,6 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert broken(page) == ["other.md#b", "gone.md", "methods/gone.py"]
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_files_that_the_code_names_exist() -> None:
     """In comments, docstrings and messages of the rooms; other projects' files are named in benchmarks/speed/peers."""
     there = {path.name for path in python_files(ROOT, *ROOMS, "tests")} | {"my_method.py"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from support.checkout import ROOT
 from support.source import defined_twice, private_uses
 
@@ -42,7 +41,6 @@ def is_explained(path: Path, line: int) -> bool:
     return any("#" in text for text in lines[max(line - 2, 0) : line])
 
 
-@pytest.mark.xfail(strict=True, reason="not yet: whoever mends the last one removes this mark")
 def test_where_a_test_uses_a_private_name_a_comment_says_why() -> None:
     """One comment for a name in a file is enough."""
     uses: dict[tuple[Path, str], list[int]] = {}

@@ -74,7 +74,7 @@ def test_the_reference_crops_and_flips_both_halves_alike(tmp_path: Path) -> None
 
 def test_a_round_of_the_reference_trains_and_averages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, trained = reference.Reference(SMALL, tmp_path), []
-    average = engine._average
+    average = engine._average  # the last moment at which the sites' models differ
     monkeypatch.setattr(
         engine, "_average", lambda: (trained.extend(flat(model.generator) for model in engine.models), average())
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
 
-from fedsynth.federation import Federation, Site, Subject, Task
+from fedsynth.federation import Columns, Federation, Site, Subject, Task
 from fedsynth.method import Method
-from fedsynth.networks.network import Network
+from fedsynth.networks.network import Generator, Network, Role, Stage
 from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet
 from fedsynth.runtime.options import TrainerOptions
@@ -67,6 +69,26 @@ def resnet(**options: object) -> ResNet:
 def personalised(**options: object) -> Personalised:
     small = {"width": 4, "blocks": 3, "latent": 8, "discriminator_width": 4, "discriminator_layers": 1}
     return Personalised(**(small | options))  # type: ignore[arg-type]  # options by name
+
+
+class PlainGenerator(Generator):
+    """One convolution and no norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Conv2d(1, 1, 1)
+
+    def forward(self, source: Tensor, code: Tensor) -> Tensor:
+        return self.only(source)
+
+    def stages(self) -> list[Stage]:
+        return [Stage(Role.encoder, self.only)]
+
+
+@dataclass
+class PlainNetwork(Network):
+    def generator(self, columns: Columns) -> Generator:
+        return PlainGenerator()
 
 
 def options(**given: object) -> TrainerOptions:

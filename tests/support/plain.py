@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fedsynth.federation import Task
 from fedsynth.feed import Batch
 from fedsynth.runtime.options import TrainerOptions
 from fedsynth.site import SiteState
+from fedsynth.trainer import Trainer
 
 
 def judge_loss(judge: nn.Module, batch: Batch, fake: Tensor) -> Tensor:
@@ -22,6 +25,25 @@ def judge_loss(judge: nn.Module, batch: Batch, fake: Tensor) -> Tensor:
 
 def generator_loss(judge: nn.Module, batch: Batch, fake: Tensor) -> Tensor:
     return ((judge(batch.source, fake) - 1) ** 2).mean() + 100 * (fake - batch.target).abs().mean()
+
+
+def squares_to_one(scores: Tensor) -> Tensor:
+    return ((scores - 1) ** 2).mean()
+
+
+def mean_distance(image: Tensor, other: Tensor) -> Tensor:
+    return (image - other).abs().mean()
+
+
+def reversed_code(of: Trainer, batch: Batch) -> Tensor:
+    """The code of the opposite task at the batch's site."""
+    code = torch.from_numpy(of.federation.code(batch.site, Task(batch.task.target, batch.task.source)))
+    return code.to(batch.code.dtype).expand_as(batch.code)
+
+
+def in_float64(batch: Batch) -> Batch:
+    kept = {name: getattr(batch, name).double() for name in ("images", "present", "source", "target", "code")}
+    return replace(batch, **kept, second=None if batch.second is None else in_float64(batch.second))
 
 
 class PlainSite:
