@@ -18,8 +18,8 @@ from fedsynth.trainer import Trainer
 
 
 def test_two_layouts_and_the_phantom_train_as_one_federation(tmp_path: Path) -> None:
-    trees.ixi(tmp_path / "ixi")
-    trees.bids(tmp_path / "bids")
+    trees.ixi(tmp_path / "ixi", 3)
+    trees.bids(tmp_path / "bids", 3)
     stores = [trees.layout("ixi", tmp_path / "ixi").prepare(), trees.layout("bids", tmp_path / "bids").prepare()]
     stores.append(Prepared.keep(Phantom(size=trees.SIZE, slices=2, train=2, val=1, test=1), tmp_path / "phantom"))
     dataset = Prepared([str(store.folder) for store in stores])

@@ -122,7 +122,7 @@ def oasis3(root: Path, people: int = 4) -> None:
 
 def fastmri_brain(root: Path, people: int = 4) -> None:
     for person in range(people):
-        for contrast, voxels in stacks("oasis", person + 10).items():
+        for contrast, voxels in stacks("oasis", person).items():
             dicom(root / f"file_brain_{person}" / f"AX{contrast}", voxels)
 
 
@@ -133,11 +133,11 @@ def bids(root: Path, people: int = 4) -> None:
     for number, site in enumerate(["Ward 3"] * people + ["MR-2"] * people):
         lines.append(f"sub-{number:02d}\t50\t{site}")
         folder = root / f"sub-{number:02d}" / "anat"
-        for contrast, voxels in stacks("oasis", number + 20).items():
+        for contrast, voxels in stacks("oasis", number).items():
             suffix = contrast if contrast == "FLAIR" else f"{contrast}w"
             nifti(folder / f"sub-{number:02d}_{suffix}.nii.gz", voxels)
         made = root / "derivatives" / "other" / f"sub-{number:02d}" / "anat" / f"sub-{number:02d}_T1w.nii.gz"
-        nifti(made, stacks("oasis", 20)["T1"])
+        nifti(made, stacks("oasis", 0)["T1"])
     (root / "participants.tsv").write_text("\n".join(lines) + "\n")
 
 
@@ -147,7 +147,7 @@ def folder(root: Path, people: int = 4, sites: Sequence[str] = ("north", "south 
             for contrast in ("T1", "T2"):
                 nifti(
                     root / site / f"p{person}" / f"{contrast}.nii.gz",
-                    stacks("midas", 10 * place + person + 30)[contrast],
+                    stacks("midas", people * place + person)[contrast],
                 )
 
 

@@ -164,7 +164,7 @@ def test_a_store_whose_replacing_was_cut_short_is_found(root: Path, tmp_path: Pa
 
 def test_preparing_holds_one_subject_at_a_time(tmp_path: Path) -> None:
     peaks = []
-    for count in (4, 16):
+    for count in (3, 9):
         root = tmp_path / f"{count}"
         for person in range(count):
             for contrast in ("T1", "T2"):

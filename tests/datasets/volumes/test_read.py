@@ -112,10 +112,12 @@ def test_a_real_scan_reads_as_nibabel_reads_it() -> None:
     turned = nibabel.as_closest_canonical(echo)
     np.testing.assert_array_equal(chosen.voxels, turned.get_fdata(dtype=np.float32)[..., 1])
     np.testing.assert_allclose(chosen.grid.affine, turned.affine)
+    with pytest.raises(FederationError, match=r"example4d.nii.gz is 4-D, .* where one 3-D volume is expected"):
+        read_volume(SCANS / "example4d.nii.gz")
 
 
-@pytest.mark.parametrize("name", ["t1", "gm", "wm"])
-def test_the_mni152_template_reads_as_nibabel_reads_it(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["t1", "gm"])
+def test_the_mni152_template_reads_as_nibabel_reads_it(name: str) -> None:
     path = MNI / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
     image = nibabel.as_closest_canonical(nibabel.load(path))
     found = read_volume(path)
@@ -127,11 +129,6 @@ def test_the_mni152_template_reads_as_nibabel_reads_it(tmp_path: Path, name: str
     )
     assert right[0] > found.grid.shape[0] / 2
     assert back[1] < found.grid.shape[1] / 2
-    series = nibabel.Nifti1Image(np.stack([image.dataobj] * 2, -1).astype(np.float32), image.affine)
-    nibabel.save(series, tmp_path / "series.nii")
-    with pytest.raises(FederationError, match=r"series.nii is 4-D, .* where one 3-D volume is expected"):
-        read_volume(tmp_path / "series.nii")
-    np.testing.assert_array_equal(read_volume(tmp_path / "series.nii", 1).voxels, found.voxels)
 
 
 @pytest.mark.parametrize(
