@@ -9,7 +9,7 @@ from .verb import Verb
 PREPARE = Verb(
     "prepare",
     "data.prepare",
-    "volumes become arrays once, with pictures and a card that show what went in",
+    "make arrays of volumes, with pictures and a data card",
     [
         words(
             "words",

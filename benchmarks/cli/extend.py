@@ -9,7 +9,7 @@ from .verb import Verb
 LIST = Verb(
     "list",
     "contract.list",
-    "the methods, networks, data sets, scenarios and experiments there are",
+    "show the choices that there are, or the options of one",
     [
         words(
             "names",
@@ -25,7 +25,7 @@ LIST = Verb(
 CHECK = Verb(
     "check",
     "contract.check",
-    "does a method keep the contract? seconds on a CPU",
+    "see whether a method keeps the contract, in seconds",
     [
         words("methods", "[METHOD]...", "Names of methods.", choice_names("method")),
         flag(["--all"], "Every registered method."),

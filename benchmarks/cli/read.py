@@ -49,7 +49,7 @@ METRIC = click.Option(
 STATUS = Verb(
     "status",
     "running.status",
-    "which runs are finished, half-finished, failed, running, and why",
+    "show which runs are finished, failed or running, and why",
     [
         words(
             "words",
@@ -65,7 +65,7 @@ STATUS = Verb(
 LEADERBOARD = Verb(
     "leaderboard",
     "leaderboard.leaderboard",
-    "tables of the finished runs: terminal, Markdown, CSV, LaTeX, HTML",
+    "make tables: terminal, Markdown, CSV, LaTeX, HTML",
     [
         PATTERNS,
         RESULTS,
@@ -92,7 +92,7 @@ LEADERBOARD = Verb(
 COMPARE = Verb(
     "compare",
     "leaderboard.compare",
-    "explain a pair of methods: difference, interval, who gains, what it costs",
+    "explain a pair of methods: difference, interval, costs",
     [
         click.Argument(
             ["a"], type=Words(choice_names("method")), metavar="A", help="A method, named as on the leaderboard."
@@ -124,14 +124,14 @@ of a table fits.""",
 REPORT = Verb(
     "report",
     "report.report",
-    "one HTML page with tables, curves and images",
+    "make one HTML page with tables, curves and images",
     [PATTERNS, RESULTS, out("Folder for the page, index.html (default: RESULTS/report).")],
     examples=["fedsynth report '*-variable-*'"],
 )
 FIGURES = Verb(
     "figures",
     "report.figures",
-    "the figures of every table for a paper, one or two columns wide",
+    "draw every table's figures for a paper",
     [
         PATTERNS,
         RESULTS,

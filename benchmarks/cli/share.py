@@ -12,7 +12,7 @@ from .verb import Verb, Verbs
 PACK = Verb(
     "pack",
     "share.pack",
-    "the records of finished runs in one file, for another laboratory",
+    "put records of finished runs into one file for others",
     [
         click.Argument(["file"], type=PATH, metavar="FILE.zip", help="The file to be written; it must not exist."),
         PATTERNS,
@@ -24,7 +24,7 @@ PACK = Verb(
 MERGE = Verb(
     "merge",
     "share.merge",
-    "another laboratory's records into this store, each checked",
+    "check others' records and take them into this store",
     [
         click.Argument(
             ["sources"],
@@ -43,7 +43,7 @@ are taken. An interrupted merge leaves no run half, and the same command goes on
 PUBLISH = Verb(
     "publish",
     "share.publish",
-    "a table and the records that it follows from, in a folder for version control",
+    "put a table and its records into a folder to publish",
     [
         click.Argument(["name"], metavar="NAME", help="Of the folder, such as equal_footing or smoke/tuned."),
         PATTERNS,
@@ -59,7 +59,7 @@ which is never overwritten. Checkpoints, images and logs stay where they are."""
 EXPORT = Verb(
     "export",
     "inference.export",
-    "what a run synthesises for its test subjects, as NIfTI volumes",
+    "write what runs synthesise as NIfTI volumes",
     [
         RUNS,
         RESULTS,
@@ -76,7 +76,7 @@ EXPORT = Verb(
 FEATURES = Verb(
     "features",
     "inference.features",
-    "LPIPS-like and FID-like scores of runs, by a feature network of yours",
+    "score runs as LPIPS and FID do, by a network of yours",
     [
         RUNS,
         click.Option(
@@ -94,9 +94,5 @@ FEATURES = Verb(
 trained model is where the run was trained; it does not travel with the record.""",
     examples=["fedsynth outputs features 'fedbn-*' --network features.pt"],
 )
-RECORDS = Verbs(
-    "records", [PACK, MERGE, PUBLISH], "pack, merge, publish: records of finished runs for others and from others"
-)
-OUTPUTS = Verbs(
-    "outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise, as volumes and as scores"
-)
+RECORDS = Verbs("records", [PACK, MERGE, PUBLISH], "pack, merge, publish: share records of finished runs")
+OUTPUTS = Verbs("outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise")

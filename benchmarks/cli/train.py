@@ -21,7 +21,7 @@ METHODS = words(
 RUN = Verb(
     "run",
     "running.run",
-    "train one run, or with -m every combination of comma-separated values",
+    "train one run, or with -m every combination of values",
     [
         words("overrides", "[OPTION=VALUE]...", "Options of the run, and choices of the groups.", OVERRIDES),
         flag(["-m", "--multirun"], "Run every combination of comma-separated values."),
@@ -45,7 +45,7 @@ An experiment's grids are trained by `fedsynth sweep`, and no part of a run. Wit
 SWEEP = Verb(
     "sweep",
     "running.sweep",
-    "train every cell of an experiment's grids, each in a process of its own",
+    "train all cells of an experiment's grids",
     [
         words(
             "overrides",
@@ -58,9 +58,9 @@ SWEEP = Verb(
         flag(["--dry"], "Say what is missing and how long it may take, and train nothing."),
         RESULTS_OF_RUN,
     ],
-    about="""An experiment's grids are in its file: `fedsynth list experiments`. Of the command line, method=... keeps the cells
-of those methods; any other option counts in every cell and replaces what the grids say of it: seed=0,1. The same command goes on
-where a sweep stopped, and several may work on one store at once.""",
+    about="""Each cell has a process of its own. The grids are in the experiment's file: `fedsynth list NAME`. On the command line,
+method=... keeps the cells of those methods; any other option, such as seed=0,1, counts in every cell and replaces what the grids
+say of it. The same command goes on where a sweep stopped, and several may work on one store at once.""",
     examples=[
         "fedsynth sweep experiment=equal_footing --dry",
         "fedsynth sweep experiment=unseen method=fedavg,fedbn --jobs 2",
@@ -70,7 +70,7 @@ where a sweep stopped, and several may work on one store at once.""",
 TUNE = Verb(
     "tune",
     "running.tune",
-    "the same number of trials for each method, judged by validation alone",
+    "give methods equally many trials, judged by validation",
     [
         METHODS,
         counted("--trials", 8, "Runs a method, the published default included"),
@@ -90,7 +90,7 @@ TUNE = Verb(
 COST = Verb(
     "cost",
     "running.cost",
-    "measure seconds and where they go, operations, memory and bytes of a method alone",
+    "measure a method alone: time, operations, memory, bytes",
     [
         METHODS,
         counted("--rounds", 3, "Rounds that count"),

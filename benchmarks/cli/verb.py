@@ -90,9 +90,7 @@ class Program(Verbs):
             for verb in verbs:
                 formatter.write(f"  {heading:8}{verb.name:{width}}{verb.short_help}\n")
                 heading = ""
-        formatter.write(
-            "\n  fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2\n"
-        )
+        formatter.write("\n  fedsynth run -m experiment=demo method=local,fedavg,fedbn\n  fedsynth leaderboard")
 
 
 def show_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:

@@ -30,7 +30,7 @@ def test_without_a_verb_it_says_what_there_is(argv: list[str], capsys: pytest.Ca
     said = capsys.readouterr().out
     assert all(f" {verb} " in said for verb in PROGRAM.commands)
     assert len(said.splitlines()) <= 24
-    assert max(map(len, said.splitlines())) <= 110
+    assert max(map(len, said.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("verb", ["leaderboard", "report", "figures"])
@@ -47,14 +47,7 @@ def test_a_place_that_cannot_be_written_is_named(verb: str, tmp_path: Path, caps
     ("command", "said"),
     [
         ("leaderbord", ["no verb 'leaderbord'; did you mean 'leaderboard'?", "`fedsynth -h` shows how"]),
-        (
-            "xyz",
-            [
-                "no verb 'xyz'; there are run, sweep, tune, cost, status, leaderboard, compare, report, figures, prepare, "
-                "records, outputs, list, check",
-                "`fedsynth -h` shows how",
-            ],
-        ),
+        ("xyz", ["no verb 'xyz'; there are run, sweep, tune, cost, ", "`fedsynth -h` shows how"]),
         ("--versoin", ["no option '--versoin'; did you mean '--version'?", "`fedsynth -h` shows how"]),
         ("records mrge", ["no verb 'mrge'; did you mean 'merge'?", "`fedsynth records -h` shows how"]),
         ("records", ["missing command", "`fedsynth records -h` shows how"]),
@@ -95,6 +88,13 @@ def test_every_verb_explains_itself_on_a_screen(verb: list[str], capsys: pytest.
     assert said.startswith(f"Usage: fedsynth {' '.join(verb)} ")
     assert "\nExamples:\n  fedsynth " in said
     assert len(said.splitlines()) <= 30
+
+
+@pytest.mark.parametrize("words", [["-m", "method=a,b"], ["method=a,b", "-m"], ["method=a,b", "--multirun", "seed=0"]])
+def test_options_stand_anywhere(words: list[str]) -> None:
+    params = PROGRAM.commands["run"].make_context("run", [*words]).params
+    assert params["multirun"]
+    assert params["overrides"] == tuple(word for word in words if "=" in word)
 
 
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
