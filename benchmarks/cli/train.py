@@ -58,7 +58,7 @@ SWEEP = Verb(
         flag(["--dry"], "Say what is missing and how long it may take, and train nothing."),
         RESULTS_OF_RUN,
     ],
-    about="""Each cell has a process of its own. The grids are in the experiment's file: `fedsynth list NAME`. On the command line,
+    about="""Each cell has its own process. The grids are in the experiment's file: `fedsynth list NAME`. On the command line,
 method=... keeps the cells of those methods; any other option, such as seed=0,1, counts in every cell and replaces what the grids
 say of it. The same command goes on where a sweep stopped, and several may work on one store at once.""",
     examples=[
