@@ -7,28 +7,17 @@ that nothing is downloaded. A package named `datasets` of another project and a 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.checkout import ROOT
+from support.environments import SOURCE, Environment, copy_checkout, run_clean
+from support.source import ROOMS
 
-ROOMS = ("methods", "datasets", "benchmarks", "conf")
-FILES = ("pyproject.toml", "README.md", "LICENSE")
-SOURCE = tuple(
-    sorted(
-        str(path.relative_to(ROOT))
-        for room in ("fedsynth", *ROOMS)
-        for path in (ROOT / room).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
-    )
-)
+BESIDE = [room for room in ROOMS if room != "fedsynth"]
 
 PROBE = """
 import importlib, json, pkgutil, sys
@@ -69,79 +58,10 @@ print(json.dumps({
 """
 
 
-class Environment:
-    """A virtual environment without pip. Its libraries are those of this one, except what is installed here as editable."""
-
-    def __init__(self, folder: Path) -> None:
-        venv.EnvBuilder(with_pip=False, symlinks=os.name != "nt").create(folder)
-        scheme = {"base": str(folder), "platbase": str(folder)}
-        self.site = Path(sysconfig.get_path("purelib", "venv", scheme))
-        self.scripts = Path(sysconfig.get_path("scripts", "venv", scheme))
-        libraries = [path for path in sys.path if Path(path).name == "site-packages"]
-        # the .pth files that lie in these are not read, so an editable install of this checkout is not seen
-        (self.site / "libraries.pth").write_text("\n".join(libraries))
-        self.write("datasets/__init__.py", "MARK = 'theirs'")
-        self.write("methods/stray.py", "")
-        self.write("pyproject.toml", '[project]\nname = "somebody-elses"\n')
-
-    def write(self, path: str, text: str) -> None:
-        (self.site / path).parent.mkdir(exist_ok=True)
-        (self.site / path).write_text(text)
-
-    def install(self, *what: str) -> None:
-        offline = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--no-warn-script-location")
-        run(sys.executable, "-m", "pip", "--python", self.scripts / "python", "install", "-q", *offline, *what)
-
-    def probe(self, cwd: Path, **environment: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.python(PROBE, cwd=cwd, **environment))
-        return found
-
-    def python(self, code: str, cwd: Path, **environment: str) -> str:
-        return run(self.scripts / "python", "-W", "error", "-c", code, cwd=cwd, **environment)
-
-
-def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
-    """Its standard output. If it fails, both of its streams are shown."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "FEDSYNTH"))}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**clean, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{command} said\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
-def copy(folder: Path) -> Path:
-    for name in (*SOURCE, *FILES):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    for name in ("tests/test_nothing.py", "results/run.py", "docs/page.py"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text("")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy(tmp_path_factory.mktemp("checkout"))
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from the sdist, which was built from a copy of the checkout."""
-    work = tmp_path_factory.mktemp("build")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", work / "dist", copy(work / "checkout"))
-    (found,) = (work / "dist").glob("*.whl")
+def probe(environment: Environment, cwd: Path) -> dict[str, Any]:
+    """What an environment's Python finds of us, when it is started in this folder."""
+    found: dict[str, Any] = json.loads(environment.python(PROBE, cwd=cwd))
     return found
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "environment")
 
 
 def expect(found: dict[str, Any], engine: Path, rooms: Path) -> None:
@@ -149,8 +69,8 @@ def expect(found: dict[str, Any], engine: Path, rooms: Path) -> None:
     assert found == {
         "engine": str(engine.resolve()),
         "light": True,
-        "rooms": {room: [str((rooms / room).resolve())] for room in ROOMS},
-        "files": sorted(name for name in SOURCE if name.split("/")[0] in ROOMS),
+        "rooms": {room: [str((rooms / room).resolve())] for room in BESIDE},
+        "files": sorted(name for name in SOURCE if name.split("/")[0] in BESIDE),
         "strangers": [],
         "theirs": "theirs",
         "data sets": ["layout", "phantom", "prepared", "side_by_side"],
@@ -161,7 +81,7 @@ def expect(found: dict[str, Any], engine: Path, rooms: Path) -> None:
 
 
 def test_a_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
-    names = run(sys.executable, "-m", "zipfile", "-l", wheel).splitlines()[1:]
+    names = run_clean(sys.executable, "-m", "zipfile", "-l", wheel).splitlines()[1:]
     held = {line.split()[0] for line in names}
     wanted = {name if name.startswith("fedsynth/") else f"fedsynth/{name}" for name in SOURCE}
     assert {name for name in held if ".dist-info/" not in name} == wanted
@@ -171,31 +91,31 @@ def test_a_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
 def test_an_installed_wheel(wheel: Path, environment: Environment, tmp_path: Path) -> None:
     environment.install(str(wheel))
     package = environment.site / "fedsynth"
-    expect(environment.probe(tmp_path), package, package)
+    expect(probe(environment, tmp_path), package, package)
     (environment.site / "pyproject.toml").write_text(
         (ROOT / "pyproject.toml").read_text()
     )  # a stray one may even be ours
-    expect(environment.probe(tmp_path), package, package)
+    expect(probe(environment, tmp_path), package, package)
     assert (environment.scripts / "fedsynth").exists()
 
 
 def test_an_editable_install(environment: Environment, tmp_path: Path) -> None:
-    checkout = copy(tmp_path / "checkout")
+    checkout = copy_checkout(tmp_path / "checkout")
     environment.install("-e", str(checkout))
-    expect(environment.probe(tmp_path), checkout / "fedsynth", checkout)
+    expect(probe(environment, tmp_path), checkout / "fedsynth", checkout)
 
 
 def test_a_bare_checkout(checkout: Path, environment: Environment) -> None:
-    expect(environment.probe(checkout), checkout / "fedsynth", checkout)
+    expect(probe(environment, checkout), checkout / "fedsynth", checkout)
 
 
 def test_a_bare_checkout_is_not_mixed_with_another_that_is_installed(
     checkout: Path, environment: Environment, tmp_path: Path
 ) -> None:
-    other = copy(tmp_path / "other")
+    other = copy_checkout(tmp_path / "other")
     (other / "methods/only_there.py").write_text("")
     environment.install("-e", str(other))
-    expect(environment.probe(checkout), checkout / "fedsynth", checkout)
+    expect(probe(environment, checkout), checkout / "fedsynth", checkout)
 
 
 def test_pytest_in_its_importlib_mode(checkout: Path, environment: Environment, tmp_path: Path) -> None:
@@ -220,7 +140,7 @@ def test_pytest_in_its_importlib_mode(checkout: Path, environment: Environment, 
         "no:cacheprovider",
         "--import-mode=importlib",
     )
-    assert "1 passed" in run(*command, test, cwd=checkout)
+    assert "1 passed" in run_clean(*command, test, cwd=checkout)
 
 
 PLUGIN = """
@@ -275,17 +195,17 @@ def test_workers_unpickle_a_method_of_any_origin(
     if layout == "wheel":
         environment.install(str(acme), str(request.getfixturevalue("wheel")))
     elif layout == "editable":
-        environment.install(str(acme), "-e", str(copy(tmp_path / "checkout")))
+        environment.install(str(acme), "-e", str(copy_checkout(tmp_path / "checkout")))
     else:
         environment.install(str(acme))
         path["PYTHONPATH"] = str(request.getfixturevalue("checkout"))
-    said = run(environment.scripts / "python", "script.py", cwd=tmp_path, FEDSYNTH_PLUGINS="mine.py", **path)
+    said = run_clean(environment.scripts / "python", "script.py", cwd=tmp_path, FEDSYNTH_PLUGINS="mine.py", **path)
     assert said.split() == ["acme:acme_methods", "fedbn:fedsynth.methods.fedbn", "mine:fedsynth.plugins.mine"]
 
 
 @pytest.mark.slow
 def test_mypy_reads_through_the_rooms(tmp_path: Path) -> None:
-    checkout = copy(tmp_path)
+    checkout = copy_checkout(tmp_path)
     head = "from __future__ import annotations\n\n"
     wrong = {
         "datasets/wrong.py": "from fedsynth.federation import Task\n\nX: int = Task('T1', 'T2').source\n",
