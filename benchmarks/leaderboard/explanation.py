@@ -167,7 +167,8 @@ def _warnings(comparison: PairedComparison, decision: Decision | None) -> Iterat
     if decision and decision.significant is not None:
         yield "p holds for a pair that was chosen before looking; among all pairs of a table, some p are small by chance."
     if comparison.table.smoke:
-        yield f"Smoke run: {', '.join(too_small(comparison.table.record))}. More training may reverse the difference."
+        small = ", ".join(too_small(comparison.table.record))
+        yield f"Smoke run: a site has {small} that ranks need. More training may reverse the difference."
     for name, row in (("A", comparison.a), ("B", comparison.b)):
         runs = comparison.runs(row)
         if diverged := sum(run.record.status == "diverged" for run in runs):

@@ -70,11 +70,11 @@ def _values_of_sites(values: Mapping[str, Any], sites: Sequence[str]) -> list[tu
 def notes(
     rows: Sequence[Row], names: Names, seeds: Sequence[int], small: Sequence[str], repeats: int, metric: Metric
 ) -> Iterator[str]:
-    """What must be read with the numbers. `small`: why they rank nothing; `repeats`: runs left out for newer ones."""
+    """What must be read with the numbers. `small`: what a site lacks for ranks; `repeats`: how many older runs are left out."""
     if small:
         yield (
-            f"Smoke run: {', '.join(small)}. Rows are ordered by their mean {metric.heading} and have no rank, because ranks "
-            "at this budget may change with training."
+            f"Smoke run: a site has {', '.join(small)} that ranks need. Rows are ordered by their mean {metric.heading} and have "
+            "no rank, because ranks at this budget may change with training."
         )
     if names.usual:
         yield f"Unless a row says otherwise: {'; '.join(names.usual)}."
@@ -135,7 +135,7 @@ def caption(
     )
     yield (
         "Rounds to local and MB to local tell when a row's validation PSNR first reaches that of `local` on the same network at "
-        "its selected round. They are means over seeds, the MB are those of all sites up and down, and - means that a seed "
+        "its selected round. Both are means over seeds; the MB are those of all sites, up and down; - means that some seed "
         "never reaches it."
     )
     yield (

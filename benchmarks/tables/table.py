@@ -152,13 +152,13 @@ def _network(row: Row) -> dict[str, Any]:
 
 
 def too_small(record: Record) -> list[str]:
-    """Why runs like this one rank nothing; empty if they may."""
+    """What a site of a run has too little of for ranks; empty if the run may rank."""
     trainer, sizes = record.identity["trainer"], record.data["subjects_and_slices"].values()
     budget = TrainerOptions(**{name: trainer[name] for name in ("local_epochs", "local_steps", "batch")})
     steps = min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]
     found = {
-        "local steps a site": (steps, STEPS),
-        "test subjects a site": (min(splits["test"][0] for splits in sizes), TEST_SUBJECTS),
-        "validation subjects a site": (min(splits["val"][0] for splits in sizes), VAL_SUBJECTS),
+        "local steps": (steps, STEPS),
+        "test subjects": (min(splits["test"][0] for splits in sizes), TEST_SUBJECTS),
+        "validation subjects": (min(splits["val"][0] for splits in sizes), VAL_SUBJECTS),
     }
-    return [f"{value:,.0f} {name} (ranks need {least:,})" for name, (value, least) in found.items() if value < least]
+    return [f"{value:,.0f} of {least:,} {name}" for name, (value, least) in found.items() if value < least]

@@ -231,7 +231,10 @@ def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         put(store, "b", seed, None, network={"name": "unet"}, costs={"bytes_up": 0.0}, **more)
     text, _ = said(store, capsys, "a", "b")
     assert text.startswith("variable on phantom: smoke run\n")
-    assert "Smoke run: 200 local steps a site (ranks need 10,000). More training may reverse the difference." in text
+    assert (
+        "Smoke run: a site has 200 of 10,000 local steps that ranks need. More training may reverse the difference."
+        in text
+    )
     assert "A: 1 of 5 seeds diverged; a diverged run is scored as the mean training image." in text
     assert "A and B differ in method and in network, so the difference is not due to the method alone." in text
     assert "MB up, all sites and rounds 0.0 0.0 -\n" in text

@@ -256,16 +256,16 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     ("trainer", "sizes", "reasons"),
     [
         ({"rounds": 100, "local_steps": 100}, {}, []),
-        ({"rounds": 99, "local_steps": 101}, {}, ["9,999 local steps a site (ranks need 10,000)"]),
+        ({"rounds": 99, "local_steps": 101}, {}, ["9,999 of 10,000 local steps"]),
         # 80 slices in batches of 4 are 20 steps a round
         ({"rounds": 500, "local_steps": 0, "batch": 4}, {}, []),
-        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["9,980 local steps a site (ranks need 10,000)"]),
-        ({"participation": 0.5}, {}, ["5,000 local steps a site (ranks need 10,000)"]),
-        ({}, {"test": [19, 152]}, ["19 test subjects a site (ranks need 20)"]),
+        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["9,980 of 10,000 local steps"]),
+        ({"participation": 0.5}, {}, ["5,000 of 10,000 local steps"]),
+        ({}, {"test": [19, 152]}, ["19 of 20 test subjects"]),
         (
             {"rounds": 1},
             {"val": [4, 32]},
-            ["100 local steps a site (ranks need 10,000)", "4 validation subjects a site (ranks need 5)"],
+            ["100 of 10,000 local steps", "4 of 5 validation subjects"],
         ),
     ],
 )
