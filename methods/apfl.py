@@ -1,4 +1,4 @@
-"""APFL: a personal model mixed with the federated one (Deng, Kamani and Mahdavi, arXiv 2003.13461, 2020)."""
+"""APFL mixes a personal model with the federated one (Deng, Kamani and Mahdavi, arXiv 2003.13461, 2020)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from .fedavg import FedAvg
 
 @dataclass
 class APFL(FedAvg):
-    """Every site trains the federated generator w as under FedAvg and, on the same batches, a personal one v by the loss of the
-    mixed one, alpha v + (1 - alpha) w, which it serves. Only v learns by that loss, so its gradient has the factor alpha.
+    """Every site trains the federated generator w as FedAvg does. On the same batches it trains a personal generator v by the
+    loss of the mixed one, alpha v + (1 - alpha) w, which it serves. Only v learns by that loss, so its gradient has the factor
+    alpha.
 
-    `alpha`: 0.5; `adaptive`: off, both as FedTorch, the authors' code. If on, every site moves its own alpha from there by
-    the mixed model's loss, whose gradient is <v - w, gradient by the mixed model>, and clips it to [0, 1]. It does so with the
-    trainer's optimiser and rate, as the paper and the code give alpha the rate of the weights.
+    `alpha`: 0.5, as in FedTorch, the authors' code. `adaptive`: off, as there. If it is on, every site moves its own alpha from
+    `alpha` by the mixed model's loss, whose gradient is <v - w, gradient by the mixed model>, and clips it to [0, 1]. It uses
+    the trainer's optimiser and rate, since the paper and the code give alpha the rate of the weights.
 
-    The mixed model needs discriminators of its own, or alpha 1 would not be local training; its running statistics are the
-    personal generator's. It trains first: by w as it was before the step, as in the paper, and with the noise of local
-    training. A site that never trained serves w. Twice the gradient evaluations of FedAvg.
+    The mixed model needs discriminators of its own, or alpha 1 would not be local training. Its running statistics are the
+    personal generator's. It trains first: with w as it was before the step, as in the paper, and with the noise of local
+    training. A site that never trained serves w. This takes twice the gradient evaluations of FedAvg.
 
-    What differs: the code mixes images, the paper parameters, as here. The code moves alpha in the first step of a round
-    alone, and adds 0.02 alpha to its gradient; here it moves in every step by its gradient.
+    What differs: the code mixes images; the paper mixes parameters, as is done here. The code moves alpha only in the first
+    step of a round and adds 0.02 alpha to its gradient; here alpha moves in every step, by its gradient.
     """
 
     alpha: float = 0.5

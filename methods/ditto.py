@@ -1,4 +1,4 @@
-"""Ditto: a personal model beside the federated one (Li et al., ICML 2021)."""
+"""Ditto trains a personal model beside the federated one (Li et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .fedavg import FedAvg
 
 @dataclass
 class Ditto(FedAvg):
-    """Every site trains the federated generator as under FedAvg, and on the same batches a personal one, which it serves, on
-    its own loss plus lam/2 |v - w|^2, the distance to the generator that it received.
+    """Every site trains the federated generator as FedAvg does. On the same batches it trains a personal one, which it serves,
+    by its own loss plus lam/2 |v - w|^2, where w is the generator that it received.
 
-    `lam`: 1, as the released scripts (`run_*_ditto_lam1.sh`). A personal generator needs discriminators of its own, or `lam`
-    0 would not be local training; they, and Adam's moments, are never pulled. The personal step comes first, as in the
-    released code, so that it draws the same noise as local training. Twice the gradient evaluations of FedAvg. A site that
+    `lam`: 1, as in the released scripts (`run_*_ditto_lam1.sh`). A personal generator needs discriminators of its own, or `lam`
+    0 would not be local training; they and Adam's moments are never pulled. The personal step comes first, as in the released
+    code, so that it draws the same noise as local training. This takes twice the gradient evaluations of FedAvg. A site that
     never trained serves the federated generator.
     """
 

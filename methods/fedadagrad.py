@@ -1,4 +1,4 @@
-"""FedAdagrad: Adagrad at the server (Reddi et al., ICLR 2021)."""
+"""FedAdagrad uses Adagrad at the server (Reddi et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .fedadam import FedAdam
 
 @dataclass
 class FedAdagrad(FedAdam):
-    """FedAdam, but v sums what it has seen, v <- v + D^2, and `beta1` is 0 as in the paper's experiments; `beta2` is not used.
+    """FedAdam, but v sums what it has seen, v <- v + D^2. `beta1` is 0, as in the paper's experiments, and `beta2` is not used.
 
     The other options, their defaults and what differs are FedAdam's.
     """

@@ -1,4 +1,4 @@
-"""FedAdam: Adam at the server (Reddi et al., ICLR 2021)."""
+"""FedAdam uses Adam at the server (Reddi et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedAdam(FedAvg):
-    """The whole generator travels; the server takes the mean change of the sites' models, D, as a gradient that points uphill:
+    """The whole generator travels. The server takes the mean change of the sites' models, D, as a gradient that points uphill:
 
         m <- beta1 m + (1 - beta1) D;  v <- beta2 v + (1 - beta2) D^2;  w <- w + eta m / (sqrt(v) + tau)
 
-    This is the paper's algorithm 2, without bias correction, v from tau^2 on. `beta1` 0.9, `beta2` 0.99 and `tau` 1e-3 are
-    what its experiments fix or recommend; `eta` 0.01 is FLamby's default (Flower's is 0.1; the paper tunes it by powers of
-    ten). Published rates come from classifiers trained by SGD: in the first round a weight moves by up to eta, whatever the
-    sites' optimiser, against weights of 0.02 at the start of a generator, so tune `eta`.
+    This is the paper's algorithm 2, without bias correction and with v starting at tau^2. `beta1` 0.9, `beta2` 0.99 and `tau`
+    1e-3 are what the paper's experiments fix or recommend. `eta`: 0.01, FLamby's default (Flower has 0.1; the paper tunes it
+    by powers of ten). Published rates come from classifiers trained by SGD. Here a weight moves by up to eta in the first
+    round, whatever the sites' optimiser, while a generator's weights start at about 0.02: so tune `eta`.
 
-    What differs: D is weighted by training slices (the paper's is the plain mean); buffers are averaged; sites use the
-    trainer's optimiser (SGD in the paper).
+    What differs: D is weighted by training slices (in the paper it is the plain mean). Buffers are averaged. Sites use the
+    trainer's optimiser (the paper has SGD).
     """
 
     beta1: float = 0.9

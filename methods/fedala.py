@@ -1,4 +1,4 @@
-"""FedALA: adaptive local aggregation (Zhang et al., AAAI 2023)."""
+"""FedALA learns how much of the global model each site takes (Zhang et al., AAAI 2023)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from fedsynth.site import SiteState
 
 from .fedavg import FedAvg
 
-WINDOW = 10  # passes that convergence looks back on, as the released code
-SPREAD = 0.1  # standard deviation of their losses below which the weights have converged, as the released code
-MOST_PASSES = (
-    30  # ours: the released code has no end, and L1 x 100 may keep the losses' spread above the one it expects
-)
+WINDOW = 10  # the last passes, whose losses show whether the weights have converged, as in the released code
+SPREAD = 0.1  # the weights have converged if the losses' standard deviation is below this, as in the released code
+# Ours: the released code has no limit, and L1 x 100 may keep the losses' spread above the one that it expects.
+MOST_PASSES = 30
 
 
 @dataclass
 class FedALA(FedAvg):
-    """A site starts a round from local + (global - local) * W in the top layers; W in [0, 1], elementwise, is learned on its
-    own data by W <- clip(W - eta * gradient * (global - local)). Lower layers are the global model's.
+    """A site starts a round from local + (global - local) * W in the top layers and from the global model in the lower ones. W
+    in [0, 1], one number for each weight, is learned on the site's own data by W <- clip(W - eta * gradient * (global - local)).
 
-    `eta` (1) and `sample` (the paper's s, 80 % of the local data) as in the released code; `layers`: the paper's p, here
-    stages counted from the output, 0 for all. The released command's two tensors are the weight and bias of the last layer:
-    1. W starts at 1 and stays at the site; it is learned in many passes the first time, until the losses settle, later in
-    one. A site that has not trained yet has nothing of its own and takes the global model: all of them in round 1.
+    `eta`: 1, as in the released code. `sample`: 0.8 of the local data, the paper's s, as there. `layers`: the paper's p, here
+    the number of stages from the output, 0 for all; 1, because the two tensors of the released command are the weight and bias
+    of the last layer. W starts at 1 and stays at the site. The first time it is learned in many passes, until the losses
+    settle, and later in one. A site that has not trained yet has no local model and takes the global one, as all do in round 1.
 
     What differs: the loss is the generator's, LSGAN by the site's own discriminators + 100 L1, in eval mode, so that the
-    same weights have the same loss; the sample is of independently drawn batches; buffers are the global model's.
+    same weights have the same loss. The sample is of independently drawn batches. Buffers are the global model's.
     """
 
     eta: float = 1.0

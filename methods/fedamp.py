@@ -1,4 +1,4 @@
-"""FedAMP: attentive message passing between personal models (Huang et al., AAAI 2021)."""
+"""FedAMP sends each site a mixture of the models that resemble its own (Huang et al., AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedAMP(FedAvg):
-    """Every site keeps a model of its own, which is never overwritten. For each the server makes a cloud model of the models
-    that the sites uploaded last, and the site trains on its loss plus lam / (2 alpha) |w_k - u_k|^2:
+    """Every site keeps a model of its own, which is never overwritten. From the models that the sites uploaded last the server
+    makes a cloud model for each site, which trains on its loss plus lam / (2 alpha) |w_k - u_k|^2:
 
         u_k = w_k + sum_j xi_kj (w_j - w_k),    xi_kj = alpha / K exp(-|w_k - w_j|^2 / (N sigma))
 
-    That is a step on the paper's attention A(x) = 1 - exp(-x / sigma), x the squared distance; what xi_k leaves of 1 is the
-    site's own. Its symbols are meant for x itself, which grows with the number N of travelling parameters: at one sigma a
-    large network would take nobody for similar. So sigma here is per parameter. The paper's sigma is N sigma, its alpha_k is
-    alpha N sigma / K, its lambda lam N sigma / K; nothing else changes.
+    This is a step on the paper's attention A(x) = 1 - exp(-x / sigma), where x is the squared distance; the site's own model
+    has the weight that the xi_kj leave of 1. In the paper sigma divides x itself, which grows with the number N of travelling
+    parameters: with one sigma for all sizes, no two sites of a large network would be similar. So sigma is per parameter
+    here. The paper's sigma is N sigma, its alpha_k is alpha N sigma / K, its lambda is lam N sigma / K; nothing else changes.
 
-    `sigma`: 1e-4, 1/e of the full weight at a root mean square difference of 0.01 a parameter; Adam at the trainer's learning
-    rate takes two sites 0.002 apart in 60 steps and 0.005 in 360 (measured on a small network). Libraries give the paper's
-    sigma, untouched by N: 1 in PFLlib, 100 in fling's CIFAR-10 example. `alpha`: 1, sites that agree weigh 1/K each, K the
-    number of all sites; at most 1, so that no weight is negative. `lam`: 1, as PFLlib. For sigma -> infinity and alpha 1, u_k
-    is the plain mean of the models; for sigma -> 0 it is w_k.
+    `sigma`: 1e-4, so that a root mean square difference of 0.01 a parameter has 1/e of the full weight. At the trainer's
+    learning rate Adam takes two sites 0.002 apart in 60 steps and 0.005 in 360 (measured on a small network). Libraries
+    set the paper's sigma, whatever N is: 1 in PFLlib, 100 in fling's CIFAR-10 example. `alpha`: 1, at which sites that agree
+    weigh 1/K each, where K is the number of all sites; at most 1, so that no weight is negative. `lam`: 1, as in PFLlib. For
+    sigma -> infinity and alpha 1, u_k is the plain mean of the models; for sigma -> 0 it is w_k.
 
-    A site that never trained takes the mean model, all of them in round 1 the common start. An absent site counts with its
-    last upload. Buffers stay. What differs: a round's steps stand for the paper's argmin; alpha is constant (fling multiplies
-    it by 0.1 every 30 rounds); the pull is by the squared distance as in the paper, where PFLlib takes the distance itself.
+    A site that never trained takes the mean model, which in round 1 is the common start. An absent site counts with its
+    last upload. Buffers stay. What differs: a round's steps stand for the paper's argmin. Alpha is constant (fling multiplies
+    it by 0.1 every 30 rounds). The pull is by the squared distance, as in the paper; PFLlib uses the distance itself.
     """
 
     sigma: float = 1e-4

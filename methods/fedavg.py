@@ -1,4 +1,4 @@
-"""FedAvg: one model, averaged (McMahan et al., AISTATS 2017)."""
+"""FedAvg averages the sites' models into one (McMahan et al., AISTATS 2017)."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from fedsynth.method import Method
 
 @dataclass
 class FedAvg(Method):
-    """The whole generator travels; the server takes the mean weighted by training slices. The contract's defaults."""
+    """The whole generator travels. The server takes the mean, weighted by training slices. These are the contract's defaults."""

@@ -1,4 +1,4 @@
-"""FedAvgM: momentum at the server (Hsu, Qi and Brown, arXiv 1909.06335, 2019)."""
+"""FedAvgM adds momentum at the server (Hsu, Qi and Brown, arXiv 1909.06335, 2019)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,16 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedAvgM(FedAvg):
-    """The whole generator travels; the server moves along v <- momentum * v + (w - mean of the sites' models), w <- w - rate * v.
+    """The whole generator travels; the server moves along v <- momentum * v + (w - mean of the sites' models), w <- w - v.
 
-    `momentum`: 0.9, which the paper finds best where the sites' data differ most; `rate`: 1, as FedAvg's step. Buffers are
-    averaged without momentum.
+    `momentum`: 0.9, which the paper finds best where the sites' data differ most. Buffers are averaged without momentum.
     """
 
     momentum: float = 0.9
-    rate: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"method.momentum is {self.momentum}; it must be from 0 to below 1")
-        if self.rate <= 0:
-            raise ValueError(f"method.rate is {self.rate}; it must be above 0")
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
         before = server.model
@@ -37,4 +33,4 @@ class FedAvgM(FedAvg):
             server.memory.setdefault("velocity", torch.zeros_like(before)) * self.momentum + before - server.model
         )
         server.memory["velocity"] = velocity
-        server.model = before - self.rate * server.memory.tensor("velocity")
+        server.model = before - server.memory.tensor("velocity")

@@ -1,4 +1,4 @@
-"""FedBABU: the body learns under a head that never does, until it serves (Oh, Kim and Yun, ICLR 2022)."""
+"""FedBABU trains the body under a fixed head and fine-tunes both to serve (Oh, Kim and Yun, ICLR 2022)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .fedper import FedPer
 
 @dataclass
 class FedBABU(FedPer):
-    """In the federation the last `head_stages` stages of the generator, the head, keep their random start, the same at every
-    site; the body before them trains and travels. Whenever a site serves, it fine-tunes body and head on its own training
-    slices from there; what that changes is never uploaded nor kept.
+    """In the federation the head, the last `head_stages` stages of the generator, keeps its random start, which is the same at
+    every site. The body before it trains and travels. Whenever a site serves, it first fine-tunes body and head on its own
+    training slices; the result is neither uploaded nor kept.
 
-    `head_stages`: 1, as in FedPer; the paper's head is the last layer. `steps`: 50 of fine-tuning, the paper's five epochs
-    (`ft_ep` of the released code) of 500 images in batches of 50; at most as many as a round has, so that to validate costs no
-    more than to train. Both parts are tuned, as in the released analysis, with a fresh optimiser at `trainer.lr`: that rate
-    is a constant there too, not the schedule's. Slices are not augmented.
+    `head_stages`: 1, as in FedPer; the paper's head is the last layer. `steps`: 50 of fine-tuning, which are the paper's five
+    epochs (`ft_ep` of the released code) of 500 images in batches of 50; at most as many as a round has, so that validation
+    costs no more than training. Both parts are tuned, as in the released analysis, by a fresh optimiser at `trainer.lr`: that
+    rate is constant there too and does not follow the schedule. Slices are not augmented.
 
-    What differs: the mean is weighted by training slices (the code's is not; its sites are of one size); discriminators train
-    in both phases, as part of the loss.
+    What differs: the mean is weighted by training slices (the code's is not, but its sites have one size). Discriminators
+    train in both phases, because they are part of the loss.
     """
 
     fewest: ClassVar[int] = 1
@@ -45,7 +45,7 @@ class FedBABU(FedPer):
             yield "body" if player == "generator" else player, loss
 
     def tune(self, site: SiteState, batch: Batch) -> Pairs:
-        """One step of fine-tuning: of both parts."""
+        """One step of fine-tuning, which moves both parts."""
         for player, loss in super().step(site, batch):
             yield ("head", "body") if player == "generator" else player, loss
 

@@ -1,4 +1,4 @@
-"""FedBN: normalisation stays at the site (Li et al., ICLR 2021)."""
+"""FedBN keeps normalisation at the site (Li et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 @dataclass
 class FedBN(FedAvg):
-    """Everything travels but the affine parameters and running statistics of normalisation layers.
+    """Everything travels except the affine parameters and running statistics of normalisation layers.
 
-    Sites weigh the same (1/K), as in the paper's algorithm and code. With instance norm it is the affine parameters alone.
+    All sites have the same weight (1/K), as in the paper's algorithm and code. Instance norm has affine parameters alone.
     """
 
     partial: ClassVar[bool] = True

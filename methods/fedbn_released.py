@@ -1,4 +1,4 @@
-"""FedBN as pFLSynth's released code runs it: one site's normalisation for all (icon-lab/pFLSynth at 252494d, 2024)."""
+"""pFLSynth's released FedBN gives all sites one site's normalisation (icon-lab/pFLSynth at 252494d, 2024)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .fedbn import NORMS
 
 @dataclass
 class FedBNReleased(FedAvg):
-    """Not a method to compare with, but what the numbers of such a FedBN mean: that code prepares a state for every site and
-    then loads the first site's into all, so that its normalisation overwrites everybody's.
+    """This is not a method to compare with. It shows what published numbers of such a FedBN mean: that code prepares a state
+    for every site and then loads the first site's into all, so that its normalisation overwrites everybody's.
 
-    Everything travels and is averaged with the same weights, but the affine parameters and running statistics of
-    normalisation layers are those of the site `norms_of` (the released order's first, IXI), as long as it takes part.
+    Everything travels and is averaged with equal weights, but the affine parameters and running statistics of normalisation
+    layers are those of one site, as long as it takes part. `norms_of`: that site, the first in the released order, IXI.
     """
 
     norms_of: str = "ixi"

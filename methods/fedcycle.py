@@ -1,4 +1,4 @@
-"""FedCycle: one switchable generator for both directions, learned from unpaired images (Song and Ye, arXiv 2106.09246, 2021)."""
+"""FedCycle learns one switchable generator from unpaired images (Song and Ye, arXiv 2106.09246, 2021)."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class Losses(Enum):
 
 @dataclass
 class FedCycle(FedAvg):
-    """CycleGAN with one generator, told the direction by its code: G makes the target of a source, and with source and target
-    swapped in the code, F, the source of a target. Of sources x and targets y of other slices, for both directions:
+    """CycleGAN with one generator whose code tells it the direction: G makes the target of a source; F, which is G with source
+    and target swapped in the code, makes the source of a target. For sources x and targets y of other slices, in both directions:
 
         (D_y(G(x)) - 1)^2 + cycle |F(G(x)) - x| + identity |G(y) - y|
 
     Discriminators learn to tell y from G(x), and x from F(y), as under every method. Generator and discriminators travel, the
     latter averaged over the sites that have the task.
 
-    `losses`: `unpaired` is the paper's; `both`, the default, adds 100 L1 between each synthetic image and the true one of the
-    same slice, the supervision that all other methods have; `paired` has it in place of cycle and identity, as pFLSynth's
-    comparison (there in one direction). `cycle`: 10, CycleGAN's; `identity`: 0, CycleGAN has 5 in some of its experiments.
+    `losses`: `unpaired` is the paper's. `both`, the default, adds 100 L1 between each synthetic image and the true one of the
+    same slice, the supervision that all other methods have. `paired` has it in place of cycle and identity, as in pFLSynth's
+    comparison (there in one direction). `cycle`: 10, as in CycleGAN. `identity`: 0; CycleGAN has 5 in some experiments.
 
-    What differs: the paper's sites hold one contrast each, and the loss falls into one part a site; here each has both and the
-    whole loss. The paper's discriminator is switchable too; here there is one a task and direction. They judge the image
-    alone, given to them in place of the source as well. On a network that does not read the task both directions are the
-    same map.
+    What differs: the paper's sites hold one contrast each, and each computes its part of the loss; here a site has both
+    contrasts and the whole loss. The paper's discriminator is switchable too; here there is one for each task and direction.
+    They judge the image alone, which they get in place of the source as well. On a network that does not read the task
+    both directions are the same map.
     """
 
     published: ClassVar[str] = "switchable_unet"
@@ -90,11 +90,11 @@ class FedCycle(FedAvg):
         judged = [(nets["discriminators"][name], y, fake_y), (nets[BACK][name], x, fake_x)]
         losses = []
         if self.adversarial:
-            told = [
+            errors = [
                 lsgan(self.score(nets, judge, real), True) + lsgan(self.score(nets, judge, fake.detach()), False)
                 for judge, real, fake in judged
             ]
-            yield (f"discriminators.{name}", f"{BACK}.{name}"), self.adversarial * torch.stack(told).sum() / 2
+            yield (f"discriminators.{name}", f"{BACK}.{name}"), self.adversarial * torch.stack(errors).sum() / 2
             fooled = [lsgan(self.score(nets, judge, fake), True) for judge, _, fake in judged]
             losses.append(self.adversarial * torch.stack(fooled).sum())
         if self.losses is not Losses.paired:

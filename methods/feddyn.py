@@ -1,4 +1,4 @@
-"""FedDyn: federated learning with dynamic regularisation (Acar et al., ICLR 2021)."""
+"""FedDyn adds a dynamic regulariser to every site's loss (Acar et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedDyn(FedAvg):
-    """A site's generator has two terms beside its loss, so that the sites agree only where the mean of their losses has its
-    minimum. With w as received and h_k, which starts at 0 and grows by the site's w_k - w in every round that it trains:
+    """A site's generator has two more terms in its loss, so that the sites agree only at the minimum of the mean of their losses.
+    Let w be the received model. h_k starts at 0 and grows by the site's w_k - w in every round in which it trains:
 
         alpha_k <h_k, w_k> + alpha_k / 2 |w_k - w|^2
 
-    At the minimum -alpha_k h_k is the gradient of the site's own loss: the paper's -<gradient of L_k, w_k> and its server
-    state, divided by -alpha. The server keeps the mean h of the h_k over all sites, whoever trained, and sends
-    w = the plain mean of the w_k that came + h. Nothing here depends on the optimiser; discriminators have no such terms.
+    At the minimum -alpha_k h_k is the gradient of the site's own loss: h_k is the paper's -<gradient of L_k, w_k> and its
+    server state, divided by -alpha. The server keeps the mean h of the h_k over all sites, absent ones included, and sends
+    w = the plain mean of the w_k that arrived + h. Nothing here depends on the optimiser. Discriminators have no such terms.
 
-    `alpha`: 0.01 as the released example, for a cross-entropy; it is in the units of the loss's curvature. As there, alpha_k
-    is alpha divided by the site's slices over the mean of all sites': then the fixed point is the minimum of the mean loss
-    weighted by slices, as FedAvg's. The paper has one alpha and weighs sites alike. For alpha -> 0 this is not FedAvg: h
-    does not vanish with it. What differs: w is served, the model that the next round starts from; the released example
-    plots the mean of the w_k. That code clips gradients at 10 and decays weights, which are options of the trainer or none.
+    `alpha`: 0.01 as in the released example, for a cross-entropy; its unit is that of the loss's curvature. As there, alpha_k
+    is alpha divided by the ratio of the site's slices to the mean of all sites': the fixed point is then the minimum of the
+    mean loss weighted by slices, as FedAvg's. The paper has one alpha and equal weights. For alpha -> 0 this is not FedAvg,
+    because h does not vanish. What differs: w, from which the next round starts, is served; the released example plots the
+    mean of the w_k. That code clips gradients at 10 and decays weights; here the trainer's options decide.
     """
 
     alpha: float = 0.01

@@ -1,4 +1,4 @@
-"""FedFomo: every site mixes the models that help it, by a first-order estimate (Zhang et al., ICLR 2021)."""
+"""FedFomo mixes for every site the models that lower its loss (Zhang et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedFomo(FedAvg):
-    """A site is sent `models` other sites' last models as they are. From the model t_k that it began its last training with, it
-    weighs them and the one that it trained itself, w_k, by how much less they lose on its data per distance:
+    """A site is sent the last models of `models` other sites, as they are. t_k is the model from which its last training began,
+    w_k the one that it ended with. It weighs w_k and the models sent by how much less they lose on its data, per distance:
 
         g_n = (L_k(t_k) - L_k(w_n)) / |w_n - t_k|,   t_k <- t_k + sum_n max(g_n, 0) (w_n - t_k) / sum_n max(g_n, 0)
 
-    If none loses less it returns to t_k. Which models are sent is decided by what g_n added up to in earlier rounds, the
-    affinity; with a chance of `epsilon` - round x `decay` a model is picked at random instead, and so are equal ones.
-    All models sent count in the bytes.
+    If no model loses less, it returns to t_k. The server sends the models with the highest affinity, which is the sum of g_n
+    over earlier rounds; with the probability `epsilon` - round x `decay` it picks one at random instead, and ties are broken at
+    random. All models that are sent count in the bytes.
 
-    `models`: 4, the paper's M of 5 with the site's own; `epsilon` 0.3 and `decay` 0.05, as the released commands. `sample`: 0.2
-    of the local slices, the share that the released code holds out. The loss is the generator's, LSGAN as the site's own
-    discriminators see it + 100 L1, in eval mode; buffers are mixed by the same weights.
+    `models`: 4, which is the paper's M of 5 without the site's own. `epsilon`: 0.3, as in the released commands. `decay`: 0.05,
+    as there. `sample`: 0.2 of the local slices, the share that the released code holds out. The loss is the generator's, LSGAN
+    by the site's own discriminators + 100 L1, in eval mode; buffers are mixed by the same weights.
 
-    What differs: the released code weighs on slices that it does not train on. Here every method trains on all of the train
+    What differs: the released code weighs on slices that it does not train on. Here every method trains on the whole train
     split, and the val split is kept for choosing the round, so the sample is of training slices, drawn anew each round and
-    not augmented (PFLlib, too, takes training batches). The distance is the paper's |.|_2, the released default is |.|_1;
-    the affinity adds g_n as in the paper, the released code divides each round's by their sum. The optimiser's state stays.
+    not augmented (PFLlib, too, takes training batches). The distance is the paper's |.|_2, where the released default is
+    |.|_1. The affinity adds g_n, as in the paper; the released code divides by each round's sum. The optimiser's state stays.
     """
 
     models: int = 4
@@ -96,7 +96,7 @@ class FedFomo(FedAvg):
         site.memory["start"], site.memory["start buffers"] = site.received, site.pack_buffers()
 
     def mix(self, site: SiteState, message: Message) -> None:
-        """Load the first-order mixture of the models that came and the site's own, and add to the affinity."""
+        """Load the first-order mixture of the models that arrived and the site's own, and add to the affinity."""
         models = torch.stack([site.memory.tensor("start"), site.pack(), *message.model])
         buffers = torch.stack([site.memory.tensor("start buffers"), site.pack_buffers(), *message.buffers])
         batches = site.draw("weights", ceil(self.sample * site.epoch))

@@ -1,4 +1,4 @@
-"""FedGAN: generators and discriminators averaged (Rasouli, Sun and Rajagopal, arXiv 2006.07228, 2020)."""
+"""FedGAN averages generators and discriminators (Rasouli, Sun and Rajagopal, arXiv 2006.07228, 2020)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedGAN(FedAvg):
-    """The discriminators travel as well as the generator; both are averaged with the paper's weights p_i, samples of all.
+    """The discriminators travel as well as the generator. Both are averaged with the paper's weights p_i, the shares of samples.
 
     The paper synchronises every K local steps: here K is a round, `trainer.local_steps` or `trainer.local_epochs`. A
-    discriminator belongs to a task, so it is averaged over the sites that have the task, weights renormalised. What differs:
-    LSGAN + 100 L1 instead of the plain GAN loss; Adam's moments stay at the sites.
+    discriminator belongs to a task, so it is averaged over the sites that have the task, with weights that add up to 1. What
+    differs: LSGAN + 100 L1 instead of the plain GAN loss; Adam's moments stay at the sites.
     """
 
     def travels(self, place: Place) -> bool:

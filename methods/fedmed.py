@@ -1,4 +1,4 @@
-"""FedMed-GAN: CycleGAN with averaged generators and local discriminators (Wang et al., Neurocomputing 2023)."""
+"""FedMed-GAN averages CycleGAN's generators, not its discriminators (Wang et al., Neurocomputing 2023)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from fedsynth.step import Player
 
 from .fedcycle import FedCycle, swap
 
-REVERSE = "generator_back"  # makes the source of a target
-CLIP = 1.0  # norm of a slice's gradient, over the batch size; this and the next two as the released configuration
+REVERSE = "generator_back"  # makes the source from a target
+CLIP = 1.0  # the largest norm of a slice's gradient, times the batch size; this and the next two as released
 NOISE = 1.07  # multiplier
 SENSITIVITY = 2.0
 
 
 @dataclass
 class FedMed(FedCycle):
-    """FedCycle's losses with a second generator, of its own start, for the way back. Both generators travel, discriminators
-    stay. Only the forward generator is served.
+    """FedCycle's losses with a second generator, which has its own initial weights, for the way back. Both generators travel and
+    discriminators stay. Only the forward generator is served.
 
-    `losses`: `unpaired` is the paper's, see FedCycle. `cycle` 10 and `identity` 10 as the released configuration, in whose
-    code the identity loss asks each generator to leave alone what it made itself: |G(G(x)) - G(x)|.
+    `losses`: `unpaired` is the paper's, see FedCycle. `cycle`: 10, as in the released configuration. `identity`: 10, as there;
+    in that code the identity loss asks each generator to leave its own output unchanged: |G(G(x)) - G(x)|.
 
-    `privacy`: the gradients that a discriminator passes to a generator are sanitised, as in GS-WGAN (Chen et al. 2020), from
-    which the released code has it: each slice's is clipped to norm 1 / batch, and Gaussian noise of standard deviation
-    1.07 x 2 / batch is added to each pixel. Off, as in the released configuration. There the switch takes effect in the
-    discriminators' own backward pass, in which their input has no gradient and the hook fails; nothing depends on it.
+    `privacy`: whether the gradients that a discriminator passes to a generator are sanitised; off, as in the released
+    configuration. The released code takes this from GS-WGAN (Chen et al. 2020): each slice's gradient is clipped to the norm
+    1 / batch, and Gaussian noise of standard deviation 1.07 x 2 / batch is added to each pixel. There the switch takes effect
+    in the discriminators' own backward pass, where their input has no gradient and the hook fails; nothing depends on it.
 
-    What differs: the server weighs by training slices (the released weights are fixed: 0.4, 0.3, 0.2, 0.1); the released
-    alternative, to take the site of the best PSNR, is left out. Discriminators move before generators, and judge patches, not
-    their mean.
+    What differs: the server weighs by training slices (the released weights are fixed: 0.4, 0.3, 0.2, 0.1). The released
+    alternative, which takes the site with the best PSNR, is left out. Discriminators move before generators, and they judge
+    patches, not the patches' mean.
     """
 
     published: ClassVar[str] = "unet"
@@ -76,7 +76,7 @@ class FedMed(FedCycle):
 
 
 class Sanitiser(Noisy):
-    """Returns an image as it is and clips and blurs the gradient that comes back."""
+    """Returns an image unchanged; clips the gradient that comes back and adds noise to it."""
 
     def forward(self, image: Tensor) -> Tensor:
         if not (self.training and image.requires_grad):

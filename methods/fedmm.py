@@ -1,4 +1,4 @@
-"""FedMM: one generator for every subset of contrasts, learned from easy to hard (MM-GAN: Sharma and Hamarneh, IEEE TMI 2020)."""
+"""FedMM trains one generator for every subset of contrasts (MM-GAN: Sharma and Hamarneh, IEEE TMI 2020)."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from fedsynth.step import Pairs
 from .fedavg import FedAvg
 
 JUDGE = "discriminators_joint"
-STAGES = ("1", "2", "3", "")  # most contrasts that are missing, "" for any number
-SIXTHS = 6  # of the run; each stage but the last takes one: 10 of 60 epochs in the released script
+STAGES = ("1", "2", "3", "")  # the most contrasts that may be missing; "" for any number
+SIXTHS = 6  # each stage but the last takes a sixth of the run: 10 of 60 epochs in the released script
 
 
 @dataclass
 class FedMM(FedAvg):
     """FedAvg of MM-GAN's generator; discriminators stay. In each step some of the site's contrasts are given, the others are
-    missing, and the generator makes them all. Of contrasts x, and x' which is x where given and synthetic where missing
-    (implicit conditioning), with means over the site's contrasts c:
+    missing, and the generator makes them all. x are the true contrasts; x' is x where given and synthetic where missing
+    (implicit conditioning). With means over the site's contrasts c:
 
         D:          [(D_c(x, x) - 1)^2 + (D_c(x, x') - [c is given])^2] / 2
         generator:  (D_c(x, x') - 1)^2 + 100 |x' - x|, the latter over the missing contrasts alone
 
     D scores each contrast. Curriculum: one contrast is missing in the first sixth of the run, up to two in the second, up to
-    three in the third, any number afterwards; which they are is drawn evenly from the subsets that fit. What is served knows the
-    task's source alone, as under every method.
+    three in the third, and any number afterwards. Each subset that fits is drawn with the same probability. To serve, the
+    generator is given the task's source alone, as under every method.
 
-    `curriculum`: off, any number may be missing from the start, as the released option 2. `l1` 100 is pix2pix's; the released
-    code sets it and then weighs 0.1 and 0.9.
+    `curriculum`: if it is off, any number may be missing from the start, as in the released option 2. `l1` 100 is pix2pix's;
+    the released code sets it and then weighs 0.1 and 0.9.
 
     What differs: the task's source is always given and its target always missing, so that tasks take turns as under every
-    method; the draw is of the other contrasts. A site's contrasts, not all, are given, made and judged: others are background.
+    method; the other contrasts are drawn. Only the site's contrasts are given, made and judged; all others are background.
     The released stages 2 and 3 leave out half of the subsets that they add. The discriminator moves first.
     """
 
@@ -55,7 +55,7 @@ class FedMM(FedAvg):
                 f"network={self.published}"
             )
         judge = JointPatchGAN(blueprint.network, blueprint.columns.contrasts)
-        return nn.ModuleDict({"generator": generator, JUDGE: judge, "scenario": Scenario()})
+        return nn.ModuleDict({"generator": generator, JUDGE: judge, "scenario": GivenContrasts()})
 
     def phase(self, site: SiteState, k: int) -> str:
         passed = SIXTHS * (site.round - 1) // site.rounds if self.curriculum else len(STAGES)
@@ -65,7 +65,7 @@ class FedMM(FedAvg):
         yield from self.objective(site.nets, batch, site.phase)
 
     def objective(self, nets: Nets, batch: Batch, most: str = "") -> Pairs:
-        """The losses, with so many contrasts missing at most."""
+        """The losses, with at most `most` contrasts missing."""
         images, present = batch.images, batch.present
         given = nets["scenario"](batch, int(most or len(present)))
         missing = present - given
@@ -75,8 +75,8 @@ class FedMM(FedAvg):
         if self.adversarial:
             judge = nets[JUDGE]
             true = over(present, (judge(images, images) - 1).square())
-            told = over(present, (judge(images, shown.detach()) - given[:, None, None]).square())
-            yield JUDGE, self.adversarial * (true + told) / 2
+            judged = over(present, (judge(images, shown.detach()) - given[:, None, None]).square())
+            yield JUDGE, self.adversarial * (true + judged) / 2
             losses.append(self.adversarial * over(present, (judge(images, shown) - 1).square()))
         yield "generator", torch.stack(losses).sum()
 
@@ -86,11 +86,11 @@ def over(contrasts: Tensor, values: Tensor) -> Tensor:
     return (values.mean((0, 2, 3)) * contrasts).sum() / contrasts.sum()
 
 
-class Scenario(Noisy):
+class GivenContrasts(Noisy):
     """Draws which contrasts are given."""
 
     def forward(self, batch: Batch, most: int) -> Tensor:
-        """1 for the source, 0 for the target and what the site lacks; any of the others, so that at most so many are missing."""
+        """1 for each given contrast: the source, not the target, any others of the site's, so that at most `most` are missing."""
         contrasts = torch.arange(len(batch.present), device=batch.present.device)
         source, target = batch.code[0, -2 * len(contrasts) :].chunk(2)
         subsets = torch.arange(2 ** len(contrasts), device=contrasts.device)[:, None] >> contrasts & 1

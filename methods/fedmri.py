@@ -1,4 +1,4 @@
-"""FedMRI: a shared encoder, kept together by contrast, under local decoders (Feng et al., IEEE TMI 2023)."""
+"""FedMRI shares the encoder, trained with a contrastive term, under local decoders (Feng et al., IEEE TMI 2023)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class FedMRI(FedAvg):
 
         beta * |w - w_server|_1 / (sum_j |w - w_j|_1 + 1e-14)
 
-    over the encoder w, where w_j are the encoders that the sites, this one among them, uploaded last: close to the mean, away
-    from single sites. `beta`: 100 as the released configuration `different_dataset_different_subsample`; there the loss
-    beside it is a mean squared error of weight 1, here LSGAN + 100 L1. Every site is sent all other sites' encoders, which
-    its bytes count. The released code has all sites in every round: a site that has not uploaded yet is no w_j here.
+    Here w is the encoder, and the w_j are the encoders that all sites, this one included, uploaded last: the term keeps w close
+    to the mean and away from single sites. `beta`: 100, as in the released configuration `different_dataset_different_subsample`,
+    where the loss beside it is a mean squared error of weight 1; here it is LSGAN + 100 L1. Every site is sent all other sites'
+    encoders, which count in its bytes. In the released code all sites take part in every round; here a site that has not
+    uploaded yet has no w_j.
     """
 
     published: ClassVar[str] = "unet"
@@ -52,13 +53,13 @@ class FedMRI(FedAvg):
         return Message(super().download(server, name), others=sent, sites=len(server.names))
 
     def welcome(self, server: Server, name: str) -> Message:
-        others = server.model.new_zeros(0, len(server.model))  # it has nothing to be told apart from yet
+        others = server.model.new_zeros(0, len(server.model))  # it has no encoders to keep away from yet
         return Message(super().download(server, name), others=others, sites=len(server.names))
 
     def receive(self, site: SiteState, message: Message) -> None:
         super().receive(site, message)
         others = message.tensor("others")
-        if "encoders" not in site.memory:  # row 0 is its own; of one shape in all rounds, whoever has uploaded
+        if "encoders" not in site.memory:  # row 0 is its own; the shape is the same in all rounds, whoever has uploaded
             site.memory["encoders"] = others.new_zeros(int(message["sites"]), others.shape[1])
             site.memory["known"] = others.new_zeros(int(message["sites"]))
         site.memory.tensor("encoders")[1 : len(others) + 1] = others
@@ -80,10 +81,10 @@ class FedMRI(FedAvg):
             yield player, loss
 
     def contrast(self, site: SiteState) -> Tensor:
-        """The ratio of the encoder's L1 distances: to the server's over the sum to those that the sites uploaded last."""
+        """The encoder's L1 distance to the server's, divided by the sum of those to the encoders that the sites uploaded last."""
         assert site.received is not None
         encoder = torch.cat([parameter.flatten() for parameter, _ in site.along("generator", site.received)])
         near = (encoder - site.received).abs().sum()
-        # one site at a time: the differences to all of them at once are K encoders large and leave the cache
+        # one site at a time: the differences to all of them at once are as large as K encoders and do not fit the cache
         far = torch.stack([(encoder - sent).abs().sum() for sent in site.memory.tensor("encoders")])
         return near / (far @ site.memory.tensor("known") + 1e-14)

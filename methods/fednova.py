@@ -1,4 +1,4 @@
-"""FedNova: the mean of normalised updates (Wang et al., NeurIPS 2020)."""
+"""FedNova averages updates that are normalised by their numbers of steps (Wang et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedNova(FedAvg):
-    """A site's change of the generator is divided by its number of local steps a_k, so that nobody weighs more for taking more
-    steps; the server moves by tau * sum_k p_k (w_k - w) / a_k with tau = sum_k p_k a_k, p_k the shares of training slices.
+    """A site's change of the generator is divided by its number of local steps a_k, so that no site weighs more because it takes
+    more steps. The server moves by tau * sum_k p_k (w_k - w) / a_k, with the shares of training slices p_k and tau =
+    sum_k p_k a_k.
 
-    That is the paper's rule for plain local SGD, applied to the change that any optimiser made: with momentum or Adam the
-    paper's a_k would weigh steps by age, which no closed form gives for Adam. It equals FedAvg where sites take as many steps
+    This is the paper's rule for plain local SGD, applied to the change that any optimiser made: with momentum the paper's a_k
+    would weigh steps by age, and for Adam there is no closed form. It equals FedAvg where all sites take as many steps
     (`trainer.local_steps`). What differs: no momentum at the server (the released code's default is none either).
     """
 

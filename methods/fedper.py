@@ -1,4 +1,4 @@
-"""FedPer: a shared base under personal last layers (Arivazhagan et al., arXiv 1912.00818, 2019)."""
+"""FedPer shares a base under personal last layers (Arivazhagan et al., arXiv 1912.00818, 2019)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedPer(FedAvg):
-    """The last `head_stages` stages of the generator stay at the site, the base before them travels; both train together.
+    """The last `head_stages` stages of the generator stay at the site, the base before them travels, and both train together.
 
-    `head_stages`: 1, the layer that makes the output, the smallest head of the paper, which tries up to four blocks; 0 is
-    FedAvg. Conditioning goes with the stage that it follows, the mapper with the first. What differs: nothing that is known.
+    `head_stages`: 1, the layer that makes the output and the paper's smallest head; it tries up to four blocks, and 0 is FedAvg.
+    Conditioning goes with the stage that it follows, the mapper with the first. What differs: nothing that is known.
     """
 
-    fewest: ClassVar[int] = 0  # stages of a head
+    fewest: ClassVar[int] = 0  # the fewest stages that a head may have
     head_stages: int = 1
 
     def __post_init__(self) -> None:
@@ -29,7 +29,7 @@ class FedPer(FedAvg):
             raise ValueError(f"method.head_stages is {self.head_stages}; it must be at least {self.fewest}")
 
     @property
-    def partial(self) -> bool:  # type: ignore[override]  # a constant of other methods
+    def partial(self) -> bool:  # type: ignore[override]  # a constant in other methods
         return self.head_stages > 0
 
     def travels(self, place: Place) -> bool:

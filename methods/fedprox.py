@@ -1,4 +1,4 @@
-"""FedProx: a pull towards the received model (Li et al., MLSys 2020)."""
+"""FedProx pulls each site towards the model that it received (Li et al., MLSys 2020)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedProx(FedAvg):
-    """Each loss of a site plus mu/2 |w - w_server|^2 over what travels, w_server as it was received; the server averages.
+    """Each loss of a site has mu/2 |w - w_server|^2 over what travels added, with w_server as received; the server averages.
 
-    `mu`: the paper has no universal value and tunes it in {0.001, 0.01, 0.1, 0.5, 1}; 0.01 is what FedBN's code gives its
-    FedProx. The paper lets sites stop at different accuracies; here all take their steps of a round.
+    `mu`: 0.01, as FedBN's code gives its FedProx; the paper has no universal value and tunes it in {0.001, 0.01, 0.1, 0.5, 1}.
+    The paper lets sites stop at different accuracies; here all take their steps of a round.
     """
 
     mu: float = 0.01

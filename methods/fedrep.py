@@ -1,4 +1,4 @@
-"""FedRep: a shared representation under local heads (Collins et al., ICML 2021)."""
+"""FedRep shares a representation under local heads (Collins et al., ICML 2021)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from .fedper import FedPer
 
 @dataclass
 class FedRep(FedPer):
-    """The last `head_stages` (1) stages of the generator stay at the site, all before them, the body, travels; in a round a
-    site trains its head first, with the body as it came, then the body alone.
+    """The last `head_stages` (1) stages of the generator, the head, stay at the site; the body before them travels. In a round
+    a site first trains its head under the body as received, then the body alone.
 
-    `body_epochs`: passes over the local data that train the body, 1 in the released code (`local_rep_ep`); the steps before
-    them train the head. A round here may be no longer than that, and a head that never trains is not the paper's method, so
-    the body gets at most `body_share` of a round's steps, and at least one step (half is ours; the paper has no such case).
+    `body_epochs`: passes over the local data that train the body, 1 as in the released code (`local_rep_ep`). The steps before
+    them train the head. A round here may be too short for that, and a head that never trains is not the paper's method.
+    `body_share`: the most of a round's steps that train the body, which has at least one (half is ours; the paper has no such
+    case).
 
-    Conditioning goes with the stage that it follows, so none of it with the last: it shapes the representation that heads read.
-    The discriminators move in both phases: they are part of the loss, which would go stale for the body if they waited for it.
+    Conditioning goes with the stage that it follows, so the last stage has none: it shapes the representation that heads
+    read. Discriminators move in both phases: they are part of the loss, which would otherwise be out of date for the body.
     Head and body have an Adam each, whose moments rest while the other part trains.
     """
 

@@ -1,4 +1,4 @@
-"""FedYogi: Yogi at the server (Reddi et al., ICLR 2021)."""
+"""FedYogi uses Yogi at the server (Reddi et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .fedadam import FedAdam
 
 @dataclass
 class FedYogi(FedAdam):
-    """FedAdam, but v moves towards D^2 by a step of (1 - beta2) D^2 and no further: v <- v - (1 - beta2) D^2 sign(v - D^2).
+    """FedAdam, but v moves towards D^2 by at most (1 - beta2) D^2: v <- v - (1 - beta2) D^2 sign(v - D^2).
 
-    Options, their defaults and what differs are FedAdam's.
+    The options, their defaults and what differs are FedAdam's.
     """
 
     def second_moment(self, v: Tensor, change: Tensor) -> Tensor:

@@ -1,23 +1,24 @@
-"""FL-MRCM: sites align their latent features with those of a target site (Guo et al., CVPR 2021)."""
+"""FL-MRCM aligns the sites' latent features with those of a target site (Guo et al., CVPR 2021)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fedsynth.exchange import ContractError, Message
+from fedsynth.exchange import Message
 from fedsynth.feed import Batch
 from fedsynth.method import Blueprint
-from fedsynth.networks.network import Generator, Role
 from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 
 from .fedavg import FedAvg
+from .moon import bottleneck, observe_bottleneck
 
 HIDDEN = 256  # units of the domain identifier; as in the released code
 
@@ -30,27 +31,25 @@ class FLMRCM(FedAvg):
         C:          (BCE(C(z), source) + BCE(C(z_t), target)) / 2
         generator:  the task's losses + 100 align BCE(C(z), target) / 2
 
-    z are the maps of the last bottleneck stage, averaged over 2 x 2 fields. As in the paper no image of the target leaves it:
-    it sends the server z_t of `latents` of its training slices at the end of a round, whichever of its tasks, and each source
-    site is sent them in the next; bytes count them. Nothing is aligned in a round before any have come.
+    z are the maps of the last bottleneck stage, averaged over 2 x 2 fields. As in the paper no image leaves the target. At the
+    end of a round it sends the server z_t of 64 training slices of any of its tasks, and in the next round each source site
+    is sent them; they count in the bytes. Nothing is aligned in a round before any have arrived.
 
-    `target`: a site's name, the first one's if empty. `align`: 1, the released weight, relative to L1's, as there. `latents`:
-    64, ours. Identifiers and discriminators stay.
+    `target`: a site's name; if it is empty, the first site's. `align`: 1, the released weight, relative to L1's, as there.
+    Identifiers and discriminators stay.
 
-    What differs: z_t are those of the last round's target model, in eval mode; the released simulation hands the source sites
-    the target's images and has them train on both ends, so that its z_t move too. C's learning rate is that of all nets, there
+    What differs: z_t come from the last round's target model, in eval mode. The released simulation hands the source sites
+    the target's images and trains on both ends, so that its z_t move too. C has the learning rate of all nets; there it is
     ten times the generator's.
     """
 
+    latents: ClassVar[int] = 64  # training slices whose latents the target sends; ours
     target: str = ""
     align: float = 1.0
-    latents: int = 64
 
     def __post_init__(self) -> None:
         if self.align < 0:
             raise ValueError(f"method.align is {self.align}; it must be at least 0")
-        if self.latents < 1:
-            raise ValueError(f"method.latents is {self.latents}; it must be at least 1")
 
     def federate(self, names: Sequence[str]) -> list[list[str]]:
         if self.target and self.target not in names:
@@ -59,7 +58,7 @@ class FLMRCM(FedAvg):
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         nets = super().build(blueprint)
-        *_, last = bottleneck(nets["generator"]).parameters()  # one row for each map that it gives out
+        *_, last = bottleneck(self, nets["generator"]).parameters()  # one row for each map that it gives out
         with blueprint.weights("identifier"):
             nets["identifier"] = Identifier(4 * len(last))
         return nets
@@ -81,22 +80,26 @@ class FLMRCM(FedAvg):
         return "align" if "latents" in site.memory else ""
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:
-        image, latents = observed(site.nets["generator"], batch.source, batch.code)
+        image, latents = self.observed(site.nets["generator"], batch.source, batch.code)
         identifier = site.nets["identifier"]
         if site.phase == "align":
-            own = told(identifier(latents.detach()), is_target=False)
-            yield "identifier", (own + told(identifier(site.memory["latents"]), is_target=True)) / 2
+            own = domain_loss(identifier(latents.detach()), is_target=False)
+            yield "identifier", (own + domain_loss(identifier(site.memory["latents"]), is_target=True)) / 2
         for player, loss in self.objective({**site.nets, "generator": lambda *_: image}, batch):
             if player == "generator" and site.phase == "align":
-                loss = loss + self.l1 * self.align * told(identifier(latents), is_target=True) / 2
+                loss = loss + self.l1 * self.align * domain_loss(identifier(latents), is_target=True) / 2
             yield player, loss
+
+    def observed(self, generator: nn.Module, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """The image that a generator makes, and the latents `[B, N]` on the way."""
+        return observe_bottleneck(self, generator, lambda maps: pooled(maps).flatten(1), *given)
 
     def upload(self, site: SiteState) -> Message:
         message = super().upload(site)
         if site.memory["is_target"]:
             slices = [(batch.source[:1], batch.code[:1]) for batch in site.draw("latents", self.latents)]
             with torch.no_grad():
-                message["latents"] = torch.cat([observed(site.nets["generator"], *one)[1] for one in slices])
+                message["latents"] = torch.cat([self.observed(site.nets["generator"], *one)[1] for one in slices])
         return message
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
@@ -117,31 +120,11 @@ class Identifier(nn.Module):
         return F.leaky_relu(self.last(F.leaky_relu(self.hidden(latents), 0.2)), 0.2)
 
 
-def told(logits: Tensor, is_target: bool) -> Tensor:
+def domain_loss(logits: Tensor, is_target: bool) -> Tensor:
     """Mean binary cross entropy to the one-hot of source or target."""
     wanted = torch.zeros_like(logits)
     wanted[:, int(is_target)] = 1
     return F.binary_cross_entropy_with_logits(logits, wanted)
-
-
-def bottleneck(generator: nn.Module) -> nn.Module:
-    """The last stage of this role."""
-    assert isinstance(generator, Generator)
-    stages = [module for role, module in generator.stages() if role is Role.bottleneck]
-    if not stages:
-        raise ContractError(f"method FLMRCM aligns features of the bottleneck; {type(generator).__name__} has none")
-    return stages[-1]
-
-
-def observed(generator: nn.Module, *given: Tensor) -> tuple[Tensor, Tensor]:
-    """What a generator makes, and the latents `[B, N]` on the way."""
-    found: list[Tensor] = []
-    handle = bottleneck(generator).register_forward_hook(lambda _, __, maps: found.append(pooled(maps).flatten(1)))
-    try:
-        image = generator(*given)
-    finally:
-        handle.remove()
-    return image, found[0]
 
 
 def pooled(maps: Tensor) -> Tensor:

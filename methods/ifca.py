@@ -1,4 +1,4 @@
-"""IFCA: the iterative federated clustering algorithm (Ghosh et al., NeurIPS 2020)."""
+"""IFCA clusters the sites and trains a model for each cluster (Ghosh et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .fedavg import FedAvg
 
 @dataclass
 class IFCA(FedAvg):
-    """The server holds k models; a site is sent all of them, trains the one with the lowest loss on its own data, and each
-    is averaged over the sites that chose it; one that nobody chose stays as it was.
+    """The server holds k models and sends all of them to a site, which trains the one with the lowest loss on its own data. Each
+    model is averaged over the sites that chose it, and a model that no site chose does not change.
 
-    `clusters`: the paper's k, chosen by experiment there: 2 and 4 on rotated images, 3 on FEMNIST. The models start from
-    different draws of the weights, the first from the one that all methods share. The loss is the generator's, LSGAN as the
-    site's own discriminators see it + 100 L1, in eval mode, over as many batches as its training slices fill, the same for
-    every model. This is the paper's model averaging, weighted by training slices within a cluster. What differs: the
-    released code draws the starts again until the first choices are balanced, and resets the optimiser; here the first draw
+    `clusters`: 2, the paper's k, which it chooses by experiment: 2 and 4 on rotated images, 3 on FEMNIST. The models start from
+    different draws of the weights, the first from the draw that all methods share. The loss is the generator's, LSGAN by the
+    site's own discriminators + 100 L1, in eval mode, over as many batches as its training slices fill, the same for every
+    model. This is the paper's model averaging, weighted by training slices within a cluster. What differs: the released
+    code draws the initial models again until the first choices are balanced, and resets the optimiser. Here the first draw
     stands, and a site's discriminators and Adam's moments stay with it when it changes its cluster.
     """
 

@@ -1,4 +1,4 @@
-"""LG-FedAvg: local representations under shared last layers (Liang et al., arXiv 2001.01523, 2020)."""
+"""LG-FedAvg shares the last layers and keeps the first ones local (Liang et al., arXiv 2001.01523, 2020)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class LGFedAvg(FedAvg):
     """The last stages of the generator travel, the first ones stay; both train together. pFLSynth splits the same way: this is
     its control, without personalisation blocks.
 
-    `share`: which part of the stages travels, 3 of 5 as the layers in the released MNIST command (`num_layers_keep`); with 9
-    residual blocks 9 of 15, where pFLSynth shares 7. At least one stage travels and one stays. Conditioning goes with the
-    stage that it follows, the mapper with the first.
+    `share`: the part of the stages that travels, 0.6 as 3 of 5 layers in the released MNIST command (`num_layers_keep`); with 9
+    residual blocks it is 9 of 15, where pFLSynth shares 7. At least one stage travels and one stays. Conditioning goes with
+    the stage that it follows, the mapper with the first.
 
-    What differs: the released code goes on from a FedAvg model, here all begin with the common start; it keeps each site's
-    best model by its test score, here none is chosen by that; its mean is not weighted, but its sites are of one size. Its
-    CIFAR10 network lists the convolutions last, so that there the first layers are shared; the paper's text shares the last.
+    What differs: the released code starts from a FedAvg model; here all start from the common start. It keeps each site's
+    best model by its test score; here none is chosen by that. Its mean is not weighted, but its sites have one size. Its
+    CIFAR10 network lists the convolutions last, so that it shares the first layers; the paper's text shares the last.
     """
 
     partial: ClassVar[bool] = True

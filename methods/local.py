@@ -1,4 +1,4 @@
-"""Local training: every site by itself, the baseline that personalisation must beat."""
+"""Local training leaves every site to itself: the baseline that personalisation must beat."""
 
 from __future__ import annotations
 

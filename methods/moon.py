@@ -1,7 +1,8 @@
-"""MOON: model-contrastive learning (Li, He and Song, CVPR 2021)."""
+"""MOON keeps a site's features like the received model's by contrast (Li, He and Song, CVPR 2021)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from fedsynth.exchange import ContractError, Message
 from fedsynth.feed import Batch
-from fedsynth.method import Blueprint
+from fedsynth.method import Blueprint, Method
 from fedsynth.networks.network import Generator, Role
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
@@ -20,19 +21,19 @@ from .fedavg import FedAvg
 
 @dataclass
 class MOON(FedAvg):
-    """The generator's loss has mu times a contrast of features: of the same slices z should be like the received model's, not
-    like those of the model that the site uploaded last,
+    """The generator's loss has mu times a contrast of features added: on the same slices its z should be like the received
+    model's and unlike that of the model that the site uploaded last,
 
         -log( exp(cos(z, z_received) / tau) / (exp(cos(z, z_received) / tau) + exp(cos(z, z_previous) / tau)) )
 
-    `mu`: 1, the released code's default (the paper chose from 0.1, 1, 5, 10); `tau`: 0.5. Both other models are frozen and in
-    eval mode, as there; a site that has not uploaded yet has the common start for its previous model. Two more forward
-    passes a step, without gradients.
+    `mu`: 1, the released code's default (the paper chose from 0.1, 1, 5, 10). `tau`: 0.5. Both other models are frozen and in
+    eval mode, as there; the previous model of a site that has not uploaded yet is the common start. This takes two more
+    forward passes a step, without gradients.
 
-    What differs: z is what the last bottleneck stage gives out, rectified and averaged over the pixels, as the classifiers'
-    pooled features; without the rectifier a map that ends in instance norm would average to its bias whatever the image. The
-    paper projects features by a layer before the classifier; a generator has none, and one beside the image's path would be
-    trained by the contrast alone.
+    What differs: z is the output of the last bottleneck stage, rectified and averaged over the pixels, as the classifiers'
+    pooled features; without the rectifier a map that ends in instance norm would average to its bias for every image. The
+    paper projects features by a layer before the classifier. A generator has no such layer, and one beside the image's path
+    would be trained by the contrast alone.
     """
 
     mu: float = 1.0
@@ -63,32 +64,45 @@ class MOON(FedAvg):
         own: list[Tensor] = []
 
         def generator(*given: Tensor) -> Tensor:
-            image, features = observed(site.nets["generator"], *given)
+            image, features = self.observed(site.nets["generator"], *given)
             own.append(features)
             return image
 
         for player, loss in self.objective({**site.nets, "generator": generator}, batch):
             yield player, loss + self.mu * self.contrast(site, batch, own[0]) if player == "generator" else loss
 
+    def observed(self, generator: nn.Module, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """The image that a generator makes, and the features `[B, C]` on the way."""
+        return observe_bottleneck(self, generator, lambda maps: maps.float().relu().mean((2, 3)), *given)
+
     def contrast(self, site: SiteState, batch: Batch, own: Tensor) -> Tensor:
         """The mean over slices of the contrast of their features `[B, C]`."""
         frozen = [site.nets.get_submodule(f"{name}.generator").eval() for name in ("global", "previous")]
         with torch.no_grad():
-            others = torch.stack([observed(generator, batch.source, batch.code)[1] for generator in frozen])
+            others = torch.stack([self.observed(generator, batch.source, batch.code)[1] for generator in frozen])
         near, far = F.cosine_similarity(own, others, dim=-1)
         return -F.logsigmoid((near - far) / self.tau).mean()
 
 
-def observed(generator: nn.Module, *given: Tensor) -> tuple[Tensor, Tensor]:
-    """What a generator makes, and the features `[B, C]` of its last bottleneck stage on the way."""
+def bottleneck(method: Method, generator: nn.Module) -> nn.Module:
+    """The last stage of a generator's bottleneck, whose features a method reads."""
     assert isinstance(generator, Generator)
-    bottleneck = [module for role, module in generator.stages() if role is Role.bottleneck]
-    if not bottleneck:
-        raise ContractError(f"method MOON contrasts features of the bottleneck; {type(generator).__name__} has none")
-    features: list[Tensor] = []
-    handle = bottleneck[-1].register_forward_hook(lambda _, __, made: features.append(made.float().relu().mean((2, 3))))
+    stages = [module for role, module in generator.stages() if role is Role.bottleneck]
+    if not stages:
+        raise ContractError(
+            f"method {type(method).__name__} reads the features of the bottleneck; {type(generator).__name__} has none"
+        )
+    return stages[-1]
+
+
+def observe_bottleneck(
+    method: Method, generator: nn.Module, read: Callable[[Tensor], Tensor], *given: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The image that a generator makes, and what `read` makes of the maps that its bottleneck gives out on the way."""
+    found: list[Tensor] = []
+    handle = bottleneck(method, generator).register_forward_hook(lambda _, __, maps: found.append(read(maps)))
     try:
         image = generator(*given)
     finally:
         handle.remove()
-    return image, features[0]
+    return image, found[0]

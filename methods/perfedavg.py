@@ -1,4 +1,4 @@
-"""Per-FedAvg: a start from which one local step goes far (Fallah, Mokhtari and Ozdaglar, NeurIPS 2020)."""
+"""Per-FedAvg learns a start from which one local step goes far (Fallah, Mokhtari and Ozdaglar, NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ PHASES = {Variant.fo: ("look", "apply"), Variant.hf: ("look", "probe", "correct"
 
 @dataclass
 class PerFedAvg(FedAvg):
-    """The generator w learns to be good one gradient step later, and that step is taken before it serves. With a batch each of
+    """The generator w learns to be good one gradient step later, and takes that step before it serves. With a batch each:
 
         look      g = grad f(w)
         apply     w moves by v = grad f(w - alpha g)                                      `variant` fo
         probe     v = grad f(w - alpha g)                                                 `variant` hf, which goes on to
         correct   w moves by v - alpha (grad f(w + delta v) - grad f(w - delta v)) / (2 delta)
 
-    Each is a local step, so that all methods see the same batches; local steps that are left over at the end of a round are
-    FedAvg's. The server takes the plain mean of the sites, as the paper. Every site serves w - alpha g, g of one batch.
+    Each is a local step, so that all methods see the same batches; the local steps that are left over at the end of a round
+    are FedAvg's. The server takes the plain mean of the sites, as in the paper. A site serves w - alpha g, with g of one batch.
 
-    Both rates are SGD's in the paper. Here the outer one, beta, is the trainer's optimiser, which takes v as it takes any
-    gradient. The inner step stays plain gradient descent, else (I - alpha Hessian) would not be its derivative.
-    `alpha` and `delta`: 1e-4 and 1e-5, a hundredth of FL-bench's, for its loss weighs 1 and L1 weighs 100 here; on the phantom
-    such a step lowers the loss and ten times that raises it. `variant`: fo, as there.
+    Both rates are SGD's in the paper. Here the outer step, beta there, is the trainer's optimiser, which takes v as it takes
+    any gradient. The inner step stays plain gradient descent: only its derivative is (I - alpha Hessian). `alpha`: 1e-4, a
+    hundredth of FL-bench's, because the loss weighs 1 there and L1 weighs 100 here; on the phantom such a step lowers the
+    loss and ten times that raises it. `delta`: 1e-5, by the same rule. `variant`: fo, as there.
 
     What differs: discriminators are local and move in every step by the images of the generator that the step looks at. The
-    two gradients of the difference are taken in eval mode: with other dropout in each it would be noise.
+    two gradients of the difference are taken in eval mode: with another dropout in each, it would be noise.
     """
 
     variant: Variant = Variant.fo
@@ -85,7 +85,7 @@ class PerFedAvg(FedAvg):
         return v - self.alpha * (ahead - behind) / (2 * self.delta)
 
     def gradient(self, nets: Nets, site: SiteState, batch: Batch) -> Tensor:
-        """The gradient of the generator's loss in these nets; the discriminator stands still."""
+        """The gradient of the generator's loss in these nets; the discriminator does not move."""
         return site.slope("generator", dict(self.objective(nets, batch))["generator"])
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:

@@ -1,4 +1,4 @@
-"""pFedMe: personal models by Moreau envelopes (Dinh, Tran and Nguyen, NeurIPS 2020)."""
+"""pFedMe trains personal models by Moreau envelopes (Dinh, Tran and Nguyen, NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .fedavg import FedAvg
 
 @dataclass
 class PFedMe(FedAvg):
-    """On every batch a site takes `inner_steps` steps of a personal model theta on the loss plus lam/2 |theta - w_k|^2, and
-    then moves its local model w_k, which travels, by w_k <- w_k - eta lam (w_k - theta). It serves theta.
+    """On every batch a site takes `inner_steps` steps of a personal model theta on the loss plus lam/2 |theta - w_k|^2. Then it
+    moves its local model w_k, which travels, by w_k <- w_k - eta lam (w_k - theta). It serves theta.
 
-    The generator's net holds theta; w_k is a vector that no optimiser moves. Both start a round from the server's w, theta
-    goes on from batch to batch, as in the released code, and the theta that a round ended with is served. A site that never
+    The generator's net holds theta; w_k is a vector that no optimiser moves. Both start a round from the server's w. theta
+    goes on from batch to batch, as in the released code, and the theta at the end of a round is served. A site that never
     trained serves w. The server takes (1 - beta) w + beta times the mean of the w_k, weighted by training slices.
 
     `lam` 15, `inner_steps` (the paper's K) 5, `eta` 0.005, `beta` 1: the released code's `lamda`, `K`, `learning_rate`, `beta`.
-    The rate of the inner steps, `personal_learning_rate` (0.09, of plain SGD) there, is `trainer.lr`, with any optimiser; it
+    The rate of the inner steps, there `personal_learning_rate` (0.09, of plain SGD), is `trainer.lr`, with any optimiser; it
     decays, `eta` does not.
 
-    A batch's inner problem has one loss, so its discriminator moves once, in the first of the inner steps, and stays. Buffers
-    that travel are theta's: w_k is never run. What differs: the paper weighs sites alike, the released code by samples, as
-    here; that code decays theta by mu 0.001 in the inner steps, which the paper does not have. 1 + K gradient evaluations a
-    batch instead of 2.
+    A batch's inner problem has one loss, so its discriminator moves once, in the first inner step. Buffers that travel are
+    theta's: w_k is never run. What differs: the paper gives sites equal weights, the released code weighs by samples, as
+    here. That code decays theta by mu 0.001 in the inner steps, which the paper does not have. A batch takes 1 + K gradient
+    evaluations instead of 2.
     """
 
     lam: float = 15.0

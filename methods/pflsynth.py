@@ -1,4 +1,4 @@
-"""pFLSynth: personalised federated MRI synthesis (Dalmaz et al., Medical Image Analysis 2024)."""
+"""pFLSynth personalises federated MRI synthesis (Dalmaz et al., Medical Image Analysis 2024)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Share(Enum):
 class PFLSynth(Method):
     """The generator's late stages and the mapper travel; early stages, personalisation blocks and discriminators stay.
 
-    `local_share` is the share of the bottleneck's stages that stay with the encoder: the released code keeps residual
-    blocks 1-5 of 9 (stages 4-8 of 15). Other bottlenecks keep the first ceil(local_share x stages). On a network without
-    conditioning only the split by depth is left.
+    `local_share`: the share of the bottleneck's stages that stay with the encoder. The released code keeps residual blocks 1-5
+    of 9 (stages 4-8 of 15); other bottlenecks keep the first ceil(local_share x stages). On a network without conditioning
+    only the split by depth is left.
 
-    Ablations: `share`; `local_mapper`; `shared_discriminators`; `one_discriminator`, for all tasks of a site; `adversarial` 0.
-    Those of the network are its options: `condition=task` (no site code), `condition=site` (no task code), `adain`, `gate`.
+    Ablations: `share`, `local_mapper`, `shared_discriminators`, `one_discriminator` and `adversarial` 0. Those of the network
+    are its options: `condition=task` (no site code), `condition=site` (no task code), `adain` and `gate`.
     """
 
     published: ClassVar[str] = "personalised"
@@ -40,14 +40,14 @@ class PFLSynth(Method):
     share: Share = Share.late
     local_mapper: bool = False
     shared_discriminators: bool = False
-    one_discriminator: bool = False
+    one_discriminator: bool = False  # for all tasks of a site
 
     def __post_init__(self) -> None:
         if not 0 <= self.local_share <= 1:
             raise ValueError(f"method.local_share is {self.local_share}; it is a share of the stages, from 0 to 1")
 
     @property
-    def partial(self) -> bool:  # type: ignore[override]  # a constant of other methods
+    def partial(self) -> bool:  # type: ignore[override]  # a constant in other methods
         return self.share in (Share.late, Share.early)
 
     def judge(self, task: Task) -> str:

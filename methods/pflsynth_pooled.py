@@ -1,4 +1,4 @@
-"""pFLSynth without federation: its network, trained on all sites' slices in one place (Dalmaz et al. 2024)."""
+"""pFLSynth without federation trains its network on all sites' slices in one place (Dalmaz et al. 2024)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pGAN: MRI synthesis by a conditional GAN, trained on all sites' slices in one place (Dar et al., IEEE TMI 2019)."""
+"""pGAN is a conditional GAN, trained on all sites' slices in one place (Dar et al., IEEE TMI 2019)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PGAN(Pooled):
     """`pooled` on the residual network, the centralised baseline of pFLSynth's released code: LSGAN + 100 L1.
 
     What differs: the paper adds a perceptual term (features of a VGG-16 that was trained on ImageNet, weight 100) and reads
-    three neighbouring slices. The released code of pFLSynth has neither, and pretrained weights are no part of this suite.
+    three neighbouring slices. pFLSynth's released code does neither, and this suite has no pretrained weights.
     """
 
     published: ClassVar[str] = "resnet"

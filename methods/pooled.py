@@ -1,4 +1,4 @@
-"""Pooled training: all sites' slices in one place, what federation tries to reach without moving them."""
+"""Pooled training has all sites' slices in one place, which federation tries to match without moving them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .local import Local
 
 @dataclass
 class Pooled(Local):
-    """All sites train as one, with as many local steps a round as all of them together, and each is scored by itself.
+    """All sites train as one, with as many local steps a round as all of them together. Each is scored by itself.
 
-    Batches are those that the sites draw under every other method, in a common random order, with their real site's code.
+    Batches are those that the sites draw under every other method, in a common random order, each with its own site's code.
     """
 
     def federate(self, names: Sequence[str]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""PRR-FL: a deputy learns for the personal model, and shares its low frequencies (Chen et al., MICCAI 2021)."""
+"""PRR-FL shares the low frequencies of a deputy of the personal model (Chen et al., MICCAI 2021)."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from fedsynth.step import Pairs
 from .fedbn import FedBN
 
 STAGES = ("recover", "exchange", "sublimate")
-LAST = 0.95  # share of the frequencies that is common in the last round, as the released code
+LAST = 0.95  # share of the frequencies that is common in the last round, as in the released code
 
 
 @dataclass
 class PRRFL(FedBN):
     """A site trains a personal generator, which it serves, and a deputy, which alone travels. Each has its own discriminators
-    and loss; on top, one may be drawn towards the image that the other makes of the same batch:
+    and loss. In addition one may be drawn towards the image that the other makes of the same batch:
 
         recover     deputy towards personal     while q < alpha1
         exchange    both                        while q < alpha2
         sublimate   personal towards deputy     from there on
 
-    q is how good the deputy is compared to the personal model. The server gives every site its own deputy back (progressive
-    Fourier aggregation): of the 2-D transform of a weight, its rows the input channels and kernel rows, its columns the kernel
-    columns and output channels, the amplitudes in the central share r of the frequencies are the mean of all sites', the
-    phases and the other amplitudes the site's own. r grows from `window` to 0.95 over the run. Biases are averaged,
-    normalisation stays; all sites weigh the same.
+    q is how good the deputy is compared to the personal model. The server sends every site its own deputy back (progressive
+    Fourier aggregation). It takes the 2-D transform of a weight, with input channels and kernel rows as rows, kernel columns
+    and output channels as columns. The amplitudes in the central share r of the frequencies become the mean of all sites';
+    the phases and the other amplitudes stay the site's own. r grows from `window` to 0.95 over the run. Biases are averaged,
+    normalisation stays, and all sites have the same weight.
 
-    `alpha1` 0.7, `alpha2` 0.9, `window` 0.7 as the released code. In a synthesis task the KL divergence of classes becomes L1
-    between images, weighed as the loss's L1 (there 1 : 1 with the cross entropy), and the ratio of F1 scores becomes q = L1
+    `alpha1` 0.7, `alpha2` 0.9 and `window` 0.7 are the released code's. In a synthesis task the KL divergence of classes becomes
+    L1 between images, weighed as the loss's L1 (there 1 : 1 with the cross entropy). The ratio of F1 scores becomes q = L1
     error of the personal model / L1 error of the deputy, both on the site's training slices in eval mode (the released code
     scores training data).
 
-    What differs: the stage is decided once, when the deputy comes, not before each local epoch, and recovery is not forced on
-    the first epoch of a round (rounds here have one; the released code then always exchanges). The frequencies that are shared
+    What differs: the stage is decided once, when the deputy arrives, not before each local epoch. Recovery is not forced on
+    the first epoch of a round: rounds here have one, and the released code would then always exchange. The shared frequencies
     are |f| <= r n / 2 in both directions, as in the paper, so that weights stay real; the released code leaves out the last
-    one and drops an imaginary part. A transposed convolution's in- and output channels trade places. An absent site's deputy
-    keeps its phases and high frequencies and takes the others' amplitudes all the same. A site that never trained is sent the
+    one and drops an imaginary part. A transposed convolution's input and output channels trade places. An absent site's deputy
+    keeps its phases and high frequencies and still takes the others' amplitudes. A site that never trained is sent the
     plain mean, which becomes its personal model as well: in round 1 that is the common start.
     """
 

@@ -1,4 +1,4 @@
-"""SCAFFOLD: stochastic controlled averaging (Karimireddy et al., ICML 2020)."""
+"""SCAFFOLD corrects the drift of each site by control variates (Karimireddy et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .fedavg import FedAvg
 @dataclass
 class SCAFFOLD(FedAvg):
     """Every gradient of a site's generator is corrected by c - c_k, the mean control of all sites minus its own, so that sites
-    with other data do not drift apart: algorithm 1, option II.
+    with different data do not drift apart: algorithm 1, option II.
 
     There the new c_k is c_k - c + (w_server - w_k) / (tau * lr) after tau steps of SGD, which is the mean of the gradients
-    before correction. Here it is that mean for any optimiser: the gradients that moved the generator, averaged, minus the
-    correction. Under SGD both are the same; Adam takes the corrected gradient as it takes any. The server adds the
-    changes of c_k divided by the number of all sites to c, so that c stays their mean when some are absent, and moves by
-    `eta_g` (1, the paper's choice in its experiments) towards the sites' mean model. That mean is weighted by training
-    slices as FedAvg's (the paper's is not); discriminators are local and not corrected.
+    before correction. Here c_k is that mean for any optimiser: the mean of the gradients that moved the generator, minus the
+    correction. Under SGD the two are the same. Adam takes the corrected gradient as it takes any other. The server adds the
+    changes of c_k, divided by the number of all sites, to c, which so stays their mean when some are absent. It moves by
+    `eta_g` (1, as in the paper's experiments) towards the sites' mean model. That mean is weighted by training slices, as
+    FedAvg's (the paper's is not). Discriminators are local and not corrected.
     """
 
     eta_g: float = 1.0
@@ -50,7 +50,7 @@ class SCAFFOLD(FedAvg):
     def upload(self, site: SiteState) -> Message:
         control = site.memory.tensor("control")
         change = site.memory.tensor("gradients") / site.steps - site.memory.tensor("correction") - control
-        site.memory["control"] = control + change  # rounded as at the server: a site alone is never corrected
+        site.memory["control"] = control + change  # rounded as at the server, so that a site alone is never corrected
         return Message(super().upload(site), change=change)
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:

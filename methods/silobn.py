@@ -1,4 +1,4 @@
-"""SiloBN: running statistics stay at the site (Andreux et al., DART workshop at MICCAI 2020)."""
+"""SiloBN keeps running statistics at the site (Andreux et al., DART workshop at MICCAI 2020)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from fedsynth.site import SiteState
 
 from .fedavg import FedAvg
 
-PASSES = 64  # over which a site that never trained takes its statistics: 0.1 % of the initial ones is left
+PASSES = 64  # batches from which a site that never trained takes its statistics: 0.1 % of the initial ones is left
 
 
 @dataclass
 class SiloBN(FedAvg):
-    """All parameters travel, the affine ones of batch norm too; its running mean and variance stay. FedAvg's mean at the server.
+    """All parameters travel, those of batch norm too; its running mean and variance stay. The server takes FedAvg's mean.
 
     A site that never trained has no statistics. It takes them from its own training slices and changes nothing else, as the
     paper does for a new centre (AdaBN, Li et al. 2016). On a network without running statistics this would be FedAvg under
-    another name, so it is refused. No options; what differs: nothing that is known.
+    another name, so it is refused. It has no options. What differs: nothing that is known.
     """
 
     needs_norm: ClassVar[Norm | None] = Norm.batch

@@ -18,7 +18,7 @@ from .blocks import Noisy, initialise
 from .conditioning import Conditioning
 from .discriminator import PatchGAN
 from .network import Generator, Network, Stage
-from .unet import UNet, UNetGenerator, backbone, channels
+from .unet import UNet, UNetGenerator, unet_channels, unet_stages
 
 
 class Fill(Enum):
@@ -97,6 +97,6 @@ class MMGANUNet(UNet):
     fill: Fill = Fill.background
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.pools, self.norm, columns.contrasts, columns.contrasts)
-        conditioning = self.conditioning(columns, channels(self.width, self.pools))
+        stages = unet_stages(self.width, self.pools, self.norm, columns.contrasts, columns.contrasts)
+        conditioning = self.conditioning(columns, unet_channels(self.width, self.pools))
         return MMGANGenerator(stages, conditioning, columns, Imputation(self.fill))

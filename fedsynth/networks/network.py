@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -79,19 +79,19 @@ class Network(ABC):
     inside `generator` and `discriminator`; the trainer seeds it.
     """
 
+    mapper_layers: ClassVar[int] = 6
     width: int = 64  # channels at full resolution
     norm: Norm = Norm.instance
     discriminator_width: int = 64
     discriminator_layers: int = 3  # of stride 2
     condition: Condition = Condition.none
     latent: int = 512
-    mapper_layers: int = 6
     adain: bool = True
     gate: bool = True
     init: Init = Init.designed
 
     def __post_init__(self) -> None:
-        self.at_least_one("width", "discriminator_width", "discriminator_layers", "latent", "mapper_layers")
+        self.at_least_one("width", "discriminator_width", "discriminator_layers", "latent")
         if self.condition is not Condition.none and not (self.adain or self.gate):
             raise ValueError(
                 "network.adain and network.gate are both off: then nothing reads the code; set network.condition=none"

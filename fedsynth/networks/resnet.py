@@ -19,12 +19,12 @@ from .staged import StagedGenerator
 DIVISOR = 4  # two halvings
 
 
-def channels(width: int, blocks: int) -> list[int]:
+def _channels(width: int, blocks: int) -> list[int]:
     """How many channels each stage but the last gives out."""
     return [width, 2 * width, 4 * width] + [4 * width] * blocks + [2 * width, width]
 
 
-def backbone(width: int, blocks: int, dropout: float, norm: Norm, sources: int) -> list[Stage]:
+def _stages(width: int, blocks: int, dropout: float, norm: Norm, sources: int) -> list[Stage]:
     """Three stages that encode, `blocks` residual ones, two that decode and the head: `[B, sources, H, W]` to [-1, 1]."""
 
     def stage(*before_norm: nn.Module, channels: int) -> nn.Module:
@@ -73,5 +73,5 @@ class ResNet(Network):
         self.at_least_one("blocks")
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.blocks, self.dropout, self.norm, columns.channels)
-        return ResNetGenerator(stages, self.conditioning(columns, channels(self.width, self.blocks)))
+        stages = _stages(self.width, self.blocks, self.dropout, self.norm, columns.channels)
+        return ResNetGenerator(stages, self.conditioning(columns, _channels(self.width, self.blocks)))

@@ -8,11 +8,12 @@ there it is of the one-channel image, whose brightness and contrast are then the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..federation import Columns
 from .conditioning import Condition
 from .network import Generator
-from .unet import UNet, UNetGenerator, backbone, channels
+from .unet import UNet, UNetGenerator, unet_channels, unet_stages
 
 
 @dataclass
@@ -20,10 +21,10 @@ class SwitchableUNet(UNet):
     """AdaIN follows the U-Net's own norm, as in that class, after every stage but the last decoder and the head: after that
     decoder, too, it would fix the mean of the image, a weighted sum of its channels."""
 
+    mapper_layers: ClassVar[int] = 2
     condition: Condition = Condition.task
-    mapper_layers: int = 2
     gate: bool = False
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.pools, self.norm, columns.channels)
-        return UNetGenerator(stages, self.conditioning(columns, channels(self.width, self.pools)[:-1]))
+        stages = unet_stages(self.width, self.pools, self.norm, columns.channels)
+        return UNetGenerator(stages, self.conditioning(columns, unet_channels(self.width, self.pools)[:-1]))

@@ -40,15 +40,15 @@ class Up(nn.Module):
         return self.merge(torch.cat([self.rise(image), skip], 1))
 
 
-def channels(width: int, pools: int) -> list[int]:
+def unet_channels(width: int, pools: int) -> list[int]:
     """How many channels each stage but the last gives out."""
     rising = [width * 2**level for level in range(pools + 1)]
     return rising + rising[-2::-1]
 
 
-def backbone(width: int, pools: int, norm: Norm, sources: int = 1, images: int = 1) -> list[Stage]:
+def unet_stages(width: int, pools: int, norm: Norm, sources: int = 1, images: int = 1) -> list[Stage]:
     """`pools` stages that encode, the bottleneck, as many that decode, and the head: `sources` channels in, `images` out."""
-    rising = channels(width, pools)[: pools + 1]
+    rising = unet_channels(width, pools)[: pools + 1]
     stages = [
         *(Stage(Role.encoder, _pair(i, o, norm)) for i, o in pairwise([sources, *rising[:-1]])),
         Stage(Role.bottleneck, _pair(rising[-2], rising[-1], norm)),
@@ -90,5 +90,5 @@ class UNet(Network):
         self.at_least_one("pools")
 
     def generator(self, columns: Columns) -> Generator:
-        stages = backbone(self.width, self.pools, self.norm, columns.channels)
-        return UNetGenerator(stages, self.conditioning(columns, channels(self.width, self.pools)))
+        stages = unet_stages(self.width, self.pools, self.norm, columns.channels)
+        return UNetGenerator(stages, self.conditioning(columns, unet_channels(self.width, self.pools)))

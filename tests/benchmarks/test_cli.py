@@ -188,6 +188,6 @@ def test_patterns_are_completed_by_the_runs_of_the_store(
 def test_other_shells_are_offered_whole_words_with_their_meaning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert offered(monkeypatch, capsys, "fish", "run", "method=fedb")[1].startswith("plain,method=fedbn\tFedBN: ")
+    assert offered(monkeypatch, capsys, "fish", "run", "method=fedb")[1].startswith("plain,method=fedbn\tFedBN keeps ")
     zsh = offered(monkeypatch, capsys, "zsh", "run", "method=fedbn")
-    assert zsh[:3] == ["plain", "method=fedbn", "FedBN: normalisation stays at the site (Li et al., ICLR 2021)."]
+    assert zsh[:3] == ["plain", "method=fedbn", "FedBN keeps normalisation at the site (Li et al., ICLR 2021)."]

@@ -21,7 +21,7 @@ from fedsynth.exchange import ContractError
 from fedsynth.federation import Federation
 from fedsynth.feed import Batch
 from fedsynth.methods.fedavg import FedAvg
-from fedsynth.methods.fedmm import JUDGE, FedMM, Scenario
+from fedsynth.methods.fedmm import JUDGE, FedMM, GivenContrasts
 from fedsynth.networks.mmgan_unet import MMGANUNet
 from fedsynth.networks.network import Network
 from fedsynth.registry import NETWORKS
@@ -150,7 +150,7 @@ def test_what_is_given_is_drawn_evenly_from_what_fits(name: str, most: int) -> N
     _, batch = first(trainer(), name)
     source, target = (CONTRASTS.index(contrast) for contrast in batch.task.contrasts)
     fits = expected([int(there) for there in batch.present], source, target, most)
-    scenario = Scenario()
+    scenario = GivenContrasts()
     scenario.generator = torch.Generator().manual_seed(1)
     counts = Counter(tuple(scenario(batch, most).tolist()) for _ in range(400))
     assert set(counts) == fits

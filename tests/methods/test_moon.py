@@ -18,7 +18,7 @@ from fedsynth.exchange import ContractError
 from fedsynth.federation import Columns
 from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
-from fedsynth.methods.moon import MOON, observed
+from fedsynth.methods.moon import MOON
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Generator, Network, Role, Stage
 from fedsynth.networks.unet import UNet
@@ -104,7 +104,7 @@ def test_features_depend_on_the_image_and_on_the_weights_before_them(on: Network
     batch = site.feeds["ixi"].train(1)[0].make()
     generator = site.nets["generator"]
     assert isinstance(generator, Generator)
-    image, found = observed(generator.eval(), batch.source, batch.code)
+    image, found = MOON().observed(generator.eval(), batch.source, batch.code)
     assert torch.equal(image, generator(batch.source, batch.code))
     assert found.shape[0] == len(batch.source)
     assert float((found[0] - found[1]).abs().max().detach()) > 1e-4
@@ -171,7 +171,7 @@ def test_it_trains_under_autocast() -> None:
     site = of.sites["ixi"]
     batch = site.feeds["ixi"].train(1)[0].make()
     with torch.autocast("cpu", torch.bfloat16):
-        _, found = observed(site.nets["generator"], batch.source, batch.code)
+        _, found = MOON().observed(site.nets["generator"], batch.source, batch.code)
         assert found.dtype is torch.float32
         assert MOON().contrast(site, batch, found).dtype is torch.float32
 
@@ -199,7 +199,7 @@ class HeadlessNetwork(Network):
 
 def test_a_network_without_a_bottleneck_is_refused() -> None:
     of = trainer(MOON(), HeadlessNetwork(discriminator_width=4, discriminator_layers=1))
-    with pytest.raises(ContractError, match="method MOON contrasts features of the bottleneck; Headless has none"):
+    with pytest.raises(ContractError, match="method MOON reads the features of the bottleneck; Headless has none"):
         of.round(1)
 
 

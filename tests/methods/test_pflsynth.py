@@ -105,7 +105,7 @@ CHANGES = {  # positions in ixi's code for T1->T2: sites brats ixi midas oasis, 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("init", [Init.designed, Init.scaled, Init.released])
 def test_the_code_moves_the_output(init: Init, change: str, rounds: int) -> None:
-    network = personalised(width=16, latent=64, mapper_layers=6, init=init)
+    network = personalised(width=16, latent=64, init=init)
     trainer = Trainer(PFLSynth(), network, federation(), options(local_steps=4), seed=0)
     for round in range(1, rounds + 1):
         trainer.round(round)

@@ -21,7 +21,7 @@ from fedsynth.networks.resnet import ResNet
 from fedsynth.networks.restormer import Restormer
 from fedsynth.networks.unet import UNet
 
-SMALL = [ResNet(width=4, blocks=2), UNet(width=4, pools=2), Personalised(width=4, blocks=2, latent=8, mapper_layers=3)]
+SMALL = [ResNet(width=4, blocks=2), UNet(width=4, pools=2), Personalised(width=4, blocks=2, latent=8)]
 EVERY = [*SMALL, MMGANUNet(width=4, pools=2), Restormer(width=4, depths=[1, 1, 1], heads=[1, 2, 2], refinements=1)]
 NORMS = (nn.InstanceNorm2d, nn.BatchNorm2d)
 
@@ -290,7 +290,7 @@ def test_the_discriminator_takes_its_smallest_image_and_refuses_a_smaller_one(la
         (lambda: ResNet(blocks=0), r"network\.blocks is 0"),
         (lambda: UNet(pools=-1), r"network\.pools is -1"),
         (lambda: UNet(discriminator_layers=0), r"network\.discriminator_layers is 0"),
-        (lambda: Personalised(mapper_layers=0), r"network\.mapper_layers is 0"),
+        (lambda: Personalised(latent=0), r"network\.latent is 0"),
         (lambda: ResNet(width=4, dropout=1.0).generator(Columns(0, 0)), r"dropout is 1\.0"),
     ],
 )

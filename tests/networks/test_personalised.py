@@ -17,7 +17,7 @@ from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet, ResNetGenerator
 
 SITES = CONTRASTS = 4
-SMALL = {"width": 8, "blocks": 3, "latent": 32, "mapper_layers": 3}
+SMALL = {"width": 8, "blocks": 3, "latent": 32}
 
 
 def code(site: int, source: int, target: int) -> Tensor:
@@ -100,16 +100,14 @@ def _along(values: np.ndarray) -> np.ndarray:
     return values[..., None, None]
 
 
-def _forward(
-    state: dict[str, np.ndarray], x: np.ndarray, hot: np.ndarray, blocks: int, mapper_layers: int
-) -> np.ndarray:
+def _forward(state: dict[str, np.ndarray], x: np.ndarray, hot: np.ndarray, blocks: int) -> np.ndarray:
     """The published forward pass. Weights are taken in the order of their names' families, which the test checks are all used."""
     backbone: Iterator[np.ndarray] = iter([v for k, v in state.items() if k.startswith("backbone")])
     personal: Iterator[np.ndarray] = iter([v for k, v in state.items() if k.startswith("personal")])
     mapper: Iterator[np.ndarray] = iter([v for k, v in state.items() if k.startswith("mapper")])
 
     latent = hot
-    for _ in range(mapper_layers):
+    for _ in range(6):
         weight, bias = next(mapper), next(mapper)
         y = latent @ weight.T * 0.01 * np.sqrt(2 / weight.shape[1]) + 0.01 * bias
         latent = np.where(y > 0, y, 0.2 * y)
@@ -141,14 +139,14 @@ def _forward(
 
 
 def test_the_forward_pass_is_the_published_one_with_a_code_for_each_sample() -> None:
-    net = build(seed=1, width=8, blocks=2, latent=16, mapper_layers=3).double()
+    net = build(seed=1, width=8, blocks=2, latent=16).double()
     for name, parameter in net.named_parameters():  # biases start at 0, where a wrong multiplier would not show
         if name.endswith("bias"):
             nn.init.normal_(parameter)
     source = torch.rand(2, 1, 12, 16, dtype=torch.float64) * 2 - 1
     hot = torch.cat([code(0, 0, 1), code(2, 3, 1)]).double()
     state = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-    expected = _forward(state, source.numpy(), hot.numpy(), blocks=2, mapper_layers=3)
+    expected = _forward(state, source.numpy(), hot.numpy(), blocks=2)
     found = net(source, hot).detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     assert np.abs(found[0] - found[1]).max() > 0.1
@@ -220,10 +218,10 @@ def test_the_code_moves_the_output_from_the_start_unless_initialised_as_released
 
 def test_each_initialisation_draws_the_equalised_layers_as_it_says() -> None:
     def equalised(init: Init) -> tuple[list[Tensor], list[Tensor]]:
-        net = build(init=init, width=32, blocks=1, latent=128, mapper_layers=3)
+        net = build(init=init, width=32, blocks=1, latent=128)
         layers = [m for m in net.modules() if isinstance(m, EqualisedLinear)]
         assert not any(bool(layer.bias.any()) for layer in layers)
-        return [m.weight for m in layers[:3]], [m.weight for m in layers[3:]]
+        return [m.weight for m in layers[:6]], [m.weight for m in layers[6:]]
 
     mapper, style = equalised(Init.designed)
     assert all(abs(w.std().item() / 100 - 1) < 0.1 for w in mapper)
@@ -236,7 +234,7 @@ def test_each_initialisation_draws_the_equalised_layers_as_it_says() -> None:
 
 @pytest.mark.parametrize("init", Init)
 def test_gates_and_convolutions_start_at_the_published_deviation(init: Init) -> None:
-    net = build(init=init, width=64, blocks=1, latent=128, mapper_layers=1)
+    net = build(init=init, width=64, blocks=1, latent=128)
     for module in net.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             few = 6 / (2 * module.weight.numel()) ** 0.5  # six standard errors of a standard deviation

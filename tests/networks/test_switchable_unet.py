@@ -13,7 +13,7 @@ from fedsynth.federation import Columns
 from fedsynth.networks.conditioning import AdaIN, Mapper
 from fedsynth.networks.network import Generator, Role, check_stages
 from fedsynth.networks.switchable_unet import SwitchableUNet
-from fedsynth.networks.unet import UNet, UNetGenerator, backbone, channels
+from fedsynth.networks.unet import UNet, UNetGenerator, unet_channels, unet_stages
 
 COLUMNS = Columns(2, 3)
 NORMS = (nn.InstanceNorm2d, nn.BatchNorm2d)
@@ -117,7 +117,7 @@ def too_late() -> UNetGenerator:
     """AdaIN after the last decoder, too: every channel of the head's input has the mean that the latent asks for."""
     network = SwitchableUNet(width=4, pools=2, latent=8)
     torch.manual_seed(0)
-    return UNetGenerator(backbone(4, 2, network.norm), network.conditioning(COLUMNS, channels(4, 2)))
+    return UNetGenerator(unet_stages(4, 2, network.norm), network.conditioning(COLUMNS, unet_channels(4, 2)))
 
 
 def statistics(net: Generator) -> tuple[float, float]:
@@ -154,7 +154,7 @@ def test_it_learns_a_brightness_that_depends_on_the_slice_better_than_the_flawed
     assert error_after_learning(flawed()) > 0.1
 
 
-@pytest.mark.parametrize("option", ["condition", "mapper_layers", "gate"])
+@pytest.mark.parametrize("option", ["condition", "gate"])
 def test_the_options_that_make_it_switchable_can_be_overridden(option: str) -> None:
     plain = UNet(width=4, pools=2, latent=8)
     value = getattr(plain, option)

@@ -74,7 +74,7 @@ def test_all_or_one_kind_a_line_each(capsys: pytest.CaptureFixture[str]) -> None
     assert [part.partition("\n")[0] for part in out.split("\n\n")] == [
         *("methods", "networks", "datasets", "scenarios", "experiments")
     ]
-    assert "\n  fedbn            FedBN: normalisation stays at the site (Li et al., ICLR 2021).\n" in out
+    assert "\n  fedbn            FedBN keeps normalisation at the site (Li et al., ICLR 2021).\n" in out
     assert "\n  ixi            IXI: healthy adults at three London hospitals" in out
     out, _ = said(capsys, "networks")
     assert out.startswith("networks\n  mmgan_unet ")
@@ -147,7 +147,7 @@ def test_one_s_own_experiments_are_listed(
 def test_a_method_is_shown_with_its_options_and_what_travels(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "fedprox")
     head, about, shown, travels = out.strip().split("\n\n")
-    assert head == "method fedprox\n  FedProx: a pull towards the received model (Li et al., MLSys 2020)."
+    assert head == "method fedprox\n  FedProx pulls each site towards the model that it received (Li et al., MLSys 2020)."
     assert about.startswith("  Each loss of a site plus")
     assert shown.startswith("  method.mu=0.01  (float)\n      ")
     assert "\n  method.l1=100  (float)\n      weight of the L1 term" in shown
