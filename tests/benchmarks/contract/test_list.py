@@ -147,8 +147,10 @@ def test_one_s_own_experiments_are_listed(
 def test_a_method_is_shown_with_its_options_and_what_travels(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "fedprox")
     head, about, shown, travels = out.strip().split("\n\n")
-    assert head == "method fedprox\n  FedProx pulls each site towards the model that it received (Li et al., MLSys 2020)."
-    assert about.startswith("  Each loss of a site plus")
+    assert (
+        head == "method fedprox\n  FedProx pulls each site towards the model that it received (Li et al., MLSys 2020)."
+    )
+    assert about.startswith("  Each loss of a site has")
     assert shown.startswith("  method.mu=0.01  (float)\n      ")
     assert "\n  method.l1=100  (float)\n      weight of the L1 term" in shown
     assert travels == "  Published on network=resnet: 100 % of its generator's parameters travel."
