@@ -26,6 +26,7 @@ from ..config.schema import Run
 from ..records.finished import finished_runs
 from ..records.record import RecordError
 from ..records.store import Store
+from ..records.text_table import text_table
 from .feature_network import FeatureNetwork
 from .synthesis import BATCH, rebuild_federation, rebuild_run, synthesise_test_subjects
 
@@ -131,11 +132,11 @@ def save_scores(found: list[FeatureScore], out: Path) -> None:
     write_atomically(out, text.getvalue().encode())
 
 
-def summary_lines(found: list[FeatureScore]) -> Iterator[str]:
+def summary_lines(found: list[FeatureScore]) -> list[str]:
     """Lines for the terminal: one for every site-task."""
     whole = [score for score in found if not score.subject]
-    width = max(len(f"{score.site} {score.task}") for score in whole)
-    yield f"{'':{width}}  perceptual    Fréchet"
+    rows = [["", "perceptual", "Fréchet", ""]]
     for perceptual, frechet in zip(whole[::2], whole[1::2], strict=True):
-        cell = f"{perceptual.site} {perceptual.task}"
-        yield f"{cell:{width}}  {perceptual.value:10.4f}  {frechet.value:9.4g}  {frechet.note}".rstrip()
+        values = [f"{perceptual.value:.4f}", f"{frechet.value:.4g}"]
+        rows.append([f"{perceptual.site} {perceptual.task}", *values, frechet.note])
+    return text_table(rows, [False, True, True, False])
