@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -14,6 +16,7 @@ from support.stores import fill
 import fedsynth
 from fedsynth.benchmarks.cli import PROGRAM, main
 from fedsynth.benchmarks.cli.read import COLUMNS, FORMATS
+from fedsynth.benchmarks.cli.verb import Verb
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots import style
 
@@ -50,7 +53,7 @@ def test_a_place_that_cannot_be_written_is_named(verb: str, tmp_path: Path, caps
         ("xyz", ["no verb 'xyz'; there are run, sweep, tune, cost, ", "`fedsynth -h` shows how"]),
         ("--versoin", ["no option '--versoin'; did you mean '--version'?", "`fedsynth -h` shows how"]),
         ("records mrge", ["no verb 'mrge'; did you mean 'merge'?", "`fedsynth records -h` shows how"]),
-        ("records", ["missing command", "`fedsynth records -h` shows how"]),
+        ("records", ["records what? there are pack, merge, publish", "`fedsynth records -h` shows how"]),
         ("run --multrun", ["no option '--multrun'; did you mean '--multirun'?", "`fedsynth run -h` shows how"]),
         (
             "records pack --result x",
@@ -106,15 +109,26 @@ def test_choices_are_those_of_the_figures() -> None:
     assert (style.FORMATS, tuple(style.WIDTHS)) == (FORMATS, COLUMNS)
 
 
+def command(words: list[str]) -> click.Command:
+    found: click.Command = PROGRAM
+    for word in words:
+        assert isinstance(found, click.Group)
+        found = found.commands[word]
+    return found
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_the_module_of_a_verb_takes_what_is_declared(words: list[str]) -> None:
+    verb = command(words)
+    assert isinstance(verb, Verb)
+    taken = inspect.signature(import_module(f"fedsynth.benchmarks.{verb.module}").main).parameters
+    declared = [param.name for param in verb.params]
+    assert sorted(taken) == sorted([*declared, *(["command"] if verb.resumes else [])])
+
+
 def test_the_page_has_every_verb_with_its_summary() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text()
-    lines = []
-    for words in VERBS:
-        verb: click.Command = PROGRAM
-        for word in words:
-            assert isinstance(verb, click.Group)
-            verb = verb.commands[word]
-        lines.append(f"| `{' '.join(words)}` | {verb.short_help} |")
+    lines = [f"| `{' '.join(words)}` | {command(words).short_help} |" for words in VERBS]
     assert [line for line in lines if line not in page] == []
 
 
