@@ -1,5 +1,5 @@
-"""Named random streams: each purpose has its own, a pure function of the seed and the names, so that nothing needs to be
-saved, resuming is exact, and adding a site or a method changes no other stream."""
+"""Named random streams. Each purpose has a stream of its own, which follows from the seed and the names alone: so nothing needs
+to be saved, resuming is exact, and adding a site or a method changes no other stream."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 
 def key(*names: object) -> int:
-    """A 63-bit number from what a stream is called, such as `(seed, site, "order", epoch)`."""
+    """A 63-bit number that follows from the names of a stream, such as `(seed, site, "order", epoch)`."""
     return int.from_bytes(blake2b(repr(names).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def host(*names: object) -> np.random.Generator:
-    """A numpy stream, for decisions made on the host: orders, draws, participation."""
+    """A numpy stream, for decisions that are made on the host: orders, draws, participation."""
     return np.random.Generator(np.random.Philox(key(*names)))
 
 

@@ -1,4 +1,4 @@
-"""States on disk: a tree of dicts, lists, numbers, strings and tensors as one safetensors file, written whole or not at all."""
+"""States on the disk: a tree of dicts, lists, numbers, strings and tensors is one safetensors file, whole or not there at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TENSOR = "$tensor"
 
 
 def save(path: Path, tree: dict[str, Any]) -> None:
-    """Replace the file at `path` atomically: whoever reads it finds the old state or the new one, even after a crash."""
+    """Replace the file at `path` by this state: whoever reads it finds the old state or the new one, even after a crash."""
     tensors: dict[str, Tensor] = {}
 
     def strip(node: Any) -> Any:
@@ -37,7 +37,7 @@ def save(path: Path, tree: dict[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """The tree that `save` wrote, tensors on `device`; keys are strings, tuples have become lists."""
+    """The tree that `save` wrote, with its tensors on `device`; keys have become strings, and tuples lists."""
     with safe_open(path, framework="pt", device=str(device)) as file:
 
         def fill(node: Any) -> Any:
@@ -54,7 +54,7 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def tree_digest(tree: Any) -> str:
-    """SHA-256 of a tree's tensors and numbers with their names, the same whatever order its dicts were filled in."""
+    """The SHA-256 of a tree's tensors and numbers with their names; the order in which its dicts were filled changes nothing."""
     total = hashlib.sha256()
 
     def visit(node: Any) -> None:

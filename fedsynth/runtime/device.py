@@ -1,4 +1,4 @@
-"""The device of a run: which, in what arithmetic, how fast, and how much of its memory was taken."""
+"""The device of a run: which it is, its arithmetic, its speed, and how much of its memory was taken."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ os.environ.setdefault(
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a run: "auto" is CUDA where there is one. Raises ValueError for one that this machine lacks."""
+    """The device of a run: "auto" is CUDA where there is a GPU. Raises ValueError for a device that this machine lacks."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     there = ["cpu", *(["cuda"] if found else []), *(f"cuda:{index}" for index in range(found))]
     if name not in ("auto", *there):
@@ -84,7 +84,7 @@ def reset_peak(device: torch.device) -> None:
 def peak(device: torch.device) -> int:
     """Peak memory since `reset_peak`, bytes."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device)  # what is inside a captured step does not count as allocated
+        return torch.cuda.max_memory_reserved(device)  # the memory of a CUDA graph does not count as allocated
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -94,6 +94,6 @@ def peak(device: torch.device) -> int:
 
 
 def trim() -> None:
-    """Give memory back that was freed: glibc keeps it otherwise, and more of it with every state that comes and goes."""
+    """Return freed memory to the system: glibc would keep it, and more of it with every state that comes and goes."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)

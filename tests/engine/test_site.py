@@ -291,6 +291,9 @@ class Projects(Method):
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         return nn.ModuleDict({**super().build(blueprint), "head": nn.Linear(64, 64)})
 
+    def travels(self, place: Place) -> bool:
+        return place.net in ("generator", "head")
+
 
 def test_a_methods_own_nets_start_from_the_seed_alone() -> None:
     starts = []
@@ -301,7 +304,7 @@ def test_a_methods_own_nets_start_from_the_seed_alone() -> None:
         assert torch.equal(torch.get_rng_state(), before)
         starts += [site.nets["head"].weight for site in of.sites.values()]
     assert all(torch.equal(start, starts[0]) for start in starts)
-    # another seed's nets: only the server can build them without a site
-    assert not torch.equal(trainer(Projects(), sites=SITES).server._build(1)["head"].weight, starts[0])
+    other, _ = of.server.fresh(variant=1)
+    assert not torch.equal(of.plan.model.part(other, "head.weight"), starts[0])
     plain = trainer(Method(), sites=SITES).sites["ixi"]
     assert torch.equal(of.sites["ixi"].pack()[: plain.pack().numel()], plain.pack())

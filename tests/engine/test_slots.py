@@ -88,7 +88,7 @@ def test_memory_lies_on_its_device_whatever_is_put_into_it() -> None:
 
 
 def test_addresses_hold_while_sites_take_turns() -> None:
-    """What a captured step reads and writes stays where it is."""
+    """What a recorded step reads and writes stays where it is."""
     of = in_turns(Everything(), tasks=SAME, resident=1, rounds=3)
     seen = set()
     for round in (1, 2, 3):
@@ -97,8 +97,9 @@ def test_addresses_hold_while_sites_take_turns() -> None:
             slot = site.slot
             state = [t for made in slot.optimizers.values() for entry in made.state.values() for t in entry.values()]
             memory = [value for value in slot.memory.values() if isinstance(value, torch.Tensor)]
-            # what was received is memory of the slot too, which no method is handed
-            seen.add(tuple(t.data_ptr() for t in (*slot.tensors.values(), *state, *memory, *slot._received.values())))
+            slot.received = received = of.server.model
+            assert slot.received is not received
+            seen.add(tuple(t.data_ptr() for t in (*slot.tensors.values(), *state, *memory, slot.received)))
     assert len(seen) == 1
 
 

@@ -1,4 +1,4 @@
-"""The scores that are too costly to be taken in every validated round, and those inside lesions."""
+"""The scores that are too costly for every validated round, and those inside lesions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .vif import vif
 
 @torch.no_grad()
 def details(prediction: Tensor, target: Tensor, mask: Tensor, lesions: Tensor | None = None) -> dict[str, Tensor]:
-    """More scores of the slices that `scores` takes, float64 `[B]`: `hf_nmse`, `ms_ssim`, `vif`, and inside `lesions`, bool
-    `[B, H, W]`, `psnr_lesion`, `nmse_lesion`, `mae_lesion` and `lesion_contrast`. NaN where a score is not defined; see each.
+    """More scores of the slices that `scores` takes, float64 `[B]`: `hf_nmse`, `ms_ssim` and `vif`; and, inside `lesions`, bool
+    `[B, H, W]`, `psnr_lesion`, `nmse_lesion`, `mae_lesion` and `lesion_contrast`. A score that is not defined is NaN.
 
-    In single precision, which is within 1e-4 of double (tests/metrics/test_details.py).
+    They are computed in single precision, which is within 1e-4 of double precision (tests/metrics/test_details.py).
     """
     x, y = (image.float() for image in unit(prediction, target))
     found = {"hf_nmse": hf_nmse(x, y), "ms_ssim": ms_ssim(x, y), "vif": vif(x, y)}

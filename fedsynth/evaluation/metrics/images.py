@@ -1,4 +1,4 @@
-"""What is scored of images, and means over parts of them."""
+"""The images as they are scored, and means over parts of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def unit(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def slice_mean(values: Tensor, inside: Tensor | None = None) -> Tensor:
-    """Mean of each slice over the places inside, NaN where there are none; over the whole slice for None."""
+    """The mean of each slice over the places inside, NaN where there are none; over the whole slice if `inside` is None."""
     if inside is None:
         return values.mean((1, 2))
     return torch.where(inside, values, 0).sum((1, 2)) / inside.sum((1, 2))

@@ -11,18 +11,20 @@ from .scores import decibels
 
 NAMES = ("psnr_lesion", "nmse_lesion", "mae_lesion", "lesion_contrast")
 LEAST = 16  # pixels of lesion that a slice needs to be scored
-RING = 3  # pixels about a lesion, with which it is compared
-CONTRAST = 0.05  # to its ring that a lesion needs in the target, on the [0, 1] scale, for its contrast to be scored
+RING = 3  # width in pixels of the ring about a lesion with which the lesion is compared
+CONTRAST = (
+    0.05  # between a lesion and its ring in the target, on the [0, 1] scale, that is needed to score the contrast
+)
 
 
 def lesion_scores(x: Tensor, y: Tensor, mask: Tensor, lesions: Tensor | None) -> dict[str, Tensor]:
-    """Scores of each slice x against y `[B, H, W]` in [0, 1] inside `lesions`, bool `[B, H, W]`; NaN without any and for slices
-    with fewer than 16 pixels of them.
+    """Scores of each slice x against y, `[B, H, W]` in [0, 1], inside `lesions`, bool `[B, H, W]`. They are NaN if `lesions` is
+    None, and for slices with fewer than 16 pixels of lesion.
 
-    `lesion_contrast`: the contrast of a slice is its mean inside minus its mean in the ring of 3 pixels about the lesions,
-    inside the foreground; with r, the contrast of x over that of y, the score is 1 - |1 - r|: 1 for a lesion with the
-    contrast that it has, 0.6 with 60 % or 140 % of it, 0 for one that is not drawn, negative for one drawn the wrong way
-    round. NaN where the contrast of y is less than 0.05 either way.
+    `lesion_contrast`: the contrast of a slice is its mean inside the lesions minus its mean in the ring of 3 pixels about them
+    that lies in the foreground. With r, the contrast of x over that of y, the score is 1 - |1 - r|: 1 for a lesion with the
+    right contrast, 0.6 with 60 % or 140 % of it, 0 for a lesion that is not drawn, and negative for one that is dark where it
+    should be bright or the reverse. It is NaN where the contrast of y is below 0.05 in size.
     """
     if lesions is None:
         return dict.fromkeys(NAMES, torch.full_like(x[:, 0, 0], torch.nan))

@@ -15,11 +15,12 @@ TAPS = gaussian(WINDOW, 1.5)
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Of each slice `[B, H, W]` in [0, 1], `[B]`; NaN for slices below 11 pixels. Wang, Simoncelli and Bovik, 2003, equation 7.
+    """MS-SSIM of each slice, `[B, H, W]` in [0, 1] to `[B]`; NaN for slices below 11 pixels (Wang, Simoncelli and Bovik 2003,
+    equation 7).
 
-    Contrast and structure at every scale, luminance at the coarsest, each scale half as fine as the one before. Of the
-    paper's five scales those whose slice has room for the window of 11 x 11 are used (three at 64 pixels, four at 128,
-    five from 176) with their exponents scaled to sum 1; a negative factor counts as 0.
+    It compares contrast and structure at every scale, and luminance at the coarsest; each scale is half as fine as the one
+    before. Of the paper's five scales those are used whose slice has room for the window of 11 x 11 (three at 64 pixels, four
+    at 128, five from 176), with their exponents scaled to sum 1. A negative factor counts as 0.
     """
     sizes = [min(x.shape[1:]) >> scale for scale in range(len(EXPONENTS))]
     exponents = [exponent for exponent, size in zip(EXPONENTS, sizes, strict=True) if size >= WINDOW]
@@ -35,8 +36,8 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _similarity(x: Tensor, y: Tensor, luminance: bool) -> Tensor:
-    """Mean over the places of the window of contrast and structure, times luminance if that is asked for."""
-    # About grey, where squares are small: so single precision is enough for the variances.
+    """The mean over all places of the window of contrast and structure, times luminance if that is asked for."""
+    # Intensities are taken about grey, where squares are small, so that single precision is enough for the variances.
     grey = 0.5
     x, y = x - grey, y - grey
     moments = weighted(torch.stack([x, y, x * x + y * y, x * y]), TAPS, TAPS)

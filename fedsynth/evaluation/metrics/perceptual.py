@@ -11,20 +11,21 @@ from torch.nn import functional as F
 
 
 def perceptual_distance(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
-    """LPIPS-like distance `[B]` of a network's feature maps of images, each `[B, C, H, W]`: features are brought to length 1 at
-    every place, squared differences summed over channels, averaged over places and summed over maps.
+    """A distance like LPIPS, `[B]`, of a network's feature maps, each `[B, C, H, W]`: features are scaled to length 1 at every
+    place; their squared differences are summed over channels, averaged over places and summed over maps.
 
-    Zhang et al. 2018, equation 1, with every weight 1: so it is not the LPIPS of their released weights.
+    It is equation 1 of Zhang et al. 2018 with every weight 1, so it is not the LPIPS of their released weights.
     """
     pairs = [(F.normalize(a, dim=1), F.normalize(b, dim=1)) for a, b in zip(x, y, strict=True)]
     return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]).sum(0)
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """FID-like distance of two sets of features `[N, D]` and `[M, D]`, at least two each: the squared Fréchet distance of the
-    Gaussians with their means and covariances, |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)). Heusel et al. 2017.
+    """A distance like FID of two sets of features, `[N, D]` and `[M, D]`, at least two each: the squared Fréchet distance of the
+    Gaussians with their means and covariances, |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) (Heusel et al. 2017).
 
-    With C_x = A'A and C_y = B'B the trace of that root is the sum of the singular values of AB', exact where D exceeds N too.
+    With C_x = A'A and C_y = B'B, the trace of that root is the sum of the singular values of AB', which is exact also where D
+    exceeds N.
     """
     a, b = ((set_ - set_.mean(0)) / np.sqrt(len(set_) - 1) for set_ in (x.astype(np.float64), y.astype(np.float64)))
     shift = np.square(x.mean(0, dtype=np.float64) - y.mean(0, dtype=np.float64)).sum()

@@ -9,17 +9,20 @@ from .images import slice_mean, unit
 from .psnr import PSNR_CAP
 from .ssim import WINDOW, ssim_map
 
-EVERY_SLICE = ("psnr", "ssim", "nmse", "mae")  # any other score is of those slices that have one
+EVERY_SLICE = ("psnr", "ssim", "nmse", "mae")  # scores that every slice has; others are NaN for some slices
 
 
 @torch.no_grad()
 def scores(prediction: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
     """Scores of each slice, float64 `[B]`, over the whole slice and (suffix `_fg`) inside the foreground.
 
-    Images `[B, 1, H, W]` in [-1, 1] are mapped to [0, 1] and clipped, `mask` is bool `[B, H, W]`. `psnr` in dB, at most
-    60, with a peak of 1, never of an image's maximum; `ssim` as scikit-image's default, without the border that its
-    window overhangs; `nmse` = |x - y|^2 / |y|^2; `mae` on the [0, 1] scale. A score that is not defined is NaN: every
-    `_fg` score of an empty foreground, `nmse` of an all-zero target. Raises ValueError for slices smaller than the window.
+    Images `[B, 1, H, W]` in [-1, 1] are mapped to [0, 1] and clipped; `mask` is bool `[B, H, W]`. `psnr` is in dB, at most 60,
+    with a peak of 1 and never an image's own maximum; `ssim` is scikit-image's default, without the border where its window
+    does not fit; `nmse` is |x - y|^2 / |y|^2; `mae` is on the [0, 1] scale. A score that is not defined is NaN: every `_fg`
+    score of an empty foreground, and `nmse` of a target that is 0 everywhere.
+
+    Raises:
+        ValueError: The shapes do not fit each other, or slices are smaller than the window.
     """
     if prediction.shape != target.shape or mask.shape != target.shape[:1] + target.shape[2:] or target.shape[1] != 1:
         raise ValueError(
@@ -48,5 +51,5 @@ def scores(prediction: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor
 
 
 def decibels(error: Tensor) -> Tensor:
-    """Of a mean squared error on the [0, 1] scale, dB."""
+    """The PSNR of a mean squared error on the [0, 1] scale, dB."""
     return (-10 * torch.log10(error)).clamp(max=PSNR_CAP)

@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004), as scikit-image's default has it."""
+"""Structural similarity (Wang et al. 2004), by scikit-image's defaults."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ C1, C2 = 0.01**2, 0.03**2  # for images in [0, 1]
 
 
 def ssim_map(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity at every place of the window, `[B, H, W]` in [0, 1] to `[B, H - 6, W - 6]`.
+    """The structural similarity at every place of the window, `[B, H, W]` in [0, 1] to `[B, H - 6, W - 6]`.
 
-    In double precision, because a variance is a small difference of large sums where an image is bright and smooth.
+    It is in double precision, because a variance is a small difference of large sums where an image is bright and smooth.
     """
     pixels = WINDOW**2
     mean_x, mean_y = _window_sum(x) / pixels, _window_sum(y) / pixels
@@ -23,7 +23,7 @@ def ssim_map(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _window_sum(image: Tensor) -> Tensor:
-    """Sums over all windows that lie inside the image, as shifted views: several times faster than pooling on a CPU."""
+    """Sums over all windows that lie inside the image, of shifted views: on a CPU several times faster than pooling."""
     for axis in (1, 2):
         length = image.shape[axis] - WINDOW + 1
         image = sum((image.narrow(axis, shift, length) for shift in range(1, WINDOW)), image.narrow(axis, 0, length))

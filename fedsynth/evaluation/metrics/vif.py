@@ -10,19 +10,19 @@ from .windows import gaussian, weighted
 WINDOWS = (17, 9, 5, 3)  # pixels, of the four scales, finest first; each a Gaussian of a fifth of that
 SMALLEST = 41  # pixels that the four need
 NOISE = 2.0  # variance of the visual noise, for images in [0, 255]
-FLAT = 0.01  # a smaller variance counts as none: single precision leaves 0.002 where an image is flat
+FLAT = 0.01  # a smaller variance counts as 0: single precision leaves 0.002 where an image is flat
 
 
 def vif(x: Tensor, y: Tensor) -> Tensor:
-    """Of each slice x against the truth y, float32 `[B, H, W]` in [0, 1], `[B]`: how much of the information that an eye would
-    draw from y is still in x. 1 for identical slices, 0 for unrelated ones, above 1 where contrast was enhanced; NaN for a flat
-    y and for slices below 41 pixels.
+    """How much of the information that an eye would draw from the truth y is still in x, for each slice, float32 `[B, H, W]` in
+    [0, 1] to `[B]`. It is 1 for identical slices, 0 for unrelated ones, above 1 where the contrast was enhanced, and NaN for a
+    flat y and for slices below 41 pixels.
 
-    Sheikh and Bovik 2006, as their released `vifp_mscale` approximates it with Gaussian windows on four scales.
+    It is the VIF of Sheikh and Bovik 2006 as their released `vifp_mscale` approximates it, by Gaussian windows on four scales.
     """
     if min(x.shape[1:]) < SMALLEST:
         return torch.full_like(x[:, 0, 0], torch.nan)
-    images = 255 * (torch.stack([x, y]) - 0.5)  # about grey, where squares are small; covariances are the same
+    images = 255 * (torch.stack([x, y]) - 0.5)  # about grey, where squares are small; covariances stay the same
     kept, there = torch.zeros_like(x[:, 0, 0]), torch.zeros_like(x[:, 0, 0])
     for scale, size in enumerate(WINDOWS):
         taps = gaussian(size, size / 5)

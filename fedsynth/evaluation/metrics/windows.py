@@ -1,4 +1,4 @@
-"""Images seen through windows that are the product of one for rows and one for columns."""
+"""Sums of images over windows that are the product of a window for rows and one for columns."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 def gaussian(size: int, sigma: float) -> list[float]:
-    """A Gaussian at `size` places about its middle, with sum 1."""
+    """A Gaussian at `size` places about its middle, scaled to sum 1."""
     taps = [math.exp(-((place - (size - 1) / 2) ** 2) / (2 * sigma**2)) for place in range(size)]
     return [tap / math.fsum(taps) for tap in taps]
 
 
 def weighted(images: Tensor, rows: Sequence[float], columns: Sequence[float], step: int = 1) -> Tensor:
-    """Weighted sums of images `[..., H, W]` over every window that lies inside, or over every `step`th, down and across.
+    """The weighted sums of images `[..., H, W]` over every window that lies inside, or over every `step`th, down and across.
 
-    As sums of shifted views: on a CPU several times faster than convolution with one channel.
+    They are sums of shifted views, which on a CPU is several times faster than convolution with one channel.
     """
     for taps in (columns, rows):
         span = (images.shape[-1] - len(taps)) // step * step + 1
