@@ -1,4 +1,4 @@
-"""What the architectures share: normalisation, padding, dropout with a stream of its own, the start of the weights."""
+"""What the architectures share: normalisation, padding, dropout with its own random stream, and initial weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from torch import Tensor, nn
 
 
 class Norm(Enum):
-    """How feature maps are normalised. `instance`: each map by its own mean and variance, affine, no running statistics,
-    the same in training and evaluation. `batch`: BatchNorm, which evaluates with running statistics."""
+    """How feature maps are normalised.
+
+    `instance`: each map by its own mean and variance, with an affine part and without running statistics, so in the same way
+    in training and in evaluation. `batch`: BatchNorm, which evaluates with running statistics.
+
+    Example:
+        >>> [type(normalisation(norm, channels=8)).__name__ for norm in Norm]
+        ['InstanceNorm2d', 'BatchNorm2d']
+    """
 
     instance = "instance"
     batch = "batch"
@@ -25,8 +32,8 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
 
 
 def initialise(net: nn.Module) -> None:
-    """The published start (Isola et al. 2017), from torch's default generator: convolutions and linear layers N(0, 0.02),
-    norm scales N(1, 0.02), biases 0.
+    """Draw the published initial weights (Isola et al. 2017) from torch's default generator: convolutions and linear layers
+    N(0, 0.02), norm scales N(1, 0.02), biases 0.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -40,7 +47,7 @@ def initialise(net: nn.Module) -> None:
 
 
 def check_size(image: Tensor, divisor: int) -> None:
-    """Raise ValueError unless both sides are multiples of `divisor`, and at least two of them: no map is a mere point."""
+    """Raise ValueError unless both sides are multiples of `divisor` and at least twice that, so that no map is a single pixel."""
     height, width = image.shape[-2:]
     if height % divisor or width % divisor or min(height, width) < 2 * divisor:
         raise ValueError(
@@ -50,10 +57,10 @@ def check_size(image: Tensor, divisor: int) -> None:
 
 
 class ReflectionPad(nn.Module):
-    """Pad all four sides by mirroring about the border pixels, as `nn.ReflectionPad2d`.
+    """Pad all four sides by mirroring about the border pixels, as `nn.ReflectionPad2d` does.
 
-    On CUDA the builtin's gradient adds in no fixed order; slices and flips, which do not but are slower, take its place
-    under `torch.use_deterministic_algorithms`.
+    On CUDA the builtin's gradient adds in no fixed order. Under `torch.use_deterministic_algorithms` slices and flips, whose
+    order is fixed but which are slower, take its place.
     """
 
     def __init__(self, pad: int) -> None:
@@ -73,8 +80,8 @@ def _mirrored(image: Tensor, pad: int, axis: int) -> Tensor:
 
 
 class Noisy(nn.Module):
-    """A module that draws at random: from `generator`, a stream on the tensors' device that the trainer sets, or from torch's
-    default one while that is None."""
+    """A module that draws at random: from `generator`, a stream that the trainer sets on the tensors' device, or from torch's
+    default one while it is None."""
 
     generator: torch.Generator | None = None
 
@@ -82,7 +89,7 @@ class Noisy(nn.Module):
 class Dropout(Noisy):
     """Zero each value with probability `p` in training and scale the rest by 1 / (1 - p), so that the mean stays.
 
-    `F.dropout` takes no generator; this one has the trainer's.
+    `F.dropout` takes no generator; this module uses the trainer's.
     """
 
     def __init__(self, p: float) -> None:

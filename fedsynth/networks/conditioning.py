@@ -1,9 +1,9 @@
 """Conditioning, the same for every generator: a mapper turns the code of site, source and target contrast into a latent, and
-after a stage a personalisation block shapes its feature maps by that latent.
+after a stage a personalisation block shapes the feature maps by that latent.
 
 It is pFLSynth's (Dalmaz et al. 2024): adaptive instance normalisation gives each feature map the mean and standard deviation
-that the latent asks for, then a channel gate scales it by a number in (0, 1) (channel attention, of the latent alone). The
-forward pass is that of the released code; a batch may hold several codes.
+that the latent asks for. Then a channel gate scales it by a number in (0, 1) (channel attention that depends on the latent
+alone). The forward pass is that of the released code; a batch may hold several codes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from ..federation import Columns
 from .blocks import initialise
 
-MAPPER_MULTIPLIER = 0.01  # learning-rate multiplier of the mapper, as StyleGAN's
+MAPPER_MULTIPLIER = 0.01  # learning-rate multiplier of the mapper, as in StyleGAN
 
 
 class Condition(Enum):
-    """What of the code a generator reads."""
+    """What part of the code a generator reads."""
 
     none = "none"
     site = "site"
@@ -33,7 +33,7 @@ class Condition(Enum):
     site_task = "site_task"
 
     def read(self, columns: Columns) -> slice:
-        """Those columns of the code."""
+        """The columns of that part."""
         start = columns.sites if self is Condition.task else 0
         return slice(start, columns.sites if self is Condition.site else columns.length)
 
@@ -41,9 +41,9 @@ class Condition(Enum):
 class Init(Enum):
     """How the linear layers that carry the latent start.
 
-    `designed`: at their own standard deviation, 1 / multiplier, so that the latent lives. `released`: as in the released
-    code, whose N(0, 0.02) start overwrites them too: every mapper layer then shrinks its input a thousandfold and the
-    output does not depend on the code. `scaled`: designed, with the style weights times 0.3, for short trainings.
+    `designed`: at their own standard deviation, 1 / multiplier, so that the output depends on the code. `released`: as in the
+    released code, whose N(0, 0.02) overwrites them too: every mapper layer then shrinks its input a thousandfold, and the
+    output does not depend on the code. `scaled`: as designed, but with the style weights times 0.3, for short trainings.
     """
 
     designed = "designed"
@@ -52,8 +52,8 @@ class Init(Enum):
 
 
 class EqualisedLinear(nn.Module):
-    """Linear layer, `[B, inputs]` to `[B, outputs]`, whose weight is stored at standard deviation 1 / multiplier and scaled
-    to He's, gain / sqrt(inputs), in the forward pass: an adaptive optimiser then moves all layers alike (Karras et al. 2018)."""
+    """Linear layer from `[B, inputs]` to `[B, outputs]`. Its weight is stored at standard deviation 1 / multiplier and scaled to
+    He's, gain / sqrt(inputs), in the forward pass, so that an adaptive optimiser moves all layers alike (Karras et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, gain: float, multiplier: float) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class EqualisedLinear(nn.Module):
 
 
 class Mapper(nn.Module):
-    """Code `[B, columns.length]`, of which it reads a part, to latent `[B, latent]`: equalised linear layers, LeakyReLU 0.2
-    after each."""
+    """Makes a latent `[B, latent]` of the part of the code `[B, columns.length]` that it reads, by equalised linear layers with
+    LeakyReLU 0.2 after each."""
 
     def __init__(self, read: slice, latent: int, layers: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Mapper(nn.Module):
 
 
 class AdaIN(nn.Module):
-    """Give each channel of `[B, C, H, W]` the mean b and standard deviation |1 + s|; s and b are linear in the latent."""
+    """Gives each channel of `[B, C, H, W]` the mean b and the standard deviation |1 + s|; s and b are linear in the latent."""
 
     def __init__(self, channels: int, latent: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class AdaIN(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """Scale each channel of `[B, C, H, W]` by a number in (0, 1) that the latent decides, through C/8 hidden units."""
+    """Scales each channel of `[B, C, H, W]` by a number in (0, 1) that depends on the latent, through C/8 hidden units."""
 
     def __init__(self, channels: int, latent: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class ChannelGate(nn.Module):
 
 
 class PersonalBlock(nn.Module):
-    """Personalise the maps `[B, C, H, W]` of a stage by the latent `[B, L]`: AdaIN, then the gate, or one of both."""
+    """Personalises the maps `[B, C, H, W]` of a stage by the latent `[B, L]`: AdaIN, then the gate, or only one of them."""
 
     def __init__(self, channels: int, latent: int, adain: bool = True, gate: bool = True) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Conditioning(NamedTuple):
 
 
 def conditioning(mapper: Mapper, channels: Sequence[int], adain: bool, gate: bool, init: Init) -> Conditioning:
-    """Blocks for stages that give out so many channels, and the start of all weights but the mapper's designed one."""
+    """A block for each stage that gives out so many channels, with initial weights; the mapper keeps its own if designed."""
     latent = mapper.layers[-1].bias
     assert isinstance(latent, Tensor)
     blocks = [PersonalBlock(c, len(latent), adain, gate) for c in channels]

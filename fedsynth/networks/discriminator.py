@@ -1,4 +1,4 @@
-"""The discriminator of every network: PatchGAN, which judges overlapping patches rather than the whole image."""
+"""The discriminator of every network is PatchGAN, which judges overlapping patches rather than the whole image."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .blocks import Norm, initialise, normalisation
 
 
 class PatchGAN(nn.Module):
-    """Conditional patch discriminator (Isola et al. 2017). `forward(source, image)`, `[B, sources, H, W]` and `[B, 1, H, W]`,
-    gives a score a patch, `[B, 1, H', W']`, unbounded (least-squares GAN). Sides below 3 * 2^layers pixels raise ValueError.
+    """Conditional patch discriminator (Isola et al. 2017). `forward(source, image)`, of `[B, sources, H, W]` and `[B, 1, H, W]`,
+    gives each patch an unbounded score, `[B, 1, H', W']` (least-squares GAN). Sides below 3 * 2^layers pixels raise ValueError.
 
-    4x4 convolutions: `layers` of stride 2, from `width` channels doubling up to 8 times that, then two of stride 1. No
-    bias where a normalisation follows. 64 channels and 3 layers have 2,764,609 parameters.
+    It has 4x4 convolutions: `layers` of stride 2, whose channels double from `width` up to 8 times that, then two of stride 1.
+    A convolution before a normalisation has no bias. 64 channels and 3 layers have 2,764,609 parameters.
     """
 
     def __init__(self, width: int, layers: int, norm: Norm, sources: int = 1) -> None:

@@ -1,7 +1,7 @@
-"""MM-GAN's generator (Sharma and Hamarneh, IEEE TMI 2020): every contrast in, every contrast out, whichever are given.
+"""MM-GAN's U-Net makes every contrast from those that are given (Sharma and Hamarneh, IEEE TMI 2020).
 
-It is the U-Net with a channel for each contrast at both ends, as pFLSynth's class for that method; the original is pix2pix's
-U-Net of eight halvings. Those contrasts that are not given are filled in before the first convolution.
+It is the U-Net with a channel for each contrast at both ends, like pFLSynth's class for that method; the original is pix2pix's
+U-Net of eight halvings. Contrasts that are not given are filled in before the first convolution.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from .unet import UNet, UNetGenerator, unet_channels, unet_stages
 
 
 class Fill(Enum):
-    """What stands in the place of a contrast that is not given."""
+    """What takes the place of a contrast that is not given."""
 
-    background = "background"  # -1; what zeros are in the original's images
-    average = "average"  # the mean of those that are given
-    noise = "noise"  # N(0, 1), the same in each such place
+    background = "background"  # -1, which corresponds to zeros in the original's images
+    average = "average"  # the mean of the given contrasts
+    noise = "noise"  # N(0, 1), the same for all contrasts that are not given
 
 
 class Imputation(Noisy):
-    """Fills in contrasts."""
+    """Fills in the contrasts that are not given."""
 
     def __init__(self, fill: Fill) -> None:
         super().__init__()
         self.fill = fill
 
     def forward(self, images: Tensor, given: Tensor) -> Tensor:
-        """`images` `[B, C, H, W]` with its channels replaced where `given` `[B, C, 1, 1]` is 0."""
+        """The images `[B, C, H, W]`, with channels replaced where `given` `[B, C, 1, 1]` is 0."""
         if self.fill is Fill.background:
             return torch.where(given > 0, images, -1.0)
         if self.fill is Fill.average:
@@ -48,7 +48,7 @@ class Imputation(Noisy):
 
 
 class MMGANGenerator(UNetGenerator):
-    """A U-Net of many contrasts that can also be asked for one of one, or of several."""
+    """A U-Net of many contrasts, which can also make one contrast from one or several."""
 
     def __init__(
         self, stages: Sequence[Stage], conditioning: Conditioning | None, columns: Columns, imputation: Imputation
@@ -57,7 +57,7 @@ class MMGANGenerator(UNetGenerator):
         self.columns, self.imputation = columns, imputation
 
     def translate(self, images: Tensor, given: Tensor, code: Tensor) -> Tensor:
-        """All contrasts `[B, C, H, W]` from those that `given`, `[C]` or `[B, C]` of 1 and 0, says; the others are not read."""
+        """All contrasts `[B, C, H, W]` from those where `given`, `[C]` or `[B, C]`, is 1; the others are not read."""
         given = given.expand(images.shape[:2])[:, :, None, None]
         return super().forward(self.imputation(images, given), code)
 
@@ -67,7 +67,7 @@ class MMGANGenerator(UNetGenerator):
         return (images * there[:, :, None, None]).sum(1, keepdim=True)
 
     def laid_out(self, source: Tensor) -> Tensor:
-        """The source's channels where these contrasts are, `[B, C, H, W]`; what stands elsewhere is not read."""
+        """The source's channels at the places of their contrasts, `[B, C, H, W]`; the other places are not read."""
         places = self.columns.sources
         if not places:
             return source.expand(-1, self.columns.contrasts, -1, -1)
@@ -76,7 +76,7 @@ class MMGANGenerator(UNetGenerator):
 
 
 class JointPatchGAN(PatchGAN):
-    """Judges all contrasts at once: `forward(true, images)`, each `[B, C, H, W]`, gives each contrast a score a patch,
+    """Judges all contrasts at once: `forward(true, images)`, each `[B, C, H, W]`, gives each patch a score for each contrast,
     `[B, C, H', W']`."""
 
     def __init__(self, network: Network, contrasts: int) -> None:
@@ -91,8 +91,8 @@ class JointPatchGAN(PatchGAN):
 
 @dataclass
 class MMGANUNet(UNet):
-    """`fill`: `background` as the original's scripts, whose images are 0 there, and as pFLSynth's class; the original also has
-    the average of the given contrasts and, its command line's default, noise, which makes what is served random."""
+    """`fill`: `background`, as in the original's scripts, whose images are 0 there, and as in pFLSynth's class. The original also
+    has the average of the given contrasts and noise, its command line's default, which makes the served images random."""
 
     fill: Fill = Fill.background
 

@@ -19,7 +19,14 @@ __all__ = ["Condition", "Generator", "Init", "Network", "Norm", "Role", "Stage",
 
 
 class Role(Enum):
-    """What a stage of a generator is for. Methods choose what travels by role and depth, never by a tensor's name."""
+    """What a stage of a generator is for. Methods choose what travels by role and depth, never by a tensor's name.
+
+    Example:
+        >>> from fedsynth.networks.unet import UNet
+        >>> generator = UNet(width=2, pools=1).generator(Columns(sites=2, contrasts=3))
+        >>> [stage.role.name for stage in generator.stages()]
+        ['encoder', 'bottleneck', 'decoder', 'head']
+    """
 
     encoder = "encoder"
     bottleneck = "bottleneck"
@@ -29,24 +36,57 @@ class Role(Enum):
 
 
 class Stage(NamedTuple):
-    """A part of a generator that is run as one."""
+    """A part of a generator that runs as one.
+
+    Args:
+        role: What the stage is for.
+        module: The module that holds its parameters and buffers.
+
+    Example:
+        >>> stage = Stage(Role.head, nn.Conv2d(4, 1, kernel_size=1))
+        >>> stage.role.name, sum(parameter.numel() for parameter in stage.module.parameters())
+        ('head', 5)
+    """
 
     role: Role
     module: nn.Module
 
 
 class Generator(nn.Module, ABC):
-    """Synthesises the target contrast of a slice from its source contrast, or from several."""
+    """Synthesises the target contrast of a slice from its source contrast, or from several.
+
+    Example:
+        >>> import torch
+        >>> from fedsynth.networks.resnet import ResNet
+        >>> columns = Columns(sites=2, contrasts=3)
+        >>> generator = ResNet(width=2, blocks=1).generator(columns)
+        >>> tuple(generator(torch.zeros(4, 1, 32, 32), torch.zeros(4, columns.length)).shape)
+        (4, 1, 32, 32)
+    """
 
     @abstractmethod
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        """`source` `[B, columns.channels, H, W]` in [-1, 1] (`Batch.source`) and `code` `[B, columns.length]` (site, sources and
-        target, which a network may ignore) to the target `[B, 1, H, W]` in [-1, 1]."""
+        """The target contrast of a batch of slices.
+
+        Args:
+            source: The source contrasts, `[B, columns.channels, H, W]` in [-1, 1] (`Batch.source`).
+            code: One-hots of site, sources and target, `[B, columns.length]`, which a network may ignore.
+
+        Returns:
+            The synthetic target, `[B, 1, H, W]` in [-1, 1].
+
+        Raises:
+            ValueError: The network cannot process images of this size.
+        """
 
     @abstractmethod
     def stages(self) -> list[Stage]:
-        """The stages in forward order. Every parameter and buffer lies in exactly one. Modules that read the code are
-        stages of their own, with the role `conditioning`, listed after the stage that they follow."""
+        """The generator's parts.
+
+        Returns:
+            The stages in the order in which they run. Every parameter and buffer lies in exactly one. Modules that read the
+            code are stages of their own, with the role `conditioning`, listed after the stage that they follow.
+        """
 
 
 def check_stages(generator: Generator) -> None:
@@ -72,23 +112,33 @@ def check_stages(generator: Generator) -> None:
 
 @dataclass
 class Network(ABC):
-    """An architecture. A subclass is a dataclass; its fields are its options (int, float, bool, str, Enum, Optional, list).
+    """An architecture: it makes generators and discriminators.
 
-    `condition`: what of the code the generator reads; if anything, a mapper of `mapper_layers` layers makes a latent of it and
-    blocks of `adain` and `gate` shape the feature maps (conditioning.py). Weights are drawn from torch's default generator
-    inside `generator` and `discriminator`; the trainer seeds it.
+    A subclass is a dataclass that defines `generator`; its fields are its options (int, float, bool, str, Enum, Optional, list).
+    Weights are drawn from torch's default generator inside `generator` and `discriminator`; the trainer seeds it. If a
+    generator reads the code, a mapper makes a latent of it, and blocks shape the feature maps by the latent (conditioning.py).
+
+    Raises:
+        ValueError: A size is below 1, or the network reads the code and neither `adain` nor `gate` uses it.
+
+    Example:
+        >>> from fedsynth.networks.unet import UNet
+        >>> network = UNet(width=4, condition=Condition.task)
+        >>> roles = [stage.role for stage in network.generator(Columns(sites=2, contrasts=3)).stages()]
+        >>> roles.count(Role.conditioning)  # the mapper, and a block for each of 9 stages
+        10
     """
 
-    mapper_layers: ClassVar[int] = 6
+    mapper_layers: ClassVar[int] = 6  # of the mapper, as in pFLSynth's released code
     width: int = 64  # channels at full resolution
-    norm: Norm = Norm.instance
-    discriminator_width: int = 64
-    discriminator_layers: int = 3  # of stride 2
-    condition: Condition = Condition.none
-    latent: int = 512
-    adain: bool = True
-    gate: bool = True
-    init: Init = Init.designed
+    norm: Norm = Norm.instance  # how feature maps are normalised
+    discriminator_width: int = 64  # channels of the discriminator's first layer
+    discriminator_layers: int = 3  # layers of stride 2 in the discriminator
+    condition: Condition = Condition.none  # what of the code the generator reads
+    latent: int = 512  # numbers that the mapper makes of the code
+    adain: bool = True  # whether the latent sets the mean and standard deviation of feature maps
+    gate: bool = True  # whether the latent scales feature maps
+    init: Init = Init.designed  # how the linear layers that carry the latent start
 
     def __post_init__(self) -> None:
         self.at_least_one("width", "discriminator_width", "discriminator_layers", "latent")
@@ -98,23 +148,48 @@ class Network(ABC):
             )
 
     def at_least_one(self, *options: str) -> None:
-        """Raise ValueError for an option below 1."""
+        """Check options of these names.
+
+        Raises:
+            ValueError: One of them is below 1.
+        """
         for option in options:
             if (value := getattr(self, option)) < 1:
                 raise ValueError(f"network.{option} is {value}; it must be at least 1")
 
     @abstractmethod
     def generator(self, columns: Columns) -> Generator:
-        """A new generator, for codes with these columns."""
+        """A new generator.
+
+        Args:
+            columns: The columns of the code, which also say how many channels the source has.
+
+        Returns:
+            The generator, whose weights were drawn from torch's default generator.
+        """
 
     def conditioning(self, columns: Columns, channels: Sequence[int]) -> Conditioning | None:
-        """A mapper and a block for each stage that gives out so many channels; None if the network does not read the code."""
+        """What lets a generator read the code.
+
+        Args:
+            columns: The columns of the code.
+            channels: The numbers of channels that the first stages give out, in order.
+
+        Returns:
+            A mapper and a personalisation block for each of these stages; None if the network does not read the code.
+        """
         if self.condition is Condition.none:
             return None
         mapper = Mapper(self.condition.read(columns), self.latent, self.mapper_layers)
         return conditioning(mapper, channels, self.adain, self.gate, self.init)
 
     def discriminator(self, sources: int = 1) -> nn.Module:
-        """A new discriminator of pairs, `forward(source, image)`, the source of so many channels, with one unbounded score a
-        patch."""
+        """A new discriminator of pairs.
+
+        Args:
+            sources: The number of channels of the source.
+
+        Returns:
+            A module with `forward(source, image)`, which gives one unbounded score for each patch.
+        """
         return PatchGAN(self.discriminator_width, self.discriminator_layers, self.norm, sources)

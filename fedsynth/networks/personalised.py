@@ -1,4 +1,4 @@
-"""pFLSynth's generator: the residual network, personalised by a code of site, source and target contrast.
+"""pFLSynth's generator is the residual network, personalised by the code of site and task (Dalmaz et al. 2024).
 
 After every stage but the last a personalisation block shapes the feature maps (networks/conditioning.py).
 """
@@ -13,6 +13,6 @@ from .resnet import ResNet
 
 @dataclass
 class Personalised(ResNet):
-    """The published network is `resnet` with `condition=site_task`; the other conditions are ablations of it."""
+    """The published network is `resnet` with `condition=site_task`; other conditions are ablations of it."""
 
     condition: Condition = Condition.site_task

@@ -1,8 +1,8 @@
-"""The residual network that pFLSynth personalises; by default without the personalisation: the code is ignored.
+"""ResNet is the residual network that pFLSynth personalises; by default it ignores the code (Johnson et al. 2016).
 
-Two strided convolutions, residual blocks, two transposed convolutions, no skips between encoder and decoder (Johnson et
-al. 2016; pix2pix's ResNet-9). The released code's second set of norms is never run and its learned 256x256 bias map ties it
-to one image size: both are left out, and the last convolution has a bias of one number instead.
+It is pix2pix's ResNet-9: two strided convolutions, residual blocks, two transposed convolutions, and no skips between encoder
+and decoder. The released code's second set of norms is never run, and its learned 256x256 bias map ties it to one image size:
+both are left out, and the last convolution has a bias of one number instead.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ DIVISOR = 4  # two halvings
 
 
 def _channels(width: int, blocks: int) -> list[int]:
-    """How many channels each stage but the last gives out."""
+    """The number of channels that each stage but the last gives out."""
     return [width, 2 * width, 4 * width] + [4 * width] * blocks + [2 * width, width]
 
 
 def _stages(width: int, blocks: int, dropout: float, norm: Norm, sources: int) -> list[Stage]:
-    """Three stages that encode, `blocks` residual ones, two that decode and the head: `[B, sources, H, W]` to [-1, 1]."""
+    """Three stages that encode, `blocks` residual ones, two that decode, and the head, which ends in [-1, 1]."""
 
     def stage(*before_norm: nn.Module, channels: int) -> nn.Module:
         return nn.Sequential(*before_norm, normalisation(norm, channels), nn.ReLU(inplace=True))
@@ -51,7 +51,7 @@ def _stages(width: int, blocks: int, dropout: float, norm: Norm, sources: int) -
 
 
 class ResNetGenerator(StagedGenerator):
-    """The stages one after another. Sides must be multiples of 4, from 8 pixels on."""
+    """The stages one after another. Sides must be multiples of 4 and at least 8 pixels."""
 
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
         check_size(source, DIVISOR)
@@ -63,10 +63,10 @@ class ResNetGenerator(StagedGenerator):
 
 @dataclass
 class ResNet(Network):
-    """ResNet-9: `width` channels at full resolution, `blocks` residual blocks, dropout within them."""
+    """ResNet-9 by default."""
 
-    blocks: int = 9
-    dropout: float = 0.5
+    blocks: int = 9  # residual blocks
+    dropout: float = 0.5  # within them
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,8 @@
-"""Restormer (Zamir et al., CVPR 2022): a U-shaped transformer whose attention is between channels, so that it fits any image.
+"""Restormer is a U-shaped transformer with attention between channels (Zamir et al., CVPR 2022).
 
-A block is attention and a gated feed-forward part, each on normalised maps and added to its input. By default the code is
-ignored. The original restores an image of the same contrast and adds its output to the input; here a tanh takes that place.
+Such attention fits images of any size. A block is attention and a gated feed-forward part, each on normalised maps and added
+to its input. By default the code is ignored. The original restores an image of the same contrast and adds its output to the
+input; here a tanh takes the place of that sum.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Between channels: each head mixes its maps of `[B, C, H, W]` by how alike they are, as seen from a pixel's surroundings."""
+    """Attention between channels: each head mixes its maps of `[B, C, H, W]` by how similar their local features are."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """One half of its hidden maps, through GELU, is the gate of the other."""
+    """Passes half of its hidden maps through GELU and gates the other half by them."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -74,7 +75,7 @@ class Block(nn.Module):
 
 
 class Rise(nn.Module):
-    """Double the resolution of `[B, C, H, W]`, halve its channels, put the skip beside it, and go on with `then`."""
+    """Doubles the resolution of `[B, C, H, W]`, halves its channels, appends the skip, and continues with `then`."""
 
     def __init__(self, channels: int, then: nn.Module) -> None:
         super().__init__()
@@ -87,13 +88,15 @@ class Rise(nn.Module):
 
 
 class RestormerGenerator(StagedGenerator):
-    """A stage a level, but one a block at the lowest. Sides must be multiples of 2^halvings, at least twice that."""
+    """A stage for each level, but for each block at the lowest. Sides must be multiples of 2^halvings and at least twice that."""
 
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
         check_size(source, 2 ** self.roles.count(Role.encoder))
         latent, image, skips = self.latent(code), source, list[Tensor]()
         for k, role in enumerate(self.roles):
-            skip = [skips.pop()] if role is Role.decoder and skips else []  # the refinement, too, decodes
+            skip = (
+                [skips.pop()] if role is Role.decoder and skips else []
+            )  # the refinement is a decoder too, without a skip
             image = self.through(k, latent, image, *skip)
             if role is Role.encoder:
                 skips.append(image)
@@ -102,18 +105,14 @@ class RestormerGenerator(StagedGenerator):
 
 @dataclass
 class Restormer(Network):
-    """The published sizes: `depths`, blocks a level from full resolution down, with so many `heads` each; `refinements`, blocks
-    at the end; `width`, channels at full resolution, doubled a level; `expansion` of the feed-forward part.
+    """The published sizes. `norm=instance` is the published layer norm, which also sees one image at a time; `batch` is BatchNorm
+    in its place. Blocks that read the code follow all stages but the refinement and the head."""
 
-    `norm=instance` is the published layer norm, which sees one image at a time as well; `batch` is BatchNorm in its place.
-    Blocks that read the code follow all stages but the refinement and the head.
-    """
-
-    width: int = 48
-    depths: list[int] = field(default_factory=lambda: [4, 6, 6, 8])
-    heads: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
-    refinements: int = 4
-    expansion: float = 2.66
+    width: int = 48  # channels at full resolution, doubled at each level
+    depths: list[int] = field(default_factory=lambda: [4, 6, 6, 8])  # blocks of each level, from full resolution down
+    heads: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # of each block of these levels
+    refinements: int = 4  # blocks at the end
+    expansion: float = 2.66  # of the channels in the feed-forward part
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,7 +131,7 @@ class Restormer(Network):
     def generator(self, columns: Columns) -> Generator:
         widths = self._widths()
         *upper, lowest = range(len(self.depths))
-        wide = 2 * self.width  # at the end: the last skip is not merged into fewer channels
+        wide = 2 * self.width  # at the end, where the skip is not merged into fewer channels
 
         def blocks(level: int, count: int, channels: int) -> list[nn.Module]:
             return [Block(channels, self.heads[level], self.expansion, self.norm) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""A generator made of stages, with a personalisation block after each of them if it reads the code."""
+"""A generator of stages, each followed by a personalisation block if the generator reads the code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .network import Generator, Role, Stage
 
 
 class StagedGenerator(Generator):
-    """Holds the stages of an architecture and, where it is conditioned, the mapper and a block for each stage but the last ones.
+    """Holds the stages of an architecture and, if it reads the code, the mapper and a block for each of the first stages.
 
-    A subclass writes `forward` with `latent` and `through`.
+    A subclass writes `forward`, with `latent` and `through`.
     """
 
     def __init__(self, stages: Sequence[Stage], conditioning: Conditioning | None) -> None:
@@ -24,11 +24,11 @@ class StagedGenerator(Generator):
         self.personal = nn.ModuleList(conditioning.blocks if conditioning else ())
 
     def latent(self, code: Tensor) -> Tensor | None:
-        """What the mapper makes of the code, `[B, L]`; None in a generator that does not read it."""
+        """The latent `[B, L]` that the mapper makes of the code; None in a generator that does not read it."""
         return None if self.mapper is None else self.mapper(code)
 
     def through(self, k: int, latent: Tensor | None, *images: Tensor) -> Tensor:
-        """What stage k makes of its input, personalised."""
+        """The output of stage k, personalised."""
         image: Tensor = self.backbone[k](*images)
         return image if latent is None or k >= len(self.personal) else self.personal[k](image, latent)
 

@@ -1,8 +1,8 @@
-"""Federated CycleGAN's switchable U-Net (Song and Ye 2021): the task in its code says which contrast to make of which.
+"""Federated CycleGAN's switchable U-Net is told by its code which contrast to make of which (Song and Ye 2021).
 
-The U-Net with adaptive instance normalisation after its stages, and no gate. With source and target contrast swapped in the
-code, the same generator translates the other way. It is pFLSynth's class for that method but for the last normalisation:
-there it is of the one-channel image, whose brightness and contrast are then the same whatever the slice.
+It is the U-Net with adaptive instance normalisation after its stages, and no gate. If source and target contrast are swapped in
+the code, the same generator translates the other way. It is pFLSynth's class for that method except for the last normalisation,
+which there is of the one-channel image and gives every slice the same brightness and contrast.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .unet import UNet, UNetGenerator, unet_channels, unet_stages
 
 @dataclass
 class SwitchableUNet(UNet):
-    """AdaIN follows the U-Net's own norm, as in that class, after every stage but the last decoder and the head: after that
-    decoder, too, it would fix the mean of the image, a weighted sum of its channels."""
+    """AdaIN follows the U-Net's own norm, as in that class, after every stage but the last decoder and the head. After that
+    decoder it would also fix the mean of the image, which is a weighted sum of the decoder's channels."""
 
     mapper_layers: ClassVar[int] = 2
     condition: Condition = Condition.task

@@ -1,7 +1,7 @@
-"""U-Net in fastMRI's form (Ronneberger et al. 2015; Zbontar et al. 2018), as FedMRI uses it; by default the code is ignored.
+"""U-Net is fastMRI's, which FedMRI uses; by default it ignores the code (Zbontar et al. 2018).
 
-Pairs of 3x3 convolutions, average pooling, transposed convolutions, skips, LeakyReLU 0.2; here with a tanh at the end
-and, under `norm=instance`, an affine normalisation (the reference's has no parameters).
+Ronneberger et al. (2015) introduced it. It has pairs of 3x3 convolutions, average pooling, transposed convolutions, skips and
+LeakyReLU 0.2. Here a tanh ends it, and under `norm=instance` the normalisation is affine (the reference's has no parameters).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _pair(i: int, o: int, norm: Norm) -> nn.Sequential:
 
 
 class Up(nn.Module):
-    """Double the resolution of `[B, C, H, W]`, halve its channels, and merge the skip `[B, C/2, 2H, 2W]`."""
+    """Doubles the resolution of `[B, C, H, W]`, halves its channels, and merges the skip `[B, C/2, 2H, 2W]`."""
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Up(nn.Module):
 
 
 def unet_channels(width: int, pools: int) -> list[int]:
-    """How many channels each stage but the last gives out."""
+    """The number of channels that each stage but the last gives out."""
     rising = [width * 2**level for level in range(pools + 1)]
     return rising + rising[-2::-1]
 
@@ -61,7 +61,7 @@ def unet_stages(width: int, pools: int, norm: Norm, sources: int = 1, images: in
 
 
 class UNetGenerator(StagedGenerator):
-    """Sides must be multiples of 2^pools, at least twice that."""
+    """Sides must be multiples of 2^pools and at least twice that."""
 
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
         pools = len(self.backbone) // 2 - 1
@@ -80,10 +80,10 @@ class UNetGenerator(StagedGenerator):
 
 @dataclass
 class UNet(Network):
-    """`width` channels at full resolution, doubled at each of `pools` halvings."""
+    """The published sizes: four halvings from 32 channels."""
 
-    width: int = 32
-    pools: int = 4
+    width: int = 32  # channels at full resolution, doubled at each halving
+    pools: int = 4  # halvings
 
     def __post_init__(self) -> None:
         super().__post_init__()
