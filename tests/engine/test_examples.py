@@ -21,6 +21,8 @@ HAVE_EXAMPLES = {
     "runtime.options": ("TrainerOptions",),
     "site.site": ("SiteState",),
     "server.server": ("Server",),
+    "networks.blocks": ("Norm",),
+    "networks.network": ("Role", "Stage", "Generator", "Network"),
     "method": ("Blueprint", "Method"),
     "trainer.trainer": ("Trainer",),
     "registry": ("Registry",),
