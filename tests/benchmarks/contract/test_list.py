@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -74,21 +75,21 @@ def test_all_or_one_kind_a_line_each(capsys: pytest.CaptureFixture[str]) -> None
     assert [part.partition("\n")[0] for part in out.split("\n\n")] == [
         *("methods", "networks", "datasets", "scenarios", "experiments")
     ]
-    assert "\n  fedbn            FedBN keeps normalisation at the site (Li et al., ICLR 2021).\n" in out
-    assert "\n  ixi            IXI: healthy adults at three London hospitals" in out
+    assert re.search(r"^  fedbn +FedBN.* \(Li et al\., ICLR 2021\)\.$", out, re.MULTILINE)
+    assert re.search(r"^  ixi +IXI", out, re.MULTILINE)
     out, _ = said(capsys, "networks")
     assert out.startswith("networks\n  mmgan_unet ")
     assert "fedbn" not in out
 
 
 def test_a_terminal_s_width_cuts_with_an_ellipsis(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", "40")
     out, _ = said(capsys, "methods")
-    assert max(map(len, out.splitlines())) <= 60
-    assert "  apfl             APFL: a personal model mixed with the...\n" in out
+    assert max(map(len, out.splitlines())) <= 40
+    assert re.search(r"^  mine +Mine, as( e\.g\.)?\.\.\.$", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -147,10 +148,8 @@ def test_one_s_own_experiments_are_listed(
 def test_a_method_is_shown_with_its_options_and_what_travels(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "fedprox")
     head, about, shown, travels = out.strip().split("\n\n")
-    assert (
-        head == "method fedprox\n  FedProx pulls each site towards the model that it received (Li et al., MLSys 2020)."
-    )
-    assert about.startswith("  Each loss of a site has")
+    assert head.startswith("method fedprox\n  FedProx")
+    assert " ".join(about.split()) == " ".join((METHODS["fedprox"].__doc__ or "").split())
     assert shown.startswith("  method.mu=0.01  (float)\n      ")
     assert "\n  method.l1=100  (float)\n      weight of the L1 term" in shown
     assert travels == "  Published on network=resnet: 100 % of its generator's parameters travel."
