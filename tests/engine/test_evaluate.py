@@ -1,4 +1,4 @@
-"""Scores of a subject are means over its slices, of a run means over cells; checked with scikit-image, slice by slice."""
+"""A subject's scores are means over its slices, a run's are means over site-tasks: checked with scikit-image, slice by slice."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_subjects_score_is_the_mean_over_its_slices(emptied: tuple[int, ...], 
 
 
 def test_test_subjects_have_details_which_count_the_slices_that_have_them() -> None:
-    """The one of three slices has too little of a lesion, the other site-mates have none."""
+    """The subject of three slices has too little of a lesion, the others at its site have none."""
     of = uneven()
     lesions = np.zeros_like(of.masks)
     [subject] = [s for s in of.of("test") if s.name == "test-2"]
@@ -118,7 +118,7 @@ def test_validation_takes_the_cheap_scores_alone() -> None:
 
 
 def test_a_runs_score_is_the_mean_over_site_tasks() -> None:
-    """Cells weigh the same however many subjects they have."""
+    """Site-tasks have equal weight however many subjects they have."""
     rows = [
         *({"site": "a", "task": "T1->T2", "psnr": value} for value in (10.0, 20.0, 30.0)),
         {"site": "a", "task": "T2->T1", "psnr": 40.0},

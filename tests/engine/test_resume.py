@@ -1,4 +1,4 @@
-"""A run that was stopped after any round, anywhere in the next, ends exactly as one that was not."""
+"""A run that was stopped, in whichever round, ends exactly as one that was not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sites take turns in slots, several at a time or one after another, offloaded in memory or on the disk: no number notices."""
+"""Sites take turns in slots, several at a time or one after another, offloaded in memory or on the disk: it changes no number."""
 
 from __future__ import annotations
 
