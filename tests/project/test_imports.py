@@ -1,4 +1,4 @@
-"""Imports run one way: between the rooms, between the folders of benchmarks/, and nowhere in a circle."""
+"""Imports run one way: between the rooms, between the folders of benchmarks/ and of the engine, and nowhere in a circle."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from support.source import ROOMS, circle, folder_imports, imported, imports, pyt
 
 HARNESS = ("hydra", "omegaconf", "pandas", "matplotlib", "seaborn", "jinja2")  # what only benchmarks/ may know
 
-# Above what may know it: a folder of benchmarks/ imports from its own line and from the lines below.
-ORDER = (
-    ("cli", "speed"),
-    ("report", "share", "inference", "running", "data", "contract"),
-    ("leaderboard",),
-    ("tables",),
-    ("stats",),
-    ("config",),
-    ("records",),
-)
-HEIGHT = {name: height for height, names in enumerate(reversed(ORDER)) for name in names}
+# Above what may know it: a folder, or a file at the top, imports from its own line and from the lines below.
+ORDER = {
+    "benchmarks": (
+        *("cli speed", "report share inference running data contract", "leaderboard", "tables", "stats", "config"),
+        "records",
+    ),
+    "fedsynth": (
+        *("__init__", "registry", "trainer", "evaluation", "method", "server", "site", "step", "exchange"),
+        *("networks feed", "federation", "runtime losses streams plugins"),
+    ),
+}
+HEIGHT = {
+    (room, name): height
+    for room, lines in ORDER.items()
+    for height, line in enumerate(reversed(lines))
+    for name in line.split()
+}
 
 
 def height(path: Path) -> int:
-    """Of a file below benchmarks/, by its folder, or by its own name at the top."""
-    return HEIGHT[Path(path.parts[1]).stem]
+    """Of a file below benchmarks/ or fedsynth/, by its folder, or by its own name at the top."""
+    return HEIGHT[path.parts[0], Path(path.parts[1]).stem]
 
 
 def room_of(module: str) -> str:
@@ -107,16 +113,16 @@ def test_the_reader_of_arrows_sees(tmp_path: Path, file: str, line: str, allowed
 
 
 def upwards(root: Path) -> list[str]:
-    """The imports within benchmarks/ that go to a folder above their own."""
+    """The imports within benchmarks/ and within the engine that go to a folder above their own."""
     return [
         f"{path} imports {target}, which lies above it"
         for path, targets in imports(root).items()
         for target in sorted(targets)
-        if path.parts[0] == target.parts[0] == "benchmarks" and height(target) > height(path)
+        if path.parts[0] == target.parts[0] and path.parts[0] in ORDER and height(target) > height(path)
     ]
 
 
-def test_the_folders_of_the_harness_import_downwards() -> None:
+def test_the_folders_of_the_harness_and_of_the_engine_import_downwards() -> None:
     assert upwards(ROOT) == []
 
 
