@@ -62,13 +62,12 @@ def scenario(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str
 
 
 def scenario_of(identity: Mapping[str, Any]) -> Scenario:
-    """The scenario of which `scenario` told. Older records also hold `spare_sites`, which newcomers decide now."""
+    """The scenario of which `scenario` told."""
     newcomers = identity.get("newcomers", {})
     tasks = identity["tasks"] | newcomers
     poisoned = len(identity.get("poisoned", ())) / len(identity["tasks"])
     parts = {"sites": list(tasks), "tasks": tasks, "newcomers": list(newcomers), "poisoned": poisoned}
-    known = {name: value for name, value in identity.items() if name != "spare_sites"}
-    return Scenario(**known | parts)
+    return Scenario(**dict(identity) | parts)
 
 
 def trainer(options: TrainerOptions) -> dict[str, Any]:
