@@ -103,9 +103,9 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
             page.save(content, "png")
             write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
     print(_summary(found, left_out))
-    print(f"\nLook at {sheets} and at {store.folder / 'card.md'} before you train.")
-    print(f"To use it: dataset=prepared {_override('dataset.folders', [str(store.folder)])}", end="")
-    print(f", or the options of this command, and as sites\n  {_override('scenario.sites', sites)}")
+    folders, names = _override("dataset.folders", [str(store.folder)]), _override("scenario.sites", sites)
+    print(f"\nLook at {sheets} and {store.folder / 'card.md'} before you train.")
+    print(f"To use it, give fedsynth run\n  dataset=prepared {folders} {names}")
     return 0
 
 

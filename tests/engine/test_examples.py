@@ -26,6 +26,7 @@ HAVE_EXAMPLES = {
     "method": ("Blueprint", "Method"),
     "trainer.trainer": ("Trainer",),
     "registry": ("Registry",),
+    "datasets.phantom.dataset": ("Phantom",),
 }
 EXAMPLES = [f"fedsynth.{module}:{name}" for module, names in HAVE_EXAMPLES.items() for name in names]
 

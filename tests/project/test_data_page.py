@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support import trees
 from support.checkout import ROOT
+from support.console import not_shown
 
 from fedsynth.registry import DATASETS
 
@@ -20,23 +18,12 @@ PAGE = (ROOT / "docs" / "data.md").read_text("utf-8")
 @pytest.mark.slow
 def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
     trees.folder(tmp_path / "data", sites=("north", "south"))
-    (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
-    commands = [line.removeprefix("$ fedsynth ") for line in block.splitlines()]
-    said = []
-    for command in commands:
-        done = subprocess.run(
-            f'"{sys.executable}" -m fedsynth.benchmarks.cli {command}',
-            shell=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        said.append(done.stdout)
-    assert "16 volumes, 8 complete subjects" in said[0]
-    assert "To use it: dataset=prepared 'dataset.folders=[prepared/mine]'" in said[1]
-    assert len(list((tmp_path / "results" / "runs").iterdir())) == 1
+    assert not_shown(PAGE, tmp_path) == {}
+    assert {path.name for path in (tmp_path / "prepared" / "mine" / "sheets").iterdir()} == {
+        "north-1.png",
+        "south-1.png",
+    }
+    assert len(list(tmp_path.glob("results/runs/*/record.json"))) == 1
 
 
 def test_every_layout_is_in_its_table() -> None:

@@ -50,8 +50,9 @@ def not_shown(page: str, folder: Path) -> dict[str, tuple[list[str], list[str]]]
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     (folder / "bin").mkdir()
-    (folder / "bin" / "fedsynth").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fedsynth.benchmarks.cli "$@"\n')
-    (folder / "bin" / "fedsynth").chmod(0o755)
+    for name, module in {"fedsynth": " -m fedsynth.benchmarks.cli", "python": ""}.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
     told = commands(page)
     script = "\n".join(f"echo '{MARK}'\n{command}" for command, _ in told)
     paths = {
