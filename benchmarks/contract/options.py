@@ -77,9 +77,11 @@ def owner(cls: type, name: str) -> type:
 
 
 def docstring(cls: type) -> str:
-    """The docstring of a class itself, without the signature that dataclasses write where there is none."""
+    """What the docstring of a class tells somebody who chooses it: without the sections for somebody who calls it. Empty for the
+    signature that dataclasses write where there is no docstring."""
     text = inspect.cleandoc(vars(cls).get("__doc__") or "")
-    return "" if text.startswith(f"{cls.__name__}(") else text
+    told = re.split(r"^(?:Args|Attributes|Examples?|Raises|Returns):$", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return "" if text.startswith(f"{cls.__name__}(") else told
 
 
 @cache

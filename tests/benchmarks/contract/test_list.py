@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.contract.options import meaning, options
+from fedsynth.benchmarks.contract.options import docstring, meaning, options
 from fedsynth.benchmarks.contract.sources import REGISTRIES, choices, first_sentence
 from fedsynth.plugins import VARIABLE
 from fedsynth.registry import METHODS, NETWORKS
@@ -29,7 +29,12 @@ class Kind(Enum):
 
 @dataclass
 class Mine(fedavg.FedAvg):
-    """Mine, as e.g. Smith et al. have it. `share` is of all sites."""
+    """Mine, as e.g. Smith et al. have it. `share` is of all sites.
+
+    Example:
+        >>> Mine(share=1).untold
+        3
+    """
 
     mu: float = 0.5  # weight of the pull
     kind: Kind = Kind.soft
@@ -183,7 +188,7 @@ def test_every_option_has_a_type_and_a_value() -> None:
             assert all(own.type and own.default for own in options(entry.cls))
 
 
-def test_types_defaults_and_meanings_are_those_of_the_source(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_types_defaults_and_meanings_are_those_of_the_source(plugin: Path) -> None:
     from fedsynth.plugins import load_plugin
 
     mine = load_plugin(plugin).Mine
@@ -195,3 +200,4 @@ def test_types_defaults_and_meanings_are_those_of_the_source(plugin: Path, capsy
     assert shown["names"] == ("list[str]|null", "null", "")
     assert shown["untold"] == ("int", "3", "")
     assert meaning(mine, "l1").startswith("weight of the L1 term")
+    assert docstring(mine).strip() == "Mine, as e.g. Smith et al. have it. `share` is of all sites."
