@@ -14,16 +14,17 @@ import click
 
 from fedsynth.registry import RegistryError
 
+from ..config.errors import OptionError
 from .data import PREPARE
 from .extend import CHECK, LIST
 from .read import COMPARE, FIGURES, LEADERBOARD, REPORT, STATUS
 from .share import OUTPUTS, RECORDS
-from .train import COST, RUN, SWEEP, TUNE
+from .train import COST, PRUNE, RUN, SWEEP, TUNE
 from .verb import Program, hint, sentence
 
 PROGRAM = Program(
     {
-        "Train": [RUN, SWEEP, TUNE, COST],
+        "Train": [RUN, SWEEP, TUNE, COST, PRUNE],
         "Read": [STATUS, LEADERBOARD, COMPARE, REPORT, FIGURES],
         "Data": [PREPARE],
         "Share": [RECORDS, OUTPUTS],
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except click.UsageError as error:
         _say(f"{sentence(error)}\n{hint(error)}")
         return 2
-    except RegistryError as error:
+    except (RegistryError, OptionError) as error:
         _say(str(error))
         return 2
     except click.Abort:  # what click makes of Ctrl-C

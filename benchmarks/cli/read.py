@@ -7,7 +7,7 @@ import math
 import click
 
 from ..records.record import METRICS
-from .arguments import OVERRIDES, PATTERNS, RESULTS, Words, out, words
+from .arguments import OVERRIDES, PATTERNS, RESULTS, Words, flag, out, words
 from .completion import choice_names, run_names
 from .verb import Verb
 
@@ -59,8 +59,9 @@ STATUS = Verb(
             OVERRIDES,
         ),
         RESULTS,
+        flag(["--watch"], "Look again every few seconds, until all are finished or you interrupt it."),
     ],
-    examples=["fedsynth status 'fedavg-*'", "fedsynth status experiment=equal_footing seed=0,1"],
+    examples=["fedsynth status 'fedavg-*'", "fedsynth status experiment=equal_footing seed=0,1 --watch"],
 )
 LEADERBOARD = Verb(
     "leaderboard",

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
-from .arguments import OVERRIDES, PATH, RESULTS_OF_RUN, counted, flag, jobs, words
+from .arguments import OVERRIDES, PATH, PATTERNS, RESULTS, RESULTS_OF_RUN, counted, flag, jobs, words
 from .completion import choice_names
 from .verb import Verb
+
+UNITS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
+STATES = ("done", "diverged", "half-finished", "failed", "damaged")
+
+
+class Age(click.ParamType):
+    """A number of hours, days or weeks, in seconds."""
+
+    name = "age"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not (found := re.fullmatch(r"(\d+)([hdw])", value)):
+            self.fail(f"{value!r} is no age; 12h, 30d and 8w are", param, ctx)
+        return float(found[1]) * UNITS[found[2]]
+
 
 JOBS = jobs("Runs at a time (default: cores by trainer.threads).")
 METHODS = words(
@@ -27,7 +44,6 @@ RUN = Verb(
         flag(["-m", "--multirun"], "Run every combination of comma-separated values."),
         RESULTS_OF_RUN,
         click.Option(["--cfg"], type=click.Choice(["job"]), help="Show the configuration and train nothing."),
-        flag(["--hydra-help"], "What Hydra, which reads the options, knows besides."),
     ],
     about="""\b
 Groups:  method, network, dataset, scenario, experiment; `fedsynth list` shows the choices
@@ -75,12 +91,11 @@ TUNE = Verb(
         METHODS,
         counted("--trials", 8, "Runs a method, the published default included"),
         JOBS,
-        click.Option(["--draws"], type=int, default=0, metavar="SEED", help="Seed of the draws (default: 0)."),
         click.Option(
             ["--write"],
             type=PATH,
-            metavar="FILE",
-            help="Leave each method's best options there, such as conf/tuned/core.yaml.",
+            metavar="NAME",
+            help="Leave each method's best options in conf/tuned/NAME.yaml, or in a file that ends in .yaml.",
         ),
         RESULTS_OF_RUN,
     ],
@@ -103,4 +118,25 @@ COST = Verb(
         "fedsynth cost fedavg pflsynth experiment=demo",
         "fedsynth cost pflsynth experiment=demo --profile trace",
     ],
+)
+PRUNE = Verb(
+    "prune",
+    "running.prune",
+    "list runs that nobody needs any more; --yes removes them",
+    [
+        PATTERNS,
+        flag(["--superseded"], "Runs of a method, network or data set whose code was edited since."),
+        click.Option(
+            ["--state", "states"],
+            type=click.Choice(STATES),
+            multiple=True,
+            help="Runs in this state; may be given several times.",
+        ),
+        click.Option(["--older"], type=Age(), metavar="AGE", help="Runs not written to since: 12h, 30d, 8w."),
+        flag(["--yes"], "Remove what is listed."),
+        RESULTS,
+    ],
+    about="""Of several criteria a run must meet all. Without one, the runs that failed and those that were superseded are listed.
+A run on which a process works is left alone.""",
+    examples=["fedsynth prune", "fedsynth prune --state half-finished --older 30d --yes", "fedsynth prune 'fedavg-*'"],
 )

@@ -1,4 +1,4 @@
-"""The code that a method, network or data set runs, as a digest: an edited one is another run, a reformatted one is not."""
+"""The code that a method, network or data set runs, as a digest: an edited one makes another run, a reformatted one does not."""
 
 from __future__ import annotations
 
@@ -20,22 +20,26 @@ PLUGGED = ("fedsynth.methods.", "fedsynth.networks.", "fedsynth.datasets.", PLUG
 
 @cache
 def digests() -> dict[type, str]:
-    """Of every registered class, all read at once: a file that is edited while a sweep runs is none that the sweep runs."""
-    return {entry.cls: digest(entry.cls) for kind in (METHODS, NETWORKS, DATASETS) for entry in kind.entries().values()}
+    """The digest of every registered class. All are read at once, so that an edit during a sweep does not count for it."""
+    return {
+        entry.cls: class_digest(entry.cls)
+        for kind in (METHODS, NETWORKS, DATASETS)
+        for entry in kind.entries().values()
+    }
 
 
-def digest(cls: type) -> str:
-    """Of a class's module, its bases', and what these import of the same package; 12 hexadecimal digits.
+def class_digest(cls: type) -> str:
+    """The digest of a class: its module, those of its bases, and what these import of the same package; 12 hexadecimal digits.
 
-    A plugin file's imports count from its own folder too. Comments, docstrings and formatting do not count; nor does the
-    engine, apart from its networks: it has `trainer.NUMERICS`.
+    What a plugin file imports from its own folder counts too. Comments, docstrings and formatting do not count, and neither does
+    the engine except for its networks: it has `trainer.NUMERICS`.
     """
     sources = sorted((source.name, source.code) for source in closure(cls))
     return hashlib.sha256(repr(sources).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
-class Source:
+class ModuleSource:
     """A module's code in one form, without comments and docstrings; the names that it imports; where it lies."""
 
     name: str
@@ -44,27 +48,28 @@ class Source:
     folder: Path | None  # of the file, or of the package that the module belongs to
 
 
-def closure(cls: type) -> list[Source]:
+def closure(cls: type) -> list[ModuleSource]:
     """The modules that the digest covers."""
-    found: dict[str, Source] = {}
-    waiting = [source for base in cls.__mro__ if plugged(base) and (source := read(base.__module__))]
+    found: dict[str, ModuleSource] = {}
+    waiting = [source for base in cls.__mro__ if plugged(base) and (source := read_module(base.__module__))]
     while waiting:
         source = waiting.pop()
         if source.name not in found:
             found[source.name] = source
-            waiting += [other for name in source.imports if counts(name, source) and (other := read(name))]
+            waiting += [other for name in source.imports if counts(name, source) and (other := read_module(name))]
     return list(found.values())
 
 
 def plugged(base: type) -> bool:
-    """Whether a base is itself a method, network or data set, and not the engine's own."""
+    """Whether a base is a method, network or data set itself, and not a class of the engine."""
     if base.__module__.startswith(ENGINE):
         return base.__module__.startswith(PLUGGED)
     return any(parent.__module__.startswith(ENGINE) for parent in base.__mro__)
 
 
-def counts(name: str, importer: Source) -> bool:
-    """Whether an imported module is a plugged-in part, or of the importer's package (a plugin file's: of its folder)."""
+def counts(name: str, importer: ModuleSource) -> bool:
+    """Whether an imported module is a plugged-in part, or belongs to the importer's package. The package of a plugin file is its
+    folder."""
     if f"{name}.".startswith(ENGINE):
         return name.startswith(PLUGGED)
     if importer.name.startswith(PLUGIN):
@@ -73,15 +78,15 @@ def counts(name: str, importer: Source) -> bool:
 
 
 @cache
-def read(name: str) -> Source | None:
-    """The module of this name; None if there is none, or no source: an imported name may be a class or a function."""
+def read_module(name: str) -> ModuleSource | None:
+    """The module of this name, or None if there is none or it has no source: an imported name may be a class or a function."""
     spec = locate(name)
     text = getattr(spec.loader, "get_source", lambda name: None)(name) if spec and spec.has_location else None
     if spec is None or not text:
         return None
     tree = ast.parse(text)
     named = tuple(dict.fromkeys(imports(tree, spec.parent or "")))
-    return Source(name, code(tree), named, folder(spec))
+    return ModuleSource(name, code(tree), named, folder(spec))
 
 
 def folder(spec: ModuleSpec) -> Path | None:
@@ -95,7 +100,7 @@ def folder(spec: ModuleSpec) -> Path | None:
 def locate(name: str) -> ModuleSpec | None:
     """Where a module is, without importing it.
 
-    Only its name decides, never what else this process imported so far: a digest is the same wherever it is taken.
+    Only its name decides, never what else this process has imported, so that a digest is the same wherever it is taken.
     """
     parts, path, spec = name.split("."), None, None
     for depth in range(1, len(parts) + 1):
@@ -120,6 +125,7 @@ def imports(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def code(tree: ast.Module) -> str:
+    """The module's code in one form, without its docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             match node.body:

@@ -8,36 +8,28 @@
         seed: [0, 1, 2]
         tuned: core                  # and those that `fedsynth tune --write` found for each method
 
-Of the command line, `method=...` keeps the cells of those methods; any other option counts in every cell and takes the place of
-what grids say of it. An experiment without grids is one grid of what the command line sweeps.
+Of the command line, `method=...` keeps the cells of those methods. Any other option counts in every cell and replaces what the
+grids say of it. An experiment without grids is one grid of what the command line sweeps.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_module
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from fedsynth.exchange import ContractError
-from fedsynth.registry import RegistryError
-
-from .errors import OptionError, explain
-from .identity import identity, name
+from .compose import composed
+from .errors import OptionError, spelling_hint
+from .explain import explained
+from .identity import identity, run_name
+from .overrides import combinations, option_of, parse_overrides, sweep_literal
+from .own_files import conf_files
 from .schema import Run
 
 TUNED = "tuned"
@@ -45,93 +37,112 @@ TUNED = "tuned"
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid."""
+    """One run, before it is trained."""
 
     name: str
     run: Run
     identity: dict[str, Any]
 
+    @classmethod
+    def of(cls, config: DictConfig) -> Cell:
+        """Raises the errors that `explained` puts in words."""
+        run = Run.of(config)
+        what = identity(run)
+        return cls(run_name(what), run, what)
+
+
+def runs(words: Sequence[str], multirun: bool) -> list[Cell]:
+    """What `fedsynth run` trains, each run once. Raises OptionError for the first run that cannot be."""
+    with explained():
+        options = [as_words(own) for own in combined(words)] if multirun else [words]
+        found = [Cell.of(composed(own)) for own in options]
+    return [*{cell.name: cell for cell in found}.values()]
+
+
+def combined(words: Sequence[str]) -> list[dict[str, str]]:
+    """Option -> value of all combinations of the experiment's and the command's values."""
+    given = parse_overrides(words)
+    params = hydra_params(word_of(given, "experiment"))
+    return combinations([*parse_overrides([f"{option}={values}" for option, values in params.items()]), *given])
+
 
 def cells(words: Sequence[str]) -> list[Cell]:
     """The cells that the overrides of a command ask for, each run once, those of the first seed first.
 
-    Raises OptionError for a grid or a cell that cannot be, with its number and its options.
+    Raises OptionError for a grid or a cell that cannot be run, with its number and its options.
     """
-    try:
-        with initialize_config_module("fedsynth.conf", version_base="1.3"):
-            found = gather(parse(words))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise OptionError(explain(error)) from error
+    with explained():
+        given = parse_overrides(words)
+        batches = [combine(grid, given, f"grid {number}: ") for number, grid in enumerate(grids(given), 1)]
+        if not any(batches):
+            methods = ", ".join(word_of(given, "method"))
+            raise OptionError(
+                f"no grid of the experiment has {methods}; an experiment without grids, such as paper, takes any method"
+            )
+        found: dict[str, Cell] = {}
+        for number, batch in enumerate(batches, 1):
+            for cell in compose_all(batch, f"grid {number}, " if len(batches) > 1 else ""):
+                found.setdefault(cell.name, cell)
     return sorted(found.values(), key=lambda cell: cell.run.seed)
 
 
-def gather(given: Sequence[Override]) -> dict[str, Cell]:
-    """All cells by name."""
-    batches = [combine(grid, given, f"grid {number}: ") for number, grid in enumerate(grids(given), 1)]
-    if not any(batches):
-        methods = ", ".join(text(override) for override in given if key(override) == "method")
-        raise OptionError(
-            f"no grid of the experiment has {methods}; an experiment without grids, such as paper, takes any method"
-        )
-    found: dict[str, Cell] = {}
-    for number, batch in enumerate(batches, 1):
-        for cell in compose_all(batch, f"grid {number}, " if len(batches) > 1 else ""):
-            found.setdefault(cell.name, cell)
-    return found
-
-
 def grids(given: Sequence[Override]) -> list[dict[str, Any]]:
-    """Those of the experiment that the command names, else the options that it sweeps for Hydra, as one grid."""
-    named = [text(override) for override in given if key(override) in ("experiment", "hydra.searchpath")]
-    config = compose("config", named, return_hydra_config=True)
-    known = OmegaConf.to_container(config.grids)
+    """The grids of the experiment that the command names, else the options that it sweeps for Hydra, as one grid."""
+    named = word_of(given, "experiment", "hydra.searchpath")
+    known = OmegaConf.to_container(composed(named).grids)
     assert isinstance(known, list)
     for number, grid in enumerate(known, 1):
         if not isinstance(grid, dict):
             raise OptionError(f"grid {number} is {grid!r}; it must be a mapping of options to values")
-    return [dict(grid) for grid in known] or [dict(config.hydra.sweeper.params or {})]
+    return [dict(grid) for grid in known] or [hydra_params(named)]
+
+
+def hydra_params(words: Sequence[str]) -> dict[str, Any]:
+    """What an experiment sweeps in a multirun."""
+    return dict(composed(words, with_hydra=True).hydra.sweeper.params or {})
+
+
+def word_of(given: Iterable[Override], *options: str) -> list[str]:
+    """The overrides of these options, as they were typed."""
+    return [override.input_line or "" for override in given if option_of(override) in options]
+
+
+def as_words(options: Mapping[str, str]) -> list[str]:
+    return [f"{option}={value}" for option, value in options.items()]
 
 
 def combine(grid: dict[str, Any], given: Sequence[Override], where: str) -> list[dict[str, str]]:
     """Option -> value of each cell of a grid, before anything is composed."""
-    options = {option: f"{option}={choice(values)}" for option, values in grid.items()}
-    kept = {key(override): text(override) for override in given if key(override) != "method" or "method" not in options}
-    try:
-        batch = split(parse([*(options | kept).values()]))
-        wanted = {cell["method"] for cell in split(given) if "method" in cell}
-    except HydraException as error:
-        raise OptionError(f"{where}{explain(error)}") from error
+    options = {option: f"{option}={sweep_literal(values)}" for option, values in grid.items()}
+    theirs = [override for override in given if option_of(override) != "method" or "method" not in options]
+    kept = {option_of(override): override.input_line or "" for override in theirs}
+    with explained(where):
+        batch = combinations(parse_overrides([*(options | kept).values()]))
+        wanted = {cell["method"] for cell in combinations(given) if "method" in cell}
     return [cell for cell in batch if not wanted or cell.get("method") in wanted]
 
 
 def compose_all(batch: Sequence[dict[str, str]], where: str) -> list[Cell]:
     """The cells of a grid; what differs by the seed alone is composed once."""
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    known: dict[tuple[str, ...], DictConfig] = {}
     found = []
     for cell in batch:
-        words = [f"{option}={value}" for option, value in cell.items()]
-        own = tuple(f"{option}={value}" for option, value in cell.items() if option not in (TUNED, "seed"))
-        try:
-            if own not in composed:
-                composed[own] = compose("config", [*tuned(cell), *own])
+        own = tuple(as_words({option: value for option, value in cell.items() if option not in (TUNED, "seed")}))
+        with explained(f"{where}{' '.join(as_words(cell))}: "):
+            if own not in known:
+                known[own] = composed([*tuned(cell), *own])
             if "seed" in cell:
-                composed[own].seed = cell["seed"]
-            run = Run.of(composed[own])
-            what = identity(run)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise OptionError(f"{where}{' '.join(words)}: {explain(error)}") from error
-        except (ValueError, RegistryError, ContractError) as error:  # of options, scenario or data
-            raise OptionError(f"{where}{' '.join(words)}: {error}") from error
-        found.append(Cell(name(what), run, what))
+                known[own].seed = cell["seed"]
+            found.append(Cell.of(known[own]))
     return found
 
 
-def tuned(cell: dict[str, str]) -> list[str]:
+def tuned(cell: Mapping[str, str]) -> list[str]:
     """What tuning found for the method of a cell that has `tuned`: a name in conf/tuned, a path that ends in .yaml, or null."""
     file = cell.get(TUNED, "null")
     if file == "null":
         return []
-    found, method = read_tuned(file), cell.get("method", "")
+    found, method = read_tuned(tuned_file(file)), cell.get("method", "")
     if method not in found:
         raise OptionError(
             f"{TUNED}={file} has no method {method!r}; there are {', '.join(found)}; {TUNED}=null does without"
@@ -139,14 +150,21 @@ def tuned(cell: dict[str, str]) -> list[str]:
     return found[method]
 
 
-@cache
-def read_tuned(file: str) -> dict[str, list[str]]:
-    """Method -> overrides, as `fedsynth tune --write` leaves them. Raises OptionError for what is no such file."""
-    place = Path(file) if file.endswith(".yaml") else files("fedsynth.conf").joinpath(TUNED, f"{file}.yaml")
+def tuned_file(name: str) -> Path:
+    """The file of tuned options, one's own or built-in, or at a path. Raises OptionError where there is none."""
+    known = conf_files(TUNED)
+    place = Path(name) if name.endswith(".yaml") else known.get(name, Path(TUNED, f"{name}.yaml"))
     if not place.is_file():
+        hint = "" if name.endswith(".yaml") else f"; {spelling_hint(name, known, 'there are')}"
         raise OptionError(
-            f"there is no {place}; `fedsynth tune METHOD ... --write` makes it, and {TUNED}=null does without"
+            f"there is no {place}{hint}; `fedsynth tune METHOD ... --write` makes it, and {TUNED}=null does without"
         )
+    return place
+
+
+@cache
+def read_tuned(place: Path) -> dict[str, list[str]]:
+    """Method -> overrides, as `fedsynth tune --write` leaves them. Raises OptionError for what is no such file."""
     try:
         content = yaml.safe_load(place.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -154,47 +172,3 @@ def read_tuned(file: str) -> dict[str, list[str]]:
     if not isinstance(content, dict) or not all(isinstance(words, list) for words in content.values()):
         raise OptionError(f"{place} must be a mapping of methods to lists of OPTION=VALUE")
     return content
-
-
-def parse(words: Sequence[str]) -> list[Override]:
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides([*words])
-
-
-def split(overrides: Sequence[Override]) -> list[dict[str, str]]:
-    """Option -> value of every combination of what the overrides sweep."""
-    (batch,) = BasicSweeper.split_arguments([*overrides], max_batch_size=None)
-    return [dict(word.partition("=")[::2] for word in words) for words in batch]
-
-
-def choice(values: Any) -> str:
-    """A grid's values in Hydra's grammar: a text as it is, a list as a choice."""
-    if isinstance(values, list):
-        return ",".join(map(written, values))
-    return values if isinstance(values, str) else written(values)
-
-
-def written(value: Any) -> str:
-    """One value in Hydra's grammar."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{written(name)}:{written(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(written, value)) + "]"
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, str) and not (re.fullmatch(r"[\w./-]+", value) and yaml.safe_load(value) == value):
-        return QuotedString(value, Quote.single).with_quotes()
-    return str(value)
-
-
-def kept_in(results: Path | None) -> list[str]:
-    """The override for the folder of the results, if one was given."""
-    return [f"results={written(str(results))}"] if results else []
-
-
-def key(override: Override) -> str:
-    """The option that an override is about."""
-    return override.get_key_element().lstrip("+~")
-
-
-def text(override: Override) -> str:
-    return override.input_line or ""

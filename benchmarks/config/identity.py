@@ -19,13 +19,13 @@ from fedsynth.trainer import NUMERICS
 from ..records.record import fingerprint
 from .code_digest import digests
 from .schema import Run
-from .where_present import default
+from .where_present import default_of
 
 
 def identity(run: Run) -> dict[str, Any]:
     """All that the run's hash covers. The order in which sites and tasks are listed is not part of it.
 
-    The rest of the engine counts by `trainer.NUMERICS`, which is raised when a change of it changes numbers.
+    Of the engine's code only `trainer.NUMERICS` is part of it, which is raised when a change of the engine changes numbers.
     """
     tasks = run.scenario.resolve(run.dataset)
     parts: tuple[tuple[str, Any, Registry[Any]], ...] = (
@@ -35,8 +35,8 @@ def identity(run: Run) -> dict[str, Any]:
     )
     return {
         **{kind: {"name": registry.name_of(type(thing)), **plain(asdict(thing))} for kind, thing, registry in parts},
-        "scenario": scenario(run.scenario, tasks),
-        "trainer": trainer(run.trainer),
+        "scenario": scenario_identity(run.scenario, tasks),
+        "trainer": trainer_identity(run.trainer),
         "seed": run.seed,
         "data": {site: run.dataset.fingerprint(site) for site in tasks},
         "code": {kind: digests()[type(thing)] for kind, thing, _ in parts},
@@ -44,9 +44,9 @@ def identity(run: Run) -> dict[str, Any]:
     }
 
 
-def scenario(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str, Any]:
-    """What takes part and how. `tasks` of the sites that train, `newcomers` with theirs; an option with an entry a site holds one
-    for each that has it. Without newcomers their adaptation is none of it."""
+def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str, Any]:
+    """What takes part and how: the tasks of each site that trains, and of each newcomer. Where an option has entries for sites,
+    only those of these sites count. How newcomers adapt is left out where there are none."""
     texts = {site: sorted(map(str, own)) for site, own in tasks.items()}
     told = plain(asdict(given)) | {
         "sites": [site for site in texts if site not in given.newcomers],
@@ -62,7 +62,7 @@ def scenario(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str
 
 
 def scenario_of(identity: Mapping[str, Any]) -> Scenario:
-    """The scenario of which `scenario` told."""
+    """The scenario that has this `scenario_identity`."""
     newcomers = identity.get("newcomers", {})
     tasks = identity["tasks"] | newcomers
     poisoned = len(identity.get("poisoned", ())) / len(identity["tasks"])
@@ -70,22 +70,22 @@ def scenario_of(identity: Mapping[str, Any]) -> Scenario:
     return Scenario(**dict(identity) | parts)
 
 
-def trainer(options: TrainerOptions) -> dict[str, Any]:
-    """Those options that may change numbers, device and execution as they are here."""
+def trainer_identity(options: TrainerOptions) -> dict[str, Any]:
+    """The options that may change numbers; the device and the execution are those that the run gets on this machine."""
     device = resolve_device(options.device).type
     counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
     return plain(counted) | {"device": device, "execution": options.execute(device).value}
 
 
-def name(identity: dict[str, Any]) -> str:
-    """The folder's name: readable, and unique by the hash that ends it."""
+def run_name(identity: dict[str, Any]) -> str:
+    """The name of the run and of its folder: readable, and unique by the hash at its end."""
     label = f"{identity['method']['name']}-{identity['scenario']['name']}-s{identity['seed']}"
     return re.sub(r"[^\w.-]", "_", label) + "-" + fingerprint(identity)
 
 
 def changed(thing: Any) -> dict[str, Any]:
     """The options of a method or network that are not their defaults."""
-    return plain({f.name: value for f in fields(thing) if (value := getattr(thing, f.name)) != default(f)})
+    return plain({f.name: value for f in fields(thing) if (value := getattr(thing, f.name)) != default_of(f)})
 
 
 def plain(value: Any) -> Any:

@@ -1,54 +1,83 @@
-"""What a command will run: every run of it composed and checked before the first one trains."""
+"""OPTION=VALUE in Hydra's grammar: read, taken apart and written."""
 
 from __future__ import annotations
 
-import argparse
-import os
+import json
+import re
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 
-from ..records.store import Store
-from .identity import identity, name
-from .schema import Run
+from .compose import hydra_session
 
 
-def plan(arguments: argparse.Namespace) -> dict[str, Store]:
-    """The runs that Hydra's arguments ask for, by name, and where each is kept.
+def parse_overrides(words: Sequence[str]) -> list[Override]:
+    """The words as Hydra reads them; `glob(fed*)` finds what there is to choose from."""
+    with hydra_session():
+        loader = GlobalHydra.instance().config_loader()
+        return OverridesParser.create(config_loader=loader).parse_overrides([*words])
 
-    Raises OptionError, FederationError for a scenario that the data set cannot do, and Hydra's and OmegaConf's own errors,
-    which `explain` puts in words.
+
+def option_of(override: Override) -> str:
+    """The option that an override is about."""
+    return override.get_key_element().lstrip("+~")
+
+
+def combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
+    """Option -> value of every combination of what the overrides sweep. Of two overrides of one option the second counts."""
+    values = {
+        override.get_key_element(): [*override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [override.get_value_element_as_str()]
+        for override in overrides
+    }
+    return [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
+
+
+def deferred(word: str) -> str:
+    """An override that waits for the methods and networks of a sweep.
+
+    Hydra first composes what is not swept, with the default method and network, which may lack an option of the swept ones. As a
+    choice of one value the option counts as swept.
     """
-    more = [f"hydra.searchpath=[file://{os.path.abspath(arguments.config_dir)}]"] if arguments.config_dir else []
-    runs = {}
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        for overrides in combinations(arguments):
-            run = Run.of(compose(arguments.config_name or "config", [*overrides, *more]))
-            runs[name(identity(run))] = Store(Path(run.results))
-    return runs
-
-
-def combinations(arguments: argparse.Namespace) -> list[list[str]]:
-    """The overrides of each run: one run, or with --multirun all combinations of the command's and the experiment's values."""
-    if not arguments.multirun:
-        return [arguments.overrides]
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    given = parser.parse_overrides(arguments.overrides)
-    named = [override.input_line or "" for override in given if override.key_or_group == "experiment"]
-    experiment = compose(arguments.config_name or "config", named, return_hydra_config=True).hydra.sweeper.params or {}
-    swept = parser.parse_overrides([f"{key}={values}" for key, values in experiment.items()])
-    (batch,) = BasicSweeper.split_arguments([*swept, *given], max_batch_size=None)
-    return batch
-
-
-def late(word: str) -> str:
-    """An override of a sweep. Hydra first composes all that is not swept, with the default method and network, which may lack
-    an option of those that are: as a choice of one value it waits for them."""
     override = OverridesParser.create().parse_override(word)
-    key = override.get_key_element()
-    if not key.lstrip("+").startswith(("method.", "network.")) or override.is_sweep_override():
+    option = override.get_key_element()
+    if not option.lstrip("+").startswith(("method.", "network.")) or override.is_sweep_override():
         return word
-    return f"{key}=choice({override.get_value_element_as_str()})"
+    return f"{option}=choice({override.get_value_element_as_str()})"
+
+
+def sweep_literal(values: Any) -> str:
+    """The values that a grid has for an option, in Hydra's grammar: a list as a choice, a text such as range(5) as it is."""
+    if isinstance(values, list):
+        return ",".join(map(literal, values))
+    return values if isinstance(values, str) else literal(values)
+
+
+def literal(value: Any) -> str:
+    """One value in Hydra's grammar."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{literal(name)}:{literal(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str) and not (re.fullmatch(r"[\w./-]+", value) and yaml.safe_load(value) == value):
+        return QuotedString(value, Quote.single).with_quotes()
+    return str(value)
+
+
+def results_override(results: Path | None) -> list[str]:
+    """The override for the folder of the results, if one was given."""
+    return [f"results={literal(str(results))}"] if results else []
+
+
+def apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of a command that are names, and those that are overrides."""
+    return [word for word in words if "=" not in word], [word for word in words if "=" in word]

@@ -18,22 +18,22 @@ from fedsynth.networks.network import Network
 from fedsynth.registry import NETWORKS, RegistryError
 from fedsynth.runtime.options import TrainerOptions
 
-from . import where_present
 from .errors import PUBLISHED, OptionError
+from .where_present import GROUPS, check_where_present, referring
 
 
 class Tracking(Enum):
     """Which tracker a run has."""
 
     none = "none"
-    tensorboard = "tensorboard"  # reads RESULTS/tensorboard
+    tensorboard = "tensorboard"  # shows the folder RESULTS/tensorboard
 
 
-def lacking(tracking: Tracking) -> str:
-    """What is not installed that it needs; empty if nothing."""
-    if tracking is Tracking.none or find_spec(tracking.value):
-        return ""
-    return f"tracker={tracking.value} needs a package that is not installed: pip install 'fedsynth[{tracking.value}]'"
+def check_installed(tracking: Tracking) -> None:
+    """Raises OptionError where the package of the tracker is not installed."""
+    if tracking is not Tracking.none and not find_spec(tracking.value):
+        package = f"pip install 'fedsynth[{tracking.value}]'"
+        raise OptionError(f"tracker={tracking.value} needs a package that is not installed: {package}")
 
 
 @dataclass
@@ -67,37 +67,38 @@ class Run:
 
     @classmethod
     def of(cls, config: DictConfig) -> Run:
-        """Raises OptionError for an option that does not exist (Hydra's `+` adds any) or is outside its range."""
+        """Raises OptionError for an option that does not exist (Hydra's `+` adds any), ValueError for one outside its range."""
         known = [entry.name for entry in fields(cls)]
         if unknown := sorted(set(map(str, config)) - {*known, "where_present", "grids"}):
             raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
-        where_present.check(config.where_present)
+        check_where_present(config.where_present)
         nodes = {name: config[name] for name in known}
-        try:
-            plain: dict[str, Any] = {
-                name: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for name, node in nodes.items()
-            }
-        except ValueError as error:
-            raise OptionError(str(error)) from error
-        for name, part in plain.items():
+        parts: dict[str, Any] = {
+            name: OmegaConf.to_object(node) if OmegaConf.is_config(node) else node for name, node in nodes.items()
+        }
+        for name, part in parts.items():
             options = [option.name for option in fields(part)] if is_dataclass(part) else []
             if options and (unknown := sorted(set(vars(part)) - set(options))):
                 raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
-        if lacks := lacking(plain["tracker"]):
-            raise OptionError(lacks)
-        return cls(**plain)
+        for name in GROUPS:
+            if not is_dataclass(parts[name]):
+                raise OptionError(
+                    f"{name}: its file must begin with `defaults: [NAME, _self_]`, a registered {name}'s name"
+                )
+        check_installed(parts["tracker"])
+        return cls(**parts)
 
 
 def register() -> dict[str, str]:
-    """Put the schema and all choices into Hydra's store; must come before `hydra.main`. Their fields become checked options.
+    """Put the schema and all choices into Hydra's store, so that their fields become checked options.
 
-    Returns what failed to load, or cannot be a choice, with the reason; it takes nothing else down.
+    Returns what failed to load or cannot be a choice, with the reason. It takes nothing else down.
     """
     store = ConfigStore.instance().store
     store("schema", Schema)
     store("default", TrainerOptions, "trainer")
     broken: dict[str, str] = {}
-    for group, registry in where_present.GROUPS.items():
+    for group, registry in GROUPS.items():
         broken |= registry.broken()
         for name, entry in registry.entries().items():
             try:
@@ -106,9 +107,9 @@ def register() -> dict[str, str]:
                 if group == "method":
                     published = entry.cls.published
                     fixed = {"norm": entry.cls.needs_norm} if entry.cls.needs_norm else {}
-                    node = where_present.referring(NETWORKS[published], published, "network", **fixed)
+                    node = referring(NETWORKS[published], published, "network", **fixed)
                     store(PUBLISHED + name, node, "network")
-                store(name, where_present.referring(entry.cls, name, group), group)
+                store(name, referring(entry.cls, name, group), group)
             except (OptionError, RegistryError, OmegaConfBaseException, NameError) as error:
                 broken[f"{group} {name} ({entry.origin})"] = f"{type(error).__name__}: {error}"
     return broken

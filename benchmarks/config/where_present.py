@@ -24,7 +24,7 @@ from .errors import OptionError, spelling_hint
 GROUPS: dict[str, Registry[Any]] = {"network": NETWORKS, "dataset": DATASETS, "method": METHODS}
 
 
-def default(option: Field[Any]) -> Any:
+def default_of(option: Field[Any]) -> Any:
     """The default of a class's option; MISSING where it has none."""
     return option.default if option.default_factory is MISSING else option.default_factory()
 
@@ -33,12 +33,12 @@ def referring(cls: type, *keys: str, **fixed: Any) -> DictConfig:
     """The options of a class as Hydra stores them: references to these keys of `where_present`, but for the fixed ones."""
     node = OmegaConf.structured(cls(**fixed) if fixed else cls)
     for option in fields(cls):
-        if option.name not in fixed and is_whole(default(option)):
+        if option.name not in fixed and is_set_whole(default_of(option)):
             node[option.name] = f"${{where_present:{','.join([option.name, *keys])}}}"
     return node
 
 
-def is_whole(value: Any) -> bool:
+def is_set_whole(value: Any) -> bool:
     """Whether a default can be replaced as a whole. The entries of a mapping are options of their own."""
     return not (value is MISSING or isinstance(value, dict) or is_dataclass(value))
 
@@ -49,10 +49,10 @@ def look_up(option: str, *keys: str, _root_: DictConfig, _parent_: DictConfig) -
         if option in (wanted := _root_.where_present.get(key, {})):
             return wanted[option]
     cls: Any = OmegaConf.get_type(_parent_)
-    return next(default(own) for own in fields(cls) if own.name == option)
+    return next(default_of(own) for own in fields(cls) if own.name == option)
 
 
-def check(given: DictConfig) -> None:
+def check_where_present(given: DictConfig) -> None:
     """Raises OptionError for a key that names nothing, or an option that nothing of that name has or that has entries."""
     named = {name: [entry.cls] for registry in GROUPS.values() for name, entry in registry.entries().items()}
     named |= {group: [entry.cls for entry in registry.entries().values()] for group, registry in GROUPS.items()}
@@ -65,13 +65,13 @@ def check(given: DictConfig) -> None:
             if option not in there:
                 hint = spelling_hint(option, there, "there are")
                 raise OptionError(f"where_present.{key}.{option}: no {key} has this option; {hint}")
-            if not is_whole(there[option]):
+            if not is_set_whole(there[option]):
                 raise OptionError(f"where_present.{key}.{option}: this option has entries, which are set one by one")
 
 
 def options_of(classes: Iterable[Any]) -> dict[str, Any]:
     """The options that any of the classes has, with a default of each."""
-    return {option.name: default(option) for cls in classes for option in fields(cls)}
+    return {option.name: default_of(option) for cls in classes for option in fields(cls)}
 
 
 OmegaConf.register_new_resolver("where_present", look_up, replace=True)

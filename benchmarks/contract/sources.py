@@ -7,7 +7,6 @@ only its import shows, and `Registry` tells it where a run needs the class.
 from __future__ import annotations
 
 import ast
-import os
 import pkgutil
 import re
 import sys
@@ -16,16 +15,16 @@ from functools import cache, partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedsynth import plugins
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
 
+from ..config.own_files import BUILT_IN, conf_folders
+
 REGISTRIES: dict[str, Registry[Any]] = {"method": METHODS, "network": NETWORKS, "dataset": DATASETS}
 GROUPS = (*REGISTRIES, "scenario", "experiment")  # of options: method=fedavg, experiment=demo
-OWN = "FEDSYNTH_CONF"  # names the folder of one's own configuration files; without it, that is ./conf
 # What has a full stop that ends no sentence; a capital letter after a number is a unit (1.5 T), and no initial.
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:al|cf|e\.g|i\.e|vs|St|Dr|Fig|Eq)$|(?:^|\D\s)[A-Z]$")
 
@@ -88,19 +87,11 @@ def _sources(group: str) -> Iterator[tuple[str, Callable[[], list[Choice]]]]:
 
 # --- YAML files ------------------------------------------------------------------------------------------------------
 
-BUILT_IN = Path(str(files("fedsynth.conf")))
-
 
 def preset_file(group: str, name: str) -> Path | None:
     """The YAML file of a choice, if it has one."""
     found = (folder / group / f"{name}.yaml" for folder in conf_folders())
     return next((path for path in found if path.is_file()), None)
-
-
-def conf_folders() -> list[Path]:
-    """The built-in configuration, and one's own beside it. In the root of a checkout ./conf is the built-in one."""
-    own = Path(os.environ.get(OWN) or "conf").expanduser()
-    return [BUILT_IN, own] if own.is_dir() and not own.samefile(BUILT_IN) else [BUILT_IN]
 
 
 def preset(path: Path) -> tuple[str, str]:

@@ -10,22 +10,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from click import UsageError
-from hydra import compose, initialize_config_module
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
 from fedsynth.federation import SPLITS, Dataset, FederationError, Site
-from fedsynth.registry import DATASETS, RegistryError
+from fedsynth.registry import DATASETS
 from fedsynth.runtime.atomic import write_atomically
 
-from ..config.errors import explain
+from ..config.compose import composed, load_choices
+from ..config.explain import explained
 from ..config.identity import plain
-from ..config.schema import Run, register
+from ..config.own_files import conf_files
+from ..config.schema import Run
 from ..records.data_card import Facts, card_facts, card_markdown, shift, voxel_edges
 from ..records.record import fingerprint
 from ..report.plots.intensities import draw_intensities
@@ -42,8 +40,7 @@ def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int
     command is impossible, and nothing was changed; 130 if it was interrupted.
     """
     try:
-        for origin, reason in register().items():
-            print(f"fedsynth: {origin} failed to load: {reason}", file=sys.stderr)
+        load_choices()
         overrides = [word for word in words if "=" in word and not Path(word).exists()]
         folders = [word for word in words if word not in overrides]
         if len(folders) > 1:
@@ -52,23 +49,19 @@ def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int
             if not (folders and verify):
                 instead = f", and not {overrides[0]}" if overrides else ""
                 raise UsageError(f"which data set? Give dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
-            return _try_layouts(folders[0], overrides)
-        dataset = _compose(overrides, *folders)
-        return _print_report(dataset) if verify else _prepare(dataset, out, jobs)
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"fedsynth: {explain(error)}", file=sys.stderr)
-    except (ValueError, OSError, RegistryError) as error:
-        print(f"fedsynth: {error}", file=sys.stderr)
+            with explained():
+                return _try_layouts(folders[0], overrides)
+        with explained():
+            dataset = _compose(overrides, *folders)
+            return _print_report(dataset) if verify else _prepare(dataset, out, jobs)
     except KeyboardInterrupt:
         print("fedsynth: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
-    return 2
 
 
 def _compose(overrides: list[str], root: str = "") -> Dataset:
     """The data set that the overrides name, with `root` as its folder."""
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        dataset = Run.of(compose("config", overrides)).dataset
+    dataset = Run.of(composed(overrides)).dataset
     if not root:
         return dataset
     if "root" not in {option.name for option in fields(dataset)}:
@@ -164,10 +157,12 @@ def _print_report(dataset: Dataset) -> int:
 
 def _try_layouts(folder: str, overrides: list[str]) -> int:
     """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes."""
-    names = sorted(path.name.removesuffix(".yaml") for path in files("fedsynth.conf").joinpath("dataset").iterdir())
     found: dict[str, tuple[int, Dataset]] = {}
-    for name in names:
-        dataset: Any = _compose([f"dataset={name}", *overrides], folder)
+    for name in conf_files("dataset"):
+        dataset: Any = _compose([f"dataset={name}", *overrides])
+        if not isinstance(dataset, DATASETS["layout"]):
+            continue  # one's own file of another kind
+        dataset = replace(dataset, root=folder)  # type: ignore[call-arg]  # it has one
         try:
             found[name] = (len(list(dataset.matches())), dataset)
         except FederationError as error:

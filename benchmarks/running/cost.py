@@ -1,11 +1,11 @@
-"""`fedsynth cost`: what a method costs, measured by itself: seconds and where they go, operations, memory, bytes.
+"""`fedsynth cost`: what a method costs, measured alone: seconds and where they go, operations, memory, bytes.
 
     fedsynth cost fedavg pflsynth experiment=demo
     fedsynth cost pflsynth experiment=demo --profile trace     # and a trace of one round
 
-The first round of each is not counted: it chooses kernels and captures steps. Figures of one table are from one machine at one
-time; they are not to be had from sweeps, whose runs share it. The discriminators' part holds the generator's forward pass, whose
-images they judge. On a GPU the parts are from a second, eager training that waits after each.
+The first round of each method is not counted: it chooses kernels and captures steps. The figures of a table are of one machine at
+one time. A sweep cannot give them, as its runs share the machine. The discriminators' part holds the generator's forward pass,
+whose images they judge. On a GPU the parts are from a second, eager training that waits after each part.
 """
 
 from __future__ import annotations
@@ -19,24 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from click import UsageError
-from hydra import compose, initialize_config_module
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from torch.profiler import ProfilerActivity, profile
 
-from fedsynth.exchange import ContractError
-from fedsynth.federation import Federation, FederationError
-from fedsynth.registry import METHODS, RegistryError
+from fedsynth.federation import Federation
+from fedsynth.registry import METHODS
 from fedsynth.runtime.device import matrix_rate, peak, reset_peak, set_precision
 from fedsynth.runtime.options import Execution
 from fedsynth.trainer import Trainer
 from fedsynth.trainer.outcome import Costs
 from fedsynth.trainer.sharing import parameter_counts
 
-from ..config.errors import OptionError, explain
-from ..config.grid import kept_in
+from ..config.compose import composed, load_choices
+from ..config.explain import explained
+from ..config.overrides import apart, results_override
 from ..config.schema import Run, register
-from .execute import say
+from .training.execute import tell
 
 PARTS = ("data", "discriminators", "generator", "exchange", "aggregation", "idle")
 HEAD = (
@@ -47,40 +44,30 @@ HEAD = (
 
 
 def main(words: Sequence[str], rounds: int, profile: Path | None, results: Path | None) -> int:
-    """Measure the named methods one after another; 2 if the command cannot be run."""
-    register()
-    overrides = [*(word for word in words if "=" in word), *kept_in(results)]
-    names = [word for word in words if "=" not in word]
+    """Measure the named methods, one after another. Raises OptionError for one that cannot be measured."""
+    load_choices()
+    names, overrides = apart([*words, *results_override(results)])
     names = list(METHODS.entries()) if names == ["all"] else names
     if not names:
         raise UsageError("measure what? name a method, or all")
     if (load := os.getloadavg()[0]) > 0.5:
-        say(f"fedsynth: others are at work here (load {load:.1f}), which will show in the figures")
+        tell(f"fedsynth: other processes are at work here (load {load:.1f}), which will show in the figures")
     print(HEAD)
     for name in names:
         with ProcessPoolExecutor(1, get_context("spawn")) as alone:  # so that its memory is its own
-            told = alone.submit(measured, name, overrides, rounds, profile).result()
-        if told is None:
-            return 2
-        print(told, flush=True)
+            print(alone.submit(measured, name, overrides, rounds, profile).result(), flush=True)
     return 0
 
 
-def measured(name: str, overrides: Sequence[str], rounds: int, folder: Path | None) -> str | None:
-    """A method's row of the table; None if it cannot be measured, which is said."""
+def measured(name: str, overrides: Sequence[str], rounds: int, folder: Path | None) -> str:
+    """A method's row of the table. Raises OptionError where it cannot be measured."""
     register()
-    try:
-        with initialize_config_module("fedsynth.conf", version_base="1.3"):
-            run = Run.of(compose("config", [f"method={name}", *overrides]))
-        return line(name, *measure(run, rounds, folder and folder / name))
-    except (HydraException, OmegaConfBaseException) as error:
-        say(f"fedsynth: {explain(error)}")
-    except (OptionError, FederationError, ContractError, RegistryError, ValueError, OSError) as error:
-        say(f"fedsynth: {name}: {error}")
-    return None
+    with explained(f"{name}: "):
+        run = Run.of(composed([f"method={name}", *overrides]))
+        return line(name, *costs_of(run, rounds, folder and folder / name))
 
 
-def measure(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, float], str]:
+def costs_of(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, float], str]:
     """Costs a round, by name, and how the steps ran."""
     federation = run.scenario.federation(run.dataset, Path(run.results) / "cache")
     trainer = warm(run, federation, rounds)
@@ -128,7 +115,7 @@ def trace(trainer: Trainer, round: int, folder: Path) -> None:
     found.export_chrome_trace(str(folder / "trace.json"))
     order = "self_cuda_time_total" if gpu else "self_cpu_time_total"
     (folder / "summary.txt").write_text(found.key_averages().table(sort_by=order, row_limit=40))
-    say(f"fedsynth: wrote {folder / 'summary.txt'} and {folder / 'trace.json'}")
+    tell(f"fedsynth: wrote {folder / 'summary.txt'} and {folder / 'trace.json'}")
 
 
 def line(name: str, found: dict[str, Any], execution: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, so many at a time. The death of one takes no other down and leaves a note in the store."""
+"""Runs in processes of their own, so many at a time. The death of one leaves a note in the store and takes no other down."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from types import TracebackType
 
 from ..config.grid import Cell
 from ..records.store import State, Store
-from .execute import Ending
-from .worker import work
+from .training.execute import Ending
+from .worker import settle_and_tell
 
-PRELOADED = (
-    "torch._dynamo",
-)  # torch's optimisers import it when the first is made: a second that not every process need pay
+PRELOADED = ("torch._dynamo",)  # the first optimiser imports it, which would take each process a second
 PATIENCE = 30.0  # seconds that a run gets to stop
 TAIL = 20_000  # characters of what a process printed before it died
 
@@ -55,7 +53,7 @@ class ProcessPool:
     def __init__(self, threads: int) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for what a run computes outside torch
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([work.__module__, *PRELOADED])
+        self.context.set_forkserver_preload([settle_and_tell.__module__, *PRELOADED])
         self.folder = TemporaryDirectory(prefix="fedsynth-")
         self.jobs: list[Job] = []
         self.started = 0
@@ -65,24 +63,24 @@ class ProcessPool:
         self.started += 1
         output = Path(self.folder.name) / str(self.started)
         told, telling = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=work, args=(cell.run, cell.name, telling, output))
+        process = self.context.Process(target=settle_and_tell, args=(cell, telling, output))
         try:
             process.start()
-        except (ConnectionError, EOFError):  # the process that all are forked from was killed: there will be another
+        except (ConnectionError, EOFError):  # the process that all are forked from was killed; another takes its place
             time.sleep(1.0)
             process.start()
         telling.close()  # so that the pipe ends with the process
         self.jobs.append(Job(cell, process, told, output, time.monotonic()))
 
     def wait(self, seconds: float) -> list[FinishedCell]:
-        """Those that have ended; waits for one, but no longer than so many seconds."""
+        """The cells that have ended. Waits for the first of them, but no longer than so many seconds."""
         ready = wait([job.process.sentinel for job in self.jobs], seconds)
         ended = [job for job in self.jobs if job.process.sentinel in ready]
         self.jobs = [job for job in self.jobs if job not in ended]
         return [FinishedCell(job.cell, ending(job), time.monotonic() - job.began) for job in ended]
 
     def stop(self) -> None:
-        """Stop every process, at once if asked again; each run can go on from its last checkpoint."""
+        """Stop every process, at once when interrupted again. Each run can go on from its last checkpoint."""
         for job in self.jobs:
             job.process.terminate()
         deadline = time.monotonic() + PATIENCE
@@ -108,7 +106,7 @@ class ProcessPool:
 
 
 def ending(job: Job) -> Ending:
-    """How a job's process ended: what it told, or a note in the store of its death."""
+    """How a job's process ended: as it told, or else a note in the store says how it died."""
     job.process.join()
     try:
         if job.told.poll():

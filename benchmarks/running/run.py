@@ -1,4 +1,4 @@
-"""`fedsynth run`: all runs of a command are checked, then Hydra's launcher executes `run.job` for each."""
+"""`fedsynth run`: every run of a command is composed and checked, then Hydra's launcher trains each."""
 
 from __future__ import annotations
 
@@ -7,74 +7,97 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
 from click import UsageError
-from hydra._internal.utils import get_args_parser
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
-from fedsynth.exchange import ContractError
-from fedsynth.registry import RegistryError
-
-from ..config.errors import explain
-from ..config.grid import kept_in
-from ..config.overrides import late, plan
-from ..config.schema import register
+from ..config.compose import composed, load_choices
+from ..config.explain import explained
+from ..config.grid import Cell, runs
+from ..config.overrides import deferred, results_override
+from ..config.schema import Run
 from ..records.store import FINISHED, State, Store
-from .execute import job, say
-from .status import summary as told
+from .status import count_states
+from .training.estimate import Forecast, kinds, local_steps, spelt
+from .training.execute import settle, tell
 
 
-def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: str | None, hydra_help: bool) -> int:
-    """Run what the overrides say. 0 if every run has its record or is another process's, 1 if one failed, 2 if the command
-    cannot be run: then nothing was trained."""
-    if not (overrides or cfg or hydra_help):
+def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: str | None) -> int:
+    """Train what the overrides say. 0 if every run has its record or is another process's, 1 if one failed, 130 if it was
+    interrupted. Raises OptionError for what cannot be run: then nothing was trained."""
+    if not (overrides or cfg):
         raise UsageError("run what? name a method or an experiment, such as method=fedavg or experiment=demo")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
-    flags = ["--multirun"] * multirun + ["--hydra-help"] * hydra_help + (["--cfg", cfg] if cfg else [])
-    sys.argv = ["fedsynth run", *flags, *overrides, *kept_in(results)]
-    arguments = get_args_parser().parse_args(sys.argv[1:])
-    only_shown = cfg or hydra_help
-    runs: dict[str, Store] = {}
+    load_choices()
+    words = [*overrides, *results_override(results)]
+    if cfg:
+        print(configuration(words), end="")
+        return 0
+    planned = runs(words, multirun)
+    stores = {cell.name: Store(Path(cell.run.results)) for cell in planned}
+    missing = [cell for cell in planned if stores[cell.name].status(cell.name).state not in FINISHED]
+    if len(planned) > 1:
+        tell(f"{len(planned)} runs, all checked")
+    if known := expected(missing, stores):
+        tell(known)
+    whole = {missing[0].name: work(missing)} if missing else {}
+
+    def job(config: DictConfig) -> None:
+        """Hydra's task."""
+        cell = Cell.of(config)
+        tell(f"{cell.name}: {settle(cell, 0.0 if known else whole.get(cell.name, 1.0)).told}")
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
+    sys.argv = ["fedsynth run", *(["--multirun", *map(deferred, words)] if multirun else words)]
     try:
-        for origin, reason in register().items():
-            say(f"fedsynth: {origin} failed to load: {reason}")
-        if multirun:
-            words = {word: late(word) for word in arguments.overrides}
-            sys.argv, arguments.overrides = [words.get(word, word) for word in sys.argv], [*words.values()]
-        if not only_shown:
-            runs = plan(arguments)
-            if len(runs) > 1:
-                say(f"{len(runs)} runs, all checked")
-        hydra.main("pkg://fedsynth.conf", "config", version_base="1.3")(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        say(f"fedsynth: {explain(error)}")
-        return 2
-    except (
-        ValueError,
-        OSError,
-        RegistryError,
-        ContractError,
-    ) as error:  # of options, scenario, data or a folder's rights
-        say(f"fedsynth: {error}")
-        return 2
+        with explained():
+            hydra.main("pkg://fedsynth.conf", "config", version_base="1.3")(job)()
     except BrokenExecutor as error:
-        say(f"fedsynth: a worker was killed ({error}); the same command goes on where it stopped")
+        tell(f"fedsynth: a worker was killed ({error}); the same command goes on where it stopped")
     except KeyboardInterrupt:
-        say("fedsynth: interrupted; the same command goes on where it stopped")
+        tell("fedsynth: interrupted; the same command goes on where it stopped")
         return 130
-    return summary(runs)
+    return conclude(stores)
 
 
-def summary(runs: Mapping[str, Store]) -> int:
-    """Say how the runs of a sweep ended; 1 if one has no record and nobody works on it."""
-    standings = [store.status(name) for name, store in runs.items()]
-    if len(standings) > 1:
-        say(f"{len(standings)} runs: {told([standing.state for standing in standings])}")
-    missing = [standing for standing in standings if standing.state not in (*FINISHED, State.running)]
-    for standing in missing if len(standings) > 1 else ():
-        say(f"  {standing.run}: {standing.state.value}{': ' if standing.reason else ''}{standing.reason}")
+def configuration(words: Sequence[str]) -> str:
+    """The options of a run as it would be trained, in YAML."""
+    with explained():
+        config = composed(words)
+        Run.of(config)
+        OmegaConf.resolve(config)
+    return OmegaConf.to_yaml({field.name: config[field.name] for field in fields(Run)})
+
+
+def expected(missing: Sequence[Cell], stores: Mapping[str, Store]) -> str:
+    """How long the runs are going to take, as runs like them took here; empty where some are unlike any."""
+    if not missing:
+        return ""
+    forecast = Forecast(stores[missing[0].name])
+    known = [forecast.seconds(cell.identity) for cell in missing]
+    if None in known:
+        return ""
+    runs = missing[0].name if len(missing) == 1 else f"{len(missing)} to train, one after another"
+    return f"{runs}: about {spelt(sum(filter(None, known)))}, as runs like that took here"
+
+
+def work(missing: Sequence[Cell]) -> float:
+    """The work of all runs, in that of the first; 1 where they are of different kinds, which cannot be compared."""
+    first = missing[0].identity
+    if any(kinds(cell.identity)[-1] != kinds(first)[-1] for cell in missing):
+        return 1.0
+    return sum(local_steps(cell.identity) for cell in missing) / local_steps(first)
+
+
+def conclude(stores: Mapping[str, Store]) -> int:
+    """Say how the runs of a command ended; 1 if one has no record and nobody works on it."""
+    ended = [store.status(name) for name, store in stores.items()]
+    missing = [status for status in ended if status.state not in (*FINISHED, State.running)]
+    if len(ended) > 1:
+        tell(f"{len(ended)} runs: {count_states([status.state for status in ended])}")
+        for status in missing:
+            tell(f"  {status.run}: {status.state.value}{': ' if status.reason else ''}{status.reason}")
     return int(bool(missing))

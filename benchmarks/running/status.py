@@ -1,6 +1,6 @@
 """`fedsynth status`: which runs are done, diverged, running, half-finished, failed or damaged, and why.
 
-With experiment=NAME, and whatever else `fedsynth sweep` takes, it is of that experiment's cells, begun or not.
+With experiment=NAME, and whatever else `fedsynth sweep` takes, it tells of the cells of that experiment, begun or not.
 """
 
 from __future__ import annotations
@@ -9,86 +9,122 @@ import json
 import shlex
 import shutil
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..records.store import FINISHED, RunStatus, State, Store
 
-MANY = 20  # runs that are shown as a matrix, and in a line each only where there is more to say than that they are done
+MANY = 20  # runs from which on they are a matrix, and only those that are not done have a line each
+SECONDS = 5.0  # between two looks of --watch
+CLEAR = "\x1b[H\x1b[2J"  # empties a terminal
+
+Identities = dict[str, Mapping[str, Any]]  # of runs by name; empty where it cannot be read
+Statuses = dict[str, RunStatus | None]  # of runs by name; None for one that was never begun
 
 
-def main(words: Sequence[str], results: Path) -> int:
-    """Print how the runs stand and their number; 1 if there is none, 2 for an experiment that cannot be."""
+def main(words: Sequence[str], results: Path, watch: bool) -> int:
+    """Say how the runs are and how many there are of each state; 1 if there is none. Raises OptionError for an experiment that
+    cannot be run."""
     overrides = [word for word in words if "=" in word]
     patterns = [word for word in words if "=" not in word]
-    try:
-        store, runs = planned(overrides, results) if overrides else begun(Store(results))
-    except (ValueError, LookupError) as error:  # of an option, or a name that nothing has
-        print(f"fedsynth: {error}", file=sys.stderr)
-        return 2
-    runs = {
-        name: what
-        for name, what in runs.items()
-        if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
-    if not runs:
+    store = Store(results)
+    planned = planned_runs(overrides, results) if overrides else None
+    if watch:
+        return watched(store, planned, patterns)
+    identities, statuses = look(store, planned, patterns)
+    if not identities:
         named = f" named {' or '.join(patterns)}" if patterns else ""
         print(f"fedsynth: no run{named} in {store.runs}; `fedsynth run` makes one", file=sys.stderr)
         return 1
-    standings = {name: store.status(name) if store.folder(name).exists() else None for name in runs}
-    show(runs, standings, bool(overrides))
-    if any(own is None or own.state not in (*FINISHED, State.running) for own in standings.values()):
+    print("\n".join(shown(identities, statuses, whole=planned is not None)))
+    if any(own is None or own.state not in (*FINISHED, State.running) for own in statuses.values()):
         where = [] if results == Path("results") else ["--results", str(results)]
         sweep = f"`{shlex.join(['fedsynth', 'sweep', *overrides, *where])}` trains what is missing"
         print(f"{sweep if overrides else 'The command that began them goes on with what is missing'}.")
     return 0
 
 
-def begun(store: Store) -> tuple[Store, dict[str, Mapping[str, Any]]]:
-    """The runs of a store, and what they are where that can be read."""
-    return store, {name: store.identity(name) for name in store.names()}
+def watched(store: Store, planned: Identities | None, patterns: Sequence[str]) -> int:
+    """Say how the runs are every few seconds, until all are finished or it is interrupted. Where there is no terminal it is a
+    line whenever something changes."""
+    before = ""
+    try:
+        while True:
+            identities, statuses = look(store, planned, patterns)
+            counts = count_states([own.state if own else None for own in statuses.values()]) or "no run yet"
+            if sys.stdout.isatty():
+                lines = shown(identities, statuses, whole=planned is not None) if identities else [counts]
+                print(CLEAR + "\n".join(lines), flush=True)
+            else:
+                running = [
+                    f"{own.run} {how_far(own)}" for own in statuses.values() if own and own.state is State.running
+                ]
+                if (now := "; ".join([counts, *running])) != before:
+                    print(f"{datetime.now():%H:%M:%S} {now}", flush=True)
+                before = now
+            if statuses and all(own and own.state in FINISHED for own in statuses.values()):
+                return 0
+            time.sleep(SECONDS)
+    except KeyboardInterrupt:
+        return 0
 
 
-def planned(overrides: Sequence[str], results: Path) -> tuple[Store, dict[str, Mapping[str, Any]]]:
-    """The cells of an experiment. Raises OptionError and RegistryError."""
-    from ..config.grid import cells, written
-    from ..config.schema import register  # torch and every method, which to look at a store does not need
+def look(store: Store, planned: Identities | None, patterns: Sequence[str]) -> tuple[Identities, Statuses]:
+    """The runs that an experiment has, or that are in the store, as they are now."""
+    known = {name: store.identity(name) for name in store.names()} if planned is None else planned
+    chosen = {
+        name: what
+        for name, what in known.items()
+        if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    return chosen, {name: status_of(store, name) for name in chosen}
 
-    register()
-    found = cells([f"results={written(str(results))}", *overrides])
-    return Store(Path(found[0].run.results)), {cell.name: cell.identity for cell in found}
+
+def status_of(store: Store, run: str) -> RunStatus | None:
+    """Where a run stands; None if it was never begun."""
+    return store.status(run) if store.folder(run).exists() else None
 
 
-def show(runs: Mapping[str, Mapping[str, Any]], standings: Mapping[str, RunStatus | None], whole: bool) -> None:
+def planned_runs(overrides: Sequence[str], results: Path) -> Identities:
+    """The cells of an experiment."""
+    from ..config.compose import load_choices  # torch and every method, which to look at a store does not need
+    from ..config.grid import cells
+    from ..config.overrides import results_override
+
+    load_choices()
+    return {cell.name: cell.identity for cell in cells([*results_override(results), *overrides])}
+
+
+def shown(identities: Identities, statuses: Statuses, whole: bool) -> list[str]:
     """A matrix where there are many or all are wanted, lines, and how many there are of each state."""
-    seen = [own for own in standings.values() if own]
-    if whole or len(runs) > MANY:
-        known = [(what, own.state if (own := standings[name]) else None) for name, what in runs.items() if what]
-        for line in matrix(known, shutil.get_terminal_size().columns) if known else ():
-            print(line)
-        print()
+    seen, lines = [own for own in statuses.values() if own], list[str]()
+    if whole or len(identities) > MANY:
+        known = [(what, own.state if (own := statuses[name]) else None) for name, what in identities.items() if what]
+        lines += [*state_matrix(known, shutil.get_terminal_size().columns), ""] if known else [""]
         seen = [own for own in seen if own.state is not State.done]
     longest = max((len(own.run) for own in seen), default=0)
-    for own in seen:
-        print(f"{own.run:{longest}}  {own.state.value:13}  {told(own)}".rstrip())
-    print(f"{chr(10) if seen else ''}{summary([own.state if own else None for own in standings.values()])}")
+    lines += [f"{own.run:{longest}}  {own.state.value:13}  {how_far(own)}".rstrip() for own in seen]
+    lines += [""] * bool(seen)
+    return [*lines, count_states([own.state if own else None for own in statuses.values()])]
 
 
-def summary(states: Sequence[State | None]) -> str:
-    """How many there are of each state; None for a run that was never begun."""
+def count_states(states: Sequence[State | None]) -> str:
+    """How many there are of each state, in words; None for a run that was never begun."""
     count = Counter(states)
     known = [f"{count[state]} {state.value}" for state in State if count[state]]
     return ", ".join(known + [f"{count[None]} not begun"] * bool(count[None]))
 
 
-def told(standing: RunStatus) -> str:
+def how_far(status: RunStatus) -> str:
     """How far the run came, and why it is not done."""
-    reached = f"in round {standing.round} of {standing.rounds}" if standing.round else "before its first round ended"
-    working = standing.state in (State.running, State.unfinished, State.failed)
-    return ": ".join(filter(None, (reached if working else "", standing.reason.strip().partition("\n")[0])))
+    reached = f"in round {status.round} of {status.rounds}" if status.round else "before its first round ended"
+    working = status.state in (State.running, State.unfinished, State.failed)
+    return ": ".join(filter(None, (reached if working else "", status.reason.strip().partition("\n")[0])))
 
 
 LETTERS = {
@@ -99,43 +135,44 @@ LETTERS = {
     State.failed: "F",
     State.damaged: "X",
 }
-NOBODY, NONE = ".", " "  # a cell that was never begun; a place where no cell is
-APART = ("name", "tasks", "sites")  # of a scenario: its name is in the column, and the others follow from it
+NOT_BEGUN, NO_CELL = ".", " "
+NOT_OF_ROW = ("name", "tasks", "sites")  # options of a scenario: the column has its name, and the others follow from it
 
-Place = tuple[str, str, int]  # a row, a scenario, a seed
+Position = tuple[str, str, int]  # a row, a scenario, a seed
 
 
-def matrix(runs: Sequence[tuple[Mapping[str, Any], State | None]], width: int) -> list[str]:
-    """The lines, at most so many characters wide; None for a run that was never begun."""
-    cells: defaultdict[Place, list[str]] = defaultdict(list)
-    for (what, state), row in zip(runs, rows([what for what, _ in runs]), strict=True):
-        cells[row, what["scenario"]["name"], what["seed"]].append(LETTERS[state] if state else NOBODY)
+def state_matrix(runs: Sequence[tuple[Mapping[str, Any], State | None]], width: int) -> list[str]:
+    """The lines of the matrix, at most so many characters wide; None for a run that was never begun."""
+    cells: defaultdict[Position, list[str]] = defaultdict(list)
+    for (what, state), row in zip(runs, row_labels([what for what, _ in runs]), strict=True):
+        cells[row, what["scenario"]["name"], what["seed"]].append(LETTERS[state] if state else NOT_BEGUN)
     names = sorted({row for row, _, _ in cells})
     seeds = {scenario: sorted({seed for _, own, seed in cells if own == scenario}) for _, scenario, _ in cells}
     longest, lines = max(map(len, names)), []
-    for block in blocks({scenario: len(scenario) for scenario in sorted(seeds)}, width - longest):
-        lines += ["", " " * longest + "".join(f"  {scenario:{room(scenario, seeds)}}" for scenario in block)]
+    for block in fitting({scenario: len(scenario) for scenario in sorted(seeds)}, width - longest):
+        lines += ["", " " * longest + "".join(f"  {scenario:{column_width(scenario, seeds)}}" for scenario in block)]
         for name in names:
             found = ["".join(letter(cells.get((name, own, seed), ())) for seed in seeds[own]) for own in block]
             if any(text.strip() for text in found):
-                shown = "".join(f"  {text:{room(own, seeds)}}" for own, text in zip(block, found, strict=True))
+                shown = "".join(f"  {text:{column_width(own, seeds)}}" for own, text in zip(block, found, strict=True))
                 lines.append(f"{name:{longest}}{shown}".rstrip())
     key = ", ".join(f"{letter} {state.value}" for state, letter in LETTERS.items())
-    return [*lines[1:], "", f"A letter a seed: {key}, {NOBODY} not begun."]
+    return [*lines[1:], "", f"A letter a seed: {key}, {NOT_BEGUN} not begun."]
 
 
 def letter(states: Sequence[str]) -> str:
-    """Of the runs that share a place, the one that most is left to do of."""
-    order = [NOBODY, *(LETTERS[state] for state in reversed(State))]
-    return min(states, key=order.index, default=NONE)
+    """The letter of the run that has most left to do, of those in one place."""
+    order = [NOT_BEGUN, *(LETTERS[state] for state in reversed(State))]
+    return min(states, key=order.index, default=NO_CELL)
 
 
-def room(scenario: str, seeds: Mapping[str, Sequence[int]]) -> int:
+def column_width(scenario: str, seeds: Mapping[str, Sequence[int]]) -> int:
+    """The width of a scenario's column: its name's, or a letter a seed."""
     return max(len(scenario), len(seeds[scenario]))
 
 
-def blocks(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
-    """The columns in groups that fit beside each other, at least one each."""
+def fitting(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
+    """The columns in groups that fit beside each other, each with at least one column."""
     block: list[str] = []
     used = 0
     for name, own in widths.items():
@@ -147,9 +184,9 @@ def blocks(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
     yield block
 
 
-def rows(identities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each run's row: its method, and those options that differ from most of the runs of that method in that scenario."""
-    options = [dict(flat(what)) for what in identities]
+def row_labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The row of each run: its method, and the options in which it differs from most runs of that method in that scenario."""
+    options = [dict(options_of(what)) for what in identities]
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, what in enumerate(identities):
         groups[what["method"]["name"], what["scenario"]["name"]].append(number)
@@ -166,16 +203,16 @@ def rows(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     return labels
 
 
-def flat(what: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], str]]:
-    """((part, option), value) of all that a run is, but for its name, scenario and seed."""
+def options_of(what: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], str]]:
+    """((part, option), value) of all that a run is, except for its method, scenario and seed."""
     for part in ("method", "network", "dataset", "scenario", "trainer", "code"):
         for option, value in what.get(part, {}).items():
-            if not (part == "method" and option == "name") and not (part == "scenario" and option in APART):
-                yield (part, part if option == "name" else option), text(value)
+            if not (part == "method" and option == "name") and not (part == "scenario" and option in NOT_OF_ROW):
+                yield (part, part if option == "name" else option), value_text(value)
 
 
-def text(value: Any) -> str:
-    """A value; of entries that are all alike, such as one a site, the one."""
+def value_text(value: Any) -> str:
+    """A value as text. Where every site has the same entry, that entry."""
     if isinstance(value, dict) and value and len({json.dumps(own) for own in value.values()}) == 1:
         value = next(iter(value.values()))
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

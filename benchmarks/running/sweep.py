@@ -1,54 +1,47 @@
 """`fedsynth sweep`: every cell of an experiment's grids, each in a process of its own.
 
-The death of a process is noted and takes no other down. Cells that fail are not tried again before the next time; where the
-first that end all fail alike, the sweep stops. A cell that another sweep works on is left to it and looked at again at the end.
+The death of a process is noted and takes no other down. A cell that fails is not tried again by the same sweep. Where the first
+cells all fail alike, the sweep stops. A cell that another sweep works on is left to it, and looked at again at the end.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import signal
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from tqdm import tqdm
 
-from fedsynth.registry import RegistryError
-
+from ..config.compose import load_choices
 from ..config.errors import OptionError
-from ..config.grid import Cell, cells, kept_in
-from ..config.schema import register
-from ..records.record import Record, RecordError
+from ..config.explain import explained
+from ..config.grid import Cell, cells
+from ..config.overrides import results_override
+from ..records.record import RecordError
 from ..records.store import FINISHED, State, Store
-from .execute import say
 from .processes import FinishedCell, ProcessPool
-from .status import summary
+from .status import count_states, status_of
+from .training.estimate import Forecast, spelt
+from .training.execute import tell
 
-ALIKE = 4  # so many failures of one kind, and no success, end a sweep
+ALIKE = 4  # failures of one kind, without a success, that end a sweep
 UNKNOWN = "no estimate yet"
 REFRESH = 10.0  # seconds between two looks at the time left
 STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
 
 
 def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | None, command: str) -> int:
-    """Train what is missing. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it was interrupted, 2 if the
-    command cannot be run: then nothing was trained."""
-    for origin, reason in register().items():
-        say(f"fedsynth: {origin} failed to load: {reason}")
-    try:
-        sweep = Sweep(cells([*overrides, *kept_in(results)]), jobs)
-    except (ValueError, OSError, RegistryError) as error:  # of an option, or the store's folder
-        say(f"fedsynth: {error}")
-        return 2
-    say(sweep.plan())
+    """Train what is missing. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it was interrupted. Raises
+    OptionError for what cannot be run: then nothing was trained."""
+    load_choices()
+    with explained():
+        sweep = Sweep(cells([*overrides, *results_override(results)]), jobs)
+    tell(sweep.plan())
     return 0 if dry else sweep.go(command)
 
 
@@ -61,9 +54,7 @@ class Sweep:
             raise OptionError(f"a sweep has one store, and these cells have {len(stores)}: {', '.join(sorted(stores))}")
         self.cells, self.store = planned, Store(Path(stores.pop()))
         self.threads = max(cell.run.trainer.threads for cell in planned)
-        self.forecast = Forecast()
-        for record in self.store.records()[0]:
-            self.forecast.add(record)
+        self.forecast = Forecast(self.store)
         states = {cell.name: self.state(cell) for cell in planned}
         order = (State.unfinished, State.damaged, None, State.failed)  # what was begun first, what may fail again last
         self.missing = [cell for state in order for cell in planned if states[cell.name] is state]
@@ -73,18 +64,19 @@ class Sweep:
         self.stopped = ""  # why it ends early
 
     def state(self, cell: Cell) -> State | None:
-        """How the store has it; None for a cell that was never begun."""
-        return self.store.status(cell.name).state if self.store.folder(cell.name).exists() else None
+        status = status_of(self.store, cell.name)
+        return status.state if status else None
 
     def plan(self) -> str:
         """What there is and what is missing, in words."""
-        told = f"{len(self.cells)} cells, all checked: {self.standing()}"
+        told = f"{len(self.cells)} cells, all checked: {self.counts()}"
         if not self.missing:
             return told
         return f"{told}\n{len(self.missing)} to train, {self.jobs} at a time: {self.time(self.missing)}"
 
-    def standing(self) -> str:
-        return summary([self.state(cell) for cell in self.cells])
+    def counts(self) -> str:
+        """How many cells there are of each state, in words."""
+        return count_states([self.state(cell) for cell in self.cells])
 
     def time(self, left: Sequence[Cell]) -> str:
         """How long these may take, in words."""
@@ -96,12 +88,12 @@ class Sweep:
         return f"about {spelt(max(sum(each) / self.jobs, *each))}"
 
     def ahead(self, left: Sequence[Cell]) -> str:
-        """The time that is left, in words; nothing where no cell is."""
+        """The time that is left, in words; empty where no cell is left."""
         told = self.time(left) if left else ""
         return f"{told} left" if told not in ("", UNKNOWN) else told
 
     def share(self, cell: Cell) -> float:
-        """Of the rounds, those that are to come."""
+        """The share of a cell's rounds that are to come."""
         if not self.store.folder(cell.name).exists():
             return 1.0
         where = self.store.status(cell.name)
@@ -116,16 +108,13 @@ class Sweep:
             with tempfile.TemporaryFile(dir=self.store.runs) as file:
                 file.write(bytes(4096))
         except OSError as error:
-            say(f"fedsynth: {self.store.runs} cannot be written: {error}")
+            tell(f"fedsynth: {self.store.runs} cannot be written: {error}")
             return 2
         try:
             self.run()
         except KeyboardInterrupt:
             self.stopped = "interrupted"
-        except (
-            OSError,
-            EOFError,
-        ) as error:  # of this process: no process can be started, a store can no longer be read
+        except (OSError, EOFError) as error:  # no process can be started, or the store can no longer be read
             self.stopped = f"{type(error).__name__}: {error}"
         self.end(command)
         return 130 if self.stopped == "interrupted" else int(bool(self.left()))
@@ -135,34 +124,34 @@ class Sweep:
         return [cell for cell in self.cells if self.state(cell) not in (*FINISHED, State.running)]
 
     def run(self) -> None:
-        """Train what is missing, until all is tried or it is of no use."""
+        """Train what is missing, until all was tried or to go on is of no use."""
         queue, elsewhere = self.missing[::-1], [cell for cell in self.cells if self.state(cell) is State.running]
         form = "{n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}"
         with (
-            ProcessPool(self.threads) as crew,
+            ProcessPool(self.threads) as pool,
             tqdm(total=len(queue), bar_format=form, disable=None, file=sys.stderr) as self.bar,
         ):
-            while queue or crew.jobs:
-                while queue and len(crew.jobs) < self.jobs:
+            while queue or pool.jobs:
+                while queue and len(pool.jobs) < self.jobs:
                     cell = queue.pop()
                     if (state := self.state(cell)) is State.running:
                         elsewhere.append(cell)
                     elif state not in FINISHED:  # by another sweep, meanwhile
-                        crew.start(cell)
-                for finished in crew.wait(REFRESH):
+                        pool.start(cell)
+                for finished in pool.wait(REFRESH):
                     if finished.ending.state is State.running:
                         elsewhere.append(finished.cell)
-                    self.note(finished, [*queue, *(job.cell for job in crew.jobs)])
+                    self.note(finished, [*queue, *(job.cell for job in pool.jobs)])
                 if self.stopped:
                     return
-                if not queue and not crew.jobs:  # those who worked on them may be gone
+                if not queue and not pool.jobs:  # whoever worked on the others may be gone
                     queue = [cell for cell in elsewhere if self.state(cell) not in (*FINISHED, State.running)]
                     elsewhere = [cell for cell in elsewhere if self.state(cell) is State.running]
-                left = [*queue, *(job.cell for job in crew.jobs)]
+                left = [*queue, *(job.cell for job in pool.jobs)]
                 self.bar.set_postfix_str(self.ahead(left))
 
     def note(self, finished: FinishedCell, left: Sequence[Cell]) -> None:
-        """Say how a cell ended; see whether the others are worth a try."""
+        """Say how a cell ended, and see whether the others are worth a try."""
         name, ending = finished.cell.name, finished.ending
         if ending.state in FINISHED:
             self.trained += 1
@@ -185,76 +174,37 @@ class Sweep:
                 f"{self.store.runs.parent} cannot be written: {trouble}. Make room there; what is finished is safe"
             )
         elif (
-            not self.trained and len(self.failed) >= ALIKE and len({plain(*item) for item in self.failed.items()}) == 1
+            not self.trained
+            and len(self.failed) >= ALIKE
+            and len({common_text(*item) for item in self.failed.items()}) == 1
         ):
             self.stopped = f"the first {len(self.failed)} cells all failed alike, so the others were not tried"
 
     def end(self, command: str) -> None:
-        """Say how the cells stand, and what goes on with them."""
+        """Say how the cells ended, and which command goes on with them."""
         if self.stopped:
-            say(f"fedsynth: stopped early: {self.stopped}")
-        say(f"{len(self.cells)} cells: {self.standing()}")
-        for told, names in groups(self.failed).items():
-            say(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
+            tell(f"fedsynth: stopped early: {self.stopped}")
+        tell(f"{len(self.cells)} cells: {self.counts()}")
+        for told, names in by_reason(self.failed).items():
+            tell(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
         if self.left():
-            say(f"To go on where it stopped:\n  {command}")
+            tell(f"To go on where it stopped:\n  {command}")
 
 
-def groups(failed: dict[str, str]) -> dict[str, list[str]]:
-    """The first line of what was told, once for all runs of which it was told alike."""
+def by_reason(failed: dict[str, str]) -> dict[str, list[str]]:
+    """The first line of why runs failed -> those that failed alike."""
     found: dict[str, list[str]] = {}
     first: dict[str, str] = {}
     for name, told in failed.items():
-        found.setdefault(first.setdefault(plain(name, told), told.partition("\n")[0]), []).append(name)
+        found.setdefault(first.setdefault(common_text(name, told), told.partition("\n")[0]), []).append(name)
     return found
 
 
-def plain(name: str, told: str) -> str:
-    """The first line of what was told, without what differs from run to run."""
+def common_text(name: str, told: str) -> str:
+    """The first line of why a run failed, without what differs from run to run."""
     return re.sub(r"\d+", "#", told.partition("\n")[0].replace(name, ""))
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class Forecast:
-    """Seconds for a local step of one site, all that a run does besides included, of each kind of run."""
-
-    def __init__(self) -> None:
-        self.seen: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
-
-    def add(self, record: Record, seconds: float = 0.0) -> None:
-        """A finished run took so long, or as long as its record says if that is more: it may have been resumed."""
-        spent = max(seconds, record.costs["seconds"] + record.costs.get("evaluation_seconds", 0.0))
-        for kind in kinds(record.identity):
-            self.seen[kind].append(spent / steps(record.identity))
-
-    def seconds(self, identity: Mapping[str, Any]) -> float | None:
-        """Of a whole run; None where nothing like it was finished."""
-        known = next((self.seen[kind] for kind in kinds(identity) if kind in self.seen), None)
-        return median(known) * steps(identity) if known else None
-
-
-def kinds(identity: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """What runs of about one speed have in common, the closest first."""
-    network, trainer = identity["network"], identity["trainer"]
-    fixed = (identity["dataset"].get("size"), *(trainer.get(option) for option in ("batch", "device", "threads")))
-    size, full = tuple(map(str, fixed)), json.dumps(network, sort_keys=True)
-    return [(*size, full, identity["method"]["name"]), (*size, full), (*size, network["name"]), size]
-
-
-def steps(identity: Mapping[str, Any]) -> float:
-    """Local steps of all sites; where a round is given in epochs, in units of a subject's."""
-    trainer = identity["trainer"]
-    local = trainer.get("local_steps") or trainer["local_epochs"] * identity["dataset"].get("train", 1)
-    return float(trainer["rounds"] * local * len(identity["scenario"]["tasks"]))
-
-
-def spelt(seconds: float) -> str:
-    """A duration in two units at most."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -14,13 +14,16 @@ LINE = "{desc}: {n:.4g} of {total:.4g} {unit}s, {remaining} left{postfix}"
 class ProgressBar(tqdm):
     """`tqdm` on standard error, which leaves nothing on a terminal; use it in its place, with the same arguments.
 
+    Args:
+        by_line: lines in place of the bar; without it, where standard error is no terminal.
+
     Example:
         >>> for subject in ProgressBar(["ann", "bob"], "reading", unit="subject"):
         ...     pass
     """
 
-    def __init__(self, *given: Any, **options: Any) -> None:
-        self.by_line = not sys.stderr.isatty()
+    def __init__(self, *given: Any, by_line: bool | None = None, **options: Any) -> None:
+        self.by_line = not sys.stderr.isatty() if by_line is None else by_line
         options = {"file": sys.stderr, "leave": False} | options
         if self.by_line:
             options |= {"bar_format": LINE, "mininterval": SECONDS, "maxinterval": SECONDS, "delay": SECONDS}

@@ -14,7 +14,7 @@ from support.checkout import ROOT
 from support.federations import site
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.config.identity import plain, scenario as told, scenario_of
+from fedsynth.benchmarks.config.identity import plain, scenario_identity as told, scenario_of
 from fedsynth.benchmarks.records.record import expected_scores, read_scores, welcome_scores
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.federation import FederationError

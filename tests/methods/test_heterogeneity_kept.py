@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.federations import federation
 
-from fedsynth.benchmarks.running.execute import differences
+from fedsynth.benchmarks.running.training.execute import site_differences
 from fedsynth.evaluation import heterogeneity as lut
 
 
@@ -16,9 +16,9 @@ def test_every_slice_is_read_once_for_the_same_data(tmp_path: Path, monkeypatch:
     heterogeneity = lut.heterogeneity
     monkeypatch.setattr(lut, "heterogeneity", lambda of: calls.append(1) or heterogeneity(of))
     data = {"ixi": "a", "oasis": "b"}
-    first, again = (differences(given, data, tmp_path) for _ in range(2))
+    first, again = (site_differences(given, data, tmp_path) for _ in range(2))
     assert first == again
     assert len(calls) == 1
-    differences(given, data | {"ixi": "c"}, tmp_path)
-    differences(federation(("ixi",)), {"ixi": "a"}, tmp_path)
+    site_differences(given, data | {"ixi": "c"}, tmp_path)
+    site_differences(federation(("ixi",)), {"ixi": "a"}, tmp_path)
     assert len(calls) == 3

@@ -11,8 +11,8 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from hydra import compose, initialize_config_module
 
+from fedsynth.benchmarks.config import compose
 from fedsynth.benchmarks.config.schema import Run, register
 from fedsynth.datasets.layout import Layout
 from fedsynth.datasets.phantom import Phantom
@@ -160,8 +160,7 @@ TREES: Mapping[str, Callable[[Path], None]] = {
 @cache
 def composed(name: str) -> Layout:
     register()
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        made = Run.of(compose("config", [f"dataset={name}", "dataset.chain.register=none"])).dataset
+    made = Run.of(compose.composed([f"dataset={name}", "dataset.chain.register=none"])).dataset
     assert isinstance(made, Layout)
     return made
 

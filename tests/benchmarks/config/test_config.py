@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import is_dataclass
-from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
-from hydra._internal.utils import get_args_parser
+import yaml
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from support.checkout import ROOT
 
-from fedsynth.benchmarks.config.identity import identity
-from fedsynth.benchmarks.config.overrides import combinations, late, plan
+from fedsynth.benchmarks.config.compose import composed
+from fedsynth.benchmarks.config.errors import OptionError
+from fedsynth.benchmarks.config.grid import combined, runs
+from fedsynth.benchmarks.config.overrides import deferred
 from fedsynth.benchmarks.config.schema import Run, register
+from fedsynth.datasets.phantom import Phantom
+from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import METHODS, NETWORKS
 from fedsynth.runtime.options import Optimizer
 
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SCENARIOS = sorted(path.stem for path in (CONF / "scenario").glob("*.yaml"))
+SITES = {"brats", "ixi", "oasis"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,55 +31,47 @@ def _registered() -> None:
     assert register() == {}
 
 
-@pytest.fixture
-def hydra() -> Iterator[None]:
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        yield
-
-
 def run(*overrides: str) -> Run:
-    return Run.of(compose("config", list(overrides)))
-
-
-def planned(*arguments: str) -> list[str]:
-    return list(plan(get_args_parser().parse_args(arguments)))
+    return Run.of(composed(overrides))
 
 
 @pytest.mark.parametrize("name", METHODS.entries())
-@pytest.mark.usefixtures("hydra")
 def test_a_method_comes_with_the_network_that_it_was_published_with(name: str) -> None:
-    composed = run(f"method={name}")
-    assert type(composed.method) is METHODS[name]
-    assert type(composed.network) is NETWORKS[METHODS[name].published]
-    assert METHODS[name].needs_norm in (None, composed.network.norm)
+    node = ConfigStore.instance().load(f"network/of_{name}.yaml").node
+    assert OmegaConf.get_type(node) is NETWORKS[METHODS[name].published]
+    needed = METHODS[name].needs_norm
+    assert OmegaConf.is_interpolation(node, "norm") if needed is None else node.norm is needed
+
+
+@pytest.mark.parametrize("name", ["silobn", "pflsynth"])
+def test_a_run_has_the_network_of_its_method(name: str) -> None:
+    found = run(f"method={name}")
+    assert (type(found.method), type(found.network)) == (METHODS[name], NETWORKS[METHODS[name].published])
+    assert METHODS[name].needs_norm in (None, found.network.norm)
 
 
 @pytest.mark.parametrize("network", NETWORKS.entries())
-@pytest.mark.usefixtures("hydra")
 def test_any_method_can_have_any_network(network: str) -> None:
-    for method in ("pflsynth", "fedmri"):
-        assert type(run(f"method={method}", f"network={network}").network) is NETWORKS[network]
+    assert type(run("method=pflsynth", f"network={network}").network) is NETWORKS[network]
 
 
-@pytest.mark.parametrize(
-    ("experiment", "scenario"),
-    [*((name, "variable") for name in EXPERIMENTS), *(("smoke", name) for name in SCENARIOS)],
-)
-@pytest.mark.usefixtures("hydra")
-def test_every_experiment_and_every_scenario_can_be_run(experiment: str, scenario: str) -> None:
-    composed = run(f"experiment={experiment}", f"scenario={scenario}")
-    assert composed.scenario.name == scenario
-    assert (
-        {"brats", "ixi", "oasis"}
-        <= set(composed.scenario.resolve(composed.dataset))
-        <= set(composed.dataset.contrasts())
-    )
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_can_be_run_and_changed(experiment: str) -> None:
+    found = run(f"experiment={experiment}", "scenario=variable", "trainer.rounds=77")
+    assert (found.scenario.name, found.trainer.rounds) == ("variable", 77)
+    assert set(found.scenario.resolve(found.dataset)) >= SITES
 
 
-@pytest.mark.usefixtures("hydra")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_can_be_run(name: str) -> None:
+    scenario = Scenario(**yaml.safe_load((CONF / "scenario" / f"{name}.yaml").read_text()))
+    assert scenario.name == name
+    assert set(Phantom().contrasts()) >= set(scenario.resolve(Phantom())) >= SITES
+
+
 def test_the_scenario_is_the_paper_s_unless_another_is_chosen() -> None:
-    composed = run()
-    tasks = {site: {str(task) for task in own} for site, own in composed.scenario.resolve(composed.dataset).items()}
+    found = run()
+    tasks = {site: {str(task) for task in own} for site, own in found.scenario.resolve(found.dataset).items()}
     assert tasks == {
         "brats": {"T1->T2", "FLAIR->T2"},
         "ixi": {"T1->T2", "T2->PD"},
@@ -85,48 +80,43 @@ def test_the_scenario_is_the_paper_s_unless_another_is_chosen() -> None:
     }
 
 
-@pytest.mark.usefixtures("hydra")
 def test_what_leaves_the_boundary_knows_nothing_of_hydra() -> None:
-    composed = run("trainer.optimizer=sgd", "trainer.betas=[0.9,0.99]", "method=pflsynth")
-    parts = [composed.method, composed.network, composed.dataset, composed.scenario, composed.trainer]
+    found = run("trainer.optimizer=sgd", "trainer.betas=[0.9,0.99]", "method=pflsynth")
+    parts = [found.method, found.network, found.dataset, found.scenario, found.trainer]
     assert all(is_dataclass(part) for part in parts)
     assert not any(OmegaConf.is_config(value) for part in parts for value in vars(part).values())
-    assert composed.trainer.optimizer is Optimizer.sgd
-    assert type(composed.trainer.betas) is list
+    assert found.trainer.optimizer is Optimizer.sgd
+    assert type(found.trainer.betas) is list
 
 
-def test_an_experiment_for_seconds_fits_every_method(tmp_path: Path) -> None:
-    names = planned("-m", "method=glob(*)", "experiment=smoke", f"results={tmp_path}")
-    assert [name.partition("-")[0] for name in names] == sorted(METHODS.entries())
+def test_an_experiment_for_seconds_fits_every_method() -> None:
+    """Of methods with one published network, one stands for all: what the experiment sets is of the network and the trainer."""
+    kinds = {(entry.cls.published, entry.cls.needs_norm): name for name, entry in METHODS.entries().items()}
+    found = runs([f"method={','.join(kinds.values())}", "experiment=smoke"], multirun=True)
+    assert {cell.identity["method"]["name"] for cell in found} == {*kinds.values()}
+    assert {cell.run.network.width for cell in found} == {4}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_an_experiment_s_choices_can_be_overridden(experiment: str) -> None:
-    (name,) = planned(f"experiment={experiment}")
-    (other,) = planned(f"experiment={experiment}", "trainer.rounds=77")
-    assert name != other
-
-
-def test_a_sweep_is_every_combination_of_sites_tasks_methods_and_seeds() -> None:
-    arguments = get_args_parser().parse_args(
-        [
-            *("-m", "method=fedavg,fedbn", "scenario.sites=[ixi,brats],[ixi,midas,oasis]", "seed=0,1"),
-            'scenario.tasks.ixi=["T1->T2"],["T1->T2","T2->PD"]',
-        ]
-    )
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        what = [identity(Run.of(compose("config", overrides))) for overrides in combinations(arguments)]
-    seen = {
-        (one["method"]["name"], *one["scenario"]["sites"], *one["scenario"]["tasks"]["ixi"], one["seed"])
-        for one in what
+def test_a_multirun_is_every_combination_of_sites_tasks_methods_and_seeds() -> None:
+    words = ["method=fedavg,fedbn", "scenario.sites=[ixi,brats],[ixi,midas,oasis]", "seed=0,1"]
+    words.append('scenario.tasks.ixi=["T1->T2"],["T1->T2","T2->PD"]')
+    assert len(combined(words)) == 2 * 2 * 2 * 2
+    few = runs(["method=fedbn", "seed=1", *words[1:2], words[3]], multirun=True)
+    seen = {(*cell.identity["scenario"]["sites"], *cell.identity["scenario"]["tasks"]["ixi"]) for cell in few}
+    both, one = ("T1->T2", "T2->PD"), ("T1->T2",)
+    assert seen == {
+        (*sites, *tasks) for sites in (("brats", "ixi"), ("ixi", "midas", "oasis")) for tasks in (one, both)
     }
-    assert ("fedbn", "ixi", "midas", "oasis", "T1->T2", "T2->PD", 1) in seen
-    assert ("fedavg", "brats", "ixi", "T1->T2", 0) in seen
-    assert len(seen) == len(what) == 2 * 2 * 2 * 2
+    assert {(cell.identity["method"]["name"], cell.run.seed) for cell in few} == {("fedbn", 1)}
 
 
 def test_two_ways_to_say_the_same_are_one_run() -> None:
-    assert len(planned("-m", "method=fedavg", "network=of_fedavg,resnet")) == 1
+    assert len(runs(["method=fedavg", "network=of_fedavg,resnet"], multirun=True)) == 1
+
+
+def test_without_multirun_several_values_are_refused() -> None:
+    with pytest.raises(OptionError, match="add --multirun"):
+        runs(["method=local,fedavg"], multirun=False)
 
 
 @pytest.mark.parametrize(
@@ -134,17 +124,17 @@ def test_two_ways_to_say_the_same_are_one_run() -> None:
     [("as_published", {"fedbn_released"}), ("one_network", {"fedbn_released", "fedmm", "silobn"})],
 )
 def test_an_experiment_may_name_its_methods(experiment: str, absent: set[str]) -> None:
-    names = {name.partition("-")[0] for name in planned("-m", f"experiment={experiment}")}
-    assert names == set(METHODS.entries()) - absent
-    chosen = planned("-m", f"experiment={experiment}", "method=fedavg,fedbn")  # the command's word counts
-    assert [name.partition("-")[0] for name in chosen] == ["fedavg", "fedbn"]
+    def methods(*words: str) -> set[str]:
+        return {cell["method"] for cell in combined([f"experiment={experiment}", *words])}
+
+    assert methods() == set(METHODS.entries()) - absent
+    assert methods("method=fedavg,fedbn") == {"fedavg", "fedbn"}  # the command's word counts
 
 
 def test_on_an_equal_footing_everyone_has_one_network() -> None:
-    with initialize_config_module("fedsynth.conf", version_base="1.3"):
-        runs = [run("experiment=one_network", f"method={name}") for name in ("fedmri", "fedcycle", "pflsynth")]
-    assert len({repr(one.network) for one in runs}) == 1
-    assert len({repr(one.trainer) for one in runs}) == 1
+    found = [run("experiment=one_network", f"method={name}") for name in ("fedmri", "fedcycle", "pflsynth")]
+    assert len({repr(one.network) for one in found}) == 1
+    assert len({repr(one.trainer) for one in found}) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,4 +149,9 @@ def test_on_an_equal_footing_everyone_has_one_network() -> None:
     ],
 )
 def test_an_option_of_swept_methods_waits_for_them(word: str, waits: str) -> None:
-    assert late(word) == waits
+    assert deferred(word) == waits
+
+
+def test_an_entry_of_a_list_cannot_be_set_alone() -> None:
+    with pytest.raises(OptionError, match=r"a list is set as a whole, as in network.depths=\[1,2\]"):
+        run("network=restormer", "network.depths.0=2")

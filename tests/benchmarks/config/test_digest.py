@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsynth.benchmarks.config.code_digest import closure, digest, read
+from fedsynth.benchmarks.config.code_digest import class_digest, closure, read_module
 from fedsynth.registry import DATASETS, METHODS, NETWORKS
 
 PARENT = '''
@@ -47,13 +47,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
             path = tmp_path / name / f"{module}.py"
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        read.cache_clear()
+        read_module.cache_clear()
 
     write(__init__="", parent=PARENT, child=CHILD, rate="RATE = 1\n", unused="X = 1\n")
     yield write
     for module in [module for module in sys.modules if module.partition(".")[0] == name]:
         del sys.modules[module]
-    read.cache_clear()
+    read_module.cache_clear()
 
 
 def classes() -> tuple[type, type]:
@@ -71,42 +71,42 @@ def classes() -> tuple[type, type]:
 )
 def test_text_that_does_nothing_does_not_count(package: Package, text: str) -> None:
     parent, child = classes()
-    before = digest(parent), digest(child)
+    before = class_digest(parent), class_digest(child)
     assert text != PARENT
     package(parent=text)
-    assert (digest(parent), digest(child)) == before
+    assert (class_digest(parent), class_digest(child)) == before
 
 
 def test_an_edit_counts_for_the_class_and_for_what_inherits_it(package: Package) -> None:
     parent, child = classes()
-    before = digest(parent), digest(child)
+    before = class_digest(parent), class_digest(child)
     package(parent=PARENT.replace("RATE > 0", "RATE > 1"))
-    assert digest(parent) != before[0]
-    assert digest(child) != before[1]
+    assert class_digest(parent) != before[0]
+    assert class_digest(child) != before[1]
 
 
 def test_an_edit_of_a_child_leaves_its_parent_alone(package: Package) -> None:
     parent, child = classes()
-    before = digest(parent), digest(child)
+    before = class_digest(parent), class_digest(child)
     package(child=CHILD.replace('"child"', '"other"'))
-    assert digest(parent) == before[0]
-    assert digest(child) != before[1]
+    assert class_digest(parent) == before[0]
+    assert class_digest(child) != before[1]
 
 
 def test_what_a_module_imports_of_its_package_counts_and_its_neighbours_do_not(package: Package) -> None:
     parent, child = classes()
-    before = digest(parent), digest(child)
+    before = class_digest(parent), class_digest(child)
     package(unused="X = 2\n")
-    assert (digest(parent), digest(child)) == before
+    assert (class_digest(parent), class_digest(child)) == before
     package(rate="RATE = 2\n")
-    assert digest(parent) != before[0]
-    assert digest(child) != before[1]
+    assert class_digest(parent) != before[0]
+    assert class_digest(child) != before[1]
 
 
 def test_a_digest_tells_classes_apart(package: Package) -> None:
     parent, child = classes()
-    assert digest(parent) != digest(child)
-    assert len({digest(entry.cls) for entry in METHODS.entries().values()}) == len(METHODS.entries())
+    assert class_digest(parent) != class_digest(child)
+    assert len({class_digest(entry.cls) for entry in METHODS.entries().values()}) == len(METHODS.entries())
 
 
 @pytest.mark.parametrize("name", METHODS.entries())

@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from support.checkout import ROOT
 
 from fedsynth.benchmarks.config.errors import OptionError
-from fedsynth.benchmarks.config.grid import Cell, cells, choice, split
+from fedsynth.benchmarks.config.grid import Cell, cells
+from fedsynth.benchmarks.config.overrides import combinations, sweep_literal
 from fedsynth.benchmarks.config.schema import register
 
 CONF = ROOT / "conf"
@@ -163,7 +164,7 @@ def test_a_method_that_was_not_tuned_is_named(tmp_path: Path) -> None:
 def test_a_value_of_a_grid_arrives_as_it_was(value: Any) -> None:
     parser = OverridesParser.create()
     for values in ([value], [value, 7]):
-        cell, *_ = split(parser.parse_overrides([f"key={choice(values)}"]))
+        cell, *_ = combinations(parser.parse_overrides([f"key={sweep_literal(values)}"]))
         assert parser.parse_override(f"key={cell['key']}").value() == value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedsynth.benchmarks.config.identity import changed, identity, name, plain
+from fedsynth.benchmarks.config.identity import changed, identity, plain, run_name
 from fedsynth.benchmarks.config.schema import Run
 from fedsynth.benchmarks.records.record import fingerprint
 from fedsynth.federation import FederationError
@@ -65,8 +65,8 @@ def test_every_option_counts(part: str) -> None:
     thing = getattr(base, part)
     options = [option.name for option in fields(thing) if option.name not in (*UNCOUNTED, *CONSTRAINED)]
     for option in options:
-        seen.add(name(identity(replace(base, **{part: replace(thing, **{option: other(getattr(thing, option))})}))))
-    assert len(seen | {name(identity(base))}) == len(options) + 1
+        seen.add(run_name(identity(replace(base, **{part: replace(thing, **{option: other(getattr(thing, option))})}))))
+    assert len(seen | {run_name(identity(base))}) == len(options) + 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_another_version_of_the_engine_s_numbers_makes_another_run(monkeypatch: 
 
 def test_the_name_says_what_it_is_and_is_a_folder() -> None:
     what = identity(run(scenario=Scenario("my own/common", ["ixi"], TASKS), seed=3))
-    assert name(what) == f"fedavg-my_own_common-s3-{fingerprint(what)}"
+    assert run_name(what) == f"fedavg-my_own_common-s3-{fingerprint(what)}"
 
 
 def test_an_impossible_scenario_has_no_identity() -> None:

@@ -13,7 +13,7 @@ from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import State, Store
-from fedsynth.benchmarks.running import execute as run_module
+from fedsynth.benchmarks.running.training import execute as run_module
 from fedsynth.federation import FederationError
 from fedsynth.registry import DATASETS
 from fedsynth.trainer import Outcome, Trainer

@@ -12,7 +12,7 @@ from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import State, Store
-from fedsynth.benchmarks.running.status import matrix
+from fedsynth.benchmarks.running.status import state_matrix
 
 
 def begun(store: Store, method: str, round: int) -> str:
@@ -112,13 +112,13 @@ def test_rows_tell_what_varies_and_columns_fit_the_terminal() -> None:
     ]
     runs.append((finished.identity(method={"name": "local"}, scenario={"name": "common"}), State.running))
     runs.append((finished.identity(method={"name": "local"}, scenario={"name": "common"}), State.done))
-    assert matrix(runs, 80)[:4] == [
+    assert state_matrix(runs, 80)[:4] == [
         "                    common  variable",
         "local               r",
         "pflsynth                    dF.",
         "pflsynth share=all          v",
     ]
-    narrow = matrix(runs, 30)
+    narrow = state_matrix(runs, 30)
     assert narrow[:2] == ["                    common", "local               r"]
     assert narrow[3] == "                    variable"
 

@@ -20,8 +20,8 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.grid import Cell
 from fedsynth.benchmarks.records.store import State, Store
 from fedsynth.benchmarks.running import sweep as sweep_module
-from fedsynth.benchmarks.running.execute import Ending
 from fedsynth.benchmarks.running.processes import FinishedCell
+from fedsynth.benchmarks.running.training.execute import Ending
 
 DONE = Ending(State.done, "done")
 ELSEWHERE = Ending(State.running, "another process works on it")
@@ -30,7 +30,7 @@ Act = Callable[[Cell], Ending]
 
 
 class Scripted:
-    """A crew whose processes end as a function says, in the order in which they were started, and leave records where done."""
+    """A pool whose processes end as a function says, in the order in which they were started, and leave records where done."""
 
     def __init__(self, act: Act) -> None:
         self.act, self.jobs = act, list[FinishedCell]()
@@ -66,10 +66,10 @@ def _sigterm() -> Iterator[None]:
 
 def sweep(results: Path, act: Act, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, list[str]]:
     """The exit status, and the methods and seeds that were tried."""
-    crew = Scripted(act)
-    monkeypatch.setattr(sweep_module, "Crew", crew)
+    pool = Scripted(act)
+    monkeypatch.setattr(sweep_module, "ProcessPool", pool)
     status = main(["sweep", *TINY, "--results", str(results), "method=local,fedavg", *words])
-    return status, ["-".join(name.split("-")[::2][:2]) for name in crew.started]
+    return status, ["-".join(name.split("-")[::2][:2]) for name in pool.started]
 
 
 def fail(reason: str) -> Act:

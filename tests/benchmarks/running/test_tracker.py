@@ -11,11 +11,10 @@ from support import finished
 from support.federations import federation, options, resnet
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.config.schema import Tracking, lacking
+from fedsynth.benchmarks.config.schema import Tracking, check_installed
 from fedsynth.benchmarks.records.record import CURVE, Rows, read_curve, read_scores
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.running import tracking as trackers
-from fedsynth.benchmarks.running.tracking import Tracker, followed, tracker
+from fedsynth.benchmarks.running.training.tracking import Tracker, followed, tracker
 from fedsynth.method import Method
 from fedsynth.trainer import Trainer
 
@@ -92,9 +91,9 @@ def test_a_run_has_a_tracker_that_changes_neither_its_name_nor_its_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = Seen()
-    monkeypatch.setattr(trackers, "find_spec", lambda name: name == "tensorboard")
+    monkeypatch.setattr("fedsynth.benchmarks.config.schema.find_spec", lambda name: name == "tensorboard")
     monkeypatch.setattr(
-        "fedsynth.benchmarks.running.execute.tracker",
+        "fedsynth.benchmarks.running.training.execute.tracker",
         lambda *given: seen if given[0] is Tracking.tensorboard else Tracker(),
     )
     for folder, more in (("with", ["tracker=tensorboard"]), ("without", [])):
@@ -113,11 +112,11 @@ def test_a_run_has_a_tracker_that_changes_neither_its_name_nor_its_numbers(
 def test_a_tracker_that_is_not_installed_is_said_before_anything_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    monkeypatch.setattr("fedsynth.benchmarks.config.schema.find_spec", lambda name: None)
     assert main([*RUN, "tracker=tensorboard", "--results", str(tmp_path)]) == 2
     assert "not installed: pip install 'fedsynth[tensorboard]'" in capsys.readouterr().err
     assert not Store(tmp_path).names()
-    assert lacking(Tracking.none) == ""
+    check_installed(Tracking.none)
 
 
 def test_none_looks_at_nothing(tmp_path: Path) -> None:

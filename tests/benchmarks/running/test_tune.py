@@ -24,7 +24,7 @@ register()
 
 
 def drawn(default: object, count: int = 300) -> list[float]:
-    return [tune.other(default, streams.host("test", number)) for number in range(count)]  # type: ignore[misc]
+    return [tune.draw_value(default, streams.host("test", number)) for number in range(count)]  # type: ignore[misc]
 
 
 def test_positive_numbers_are_drawn_log_uniformly_around_their_default() -> None:
@@ -45,8 +45,8 @@ def test_a_zero_becomes_a_share_a_count_is_halved_or_doubled_and_choices_stay() 
 
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_every_method_draws_a_learning_rate_and_only_its_own_options(name: str) -> None:
-    trials = [tune.draw(METHODS[name], name, 1e-3, 0, number) for number in range(1, 6)]
-    assert trials == [tune.draw(METHODS[name], name, 1e-3, 0, number) for number in range(1, 6)]
+    trials = [tune.draw_options(METHODS[name], name, 1e-3, number) for number in range(1, 6)]
+    assert trials == [tune.draw_options(METHODS[name], name, 1e-3, number) for number in range(1, 6)]
     assert len({tuple(trial) for trial in trials}) == 5
     for rate, *own in trials:
         assert 1e-4 <= float(rate.removeprefix("trainer.lr=")) <= 1e-2
@@ -86,7 +86,7 @@ def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pyt
     command = ["tune", "fedavg", "fedprox", *TINY, "--results", str(tmp_path), "--trials", "3", "--write", str(file)]
     assert main(command) == 0
     written = yaml.safe_load(file.read_text())
-    drawn = tune.draw(METHODS["fedavg"], "fedavg", 3e-3, 0, 1)
+    drawn = tune.draw_options(METHODS["fedavg"], "fedavg", 3e-3, 1)
     assert written == {"fedavg": drawn, "fedprox": []}
     assert "# fedavg, 3 trials; default: 20.00 dB, best: 21.50 dB" in file.read_text()
     cell = next(cell for cell in cells([*TINY, f"tuned={file}", "method=fedavg"]))

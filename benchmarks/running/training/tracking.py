@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config.schema import Tracking
-from ..records.record import METRICS, Rows
-from ..records.score_table import mean_of_known
+from ...config.schema import Tracking
+from ...records.record import METRICS, Rows
+from ...records.score_table import mean_of_known
 
 if TYPE_CHECKING:
     from fedsynth.trainer import Trainer

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
 import fedsynth
 from fedsynth.evaluation import heterogeneity as lut
@@ -24,16 +23,18 @@ from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Outcome, Trainer
 
-from ..config.identity import changed, identity, name
-from ..config.schema import Run
-from ..records.data_card import card_facts, voxel_edges
-from ..records.record import Record, RecordError, fingerprint, write_record
-from ..records.store import State, Store
-from . import gpu_queue as room
-from .progress import Progress
+from ...config.grid import Cell
+from ...config.identity import changed
+from ...records.data_card import card_facts, voxel_edges
+from ...records.record import Record, RecordError, fingerprint, write_record
+from ...records.store import State, Store
+from .estimate import announced, first_steps, remaining, spelt
+from .gpu_queue import wait_for_memory
+from .progress import RunProgress
 from .tracking import followed, tracker
 
 CODE = ("fedsynth", "methods", "datasets", "benchmarks", "conf")  # folders of a checkout
+SHORT = 10.0  # seconds; of less nobody needs to be told
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
 
 
@@ -45,64 +46,66 @@ class Ending:
     told: str  # in words
 
 
-def job(config: DictConfig) -> None:
-    """Hydra's task: settle the run and say how it ended."""
-    run = Run.of(config)
-    say(f"{name(identity(run))}: {settle(run).told}")
-
-
-def settle(run: Run) -> Ending:
+def settle(cell: Cell, whole: float = 0.0) -> Ending:
     """Execute the run unless the store has its record or another process works on it.
 
-    An error is noted in the store and told, and goes no further: the rest of a sweep is none of its concern. A record that
-    cannot be trusted is set aside and made again.
+    An error is noted in the store and told, and goes no further, so that the other runs of a sweep go on. A record that cannot be
+    trusted is set aside and made again. `whole` is the work of the whole command in works of this run: how long they are going
+    to take is said after the first local steps; with 0 it is not.
     """
-    what = identity(run)
-    run_name, store = name(what), Store(Path(run.results))
+    name, store = cell.name, Store(Path(cell.run.results))
     aside = ""
     try:
-        with store.claim(run_name) as mine:
+        with store.claim(name) as mine:
             if not mine:
                 return Ending(State.running, "another process works on it, so it is left to that one")
             try:
-                if record := store.record(run_name):
+                if record := store.record(name):
                     return Ending(State[record.status], f"{record.status} before, nothing to train")
             except RecordError as error:
-                aside = f"; before, {error}: now in {store.set_aside(run_name)}"
-            store.begin(run_name, what)
-            ending = attempt(run, what, store)
+                aside = f"; before, {error}: now in {store.set_aside(name)}"
+            store.begin(name, cell.identity)
+            ending = attempt(cell, store, whole)
             return replace(ending, told=ending.told + aside)
     except (OSError, RecordError) as error:  # the store itself: a full disk, a folder's rights
         return Ending(State.failed, f"failed: {type(error).__name__}: {error}")
 
 
-def attempt(run: Run, what: dict[str, Any], store: Store) -> Ending:
-    """Execute the run."""
-    run_name = name(what)
+def attempt(cell: Cell, store: Store, whole: float) -> Ending:
+    """Execute the run, and note an error."""
     try:
-        record = execute(run, what, store)
+        record = execute(cell, store, whole)
     except (Exception, SystemExit) as error:  # a method's code may raise anything, even exit
-        note = store.fail(run_name, error)
+        note = store.fail(cell.name, error)
         return Ending(State.failed, f"failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
     return Ending(State[record.status], f"{record.status}{': ' if record.reason else ''}{record.reason}")
 
 
-def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
+def execute(cell: Cell, store: Store, whole: float) -> Record:
     """Train, or go on training, and leave the record."""
-    run_name, started = name(what), now()
-    folder = store.folder(run_name)
-    federation = run.scenario.federation(run.dataset, Path(run.results) / "cache")
-    room.take(run, federation, resolve_device(run.trainer.device), store.folder(run_name).parent / ".gpu")
-    with Progress(store, run_name, folder) as progress:
+    run, started = cell.run, now()
+    folder, results = store.folder(cell.name), Path(run.results)
+    federation = run.scenario.federation(run.dataset, results / "cache")
+    wait_for_memory(run, federation, resolve_device(run.trainer.device), store.runs / ".gpu")
+
+    def say(count: int, seconds: float) -> None:
+        left = remaining(trainer, seconds)
+        device = "GPU" if trainer.device.type == "cuda" else "CPU"
+        text = f"about {spelt(left)} on this {device}, from its first {count} local steps"
+        more = f"; the whole command about {spelt(whole * left)}, one run after another" if whole > 1 else ""
+        if whole * left >= SHORT:
+            tell(f"{cell.name}: {announced(trainer)}: {text}{more}")
+
+    with RunProgress(store, cell.name, folder, len(federation.names)) as progress:
         trainer = Trainer(run.method, run.network, federation, run.trainer, run.seed, folder, progress)
-        watching = tracker(run.tracker, Path(run.results), run_name, what)
-        with followed(trainer, watching):
+        watching = tracker(run.tracker, results, cell.name, cell.identity)
+        with followed(trainer, watching), first_steps(trainer, say):
             outcome = trainer.run()
             watching.scores(outcome.scores, outcome.selected_round)
     save_gallery(folder, outcome)
     record = Record(
-        run=run_name,
-        identity=what,
+        run=cell.name,
+        identity=cell.identity,
         changed={"method": changed(run.method), "network": changed(run.network)},
         status=outcome.status,
         reason=outcome.reason,
@@ -111,7 +114,7 @@ def execute(run: Run, what: dict[str, Any], store: Store) -> Record:
         policy=outcome.policy,
         costs=outcome.costs,
         digest=outcome.digest,
-        data=data(federation, run.dataset, what["data"], Path(run.results) / "cache"),
+        data=data_facts(federation, run.dataset, cell.identity["data"], results / "cache"),
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
@@ -128,20 +131,22 @@ def save_gallery(folder: Path, outcome: Outcome) -> None:
         np.savez_compressed(folder / "gallery.npz", **shown)  # type: ignore[arg-type]  # arrays by name
 
 
-def data(federation: Federation, dataset: Dataset, fingerprints: Mapping[str, str], cache: Path) -> dict[str, Any]:
+def data_facts(
+    federation: Federation, dataset: Dataset, fingerprints: Mapping[str, str], cache: Path
+) -> dict[str, Any]:
     """The size of a slice, subjects and slices of every site and split, and how much the sites differ, by look-up tables."""
     sites = {
         site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
         for site, own in ((site, federation.sites[site]) for site in federation.names)
     }
-    differ = differences(federation, fingerprints, cache)
+    differ = site_differences(federation, fingerprints, cache)
     own = {site: federation.sites[site] for site in federation.names}
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
     card = card_facts(own, {site: voxel_edges(known(site)) if known else {} for site in own})
     return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ, "card": card}
 
 
-def differences(federation: Federation, fingerprints: Mapping[str, str], cache: Path) -> list[dict[str, object]]:
+def site_differences(federation: Federation, fingerprints: Mapping[str, str], cache: Path) -> list[dict[str, object]]:
     """`lut.heterogeneity`, which reads every slice: once for the same data, tasks and code, and then from the cache."""
     tasks = {site: list(map(str, federation.tasks[site])) for site in federation.names}
     code = Path(lut.__file__).read_text("utf-8")
@@ -181,5 +186,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def say(text: str) -> None:
+def tell(text: str) -> None:
+    """Say something on standard error, at once."""
     print(text, file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from fedsynth.exchange import leaves
 from fedsynth.federation import Federation
 from fedsynth.method import Blueprint
 
-from ..config.schema import Run
+from ...config.schema import Run
 
 CONTEXT = 1 << 30  # bytes that CUDA and its libraries take
 STATE = 4 * 4  # bytes a parameter: the weight, its gradient, Adam's two moments
@@ -53,7 +53,7 @@ def estimate(run: Run, federation: Federation) -> int:
     return int(CONTEXT + MARGIN * (sites * (STATE * parameters + 2 * produced.total) + data))
 
 
-def take(run: Run, federation: Federation, device: torch.device, ledger: Path) -> None:
+def wait_for_memory(run: Run, federation: Federation, device: torch.device, ledger: Path) -> None:
     """Return once the device has room for the run beside those in the ledger, a line a living process, to which this one is
     added. Nothing to do on a CPU.
 

@@ -1,0 +1,1 @@
+"""One run: trained, followed, and kept as a record."""
