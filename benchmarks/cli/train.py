@@ -49,8 +49,8 @@ RUN = Verb(
 Groups:  method, network, dataset, scenario, experiment; `fedsynth list` shows the choices
 Options: method.*, network.*, dataset.*, scenario.*, trainer.*, seed, tracker
 
-An experiment's grids are trained by `fedsynth sweep`, and no part of a run. With hydra/launcher=joblib hydra.launcher.n_jobs=2,
--m trains two runs at a time.""",
+`fedsynth sweep` trains an experiment's grids; `run` leaves them out. With hydra/launcher=joblib hydra.launcher.n_jobs=2, -m
+trains two runs at a time (pip install 'fedsynth[sweep]').""",
     examples=[
         "fedsynth run method=fedbn network=unet trainer.rounds=20 scenario=common",
         "fedsynth run -m method=fedavg,fedbn 'scenario.sites=[ixi,brats],[ixi,midas,oasis]' seed=0,1,2",

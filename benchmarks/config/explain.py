@@ -14,6 +14,8 @@ from fedsynth.registry import RegistryError
 
 from .errors import PUBLISHED, OptionError, spelling_hint
 
+LAUNCHERS = "pip install 'fedsynth[sweep]' for joblib, pip install hydra-submitit-launcher for SLURM"
+
 
 @contextmanager
 def explained(where: str = "") -> Iterator[None]:
@@ -35,7 +37,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         choices = [option for option in error.options if not option.startswith(PUBLISHED)]
-        return f"no {group} {choice!r}; {spelling_hint(choice, choices, 'there are')}"
+        more = f"; others are in packages: {LAUNCHERS}" if group == "hydra/launcher" else ""
+        return f"no {group} {choice!r}; {spelling_hint(choice, choices, 'there are')}{more}"
     if found := re.search(r"Key '(.*?)' not in '(.*?)'", str(cause)):
         parent = getattr(cause, "parent_node", None)
         key, owner = getattr(cause, "full_key", found[1]), "a run" if found[2] == "Schema" else found[2]

@@ -13,8 +13,9 @@ import yaml
 
 from fedsynth.federation.scenario import Scenario
 from fedsynth.method import Method
-from fedsynth.registry import DATASETS
+from fedsynth.registry import METHODS, NETWORKS
 
+from ..config.errors import PUBLISHED
 from .catalogue import shared_part
 from .options import docstring, options
 from .sources import REGISTRIES, Choice, preset, preset_file
@@ -22,22 +23,41 @@ from .sources import REGISTRIES, Choice, preset, preset_file
 
 def description(group: str, choice: Choice) -> list[str]:
     """The lines that `fedsynth list NAME` prints of it."""
-    head = [f"{group} {choice.name}{f' [{choice.origin}]' if choice.origin else ''}"]
+    head = f"{group} {choice.name}{f' [{choice.origin}]' if choice.origin else ''}"
     if path := preset_file(group, choice.name):
         comment, content = preset(path)
-        head += [f"  {line}".rstrip() for line in comment.splitlines()]
-        if group == "experiment":
-            return [*head, "", *(f"  {line}" for line in content.splitlines())]
-        values = yaml.safe_load(content)
-        base = values.pop("defaults", [""])[0]
-        return [*head, "", *_table(group, DATASETS[base] if group == "dataset" else Scenario, values)]
+        return [head, *(f"  {line}".rstrip() for line in comment.splitlines()), "", *_settings(group, content)]
+    if group == "network" and choice.name.startswith(PUBLISHED):
+        method = METHODS[choice.name.removeprefix(PUBLISHED)]
+        norm = {"norm": method.needs_norm} if method.needs_norm else {}
+        return [f"{head}, which is {method.published}", *_documented(group, NETWORKS[method.published], norm)]
     cls = REGISTRIES[group][choice.name]
-    lines = [*head, *_paragraphs(sys.modules[cls.__module__].__doc__ or ""), "", *_paragraphs(docstring(cls))]
-    return [*lines, "", *_table(group, cls), *(["", *_travel(cls)] if group == "method" else [])]
+    return [head, *_documented(group, cls), *(["", *_travel(cls)] if group == "method" else [])]
+
+
+def _settings(group: str, content: str) -> Iterator[str]:
+    """What a YAML file sets: with the other options of the class that it configures, or as it is written."""
+    values = yaml.safe_load(content) or {}
+    base = next((name for name in values.pop("defaults", []) if isinstance(name, str) and name != "_self_"), "")
+    if group == "scenario":
+        yield from _table(group, Scenario, values)
+    elif group in REGISTRIES and base:
+        yield from _table(group, REGISTRIES[group][base], values)
+    else:
+        yield from (f"  {line}" for line in content.splitlines())
+
+
+def _documented(group: str, cls: type, values: Mapping[str, Any] | None = None) -> list[str]:
+    """What a class says of itself, and its options."""
+    module = _paragraphs(sys.modules[cls.__module__].__doc__ or "")
+    return [*module, "", *_paragraphs(docstring(cls)), "", *_table(group, cls, values)]
 
 
 def _travel(cls: type[Method]) -> list[str]:
-    part = shared_part(cls)
+    try:
+        part = shared_part(cls)
+    except Exception as error:  # a plug-in may raise anything
+        return _paragraphs(f"Published on network={cls.published}; what travels is not known: {error}.")
     told = f"{100 * part:.4g} % of its generator's parameters travel" if part else "nothing travels"
     return _paragraphs(f"Published on network={cls.published}: {told}.")
 

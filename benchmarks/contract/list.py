@@ -10,6 +10,7 @@ from textwrap import shorten
 
 from click import UsageError
 
+from ..config.errors import PUBLISHED
 from .sources import GROUPS, Choice, choices
 
 KINDS = {f"{group}s": group for group in GROUPS}
@@ -22,7 +23,8 @@ def main(names: Sequence[str]) -> int:
     for group in GROUPS:
         found[group], faults = choices(group)
         broken |= faults
-    known = [*KINDS, *(choice.name for group in GROUPS for choice in found[group])]
+    named = found | {"network": [*found["network"], *(Choice(f"{PUBLISHED}{own.name}", "") for own in found["method"])]}
+    known = [*KINDS, *(choice.name for group in GROUPS for choice in named[group])]
     if unknown := [name for name in names if name not in known]:
         raise UsageError(f"there is no {unknown[0]!r}; {_nearest(unknown[0], known)}")
     parts = []
@@ -32,7 +34,7 @@ def main(names: Sequence[str]) -> int:
         else:
             from .description import description  # loads torch and Hydra, which a list of names does without
 
-            parts += [description(group, own) for group, every in found.items() for own in every if own.name == name]
+            parts += [description(group, own) for group, every in named.items() for own in every if own.name == name]
     print("\n\n".join("\n".join(part) for part in parts))
     for origin, reason in broken.items():
         print(f"fedsynth: {origin}: {reason}", file=sys.stderr)

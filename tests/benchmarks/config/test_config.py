@@ -12,6 +12,7 @@ from support.checkout import ROOT
 
 from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.config.errors import OptionError
+from fedsynth.benchmarks.config.explain import explained
 from fedsynth.benchmarks.config.grid import combined, runs
 from fedsynth.benchmarks.config.overrides import deferred
 from fedsynth.benchmarks.config.schema import Run, register
@@ -155,3 +156,11 @@ def test_an_option_of_swept_methods_waits_for_them(word: str, waits: str) -> Non
 def test_an_entry_of_a_list_cannot_be_set_alone() -> None:
     with pytest.raises(OptionError, match=r"a list is set as a whole, as in network.depths=\[1,2\]"):
         run("network=restormer", "network.depths.0=2")
+
+
+def test_a_launcher_that_is_not_installed_is_told_with_its_package() -> None:
+    with (
+        pytest.raises(OptionError, match=r"no hydra/launcher 'submitit_slurm'.* pip install hydra-submitit-launcher"),
+        explained(),
+    ):
+        composed(["hydra/launcher=submitit_slurm"])

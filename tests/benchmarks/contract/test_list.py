@@ -11,6 +11,7 @@ import pytest
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import docstring, meaning, options
 from fedsynth.benchmarks.contract.sources import REGISTRIES, choices, first_sentence
+from fedsynth.networks.network import Norm
 from fedsynth.plugins import VARIABLE
 from fedsynth.registry import METHODS, NETWORKS
 
@@ -174,6 +175,13 @@ def test_a_name_of_two_kinds_shows_both(capsys: pytest.CaptureFixture[str]) -> N
     out, _ = said(capsys, "poisoned")
     assert out.startswith("scenario poisoned\n")
     assert "\n\nexperiment poisoned\n" in out
+
+
+def test_the_network_of_a_method_is_shown_as_that_method_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys, "of_silobn")
+    assert out.startswith(f"network of_silobn, which is {METHODS['silobn'].published}\n")
+    assert METHODS["silobn"].needs_norm is Norm.batch
+    assert "\n  network.norm=batch  (instance|batch)\n" in out
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
