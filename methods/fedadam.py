@@ -22,7 +22,7 @@ class FedAdam(FedAvg):
 
     This is the paper's algorithm 2, without bias correction and with v starting at tau^2. `beta1` 0.9, `beta2` 0.99 and `tau`
     1e-3 are what the paper's experiments fix or recommend. `eta`: 0.01, FLamby's default (Flower has 0.1; the paper tunes it
-    by powers of ten). Published rates come from classifiers trained by SGD. Here a weight moves by up to eta in the first
+    by powers of ten). Published rates come from classifiers trained by SGD; here a weight moves by up to eta in the first
     round, whatever the sites' optimiser, while a generator's weights start at about 0.02: so tune `eta`.
 
     What differs: D is weighted by training slices (in the paper it is the plain mean). Buffers are averaged. Sites use the

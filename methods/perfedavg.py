@@ -42,7 +42,7 @@ class PerFedAvg(FedAvg):
     Each is a local step, so that all methods see the same batches; the local steps that are left over at the end of a round
     are FedAvg's. The server takes the plain mean of the sites, as in the paper. A site serves w - alpha g, with g of one batch.
 
-    Both rates are SGD's in the paper. Here the outer step, beta there, is the trainer's optimiser, which takes v as it takes
+    Both rates are SGD's in the paper; here the outer step, beta there, is the trainer's optimiser, which takes v as it takes
     any gradient. The inner step stays plain gradient descent: only its derivative is (I - alpha Hessian). `alpha`: 1e-4, a
     hundredth of FL-bench's, because the loss weighs 1 there and L1 weighs 100 here; on the phantom such a step lowers the
     loss and ten times that raises it. `delta`: 1e-5, by the same rule. `variant`: fo, as there.

@@ -25,7 +25,7 @@ class PFedMe(FedAvg):
 
     `lam` 15, `inner_steps` (the paper's K) 5, `eta` 0.005, `beta` 1: the released code's `lamda`, `K`, `learning_rate`, `beta`.
     The rate of the inner steps, there `personal_learning_rate` (0.09, of plain SGD), is `trainer.lr`, with any optimiser; it
-    decays, `eta` does not.
+    decays, and `eta` does not.
 
     A batch's inner problem has one loss, so its discriminator moves once, in the first inner step. Buffers that travel are
     theta's: w_k is never run. What differs: the paper gives sites equal weights, the released code weighs by samples, as

@@ -21,7 +21,7 @@ class SCAFFOLD(FedAvg):
     """Every gradient of a site's generator is corrected by c - c_k, the mean control of all sites minus its own, so that sites
     with different data do not drift apart: algorithm 1, option II.
 
-    There the new c_k is c_k - c + (w_server - w_k) / (tau * lr) after tau steps of SGD, which is the mean of the gradients
+    In the paper the new c_k is c_k - c + (w_server - w_k) / (tau * lr) after tau steps of SGD, which is the mean of the gradients
     before correction. Here c_k is that mean for any optimiser: the mean of the gradients that moved the generator, minus the
     correction. Under SGD the two are the same. Adam takes the corrected gradient as it takes any other. The server adds the
     changes of c_k, divided by the number of all sites, to c, which so stays their mean when some are absent. It moves by

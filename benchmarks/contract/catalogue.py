@@ -20,28 +20,30 @@ from fedsynth.method import Blueprint, Method
 from fedsynth.registry import METHODS, NETWORKS
 
 from .options import options
+from .sources import sentences
 from .toy import ToyFederation
 
 TASKS = tuple(map(Task.parse, ("T1->T2", "T2->PD", "FLAIR->T2", "T2->T1", "T2->FLAIR")))  # the paper's variable tasks
 HEAD = """# The methods
 
-Made by `make catalogue` from the methods' code and docstrings; do not edit. Whether a method keeps the contract, `fedsynth check
-METHOD` says; whether it is its paper's, its test in `tests/` does.
+`make catalogue` writes this page from the methods' code and docstrings; do not edit it. `fedsynth check METHOD` says whether a
+method keeps the contract. Its test in `tests/methods/` says whether it does what its paper says.
 
-*Travels*: of the generator's parameters, on the published network at full size with four sites and four contrasts. *Up* and
-*down*: floats that a site sends and is sent in the second round, in lengths of what travels (measured at a small size with three
-sites; 2 is a model and as long a vector beside it). *Memory*: what a site and the server remember from round to round beside
-the nets, in the same lengths. *Gradients*: backward passes a local step; FedAvg's two are the discriminator's and the
-generator's.
+- *travels*: the share of the generator's parameters that is exchanged, on the published network at full size with four sites and
+  four contrasts.
+- *up* and *down*: the floats that a site sends and is sent in the second round, as multiples of the number that travels: 2 is a
+  model and a second vector of its length. Measured at a small size with three sites.
+- *memory*: what a site and the server keep from round to round besides the nets, as the same multiples.
+- *gradients*: the backward passes of a local step. FedAvg has two: the discriminator's and the generator's.
 
-How each did in a short run on the phantom, and why some lie low there, is in [results/smoke](../results/smoke/README.md).
+[results/smoke](../results/smoke/README.md) shows how each method did in a short run on the phantom, and says why some score low.
 """
 LEFT_OUT = """## What is not here, and why
 
 | method | why |
 | --- | --- |
 | FedRoD (Chen and Chao, ICLR 2022) | balances the softmax over classes; slices have no class |
-| FedProto (Tan et al., AAAI 2022) | averages a prototype a class |
+| FedProto (Tan et al., AAAI 2022) | averages one prototype for each class |
 | FedLC (Zhang et al., ICML 2022) | calibrates logits by the labels' frequencies |
 | FedPAC (Xu et al., ICLR 2023) | aligns class-wise feature centroids |
 | FedGen (Zhu et al., ICML 2021) | its generator draws features for a given label |
@@ -109,13 +111,14 @@ def span(values: list[float]) -> str:
 
 
 def paragraphs(cls: type[Method]) -> list[str]:
-    return [" ".join(part.split()) for part in (inspect.getdoc(cls) or "").split("\n\n")]
+    """The paragraphs of a docstring: text in one line, and formulas, which are indented, as they are."""
+    parts = (inspect.getdoc(cls) or "").split("\n\n")
+    return [part if part.startswith(" ") else " ".join(part.split()) for part in parts]
 
 
 def about_sgd(cls: type[Method]) -> str:
     """The sentences of a docstring that speak of SGD."""
-    sentences = re.split(r"(?<=[.:;]) (?=[A-Z`])", " ".join(paragraphs(cls)))
-    return " ".join(sentence for sentence in sentences if re.search(r"\bSGD\b", sentence))
+    return " ".join(sentence for sentence in sentences(inspect.getdoc(cls) or "") if re.search(r"\bSGD\b", sentence))
 
 
 def section(name: str, cls: type[Method]) -> list[str]:
