@@ -139,4 +139,4 @@ def summary_lines(found: list[FeatureScore]) -> list[str]:
     for perceptual, frechet in zip(whole[::2], whole[1::2], strict=True):
         values = [f"{perceptual.value:.4f}", f"{frechet.value:.4g}"]
         rows.append([f"{perceptual.site} {perceptual.task}", *values, frechet.note])
-    return text_table(rows, [False, True, True, False])
+    return text_table(rows, right=(1, 2))

@@ -20,7 +20,7 @@ def to_terminal(view: TableView) -> str:
     lines = [view.title]
     for columns in _side_by_side([column for column in view.columns if column.compact]):
         rows = list(zip(*(column.lines for column in columns), strict=True))
-        above, *rest = text_table(rows, [column.is_number for column in columns])
+        above, *rest = text_table(rows, [number for number, column in enumerate(columns) if column.is_number])
         lines += ["", *[above] * bool(above), *rest]
     notes = [line for note in view.notes for line in wrap(note, WIDTH)]
     return "\n".join([*lines, "", *notes] if notes else lines)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records.store import RunStatus, State, Store
+from ..records.text_table import text_table
 
 
 def main(
@@ -24,9 +25,9 @@ def main(
     store, criteria = Store(results), Criteria(bool(patterns), superseded, frozenset(states), older)
     found = {name: status for name in store.names(patterns) if (status := criteria.select(store, name))}
     sizes = {name: sum(map(size, folders(store, name))) for name in found}
-    width = max(map(len, found), default=0)
-    for name, (state, reason) in found.items():
-        print(f"{name:{width}}  {state:13}  {megabytes(sizes[name]):>9}  {reason}".rstrip())
+    rows = [(name, state, megabytes(sizes[name]), reason) for name, (state, reason) in found.items()]
+    for line in text_table(rows, right=(2,)):
+        print(line)
     total = f"{len(found)} run{'' if len(found) == 1 else 's'}, {megabytes(sum(sizes.values()))}"
     if not yes:
         print(f"{total}{'; --yes removes them' if found else ''}.")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..records.store import FINISHED, RunStatus, State, Store
+from ..records.text_table import text_table
 
 MANY = 20  # runs from which on they are a matrix, and only those that are not done have a line each
 SECONDS = 5.0  # between two looks of --watch
@@ -107,8 +108,7 @@ def shown(identities: Identities, statuses: Statuses, whole: bool) -> list[str]:
         known = [(what, own.state if (own := statuses[name]) else None) for name, what in identities.items() if what]
         lines += [*state_matrix(known, shutil.get_terminal_size().columns), ""] if known else [""]
         seen = [own for own in seen if own.state is not State.done]
-    longest = max((len(own.run) for own in seen), default=0)
-    lines += [f"{own.run:{longest}}  {own.state.value:13}  {how_far(own)}".rstrip() for own in seen]
+    lines += text_table([(own.run, own.state.value, how_far(own)) for own in seen], right=())
     lines += [""] * bool(seen)
     return [*lines, count_states([own.state if own else None for own in statuses.values()])]
 
@@ -148,14 +148,18 @@ def state_matrix(runs: Sequence[tuple[Mapping[str, Any], State | None]], width: 
         cells[row, what["scenario"]["name"], what["seed"]].append(LETTERS[state] if state else NOT_BEGUN)
     names = sorted({row for row, _, _ in cells})
     seeds = {scenario: sorted({seed for _, own, seed in cells if own == scenario}) for _, scenario, _ in cells}
-    longest, lines = max(map(len, names)), []
-    for block in fitting({scenario: len(scenario) for scenario in sorted(seeds)}, width - longest):
-        lines += ["", " " * longest + "".join(f"  {scenario:{column_width(scenario, seeds)}}" for scenario in block)]
-        for name in names:
-            found = ["".join(letter(cells.get((name, own, seed), ())) for seed in seeds[own]) for own in block]
-            if any(text.strip() for text in found):
-                shown = "".join(f"  {text:{column_width(own, seeds)}}" for own, text in zip(block, found, strict=True))
-                lines.append(f"{name:{longest}}{shown}".rstrip())
+    longest, lines = max(map(len, names)), list[str]()
+    widths = {scenario: max(len(scenario), len(seeds[scenario])) for scenario in sorted(seeds)}
+    for block in fitting(widths, width - longest):
+        rows = [
+            [
+                name.ljust(longest),
+                *("".join(letter(cells.get((name, own, seed), ())) for seed in seeds[own]) for own in block),
+            ]
+            for name in names
+        ]
+        begun = [row for row in rows if any(text.strip() for text in row[1:])]
+        lines += ["", *text_table([["", *block], *begun], right=())]
     key = ", ".join(f"{letter} {state.value}" for state, letter in LETTERS.items())
     return [*lines[1:], "", f"A letter a seed: {key}, {NOT_BEGUN} not begun."]
 
@@ -164,11 +168,6 @@ def letter(states: Sequence[str]) -> str:
     """The letter of the run that has most left to do, of those in one place."""
     order = [NOT_BEGUN, *(LETTERS[state] for state in reversed(State))]
     return min(states, key=order.index, default=NO_CELL)
-
-
-def column_width(scenario: str, seeds: Mapping[str, Sequence[int]]) -> int:
-    """The width of a scenario's column: its name's, or a letter a seed."""
-    return max(len(scenario), len(seeds[scenario]))
 
 
 def fitting(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
