@@ -58,8 +58,8 @@ def plural_groups(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
     yield from (CompletionItem(f"{group}s") for group in GROUPS)
 
 
-def folders(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
-    """Those on the disk, which the shell knows."""
+def any_folder(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
+    """A folder of the disk, which the shell looks for by itself."""
     yield CompletionItem(begun, type="dir")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arguments import flag, jobs, out, words
-from .completion import folders, overrides
+from .completion import any_folder, overrides
 from .verb import Verb
 
 PREPARE = Verb(
@@ -16,7 +16,7 @@ PREPARE = Verb(
             "dataset=NAME [FOLDER] [OPTION=VALUE]...",
             "The data set, the folder of its data, its options.",
             overrides("dataset"),
-            folders,
+            any_folder,
         ),
         jobs("Processes that share the subjects (default: 1).", default=1),
         out("Where the arrays go (default: prepared/NAME-HASH; for a layout: dataset.out)."),

@@ -78,13 +78,13 @@ def facts(cls: type[Method]) -> Facts:
         found = [row[key] / 4 / owned[row["site"]] for row in rows if owned[row["site"]]]
         return span(found) if found else "0"
 
-    held = [size(site.memory) / (length or 1) for site in trainer.sites.values()]
+    held = [memory_length(site.memory) / (length or 1) for site in trainer.sites.values()]
     steps = {name: site.steps for name, site in trainer.sites.items()}
     return Facts(
         travels=f"{100 * shared_part(cls):.4g} %",
         up=times("bytes_up"),
         down=times("bytes_down"),
-        memory=f"{span(held)} / {span([size(trainer.server.memory) / (length or 1)])}",
+        memory=f"{span(held)} / {span([memory_length(trainer.server.memory) / (length or 1)])}",
         gradients=span([row["gradient_evaluations"] / steps[row["site"]] for row in rows]),
     )
 
@@ -101,7 +101,7 @@ def shared_part(cls: type[Method]) -> float:
     return sum(size for path, size in sizes.items() if path in chosen) / sum(sizes.values())
 
 
-def size(memory: Memory) -> int:
+def memory_length(memory: Memory) -> int:
     return sum(value.numel() for value in memory.values() if isinstance(value, Tensor))
 
 

@@ -39,10 +39,10 @@ def options(cls: type, values: Mapping[str, Any] | None = None) -> Iterator[Opti
             for part in options(kind, inner):
                 yield part._replace(name=f"{option.name}.{part.name}")
         else:
-            yield Option(option.name, _typed(kind), literal(value), meaning(cls, option.name))
+            yield Option(option.name, _typed(kind), as_typed(value), meaning(cls, option.name))
 
 
-def literal(value: Any) -> str:
+def as_typed(value: Any) -> str:
     """A value as it is typed on a command line."""
     if value is MISSING:
         return ""
@@ -51,9 +51,9 @@ def literal(value: Any) -> str:
     if isinstance(value, str):
         return value or "''"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(literal, value))}]"
+        return f"[{', '.join(map(as_typed, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {literal(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {as_typed(item)}" for key, item in value.items()) + "}"
     return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
 
 
