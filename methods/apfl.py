@@ -36,8 +36,8 @@ class APFL(FedAvg):
     step of a round and adds 0.02 alpha to its gradient; here alpha moves in every step, by its gradient.
     """
 
-    alpha: float = 0.5
-    adaptive: bool = False
+    alpha: float = 0.5  # the personal share of the mixed model
+    adaptive: bool = False  # whether every site moves its own alpha
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:

@@ -26,7 +26,7 @@ class Ditto(FedAvg):
     never trained serves the federated generator.
     """
 
-    lam: float = 1.0
+    lam: float = 1.0  # strength of the pull towards the received generator
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         return nn.ModuleDict({**super().build(blueprint), "personal": super().build(blueprint)})

@@ -16,7 +16,7 @@ class FedAdagrad(FedAdam):
     The other options, their defaults and what differs are FedAdam's.
     """
 
-    beta1: float = 0.0
+    beta1: float = 0.0  # decay of the server's momentum m
 
     def second_moment(self, v: Tensor, change: Tensor) -> Tensor:
         return v + change.square()

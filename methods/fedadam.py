@@ -29,10 +29,10 @@ class FedAdam(FedAvg):
     trainer's optimiser (the paper has SGD).
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.99
-    tau: float = 1e-3
-    eta: float = 0.01
+    beta1: float = 0.9  # decay of the server's momentum m
+    beta2: float = 0.99  # decay of its second moment v
+    tau: float = 1e-3  # what is added to the root of v
+    eta: float = 0.01  # the server's learning rate
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):

@@ -34,9 +34,9 @@ class FedALA(FedAvg):
     same weights have the same loss. The sample is of independently drawn batches. Buffers are the global model's.
     """
 
-    eta: float = 1.0
-    sample: float = 0.8
-    layers: int = 1
+    eta: float = 1.0  # learning rate of the weights W
+    sample: float = 0.8  # share of the local data on which W is learned
+    layers: int = 1  # stages from the output that W mixes; 0 for all
 
     def __post_init__(self) -> None:
         if not 0 < self.sample <= 1:

@@ -39,9 +39,9 @@ class FedAMP(FedAvg):
     it by 0.1 every 30 rounds). The pull is by the squared distance, as in the paper; PFLlib uses the distance itself.
     """
 
-    sigma: float = 1e-4
-    alpha: float = 1.0
-    lam: float = 1.0
+    sigma: float = 1e-4  # mean square difference of two models at which attention falls to 1/e
+    alpha: float = 1.0  # step on the attention
+    lam: float = 1.0  # strength of the pull towards the cloud model
 
     def __post_init__(self) -> None:
         if self.sigma <= 0:

@@ -20,7 +20,7 @@ class FedAvgM(FedAvg):
     `momentum`: 0.9, which the paper finds best where the sites' data differ most. Buffers are averaged without momentum.
     """
 
-    momentum: float = 0.9
+    momentum: float = 0.9  # of the server
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:

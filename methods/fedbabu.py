@@ -30,7 +30,7 @@ class FedBABU(FedPer):
     """
 
     fewest: ClassVar[int] = 1
-    steps: int = 50
+    steps: int = 50  # of fine-tuning before a site serves
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,7 +23,7 @@ class FedBNReleased(FedAvg):
     layers are those of one site, as long as it takes part. `norms_of`: that site, the first in the released order, IXI.
     """
 
-    norms_of: str = "ixi"
+    norms_of: str = "ixi"  # the site whose normalisation all get
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
         super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})

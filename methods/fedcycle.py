@@ -52,9 +52,9 @@ class FedCycle(FedAvg):
     published: ClassVar[str] = "switchable_unet"
     second: ClassVar[bool] = True
     generators: ClassVar[Player] = "generator"
-    losses: Losses = Losses.both
-    cycle: float = 10.0
-    identity: float = 0.0
+    losses: Losses = Losses.both  # what the generator learns by
+    cycle: float = 10.0  # weight of the cycle loss
+    identity: float = 0.0  # weight of the identity loss
 
     def __post_init__(self) -> None:
         for option in ("cycle", "identity"):

@@ -34,7 +34,7 @@ class FedDyn(FedAvg):
     mean of the w_k. That code clips gradients at 10 and decays weights; here the trainer's options decide.
     """
 
-    alpha: float = 0.01
+    alpha: float = 0.01  # strength of the regulariser
 
     def __post_init__(self) -> None:
         if self.alpha <= 0:

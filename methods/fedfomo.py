@@ -37,10 +37,10 @@ class FedFomo(FedAvg):
     |.|_1. The affinity adds g_n, as in the paper; the released code divides by each round's sum. The optimiser's state stays.
     """
 
-    models: int = 4
-    epsilon: float = 0.3
-    decay: float = 0.05
-    sample: float = 0.2
+    models: int = 4  # how many other sites' models a site is sent
+    epsilon: float = 0.3  # probability of a random model in round 0
+    decay: float = 0.05  # by which epsilon falls each round
+    sample: float = 0.2  # share of the local slices that weigh the models
 
     def __post_init__(self) -> None:
         if self.models < 1:

@@ -44,8 +44,8 @@ class FedMed(FedCycle):
 
     published: ClassVar[str] = "unet"
     generators: ClassVar[Player] = ("generator", REVERSE)
-    identity: float = 10.0
-    privacy: bool = False
+    identity: float = 10.0  # weight of the identity loss
+    privacy: bool = False  # whether the gradients that generators get are clipped and noisy
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         nets = super().build(blueprint)

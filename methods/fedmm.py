@@ -45,7 +45,7 @@ class FedMM(FedAvg):
     """
 
     published: ClassVar[str] = "mmgan_unet"
-    curriculum: bool = True
+    curriculum: bool = True  # whether few contrasts are missing at first, and more later
 
     def build(self, blueprint: Blueprint) -> nn.ModuleDict:
         generator = blueprint.generator()

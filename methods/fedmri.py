@@ -36,7 +36,7 @@ class FedMRI(FedAvg):
 
     published: ClassVar[str] = "unet"
     partial: ClassVar[bool] = True
-    beta: float = 100.0
+    beta: float = 100.0  # weight of the contrastive term
 
     def travels(self, place: Place) -> bool:
         return super().travels(place) and place.role in (Role.encoder, Role.bottleneck)

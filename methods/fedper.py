@@ -22,7 +22,7 @@ class FedPer(FedAvg):
     """
 
     fewest: ClassVar[int] = 0  # the fewest stages that a head may have
-    head_stages: int = 1
+    head_stages: int = 1  # stages of the generator, from the output, that stay at the site
 
     def __post_init__(self) -> None:
         if self.head_stages < self.fewest:

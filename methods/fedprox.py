@@ -19,7 +19,7 @@ class FedProx(FedAvg):
     The paper lets sites stop at different accuracies; here all take their steps of a round.
     """
 
-    mu: float = 0.01
+    mu: float = 0.01  # strength of the pull
 
     def __post_init__(self) -> None:
         if self.mu < 0:

@@ -31,8 +31,8 @@ class FedRep(FedPer):
     """
 
     fewest: ClassVar[int] = 1
-    body_epochs: float = 1.0
-    body_share: float = 0.5
+    body_epochs: float = 1.0  # passes over the local data that train the body
+    body_share: float = 0.5  # the most of a round's steps that train the body
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,7 +21,7 @@ class Finetune(FedAvg):
     What differs: the paper tries many ways to adapt and many rates; this is the plain one.
     """
 
-    steps: int = 50
+    steps: int = 50  # of fine-tuning before a site serves
 
     def __post_init__(self) -> None:
         if self.steps < 0:

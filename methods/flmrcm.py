@@ -44,8 +44,8 @@ class FLMRCM(FedAvg):
     """
 
     latents: ClassVar[int] = 64  # training slices whose latents the target sends; ours
-    target: str = ""
-    align: float = 1.0
+    target: str = ""  # the target site; the first one if empty
+    align: float = 1.0  # weight of the alignment, relative to L1's
 
     def __post_init__(self) -> None:
         if self.align < 0:

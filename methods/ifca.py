@@ -28,7 +28,7 @@ class IFCA(FedAvg):
     stands, and a site's discriminators and Adam's moments stay with it when it changes its cluster.
     """
 
-    clusters: int = 2
+    clusters: int = 2  # how many models there are
 
     def __post_init__(self) -> None:
         if self.clusters < 1:

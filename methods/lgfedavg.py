@@ -26,7 +26,7 @@ class LGFedAvg(FedAvg):
     """
 
     partial: ClassVar[bool] = True
-    share: float = 0.6
+    share: float = 0.6  # the part of the stages that travels
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:

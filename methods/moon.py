@@ -36,8 +36,8 @@ class MOON(FedAvg):
     would be trained by the contrast alone.
     """
 
-    mu: float = 1.0
-    tau: float = 0.5
+    mu: float = 1.0  # weight of the contrast
+    tau: float = 0.5  # its temperature
 
     def __post_init__(self) -> None:
         if self.mu < 0:

@@ -51,9 +51,9 @@ class PerFedAvg(FedAvg):
     two gradients of the difference are taken in eval mode: with another dropout in each, it would be noise.
     """
 
-    variant: Variant = Variant.fo
-    alpha: float = 1e-4
-    delta: float = 1e-5
+    variant: Variant = Variant.fo  # whether the Hessian is left out or approximated
+    alpha: float = 1e-4  # rate of the inner step
+    delta: float = 1e-5  # length of the difference that approximates the Hessian
 
     def __post_init__(self) -> None:
         if self.alpha < 0:

@@ -33,10 +33,10 @@ class PFedMe(FedAvg):
     evaluations instead of 2.
     """
 
-    lam: float = 15.0
-    inner_steps: int = 5
-    eta: float = 0.005
-    beta: float = 1.0
+    lam: float = 15.0  # strength of the pull of theta towards w_k
+    inner_steps: int = 5  # steps of theta on each batch
+    eta: float = 0.005  # rate at which w_k follows theta
+    beta: float = 1.0  # how far the server moves towards the sites' mean
 
     def __post_init__(self) -> None:
         for option in ("lam", "eta", "beta"):

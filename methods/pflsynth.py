@@ -36,11 +36,11 @@ class PFLSynth(Method):
     """
 
     published: ClassVar[str] = "personalised"
-    local_share: float = 5 / 9
-    share: Share = Share.late
-    local_mapper: bool = False
-    shared_discriminators: bool = False
-    one_discriminator: bool = False  # for all tasks of a site
+    local_share: float = 5 / 9  # share of the bottleneck's stages that stay with the encoder
+    share: Share = Share.late  # which stages of the generator travel
+    local_mapper: bool = False  # whether the mapper stays at the site
+    shared_discriminators: bool = False  # whether discriminators travel
+    one_discriminator: bool = False  # whether all tasks of a site share one discriminator
 
     def __post_init__(self) -> None:
         if not 0 <= self.local_share <= 1:

@@ -53,9 +53,9 @@ class PRRFL(FedBN):
     """
 
     partial: ClassVar[bool] = False
-    alpha1: float = 0.7
-    alpha2: float = 0.9
-    window: float = 0.7
+    alpha1: float = 0.7  # q below which only the deputy learns from the other
+    alpha2: float = 0.9  # q above which only the personal model learns from the other
+    window: float = 0.7  # share of the frequencies that is common in the first round
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha1 <= self.alpha2:

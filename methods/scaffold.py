@@ -29,7 +29,7 @@ class SCAFFOLD(FedAvg):
     FedAvg's (the paper's is not). Discriminators are local and not corrected.
     """
 
-    eta_g: float = 1.0
+    eta_g: float = 1.0  # how far the server moves towards the sites' mean
 
     def download(self, server: Server, name: str) -> Message:
         control = server.memory.get("control", torch.zeros_like(server.model))

@@ -94,7 +94,7 @@ class MMGANUNet(UNet):
     """`fill`: `background`, as in the original's scripts, whose images are 0 there, and as in pFLSynth's class. The original also
     has the average of the given contrasts and noise, its command line's default, which makes the served images random."""
 
-    fill: Fill = Fill.background
+    fill: Fill = Fill.background  # what takes the place of a contrast that is not given
 
     def generator(self, columns: Columns) -> Generator:
         stages = unet_stages(self.width, self.pools, self.norm, columns.contrasts, columns.contrasts)

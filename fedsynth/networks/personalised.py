@@ -15,4 +15,4 @@ from .resnet import ResNet
 class Personalised(ResNet):
     """The published network is `resnet` with `condition=site_task`; other conditions are ablations of it."""
 
-    condition: Condition = Condition.site_task
+    condition: Condition = Condition.site_task  # what of the code the generator reads

@@ -66,7 +66,7 @@ class ResNet(Network):
     """ResNet-9 by default."""
 
     blocks: int = 9  # residual blocks
-    dropout: float = 0.5  # within them
+    dropout: float = 0.5  # within residual blocks
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -110,9 +110,9 @@ class Restormer(Network):
 
     width: int = 48  # channels at full resolution, doubled at each level
     depths: list[int] = field(default_factory=lambda: [4, 6, 6, 8])  # blocks of each level, from full resolution down
-    heads: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # of each block of these levels
+    heads: list[int] = field(default_factory=lambda: [1, 2, 4, 8])  # attention heads of a block, by level
     refinements: int = 4  # blocks at the end
-    expansion: float = 2.66  # of the channels in the feed-forward part
+    expansion: float = 2.66  # hidden channels of the feed-forward part, as a multiple of its channels
 
     def __post_init__(self) -> None:
         super().__post_init__()

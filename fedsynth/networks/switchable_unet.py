@@ -22,8 +22,8 @@ class SwitchableUNet(UNet):
     decoder it would also fix the mean of the image, which is a weighted sum of the decoder's channels."""
 
     mapper_layers: ClassVar[int] = 2
-    condition: Condition = Condition.task
-    gate: bool = False
+    condition: Condition = Condition.task  # what of the code the generator reads: the direction
+    gate: bool = False  # whether the latent scales feature maps
 
     def generator(self, columns: Columns) -> Generator:
         stages = unet_stages(self.width, self.pools, self.norm, columns.channels)
