@@ -55,6 +55,8 @@ class Probes:
         feeds = {name: feed for site in self.sites.values() for name, feed in site.feeds.items()}
         feeds = {name: feed for name, feed in feeds.items() if name not in self.federation.poisoned}
         for site in self.sites.values():
+            if not (self.federation.conditions.across or any(map(self.federation.asked, site.members))):
+                continue  # there is nothing to ask, and some methods adapt for long before they serve
             with evaluate.serving(self.method, self.server, site):
                 for home in site.members:
                     yield from (("asked", site.feeds[home], task, site.answer) for task in self.federation.asked(home))

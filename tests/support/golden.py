@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fedsynth.benchmarks.contract.toy import ToyFederation
@@ -13,6 +14,7 @@ from fedsynth.datasets.phantom.dataset import Phantom
 from fedsynth.evaluation import evaluate
 from fedsynth.federation import Federation
 from fedsynth.federation.scenario import Scenario
+from fedsynth.networks.resnet import ResNet
 from fedsynth.registry import METHODS
 from fedsynth.trainer import Trainer
 
@@ -26,8 +28,9 @@ def phantom(cache: Path) -> Federation:
 
 def run(name: str, federation: Federation) -> dict[str, float]:
     """After two rounds: the validation PSNR of every site and task in dB, and the root mean square of the server's model."""
-    case = ToyFederation.of(METHODS[name])
-    trainer = Trainer(case.method, case.network, federation, case.options, seed=0)
+    toy = ToyFederation.of(METHODS[name])
+    network = replace(toy.network, blocks=3) if isinstance(toy.network, ResNet) else toy.network
+    trainer = Trainer(toy.method, network, federation, toy.options, seed=0)
     for round in (1, 2):
         trainer.round(round)
     rows = evaluate.score(trainer.method, trainer.server, trainer.sites, "val")

@@ -128,15 +128,15 @@ class SplitsBySize(Method):
     ],
 )
 def test_a_broken_rule_is_named(cls: type[Method], title: str) -> None:
-    case = ToyFederation.of(cls)
+    toy = ToyFederation.of(cls)
     function = next(function for name, _, function in RULES if name == title)
-    assert complaints(function, case)
+    assert complaints(function, toy)
 
 
-def complaints(function: Rule, case: ToyFederation) -> list[str]:
+def complaints(function: Rule, toy: ToyFederation) -> list[str]:
     def run() -> Iterator[str]:
         try:
-            yield from function(case)
+            yield from function(toy)
         except Exception as error:  # as `check` does
             yield str(error)
 
