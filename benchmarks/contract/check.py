@@ -17,11 +17,11 @@ from .toy import ToyFederation
 def check(name: str) -> list[tuple[str, str, list[str]]]:
     """(rule, purpose, what is wrong) for every rule, on the method's published network with its default options."""
     cls = METHODS[name]
-    case = ToyFederation.of(cls)
+    toy = ToyFederation.of(cls)
     results = []
     for title, purpose, function in RULES:
         try:
-            wrong = list(function(case))
+            wrong = list(function(toy))
         except Exception as error:  # a broken plugin may raise anything: that is a finding, not our failure
             wrong = [f"{type(error).__name__}: {error}"]
         results.append((title, purpose, wrong))

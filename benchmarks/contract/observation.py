@@ -1,4 +1,4 @@
-"""One run of a method that is watched: what was sent, what the steps did, what the sites remembered, what stayed on the method."""
+"""One run of a method, watched: what was sent, what the steps did, what the sites remembered, what stayed on the method."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Trainer
 
+
 @dataclass(frozen=True)
 class ObservedStep:
-    """`operations` in order, yields included, each with its constants and shapes; `renumbered`: the plain numbers in site.memory that the step changed."""
+    """A local step.
+
+    `operations`: each with its constants and the shapes of its tensors, in order, yields included. `renumbered`: the plain
+    numbers in site.memory that the step changed.
+    """
 
     site: str
     round: int

@@ -49,17 +49,17 @@ def trains(toy: ToyFederation) -> Iterator[str]:
 def learns(toy: ToyFederation) -> Iterator[str]:
     """A slow method may take more steps, which cost most of a check."""
     for steps, lr in ((6, 1e-2), (20, 3e-3)):
-        trainer = toy.trainer("ac", rounds=3, local_steps=steps, lr=lr)
-        before = _training_psnr(trainer)
+        trainer = toy.trainer("bc", rounds=3, local_steps=steps, lr=lr)
+        before = _psnr(trainer, "train")
         for round in (1, 2):
             trainer.round(round)
-        if (after := _training_psnr(trainer)) > before:
+        if (after := _psnr(trainer, "train")) > before:
             return
     yield f"40 local steps lead from {before:.2f} dB to {after:.2f} dB on the training slices"
 
 
-def _training_psnr(trainer: Trainer) -> float:
-    return mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, "train"))
+def _psnr(trainer: Trainer, split: str) -> float:
+    return mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, split))
 
 
 @rule("leaves the loop to the trainer", "mixed precision, clipping and captured steps hold for every method")
@@ -190,7 +190,7 @@ def takes_several_sources(toy: ToyFederation) -> Iterator[str]:
 def fits_any_image(toy: ToyFederation) -> Iterator[str]:
     size = (24, 32)  # no side is that of the other rules' slices
     try:
-        toy.trainer(blobs("ac", size), rounds=1, local_steps=1).run()
+        toy.trainer(blobs("bc", size), rounds=1, local_steps=1).run()
     except Exception as error:
         yield f"slices of {size[0]}x{size[1]}: {type(error).__name__}: {error}"
 
@@ -201,8 +201,9 @@ def fits_other_networks(toy: ToyFederation) -> Iterator[str]:
         if name == toy.method.published:
             continue  # all other rules are tried on it
         try:
-            trainer = replace(toy, network=small(entry.cls, toy.method.needs_norm)).trainer("ac", rounds=1, local_steps=1)
-            trainer.round(1)  # which also scores it
+            trainer = replace(toy, network=small(entry.cls, toy.method.needs_norm)).trainer("bc", local_steps=1)
+            trainer.round(1)
+            _psnr(trainer, "val")
             trainer.probe()
         except ContractError as refusal:
             if f"network={toy.method.published}" not in str(refusal):  # a refusal that names the remedy is an answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,9 +21,13 @@ from fedsynth.trainer import Outcome, Trainer
 
 from .observation import Observation
 
-TASKS = {"a": ("T1->T2", "T2->PD"), "b": ("T1->T2",), "c": ("T2->T1",)}
+TASKS = {
+    "a": ("T1->T2", "T2->PD"),
+    "b": ("T1->T2",),
+    "c": ("T1->T2",),
+}  # b and c have the same nets: they can share a slot
 SMALL: dict[str, Any] = {
-    **{"width": 2, "blocks": 1, "latent": 8, "pools": 2, "discriminator_width": 2, "discriminator_layers": 1},
+    **{"width": 2, "blocks": 1, "latent": 8, "pools": 1, "discriminator_width": 2, "discriminator_layers": 1},
     **{"depths": [1, 2], "heads": [1, 2], "refinements": 1},
 }
 NEWCOMER = "n"
@@ -36,8 +40,8 @@ def small(network: type[Network], norm: Norm | None = None) -> Network:
 
 
 def blobs(names: str = "abc", size: tuple[int, int] = (16, 16), scarce: str = "") -> Federation:
-    """Sites of square blobs, different at each site, and one that joins late; they are for checking rules, not for learning
-    much. A site in `scarce` has one training slice, the others six."""
+    """Sites with images of blocks, different at each site, and a newcomer. A site in `scarce` has one training slice, the others
+    six. They are for checking rules: there is little to learn from them."""
     sites = {}
     for name in (*names, NEWCOMER):
         stream = np.random.default_rng(ord(name))
@@ -100,7 +104,7 @@ class ToyFederation:
         """A whole run, watched, after which a newcomer adapts."""
         return Observation(self.trainer(_adapting(blobs())))
 
-    def rerun(self, changes: Iterable[str]) -> Outcome:
+    def rerun(self, changes: Collection[str]) -> Outcome:
         """The same run, unwatched: with the sites in another order, in one slot that they share, validated in every round, or
         killed and resumed after round 2."""
         data = _adapting(blobs("cab" if "reordered" in changes else "abc"))
@@ -121,7 +125,7 @@ class ToyFederation:
         alone = {change: self._differs([change]) if together else [] for change in CHANGES}
         return alone if any(alone.values()) else dict.fromkeys(CHANGES, together)
 
-    def _differs(self, changes: Iterable[str]) -> list[str]:
+    def _differs(self, changes: Collection[str]) -> list[str]:
         expected, what = self.observed.outcome, f"a run {', '.join(CHANGES[change] for change in changes)}"
         try:
             found = self.rerun(changes)

@@ -53,11 +53,11 @@ def test_twenty_captured_steps_are_the_eager_ones() -> None:
 
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_every_method_is_captured_or_says_why_not(name: str) -> None:
-    case = ToyFederation.of(METHODS[name])
+    toy = ToyFederation.of(METHODS[name])
     scores = {}
     for execution in (Execution.graph, Execution.eager):
         given = {"device": "cuda", "deterministic": True, "execution": execution, "local_steps": 12, "rounds": 2}
-        of = trainer(case.method, case.network, **given)
+        of = trainer(toy.method, toy.network, **given)
         scores[execution] = [row["psnr"] for row in of.run().scores]
         if of.step.eager:
             pytest.skip(f"{name} cannot be captured: {of.step.eager}")
@@ -67,8 +67,8 @@ def test_every_method_is_captured_or_says_why_not(name: str) -> None:
 @pytest.mark.parametrize("execution", [Execution.eager, Execution.graph])
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_local_training_never_waits_for_the_host(name: str, execution: Execution) -> None:
-    case = ToyFederation.of(METHODS[name])
-    of = trainer(case.method, case.network, device="cuda", rounds=4, local_steps=12, execution=execution)
+    toy = ToyFederation.of(METHODS[name])
+    of = trainer(toy.method, toy.network, device="cuda", rounds=4, local_steps=12, execution=execution)
     for round in (1, 2):  # lazily made state, and steps to be captured
         of.round(round)
     for site in of.sites.values():

@@ -14,11 +14,11 @@ from fedsynth.datasets.phantom.dataset import Phantom
 from fedsynth.evaluation import evaluate
 from fedsynth.federation import Federation
 from fedsynth.federation.scenario import Scenario
-from fedsynth.networks.resnet import ResNet
 from fedsynth.registry import METHODS
 from fedsynth.trainer import Trainer
 
 FILE = Path(__file__).with_suffix(".json")
+DEPTHS = {"blocks": 3, "pools": 2}  # of the networks; those of the toy federation are as shallow as they can be
 SCENARIO = Scenario("golden", ["ixi", "oasis"], {"ixi": ["T1->T2", "T2->PD"], "oasis": ["T1->T2"]})
 
 
@@ -29,8 +29,8 @@ def phantom(cache: Path) -> Federation:
 def run(name: str, federation: Federation) -> dict[str, float]:
     """After two rounds: the validation PSNR of every site and task in dB, and the root mean square of the server's model."""
     toy = ToyFederation.of(METHODS[name])
-    network = replace(toy.network, blocks=3) if isinstance(toy.network, ResNet) else toy.network
-    trainer = Trainer(toy.method, network, federation, toy.options, seed=0)
+    deeper = {name: value for name, value in DEPTHS.items() if hasattr(toy.network, name)}
+    trainer = Trainer(toy.method, replace(toy.network, **deeper), federation, toy.options, seed=0)
     for round in (1, 2):
         trainer.round(round)
     rows = evaluate.score(trainer.method, trainer.server, trainer.sites, "val")

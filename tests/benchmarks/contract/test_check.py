@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,30 +11,33 @@ import torch
 
 from fedsynth.benchmarks.contract import check
 from fedsynth.benchmarks.contract.rules import RULES, Rule
-from fedsynth.benchmarks.contract.toy import ToyFederation
+from fedsynth.benchmarks.contract.toy import CHANGES, ToyFederation
 from fedsynth.exchange import Message, Place
 from fedsynth.feed import Batch
 from fedsynth.method import Method
 from fedsynth.registry import METHODS
+from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
+from fedsynth.trainer import Outcome
 
 
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 3)  # of learning its weights; 30 otherwise
+    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)  # of learning its weights; 30 otherwise
     assert {title: wrong for title, _, wrong in check.check(name) if wrong} == {}
 
 
 @dataclass
 class Remembers(Method):
-    """Counts its steps on itself."""
+    """Counts its steps on itself, and the later ones weigh more."""
 
     count: int = 0
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:
         self.count += 1
-        yield from super().step(site, batch)
+        for player, loss in super().step(site, batch):
+            yield player, loss * self.count
 
 
 @dataclass
@@ -113,17 +116,51 @@ class SplitsBySize(Method):
         return False
 
 
+@dataclass
+class CountsDownloads(Method):
+    """Its server counts what it sends, which validation asks for too."""
+
+    def download(self, server: Server, name: str) -> Message:
+        server.memory["sent"] = torch.as_tensor(server.memory.get("sent", 0)) + 1
+        return super().download(server, name)
+
+
+@dataclass
+class MarksItsNets(Method):
+    """Leaves a mark on the modules, which the sites that share a slot find there."""
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        super().receive(site, message)
+        if site.round == 1:
+            mark = getattr(site.nets, "mark", "") or site.name
+            site.nets.mark = mark
+            site.memory["mark"] = torch.tensor(float(ord(mark)))
+
+
+@dataclass
+class SendsTooMuch(Method):
+    """Its uploads have a number more than the plan."""
+
+    def upload(self, site: SiteState) -> Message:
+        message = super().upload(site)
+        return Message(message, model=torch.cat([message.model, torch.zeros(1)]))
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        server.model = server.mean(uploads, "model")[:-1]
+
+
 @pytest.mark.parametrize(
     ("cls", "title"),
     [
         (Remembers, "keeps nothing on itself"),
         (Leaks, "keeps local what is local"),
         (LooksAtTheClock, "step is a function of the phase"),
-        (DrawsFromTheGlobalStream, "resumes exactly"),
         (TrainsByItself, "leaves the loop to the trainer"),
         (Waits, "does not wait for the host"),
         (Grows, "remembers in fixed shapes"),
+        (DrawsFromTheGlobalStream, "resumes exactly"),
         (Explodes, "trains"),
+        (SendsTooMuch, "shares what it says"),
         (SplitsBySize, "fits other networks"),
     ],
 )
@@ -141,3 +178,33 @@ def complaints(function: Rule, toy: ToyFederation) -> list[str]:
             yield str(error)
 
     return list(run())
+
+
+@pytest.mark.parametrize(
+    ("cls", "title"),
+    [
+        (Remembers, "resumes exactly"),
+        (MarksItsNets, "may be offloaded"),
+        (CountsDownloads, "is not touched by scoring"),
+    ],
+)
+def test_of_the_rules_that_share_a_run_only_the_broken_one_is_named(cls: type[Method], title: str) -> None:
+    toy = ToyFederation.of(cls)
+    broken = {name for name, _, function in RULES if name in SHARING and complaints(function, toy)}
+    assert broken == {title}
+
+
+SHARING = {"resumes exactly", "may be offloaded", "is not touched by scoring", "does not see the order of sites"}
+
+
+def test_what_only_happens_together_is_told_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If all changes at once make a difference, and none of them alone does."""
+
+    def rerun(self: ToyFederation, changes: Collection[str]) -> Outcome:
+        found = self.observed.outcome
+        return replace(found, digest=found.digest | {"a": "other"}) if len(changes) > 1 else found
+
+    monkeypatch.setattr(ToyFederation, "rerun", rerun)
+    told = ToyFederation.of(Method).differences
+    assert set(told) == set(CHANGES)
+    assert all(lines[0].endswith("in another order ends with other tensors at a") for lines in told.values())
