@@ -24,7 +24,7 @@ from .sources import sentences
 from .toy import ToyFederation
 
 TASKS = tuple(map(Task.parse, ("T1->T2", "T2->PD", "FLAIR->T2", "T2->T1", "T2->FLAIR")))  # the paper's variable tasks
-WIDTH = 8  # of the network at a small size: a few numbers that travel or stay beside the model do not show in its lengths
+WIDTH = 8  # of the small network: in its lengths a few numbers beside the model do not show
 HEAD = """# The methods
 
 `make catalogue` writes this page from the methods' code and docstrings; do not edit it. `fedsynth check METHOD` says whether a
