@@ -1,4 +1,4 @@
-"""Prepared folders as one federation: sites of one name are kept apart, and no volume lies in two."""
+"""Prepared folders as one federation: sites of the same name are kept apart, and no volume lies in two folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.trainer import Trainer
 
 
-def test_two_layouts_and_the_phantom_train_as_one_federation(tmp_path: Path) -> None:
+def test_two_layouts_and_the_phantom_train_in_one_federation(tmp_path: Path) -> None:
     trees.ixi(tmp_path / "ixi", 3)
     trees.bids(tmp_path / "bids", 3)
     stores = [trees.layout("ixi", tmp_path / "ixi").prepare(), trees.layout("bids", tmp_path / "bids").prepare()]
@@ -34,7 +34,7 @@ def test_two_layouts_and_the_phantom_train_as_one_federation(tmp_path: Path) -> 
     }
 
 
-def test_sites_of_one_name_are_kept_apart_by_a_prefix(tmp_path: Path) -> None:
+def test_a_prefix_separates_sites_of_the_same_name(tmp_path: Path) -> None:
     small = Phantom(size=trees.SIZE, slices=1, train=1, val=1, test=1)
     for name in ("a", "b"):
         Prepared.keep(small, tmp_path / name)

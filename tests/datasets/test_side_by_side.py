@@ -1,4 +1,4 @@
-"""The released code's PNG folders: which channel is which contrast, where subjects begin, and what is refused."""
+"""PNG folders of the released code: the contrast of each channel, where subjects begin, and what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTS = {"train": 12, "val": 2, "test": 3}
 
 
 def slices(site: str, split: str, number: int) -> np.ndarray:
-    """Three contrasts `[3, H, W]`, a bright disc that differs from slice to slice."""
+    """Three contrasts `[3, H, W]` of a bright disc that differs from slice to slice."""
     y, x = np.indices((SIZE, SIZE)) - SIZE / 2
     disc = np.hypot(x, y) < 9
     base = 60 + 7 * number + 40 * SPLITS.index(split) + 9 * len(site)

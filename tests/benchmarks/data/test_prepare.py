@@ -1,4 +1,4 @@
-"""`fedsynth prepare`: what it makes, what --verify says, and how it answers a command that cannot be."""
+"""`fedsynth prepare`: what it makes, what --verify says, and how it answers an impossible command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fedsynth.runtime import progress
 QUICK = [f"dataset.chain.{key}={value}" for key, value in trees.SMALL.items()]
 
 
-def test_the_verb_prepares_and_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_makes_arrays_sheets_and_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trees.ixi(tmp_path / "my IXI é", 3)
     (tmp_path / "my IXI é" / "IXI-T2" / "IXI001-Guys-0801-T2.nii.gz").unlink()
     trees.nifti(tmp_path / "my IXI é" / "IXI-T1" / "IXI020-Guys-0820-T1.nii.gz", trees.stacks("ixi", 20)["T1"])
@@ -111,7 +111,7 @@ def test_verify_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytes
         (["dataset=ixi", "a", "--jobs", "0"], 2, "'--jobs': 0 is not in the range"),
     ],
 )
-def test_a_command_that_cannot_be_is_answered(
+def test_an_impossible_command_says_what_to_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""The data card: its numbers by hand, its shift between sites, its place in the report."""
+"""The data card: its numbers worked out by hand, how far sites differ, and its place in the report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_its_numbers_are_those_of_the_site() -> None:
 
 
 def test_a_site_like_the_others_has_no_gap_and_another_has_one() -> None:
-    """T2 is a map of T1 that two sites share and a third has not: what the table of all loses, the third loses most."""
+    """T2 follows from T1 by a map that two sites share and a third does not: the third loses most by the table of all."""
     stream = np.random.default_rng(0)
     sites = {}
     for name, power in (("a", 1.0), ("b", 1.0), ("c", 0.3)):

@@ -1,4 +1,4 @@
-"""Preparing that is killed, fills the disk, is shared by processes or meets another: nothing is lost or done twice."""
+"""A preparation that is killed, fills the disk, shares its work or meets another loses nothing and does nothing twice."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_killed_preparing_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
-    """Killed with SIGKILL in its third subject; the same command then does the other six only, and ends as if undisturbed."""
+def test_a_killed_preparation_goes_on_where_it_stopped(root: Path, tmp_path: Path) -> None:
+    """SIGKILL ends it in its third subject. The same command then processes only the other six, and makes the same store."""
     code = f"""
 import sys, time
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_several_processes_make_the_same_store(root: Path, tmp_path: Path) -> No
     }
 
 
-def test_who_comes_second_waits_and_finds_it_done(
+def test_a_second_process_waits_and_finds_the_store_finished(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process, made = subject.process, []
@@ -120,7 +120,7 @@ def test_who_comes_second_waits_and_finds_it_done(
     assert "another process prepares" in capsys.readouterr().err
 
 
-def test_processes_that_share_the_work_leave_ctrl_c_to_the_first() -> None:
+def test_processes_that_share_the_work_leave_ctrl_c_to_the_main_process() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     code = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
     with uninterrupted():

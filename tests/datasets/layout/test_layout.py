@@ -1,4 +1,4 @@
-"""Every layout of conf/dataset/ on a tree of its form: sites, subjects, contrasts and slices, and one federation of several."""
+"""Every layout of conf/dataset/ on a folder of its form: sites, subjects, contrasts and slices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPECTED = {
 }
 
 
-def test_every_layout_is_tried() -> None:
+def test_every_layout_has_a_tree_here() -> None:
     known = {path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")}
     assert known == set(trees.TREES) == set(EXPECTED)
 
@@ -51,8 +51,8 @@ def test_a_tree_of_every_layout_becomes_its_sites(tmp_path: Path, name: str) -> 
             assert not np.array_equal(made.images[one.slices], made.images[other.slices])
 
 
-def test_slices_show_the_subject_that_they_are_named_after(tmp_path: Path) -> None:
-    """Upright, in order, each contrast in its channel: the phantom's own arrays, up to the gain that normalising takes out."""
+def test_slices_show_the_subject_whose_name_they_have(tmp_path: Path) -> None:
+    """The slices are the phantom's own arrays, upright, in order and each contrast in its channel, up to a gain."""
     trees.brats2021(tmp_path / "in")
     made = trees.layout("brats2021", tmp_path / "in").load("brats", tmp_path)
     for person, subject in enumerate(made.subjects):
@@ -125,12 +125,12 @@ def test_given_masks_are_found_by_their_pattern(tmp_path: Path) -> None:
         ({"val": 0.5, "test": 0.5}, "must be positive with a sum below 1"),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused(options: dict[str, object], message: str) -> None:
+def test_an_invalid_layout_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(FederationError, match=message):
         Layout(**options)  # type: ignore[arg-type]  # options by name
 
 
-def test_what_the_folder_cannot_give_is_said(tmp_path: Path) -> None:
+def test_what_the_folder_lacks_is_said(tmp_path: Path) -> None:
     trees.folder(tmp_path / "in")
     for change, message in (
         ({"root": ""}, r"dataset.root is empty; give the folder of folder, as in dataset.root=data/folder"),
@@ -155,8 +155,8 @@ def test_what_the_folder_cannot_give_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_registration_brings_contrasts_together_and_export_knows_how(tmp_path: Path) -> None:
-    """T2 files that claim to lie 7 mm off: registered they fit again, and what is exported on them lies where they say."""
+def test_registration_aligns_contrasts_and_exports_undo_it(tmp_path: Path) -> None:
+    """The headers of T2 are 7 mm off. Registration undoes this, and slices that are exported to such a file lie where it says."""
     phantom = Phantom(size=64, slices=24)
     shift = np.array([5.0, -4.0, 3.0])
     for person in range(3):

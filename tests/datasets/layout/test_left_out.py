@@ -1,4 +1,4 @@
-"""Who cannot be used, stops or is skipped and listed; whatever lies in the folder, the answer is in words."""
+"""A subject that cannot be used stops the preparation or is skipped and listed; any folder and table is answered in words."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def four_dimensional(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([*trees.EDGE, 1])), path)
 
 
-# what is wrong with the T2 of subject p1 of site north: how it is made wrong, and the reason that is given
+# what is wrong with the T2 of subject p1 of site north: how it is done, and the reason that is given
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
     "another subject's": (
@@ -61,7 +61,9 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_who_cannot_be_used_stops_or_is_skipped_and_listed(root: Path, tmp_path: Path, how: str) -> None:
+def test_a_subject_that_cannot_be_used_stops_the_preparation_or_is_skipped_and_listed(
+    root: Path, tmp_path: Path, how: str
+) -> None:
     spoil, reason = SPOILT[how]
     spoil(root / "north" / "p1" / "T2.nii.gz")
     with pytest.raises(FederationError, match=reason) as stopped:
@@ -101,7 +103,7 @@ def test_a_poor_registration_is_never_used_in_silence(
     assert {row["poor"] for row in accepted.index() if row["contrast"] == "T2"} == {"True", "False"}
 
 
-def test_a_site_with_too_few_is_left_out_as_a_whole(root: Path) -> None:
+def test_a_site_with_too_few_subjects_is_left_out(root: Path) -> None:
     for person in (2, 3):
         shutil.rmtree(root / "north" / f"p{person}")
     with pytest.raises(FederationError, match=r"site north has 2 subjects \(p0, p1\) and needs one in each"):
@@ -111,7 +113,7 @@ def test_a_site_with_too_few_is_left_out_as_a_whole(root: Path) -> None:
     assert [one["site"] for one in store.info["left_out"]] == ["north"]
 
 
-def test_symbolic_links_in_circles_end(tmp_path: Path) -> None:
+def test_symbolic_links_in_a_circle_are_followed_once(tmp_path: Path) -> None:
     for name in ("folder", "bids"):
         root = tmp_path / name
         trees.TREES[name](root)

@@ -1,6 +1,6 @@
-"""A tree of every layout whose truth is known: heads of the phantom as scanners store them, prepared by the command itself.
+"""Motion, orientation and intensities of known heads are recovered by `fedsynth prepare`, with every layout.
 
-The contrasts of a subject were acquired on grids of their own, after motions of their own; they are stored flipped, oblique, with
+Each contrast of a subject was acquired on a grid of its own, after a motion of its own. Files are flipped, oblique, with
 anisotropic voxels, as int16 with a slope or as float32, compressed or not.
 """
 
@@ -25,7 +25,7 @@ ORIENTATIONS = ("LPS", "PSR", "RAI", "SAR", "LAS", "IPL")
 
 
 class Scan(NamedTuple):
-    """Voxels from 0 to 3000 along the axes nearest to right, front and up, their affine, and the head's motion before them."""
+    """Voxels from 0 to 3000 along the axes nearest to right, front and up, their affine, and the motion of the head before."""
 
     voxels: np.ndarray
     affine: np.ndarray
@@ -34,7 +34,7 @@ class Scan(NamedTuple):
 
 @cache
 def scans(site: str, seed: int) -> dict[str, Scan]:
-    """Every contrast of a head, the first in place and each other turned by up to 10 degrees and shifted by up to 10 mm."""
+    """Every contrast of a head: the first in place, each other turned by up to 10 degrees and shifted by up to 10 mm."""
     stream = np.random.default_rng(seed)
     heads, home = phantom(site, PIXEL, f"person {seed}")
     if site == "brats":
@@ -56,7 +56,7 @@ def scans(site: str, seed: int) -> dict[str, Scan]:
 
 
 def keep(path: Path, scan: Scan, style: int) -> None:
-    """The scan along axes of another order and direction; which, and how its numbers are written, follows from `style`."""
+    """Write the scan. The order and direction of its axes, and the form of its numbers, follow from `style`."""
     turn = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(ORIENTATIONS[style % len(ORIENTATIONS)]))
     voxels, affine = apply_orientation(scan.voxels, turn), scan.affine @ inv_ornt_aff(turn, scan.voxels.shape)
     if not path.name.endswith((".nii", ".nii.gz")):
@@ -75,11 +75,11 @@ FORMS = {
     "fastmri_brain": ("oasis", "file_brain_{n}/AX{c}"),
     "bids": ("oasis", "sub-{n:02d}/anat/sub-{n:02d}_{suffix}.nii{gz}"),
     "folder": ("midas", "south é/p{n}/{c}.nii{gz}"),
-}  # layout -> the site of the phantom that its heads are from, and what its paths look like
+}  # layout -> the phantom's site from which its heads are, and the form of its paths
 
 
 def tree(layout: str, root: Path) -> dict[Path, Scan]:
-    """Write it; every volume's path under the root, with its scan."""
+    """Write the volumes of a layout; their paths under the root, with their scans."""
     site, form = FORMS[layout]
     found = {}
     for n in range(PEOPLE):
@@ -100,9 +100,9 @@ def tree(layout: str, root: Path) -> dict[Path, Scan]:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", FORMS)
 def test_motion_orientation_and_intensities_are_recovered(tmp_path: Path, layout: str) -> None:
-    """Motions to half a voxel anywhere in the head. Every pixel of the reference contrast comes from the voxel that its affine
-    says, and has its intensity to 1% of the range. The others are interpolated: in the mean over the head they have to 1% what
-    is found where their own affine leads, and to 2% what is found where the known motion leads.
+    """Motions are right to half a voxel anywhere in the head. Every pixel of the reference contrast comes from the voxel that
+    its affine says, and has its intensity to 1% of the range. The other contrasts are interpolated: in the mean over the head
+    they have to 1% what lies where their own affine leads, and to 2% what lies where the known motion leads.
     """
     truth = tree(layout, tmp_path / "in")
     options = [f"dataset.chain.{key}={value}" for key, value in {"size": SIZE, "spacing": PIXEL}.items()]
@@ -144,7 +144,7 @@ def test_motion_orientation_and_intensities_are_recovered(tmp_path: Path, layout
 
 
 def shown(scan: Scan, row: Row, places: np.ndarray) -> np.ndarray:
-    """The intensities at places in the scan's world, as the store scales them."""
+    """The intensities at these places in the scan's world, scaled as in the store."""
     voxels = np.linalg.solve(scan.affine, places)[:3]
     found = ndimage.map_coordinates(scan.voxels, voxels, order=3, mode="grid-constant")
     return (found / float(row["white"])).clip(0, 1)

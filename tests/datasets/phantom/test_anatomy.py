@@ -1,4 +1,4 @@
-"""The head: random fields against direct sums, solids by hand, and what a brain is made of."""
+"""The head: random fields against direct sums, solids worked out by hand, and the tissues of a brain."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_folds_measure_the_distance_to_their_sheets() -> None:
     assert (folds.distance(points)[true > 8] > 4).all()
 
 
-def test_solids() -> None:
+def test_solids_are_those_worked_out_by_hand() -> None:
     points = np.array([[0, 0, 0], [3, 0, 0], [10, 0, 0], [0, 4, 0]], np.float32).T
     np.testing.assert_allclose(ellipsoid(points, (0, 0, 0), (3, 3, 3)), [-3, 0, 7, 1], atol=5e-3)
     np.testing.assert_allclose(ellipsoid(points[:, 1:], (0, 0, 0), (3, 4, 9)), [0, 7, 0], atol=5e-3)

@@ -1,4 +1,4 @@
-"""The simulated federation: a scan and its faults, determinism, the cache, and what the switches take away."""
+"""The simulated federation: a scan and its faults, determinism, the cache, and what the switches remove."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_misregistration_moves_by_millimetres() -> None:
     np.testing.assert_allclose(one.moved(image, turned), np.rot90(image, -1), atol=1e-5)
 
 
-def test_t1_is_where_the_truth_is() -> None:
+def test_t1_is_not_misregistered() -> None:
     exposures = scan("brats").exposures
     assert not exposures["T1"].turn
     assert not exposures["T1"].shift.any()
@@ -88,7 +88,7 @@ def test_averaging_and_blur_keep_the_mean() -> None:
 SMALL = {"size": 32, "slices": 2, "train": 1, "val": 1, "test": 1}
 
 
-def test_what_each_site_owns(tmp_path: Path) -> None:
+def test_the_contrasts_of_each_site(tmp_path: Path) -> None:
     owned = Phantom().contrasts()
     assert owned == {
         "brats": ("T1", "T2", "FLAIR"),
@@ -105,7 +105,7 @@ def test_what_each_site_owns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_images(site: str) -> None:
+def test_images_are_bright_inside_the_foreground_and_dark_outside(site: str) -> None:
     images, mask, _ = Phantom(slices=3).subject(site, "train000")
     assert images.dtype == np.float16
     assert mask.dtype == bool
@@ -140,7 +140,7 @@ def test_masks_are_the_true_anatomy_whatever_the_faults() -> None:
         np.testing.assert_array_equal(faulty, clean)
 
 
-def test_subjects_depend_on_nobody_else() -> None:
+def test_subjects_do_not_depend_on_each_other() -> None:
     few, many = (Phantom(size=32, slices=2, train=n, val=n, test=n).render("midas") for n in (1, 2))
     assert [s.name for s in many.subjects] == ["train000", "train001", "val000", "val001", "test000", "test001"]
     for subject in few.subjects:
@@ -150,7 +150,7 @@ def test_subjects_depend_on_nobody_else() -> None:
         np.testing.assert_array_equal(few.masks[subject.slices], many.masks[same.slices])
 
 
-def test_everyone_is_somebody_else() -> None:
+def test_all_subjects_differ() -> None:
     anatomies = [
         Phantom(**SMALL, seed=seed, **dict.fromkeys(SWITCHES, True)).subject(site, name)[0][:, 0].tobytes()
         for seed in (0, 1)
@@ -187,8 +187,8 @@ def test_same_seed_same_images_at_any_thread_count(tmp_path: Path) -> None:
     assert (made[0] != made[1]).mean() < 1e-3
 
 
-# site -> mean and standard deviation of each contrast of the subject below. If a change of the renderer is meant to alter
-# images, raise RENDERER in datasets/phantom/dataset.py (or old caches live on) and renew these.
+# Site -> mean and standard deviation of each contrast of the subject below. If a change of the renderer is to change images,
+# raise RENDERER in datasets/phantom/dataset.py, since old caches are used otherwise, and renew these.
 GOLDEN = {
     "brats": [(-0.4285, 0.6735), (-0.52, 0.5716), (-0.6433, 0.4597)],
     "ixi": [(-0.4033, 0.6272), (-0.612, 0.4545), (-0.3201, 0.6748)],
@@ -244,7 +244,7 @@ def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatc
     assert len(prints | {Phantom().fingerprint("ixi")}) == 1 + len(options)
 
 
-def test_quiet_when_not_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_if_it_takes_seconds(capfd: pytest.CaptureFixture[str]) -> None:
     Phantom(**SMALL).render("midas")
     assert capfd.readouterr() == ("", "")
 
@@ -257,12 +257,12 @@ def test_quiet_when_not_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None
         ({"val": 0}, "dataset.val=0 is too small; the phantom needs at least 1"),
     ],
 )
-def test_impossible_options(options: dict[str, object], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(FederationError, match=message):
         Phantom(**options)
 
 
-def test_unknown_site(tmp_path: Path) -> None:
+def test_an_unknown_site_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FederationError, match="no site 'adni'; it has brats, ixi, midas, oasis"):
         Phantom(**SMALL).load("adni", tmp_path)
 
@@ -280,7 +280,7 @@ def test_without_switches_a_site_is_its_preset() -> None:
     assert hospitals() == PRESETS
 
 
-def test_each_switch_takes_away_its_own_difference() -> None:
+def test_each_switch_removes_its_own_difference() -> None:
     for name, made in (switch_made := {name: hospitals(**{name: True}) for name in SWITCHES}).items():
         for site, one in made.items():
             changed = {f.name for f in fields(one) if getattr(one, f.name) != getattr(PRESETS[site], f.name)}

@@ -30,7 +30,7 @@ SIGNALS = {
 
 
 def levels(site: str, contrast: str) -> dict[str, float]:
-    """Signal of every tissue of a preset, relative to the strongest of WM, GM and CSF."""
+    """The signal of every tissue of a preset, relative to the strongest of WM, GM and CSF."""
     preset = PRESETS[site]
     signal = preset.acquisitions[contrast].sequence.signal(AT_FIELD[preset.field])
     return dict(zip(NAMES, signal / signal[:3].max(), strict=True))
@@ -41,13 +41,13 @@ def test_every_contrast_has_its_row() -> None:
 
 
 @pytest.mark.parametrize(("site", "contrast"), SIGNALS)
-def test_signal_table(site: str, contrast: str) -> None:
+def test_signals_are_those_of_the_table(site: str, contrast: str) -> None:
     found = levels(site, contrast)
     assert [found[tissue] for tissue in TISSUES] == pytest.approx(SIGNALS[site, contrast], abs=0.02)
 
 
 @pytest.mark.parametrize(("site", "contrast"), SIGNALS)
-def test_signal_order(site: str, contrast: str) -> None:
+def test_tissues_are_in_the_order_of_the_table(site: str, contrast: str) -> None:
     s = levels(site, contrast)
     if contrast == "T1":
         assert s["fat"] > s["wm"] > s["gm"] > s["csf"]
@@ -61,9 +61,9 @@ def test_signal_order(site: str, contrast: str) -> None:
 
 
 def simulate(events: list[tuple[str, float]], t1: float, read: int) -> float:
-    """Longitudinal magnetisation of a tissue before event `read` of a cycle of flips (degrees) and waits (ms), in the long run.
+    """The steady-state longitudinal magnetisation of a tissue before event `read` of a cycle of flips (degrees) and waits (ms).
 
-    Transverse magnetisation is gone whenever a pulse comes; the closed forms assume the same.
+    It is assumed, as in the closed forms, that no transverse magnetisation is left at a pulse.
     """
     mz = 0.3
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""The phantom with more than four sites: every one is its own, and the same however many there are."""
+"""The phantom with more than four sites: each differs from the others, and is the same however many there are."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_protocols_vary_around_the_preset_and_a_train_fits_into_its_cycle() -> N
     assert np.std(found) == pytest.approx(0.12, abs=0.015)
 
 
-def test_sizes_are_log_normal_with_the_median_that_was_asked_for() -> None:
+def test_sizes_are_log_normal_with_the_given_median() -> None:
     counts = []
     for seed in range(10):
         phantom = Phantom(sites=64, seed=seed, train=100)
@@ -88,6 +88,6 @@ def test_switches_make_64_sites_alike_too() -> None:
 
 
 @pytest.mark.parametrize("sites", [3, 65])
-def test_a_number_of_sites_that_cannot_be(sites: int) -> None:
+def test_an_invalid_number_of_sites_is_refused(sites: int) -> None:
     with pytest.raises(FederationError, match=f"dataset.sites={sites}: the phantom has 4 to 64"):
         Phantom(sites=sites)

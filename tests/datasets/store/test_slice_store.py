@@ -1,4 +1,4 @@
-"""The store that preparing leaves: what it says, when it is made anew, and what it never replaces."""
+"""The store: what it says, when it is made anew, and what it never replaces."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_index_says_where_every_volume_came_from(root: Path) -> None:
         np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def test_prepared_once_it_is_only_opened(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prepared_data_set_is_only_opened(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trees.layout("folder", root).prepare()
     before = trees.content(first.folder)
     monkeypatch.setattr(subject, "process", lambda *given: pytest.fail("a volume was read"))
@@ -89,7 +89,7 @@ def test_whatever_changes_the_arrays_changes_the_fingerprint(root: Path, tmp_pat
     assert fingerprint() == fingerprint(out="elsewhere", documented="x", label="y")
 
 
-def test_only_what_changed_is_made_anew(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_subjects_are_processed_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = trees.layout("folder", root)
     before = {s.name: layout.load("north", tmp_path).images[s.slices] for s in layout.load("north", tmp_path).subjects}
     trees.nifti(root / "north" / "p0" / "T1.nii.gz", trees.stacks("midas", 99)["T1"])
@@ -112,7 +112,7 @@ def test_only_what_changed_is_made_anew(root: Path, tmp_path: Path, monkeypatch:
     assert int(rows["p3", "T1"]["first"]) == 4 * trees.SLICES
 
 
-def test_other_options_take_another_place(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_options_need_another_folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trees.layout("folder", root).prepare()
     with pytest.raises(
         FederationError,
@@ -156,13 +156,13 @@ def test_a_damaged_store_is_refused(root: Path, tmp_path: Path, damage: object, 
         dataset.contrasts(), dataset.fingerprint("north"), dataset.load("north", tmp_path)
 
 
-def test_a_store_whose_replacing_was_cut_short_is_found(root: Path, tmp_path: Path) -> None:
+def test_a_store_is_found_if_its_replacement_was_interrupted(root: Path, tmp_path: Path) -> None:
     store = trees.layout("folder", root).prepare()
     store.folder.rename(store.folder.with_name(".in-store.old"))
     assert Prepared([str(store.folder)]).load("north", tmp_path).name == "north"
 
 
-def test_preparing_holds_one_subject_at_a_time(tmp_path: Path) -> None:
+def test_preparing_keeps_one_subject_in_memory(tmp_path: Path) -> None:
     peaks = []
     for count in (3, 9):
         root = tmp_path / f"{count}"

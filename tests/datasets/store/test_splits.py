@@ -1,4 +1,4 @@
-"""Splits: shares of every site, stable, given or edited; never a subject in two, and a table that cannot be is refused."""
+"""Splits are shares of every site, stable, given or edited; no subject is in two, and an invalid table is refused."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_every_subject_is_in_one_split_and_none_is_empty(names: set[str], seed: 
         ("\xff", "cannot be read as a table of splits|has no column site"),
     ],
 )
-def test_a_table_of_splits_that_cannot_be_is_refused(tmp_path: Path, table: str, message: str) -> None:
+def test_an_invalid_table_of_splits_is_refused(tmp_path: Path, table: str, message: str) -> None:
     (tmp_path / "splits.csv").write_bytes(table.encode("latin-1"))
     with pytest.raises(FederationError, match=message):
         splits.read_splits(tmp_path / "splits.csv")
 
 
-def test_splits_may_be_given(root: Path, tmp_path: Path) -> None:
+def test_splits_can_be_given(root: Path, tmp_path: Path) -> None:
     own = {
         site: {f"p{i}": split for i, split in enumerate(["test", "val", "train", "train"])}
         for site in ("north", "south_é")
@@ -79,7 +79,7 @@ def test_splits_may_be_given(root: Path, tmp_path: Path) -> None:
         trees.layout("folder", root, splits=str(tmp_path / "mine.csv"), out=str(tmp_path / "b")).prepare()
 
 
-def test_edited_splits_hold_and_are_another_data_set(root: Path, tmp_path: Path) -> None:
+def test_edited_splits_count_and_make_another_data_set(root: Path, tmp_path: Path) -> None:
     layout = trees.layout("folder", root)
     store = layout.prepare()
     dataset = Prepared([str(store.folder)])

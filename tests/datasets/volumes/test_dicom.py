@@ -1,4 +1,4 @@
-"""A folder of DICOM slices reads as the NIfTI volume of the same head; what is not one whole series is refused."""
+"""A folder of DICOM slices is read as the NIfTI volume of the same head is; anything but one whole series is refused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_real_slices_lie_where_their_headers_say(tmp_path: Path) -> None:
     np.testing.assert_allclose(corner[:3], (805, 825.019119, -75.097641), atol=1e-3)
 
 
-def test_a_series_is_a_contrast_like_any_other_and_slices_go_back_to_its_grid(tmp_path: Path) -> None:
+def test_a_series_can_be_a_contrast_and_slices_are_exported_to_its_grid(tmp_path: Path) -> None:
     voxels, affine = sampled("LPS")
     folder = series(tmp_path / "T1", voxels, affine)
     other = write(tmp_path / "T2.nii.gz", *sampled("RAS", contrast="T2"), dtype=np.int16)
@@ -111,7 +111,7 @@ REFUSALS: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_is_not_one_whole_series_is_refused(tmp_path: Path, name: str) -> None:
+def test_anything_but_one_whole_series_is_refused(tmp_path: Path, name: str) -> None:
     folder = series(tmp_path / "T1", *sampled())
     damage, message = REFUSALS[name]
     damage(folder)

@@ -1,4 +1,4 @@
-"""Whatever a header says, reading ends with a volume or with FederationError, soon, and leaves the file as it was."""
+"""Whatever a header says, reading soon ends with a volume or with FederationError, and does not change the file."""
 
 from __future__ import annotations
 

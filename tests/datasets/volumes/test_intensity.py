@@ -1,4 +1,4 @@
-"""What intensities alone tell: tissue, white, the head; given masks; and the shading that N4 takes out."""
+"""Levels of tissue and white, the head, given masks, and the shading that N4 removes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fedsynth.datasets.volumes.volume import Grid, Volume
 from fedsynth.federation import FederationError
 
 
-def test_the_clip_level_and_white_are_those_worked_by_hand() -> None:
+def test_the_clip_level_and_white_are_those_worked_out_by_hand() -> None:
     voxels = np.full((10, 10, 100), 5.0)
     voxels[:, :, :20] = 100.0
     voxels[0, 0, :20] = 200.0  # 20 of 2000: the 99.5th percentile of the tissue
@@ -26,7 +26,7 @@ def test_the_clip_level_and_white_are_those_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize("stripped", [False, True])
-def test_the_foreground_is_the_head_filled_and_without_specks(stripped: bool) -> None:
+def test_the_foreground_is_the_head_with_its_holes_filled_and_without_specks(stripped: bool) -> None:
     x, y, z = np.indices((60, 70, 20)) - np.array([30, 35, 10]).reshape(3, 1, 1, 1)
     radius = np.sqrt((x / 22) ** 2 + (y / 28) ** 2 + (z / 40) ** 2)
     truth = radius < 1
@@ -39,7 +39,7 @@ def test_the_foreground_is_the_head_filled_and_without_specks(stripped: bool) ->
     assert not found[:6, :8].any()
 
 
-def test_a_given_mask_is_read_along_the_volumes_axes(tmp_path: Path) -> None:
+def test_a_given_mask_is_turned_to_the_volumes_axes(tmp_path: Path) -> None:
     voxels, affine = sampled("LPI")
     volume = read_volume(write(tmp_path / "v.nii.gz", voxels, affine))
     for dtype, value in ((np.uint8, 1), (np.int16, 255), (np.float32, 1)):
@@ -58,7 +58,7 @@ def test_a_given_mask_is_read_along_the_volumes_axes(tmp_path: Path) -> None:
         ("RAS", lambda v: (v > 300)[:, :, 1:], r"mask.nii \(21 x 26 x 11 .* is a mask on another grid than .* \(21 x 26 x 12 "),
     ],
 )  # fmt: skip
-def test_what_is_no_mask_is_refused(
+def test_anything_but_a_mask_is_refused(
     tmp_path: Path, codes: str, change: Callable[[np.ndarray], np.ndarray], message: str
 ) -> None:
     voxels, affine = sampled(codes)
@@ -68,7 +68,7 @@ def test_what_is_no_mask_is_refused(
 
 
 @pytest.mark.slow
-def test_n4_takes_out_most_of_a_known_shading() -> None:
+def test_n4_removes_most_of_a_known_shading() -> None:
     voxels, affine = phantom(edge=4.0)
     still = voxels["PD"]
     x, y, z = np.indices(still.shape) / np.array(still.shape).reshape(3, 1, 1, 1) - 0.5

@@ -1,4 +1,4 @@
-"""From a subject's files to its slices, by each step of the chain, and back onto the grid of a file."""
+"""A subject's files become slices by each step of the chain, and slices are exported to the grid of a file."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_rows_run_from_front_to_back_and_columns_from_left_to_right(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("size", "spacing"), [(32, 4.0), (24, 6.0), (60, 2.0), (30, 4.0), (27, 5.0)])
-def test_pixels_are_square_whatever_the_voxels(tmp_path: Path, size: int, spacing: float) -> None:
-    """A ball, on voxels of 2 x 4 x 3 mm, is as wide as it is high, and lies where it lay."""
+def test_pixels_are_square_whatever_the_shape_of_voxels(tmp_path: Path, size: int, spacing: float) -> None:
+    """A ball on voxels of 2 x 4 x 3 mm is as wide as high, and in its place."""
     affine = np.diag([2.0, 4.0, 3.0, 1])
     affine[:3, 3] = [-60, -64, -36]
     places = np.stack([*np.indices((61, 33, 25)), np.ones((61, 33, 25))], axis=-1) @ affine.T
@@ -104,7 +104,7 @@ def test_resampling_copies_interpolates_and_averages() -> None:
 
 
 def blob(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
-    """A smooth intensity that dies away towards the borders."""
+    """A smooth intensity that falls to zero towards the borders."""
     x, y, z = (affine @ np.stack([*np.indices(shape), np.ones(shape)]).reshape(4, -1))[:3]
     return 1000 * np.exp(-((x / 18) ** 2 + (y / 22) ** 2 + (z / 16) ** 2) / 2).reshape(shape)
 
@@ -208,7 +208,7 @@ def test_every_volume_is_normalised_by_itself_and_bias_can_be_corrected(tmp_path
     assert 0.95 < np.nanmedian(ratios[1]) < 1.05
 
 
-def test_slices_written_back_lie_upon_the_source(tmp_path: Path) -> None:
+def test_exported_slices_lie_on_the_source(tmp_path: Path) -> None:
     paths = subject(tmp_path, "PIR")
     made = process("ann", paths, Chain(slices=5, **SMALL))
     for i, contrast in enumerate(paths):
@@ -244,7 +244,7 @@ def test_slices_are_written_onto_an_oblique_volume_of_another_contrast_by_its_mo
     assert np.abs(found - truth)[inside].mean() < 0.03 * truth.max()  # linear, on voxels of 4 x 4 x 6 mm
 
 
-def test_a_slice_by_itself_is_as_thick_as_it_was(tmp_path: Path) -> None:
+def test_a_single_exported_slice_is_as_thick_as_it_was(tmp_path: Path) -> None:
     """Row 5 lies from -9 to -3 mm, which are three slices of a volume of 2 mm."""
     _, affine = sampled(shape=(21, 26, 40), spacing=(4.0, 4.0, 2.0))
     like = write(tmp_path / "like.nii", np.ones((21, 26, 40)) + np.arange(40), affine)
@@ -266,7 +266,7 @@ def test_a_slice_by_itself_is_as_thick_as_it_was(tmp_path: Path) -> None:
         ({"like": "gone.nii"}, r"gone.nii cannot be read \(No such file"),
     ],
 )
-def test_an_export_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_an_impossible_export_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     made = process("ann", subject(tmp_path), Chain(**SMALL))
     options = {"rows": made.rows, "like": "T1.nii.gz", "out": "out.nii"} | change
     before = (tmp_path / "T1.nii.gz").read_bytes()
@@ -289,7 +289,7 @@ def test_an_export_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, A
         ({"mask": "brain"}, r"chain.mask='brain' must be head, or a pattern .* HD-BET and SynthStrip"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_option_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(FederationError, match=message):
         Chain(**options)
 
@@ -347,7 +347,7 @@ def test_a_subject_that_cannot_be_processed_is_refused_by_file(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_template_gives_its_grid_and_the_affine_leads_home(tmp_path: Path) -> None:
+def test_slices_are_cut_on_a_templates_grid_and_the_affine_leads_back(tmp_path: Path) -> None:
     voxels, affine = phantom(edge=3.0)
     stretch = rigid((6, -4, 8), (6, -8, 3)) @ np.diag([1.06, 0.95, 1.04, 1])
     grid = np.diag([3.0, 3.0, 4.0, 1])

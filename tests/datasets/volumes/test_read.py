@@ -1,4 +1,4 @@
-"""One volume: read as the head it was written from or as nibabel reads it, or refused by name with the remedy."""
+"""A volume is read as the head that was written, or as nibabel reads it, or is refused by name with the remedy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_all_48_orientations_read_as_one(tmp_path: Path) -> None:
         ("vé 1.nii", {}, 1e-4),
     ],
 )
-def test_any_data_type_byte_order_and_container_reads_as_the_same_intensities(
+def test_intensities_are_the_same_in_any_data_type_byte_order_and_container(
     tmp_path: Path, name: str, options: dict[str, Any], tolerance: float
 ) -> None:
     found = read_volume(write(tmp_path / name, *sampled("PSR"), **options))
@@ -56,7 +56,7 @@ def test_any_data_type_byte_order_and_container_reads_as_the_same_intensities(
     assert np.abs(found.voxels - sampled()[0]).max() <= tolerance
 
 
-def test_an_oblique_volume_takes_its_nearest_axes_and_keeps_its_voxels(tmp_path: Path) -> None:
+def test_an_oblique_volume_is_turned_to_its_nearest_axes_and_keeps_its_voxels(tmp_path: Path) -> None:
     cosine, sine = np.cos(0.3), np.sin(0.3)
     turn = np.array([[cosine, -sine, 0, 0], [sine, cosine, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     _, affine = sampled("ILP")
@@ -68,7 +68,7 @@ def test_an_oblique_volume_takes_its_nearest_axes_and_keeps_its_voxels(tmp_path:
     np.testing.assert_allclose(found.grid.spacing, SPACING, rtol=1e-5)
 
 
-def test_a_fourth_axis_of_one_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_fourth_axis_of_length_one_is_accepted(tmp_path: Path) -> None:
     voxels, affine = sampled()
     path = write(tmp_path / "v.nii", voxels[..., None], affine)
     np.testing.assert_array_equal(read_volume(path).voxels, voxels.astype(np.float32))
@@ -149,7 +149,7 @@ def test_the_mni152_template_reads_as_nibabel_reads_it(name: str) -> None:
         ("README.rst", "cannot be read as NIfTI"),
     ],
 )
-def test_a_real_file_that_is_no_volume_is_refused(scan: str, message: str) -> None:
+def test_a_real_file_that_is_not_a_volume_is_refused(scan: str, message: str) -> None:
     with pytest.raises(FederationError, match=message):
         read_volume(SCANS / scan)
 
@@ -158,7 +158,7 @@ Damage = Callable[[Path], object]
 
 
 def rewritten(**fields: Any) -> Damage:
-    """A damage that sets header fields in place, leaving the voxels alone."""
+    """Damage that changes fields of the header and no voxel."""
 
     def damage(path: Path) -> None:
         raw = bytearray(gzip.decompress(path.read_bytes()))
@@ -189,7 +189,7 @@ def colour(path: Path) -> None:
 
 
 def flipped_bit(raw: bytes) -> bytes:
-    """A bit of the stored checksum: every voxel still decompresses."""
+    """Damage of one bit of the stored checksum, after which every voxel still decompresses."""
     return raw[:-8] + bytes([raw[-8] ^ 1]) + raw[-7:]
 
 
@@ -281,7 +281,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path, monkeypatch: pytest.M
         read_volume(path)
 
 
-def test_a_file_as_long_as_its_header_claims_is_still_no_head(tmp_path: Path) -> None:
+def test_a_file_larger_than_any_head_is_refused_although_its_length_is_right(tmp_path: Path) -> None:
     path = write(tmp_path / "v.nii")
     with path.open("r+b") as file:
         file.seek(40)
@@ -293,7 +293,7 @@ def test_a_file_as_long_as_its_header_claims_is_still_no_head(tmp_path: Path) ->
         read_volume(path)
 
 
-def test_a_checksum_is_read_even_where_the_voxels_end_with_a_block(tmp_path: Path) -> None:
+def test_a_checksum_is_verified_even_if_the_voxels_end_with_a_block(tmp_path: Path) -> None:
     path = write(tmp_path / "v.img.gz", *sampled(shape=(64, 64, 64)), kind=nibabel.Nifti1Pair)  # 1 MiB of float32
     read_volume(path)
     bytes_of(flipped_bit)(path)

@@ -1,4 +1,4 @@
-"""Registration: known motions of a head are found again to within half a voxel, and its quality is told without the truth."""
+"""Registration finds known motions of a head to half a voxel, and its quality is judged without knowing them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def template(name: str) -> Volume:
 
 
 def carried(still: Volume, motion: np.ndarray) -> Volume:
-    """The same voxels, whose header says that head and grid moved together: nothing is interpolated."""
+    """The same voxels with a header that says that head and grid moved together; nothing is interpolated."""
     return volume(still.voxels, motion @ still.grid.affine)
 
 
@@ -188,7 +188,7 @@ def test_a_volume_without_a_head_is_not_registered() -> None:
             find_motion(one, other, Registration.rigid)
 
 
-def test_without_simpleitk_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_simpleitk_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "SimpleITK", None)  # as if it were not installed
     with pytest.raises(FederationError, match=r"need SimpleITK; install it with pip install 'fedsynth\[volumes\]'"):
         simpleitk()
