@@ -26,6 +26,7 @@ from ..config.own_files import conf_files
 from ..config.schema import Run
 from ..records.data_card import Facts, card_facts, card_markdown, shift, voxel_edges
 from ..records.record import fingerprint
+from ..records.text_table import text_table
 from ..report.plots.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
@@ -36,8 +37,9 @@ LISTED = 20  # subjects that were left out; dataset.json has all
 def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int:
     """Prepare a data set, or with `verify` only report what its folder holds.
 
-    Returns 0 if it is prepared, or if the report says that every subject can be used; 1 if it says that some cannot; 2 if the
-    command is impossible, and nothing was changed; 130 if it was interrupted.
+    Returns 0 if it is prepared, or if the report says that every subject can be used; 1 if it says that some cannot; 2 if no
+    layout describes the folder; 130 if it was interrupted. Raises UsageError or OptionError for an impossible command, and then
+    nothing was changed.
     """
     try:
         load_choices()
@@ -45,13 +47,13 @@ def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int
         folders = [word for word in words if word not in overrides]
         if len(folders) > 1:
             raise UsageError(f"two folders, {folders[0]} and {folders[1]}, where one is expected")
-        if not any(word.startswith("dataset=") for word in overrides):
-            if not (folders and verify):
-                instead = f", and not {overrides[0]}" if overrides else ""
-                raise UsageError(f"which data set? Give dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
-            with explained():
-                return _try_layouts(folders[0], overrides)
+        named = any(word.startswith("dataset=") for word in overrides)
+        if not named and not (folders and verify):
+            instead = f", and not {overrides[0]}" if overrides else ""
+            raise UsageError(f"which data set? Give dataset=NAME{instead}; --verify FOLDER tries all layouts on it")
         with explained():
+            if not named:
+                return _try_layouts(folders[0], overrides)
             dataset = _compose(overrides, *folders)
             return _print_report(dataset) if verify else _prepare(dataset, out, jobs)
     except KeyboardInterrupt:
@@ -130,11 +132,11 @@ def _override(key: str, values: Iterable[str]) -> str:
 
 def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
     """A line for each site, and the subjects that were left out, with the reasons."""
-    width = max(len("site"), *map(len, found))
-    lines = [f"{'site':{width}}  {'train':>6}{'val':>6}{'test':>6}{'slices':>8}  contrasts"]
+    rows = [["site", *SPLITS, "slices", "contrasts"]]
     for name, own in found.items():
-        counts = "".join(f"{own['subjects'][split]:6}" for split in SPLITS)
-        lines.append(f"{name:{width}}  {counts}{sum(own['slices'].values()):8}  {', '.join(own['contrasts'])}")
+        counts = [*(own["subjects"][split] for split in SPLITS), sum(own["slices"].values())]
+        rows.append([name, *map(str, counts), ", ".join(own["contrasts"])])
+    lines = text_table(rows, [False, True, True, True, True, False])
     if left_out:
         lines.append(f"\n{len(left_out)} left out:")
         lines += [f"  site {one['site']}, subject {one['subject']}: {one['reason']}" for one in left_out[:LISTED]]
@@ -158,6 +160,7 @@ def _print_report(dataset: Dataset) -> int:
 def _try_layouts(folder: str, overrides: list[str]) -> int:
     """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes."""
     found: dict[str, tuple[int, Dataset]] = {}
+    rows = []
     for name in conf_files("dataset"):
         dataset: Any = _compose([f"dataset={name}", *overrides])
         if not isinstance(dataset, DATASETS["layout"]):
@@ -168,9 +171,10 @@ def _try_layouts(folder: str, overrides: list[str]) -> int:
         except FederationError as error:
             if not dataset.folder.is_dir():
                 raise
-            print(f"{name:14}0 volumes ({str(error).partition(';')[0]})")
+            rows.append([name, f"0 volumes ({str(error).partition(';')[0]})"])
         else:
-            print(f"{name:14}{found[name][0]} volumes")
+            rows.append([name, f"{found[name][0]} volumes"])
+    print("\n".join(text_table(rows, [False, False])))
     if not found:
         print(
             "fedsynth: no layout describes this folder; dataset=folder with a dataset.pattern of your own does: `fedsynth list"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
-from ..records.text_table import text_table
+from ..records.text_table import markdown_table, text_table
 from ..tables.view import Column, TableView
 
 WIDTH = 120  # characters of a line on the terminal
@@ -42,12 +42,9 @@ def to_markdown(views: Sequence[TableView]) -> str:
     """Every table in full, with its notes and its caption."""
     lines = ["# Leaderboard", ""]
     for view in views:
-        align = {True: "--:", False: ":--"}
-        cells = [[column.name, align[column.is_number], *column.cells] for column in view.columns]
+        cells = zip(*([column.name, *column.cells] for column in view.columns), strict=True)
         lines += [f"## {view.title}", "", *(f"**{note}**  " for note in view.notes), *[""] * bool(view.notes)]
-        lines += [
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in zip(*cells, strict=True)
-        ]
+        lines += markdown_table(list(cells), [column.is_number for column in view.columns])
         lines += ["", *(f"- {line}" for line in view.caption), ""]
     return "\n".join(lines)
 

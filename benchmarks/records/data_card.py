@@ -11,6 +11,8 @@ import numpy as np
 from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.federation import SPLITS, Federation, Site, Subject, Task
 
+from .text_table import markdown_table
+
 BINS = 40  # of a histogram of intensities, which lie in [0, 1]
 SAMPLE = 64  # slices of a site whose intensities are counted, evenly spaced
 SUBJECTS, SLICES, SIDE = 20, 4, 128  # subjects of a split, slices of each and pixels each way for the look-up tables
@@ -136,7 +138,7 @@ def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]],
         f"# {title}",
         *notes,
         "Subjects (slices) in each split:",
-        "\n".join(_markdown_table(table)),
+        _table(table),
         "![intensities](card.png)",
     ]
     if shifts:
@@ -145,14 +147,11 @@ def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]],
             "PSNR, in dB, on the test subjects. A table from source to target intensity is fitted on the site's own training"
             f" subjects (at most {SUBJECTS} subjects of a split, {SLICES} slices of each), another on those of all sites that"
             " could have the task. The gap between them is what no map of intensities that is the same at all sites can express.",
-            "\n".join(_markdown_table(shifts)),
+            _table(shifts),
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(table: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """The lines of a Markdown table."""
-    yield "| " + " | ".join(table[0]) + " |"
-    yield "| " + " | ".join("---" for _ in table[0]) + " |"
-    for row in table:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row.values()) + " |"
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    cells = [list(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(markdown_table(cells, [False] * len(cells[0])))

@@ -1,4 +1,4 @@
-"""Cells side by side in lines of text, as every verb prints them."""
+"""Cells side by side in lines of text, as every verb prints them, or as Markdown."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def text_table(rows: Sequence[Sequence[str]], right: Collection[int] | None = No
         width = max(map(len, column))
         aligned.append([cell.rjust(width) if number in right else cell.ljust(width) for cell in column])
     return ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+
+
+def markdown_table(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """The lines of a table in Markdown, whose first row is its heading. `right` says which columns end on the right."""
+    heading, *others = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [heading, "| " + " | ".join("--:" if at_right else ":--" for at_right in right) + " |", *others]
