@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -89,8 +90,9 @@ class Run:
         return cls(**parts)
 
 
+@cache
 def register() -> dict[str, str]:
-    """Put the schema and all choices into Hydra's store, so that their fields become checked options.
+    """Put the schema and all choices into Hydra's store, once, so that their fields become checked options.
 
     Returns what failed to load or cannot be a choice, with the reason. It takes nothing else down.
     """
@@ -109,7 +111,7 @@ def register() -> dict[str, str]:
                     fixed = {"norm": entry.cls.needs_norm} if entry.cls.needs_norm else {}
                     node = referring(NETWORKS[published], published, "network", **fixed)
                     store(PUBLISHED + name, node, "network")
-                store(name, referring(entry.cls, name, group), group)
+                store(name, referring(entry.cls, name, group), group)  # type: ignore[arg-type]  # a class can be hashed
             except (OptionError, RegistryError, OmegaConfBaseException, NameError) as error:
                 broken[f"{group} {name} ({entry.origin})"] = f"{type(error).__name__}: {error}"
     return broken

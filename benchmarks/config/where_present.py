@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +30,7 @@ def default_of(option: Field[Any]) -> Any:
     return option.default if option.default_factory is MISSING else option.default_factory()
 
 
+@cache
 def referring(cls: type, *keys: str, **fixed: Any) -> DictConfig:
     """The options of a class as Hydra stores them: references to these keys of `where_present`, but for the fixed ones."""
     node = OmegaConf.structured(cls(**fixed) if fixed else cls)

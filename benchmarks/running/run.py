@@ -1,11 +1,11 @@
-"""`fedsynth run`: every run of a command is composed and checked, then Hydra's launcher trains each."""
+"""`fedsynth run`: every run of a command is composed and checked, then each is trained, here or by a launcher of Hydra's."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..config.compose import composed, load_choices
 from ..config.explain import explained
-from ..config.grid import Cell, runs
+from ..config.grid import Cell, as_words, combined, runs
 from ..config.overrides import deferred, results_override
 from ..config.schema import Run
 from ..records.store import FINISHED, State, Store
@@ -44,23 +44,36 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
         tell(known)
     whole = {missing[0].name: work(missing)} if missing else {}
 
-    def job(config: DictConfig) -> None:
-        """Hydra's task."""
-        cell = Cell.of(config)
+    def train(cell: Cell) -> None:
         tell(f"{cell.name}: {settle(cell, 0.0 if known else whole.get(cell.name, 1.0)).told}")
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
-    sys.argv = ["fedsynth run", *(["--multirun", *map(deferred, words)] if multirun else words)]
     try:
-        with explained():
-            hydra.main("pkg://fedsynth.conf", "config", version_base="1.3")(job)()
+        if multirun and has_launcher(words):
+            launch(words, lambda config: train(Cell.of(config)))
+        else:
+            for cell in planned:
+                train(cell)
     except BrokenExecutor as error:
         tell(f"fedsynth: a worker was killed ({error}); the same command goes on where it stopped")
     except KeyboardInterrupt:
         tell("fedsynth: interrupted; the same command goes on where it stopped")
         return 130
     return conclude(stores)
+
+
+def has_launcher(words: Sequence[str]) -> bool:
+    """Whether the command or its experiment names a launcher, such as joblib, in place of Hydra's basic one."""
+    config = composed(as_words(combined(words)[0]), with_hydra=True)
+    return not str(config.hydra.launcher._target_).endswith(".BasicLauncher")
+
+
+def launch(words: Sequence[str], job: Callable[[DictConfig], None]) -> None:
+    """Let Hydra's launcher do the job for every combination."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here and not as Hydra's tracebacks
+    sys.argv = ["fedsynth run", "--multirun", *map(deferred, words)]
+    with explained():
+        hydra.main("pkg://fedsynth.conf", "config", version_base="1.3")(job)()
 
 
 def configuration(words: Sequence[str]) -> str:
