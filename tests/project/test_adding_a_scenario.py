@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.in_process import block, run_commands
+from support.docs import DocPage
+from support.in_process import run_commands
 
 from fedsynth.benchmarks.records.store import Store
+
+PAGE = DocPage("adding-a-scenario")
 
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEDSYNTH_CONF", raising=False)
     (tmp_path / "conf" / "scenario").mkdir(parents=True)
-    (tmp_path / "conf" / "scenario" / "small_partner.yaml").write_text(block("adding-a-scenario", "yaml"))
-    run_commands("adding-a-scenario")
+    (tmp_path / "conf" / "scenario" / "small_partner.yaml").write_text(PAGE.block("yaml"))
+    run_commands(PAGE.commands())
     said = capsys.readouterr().out
     assert "What does a site with two subjects gain from three large ones that have its task?" in said
     assert "small_partner on phantom" in said

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.in_process import InProcessPool, block, run_commands
+from support.docs import DocPage
+from support.in_process import InProcessPool, run_commands
 
 from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.config.grid import cells
 from fedsynth.benchmarks.config.schema import Run, register
 from fedsynth.benchmarks.records.store import State, Store
+
+PAGE = DocPage("experiments")
 
 
 @pytest.fixture(name="folder")
@@ -20,14 +23,14 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEDSYNTH_CONF", raising=False)
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
-    (tmp_path / "conf" / "experiment" / "local_steps.yaml").write_text(block("experiments", "yaml"))
+    (tmp_path / "conf" / "experiment" / "local_steps.yaml").write_text(PAGE.block("yaml"))
     register()
     return tmp_path
 
 
 def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("fedsynth.benchmarks.running.sweep.ProcessPool", InProcessPool)
-    run_commands("experiments")
+    run_commands(PAGE.commands())
     said = capsys.readouterr()
     assert "local_steps" in said.out
     assert "Does FedBN need other local steps than FedAvg?" in said.out

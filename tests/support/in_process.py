@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-
-from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.grid import Cell
@@ -13,18 +10,11 @@ from fedsynth.benchmarks.running.processes import FinishedCell
 from fedsynth.benchmarks.running.training.execute import settle
 
 
-def block(page: str, language: str) -> str:
-    """The only block of a page of docs/ in this language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
-    assert isinstance(found, str)
-    return found
-
-
-def run_commands(page: str) -> None:
-    """Run the `fedsynth` commands of a page's console block; every one must succeed."""
-    for line in block(page, "console").splitlines():
-        prompt, program, *words = shlex.split(line)
-        assert (prompt, program) == ("$", "fedsynth")
+def run_commands(script: str) -> None:
+    """Run the `fedsynth` commands of a script, one a line; every one must succeed."""
+    for line in script.splitlines():
+        program, *words = shlex.split(line)
+        assert program == "fedsynth"
         assert main(words) == 0, line
 
 

@@ -24,6 +24,8 @@ TINY = (
     "experiment=smoke",
     "trainer.rounds=1",
     "trainer.local_steps=1",
+    "+where_present.network.blocks=1",
+    "dataset.slices=1",
     "scenario=common",
     "scenario.sites=[ixi,oasis]",
 )

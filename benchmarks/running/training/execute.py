@@ -93,7 +93,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         device = "GPU" if trainer.device.type == "cuda" else "CPU"
         text = f"about {spelt(left)} on this {device}, from its first {count} local steps"
         more = f"; the whole command about {spelt(whole * left)}, one run after another" if whole > 1 else ""
-        if whole * left >= SHORT:
+        if whole and whole * left >= SHORT:
             tell(f"{cell.name}: {announced(trainer)}: {text}{more}")
 
     with RunProgress(store, cell.name, folder, len(federation.names)) as progress:

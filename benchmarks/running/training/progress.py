@@ -22,7 +22,7 @@ class RunProgress:
         self.log = (folder / "run.log").open("a")
         self.began = time.time()
         self.bar: ProgressBar | None = None
-        self.round = 0
+        self.round, self.trained = 0, 0  # the round, and the sites that have trained in it
 
     def __enter__(self) -> RunProgress:
         return self
@@ -34,10 +34,10 @@ class RunProgress:
             self.bar = self.begin(round, rounds)
         if round > self.round:
             self.store.note(self.run, round, rounds)
-            self.round, behind = round, round - 1 - self.bar.n
-            self.bar.update(behind)
+            self.round, self.trained = round, 0
+        self.trained += 1
         self.bar.set_postfix_str(f"{site} loss {loss:.3g}", refresh=False)
-        self.bar.update(min(1 / self.sites, round - self.bar.n))
+        self.bar.update(round - 1 + min(1.0, self.trained / self.sites) - self.bar.n)
         if not self.bar.by_line:
             self.bar.refresh()
 

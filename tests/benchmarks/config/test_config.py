@@ -63,6 +63,20 @@ def test_every_experiment_can_be_run_and_changed(experiment: str) -> None:
     assert set(found.scenario.resolve(found.dataset)) >= SITES
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_leaves_another_data_set_than_the_phantom_as_it_is(experiment: str) -> None:
+    """What it sets of the phantom stands under `where_present`. Only the control cannot do without the phantom's switches."""
+    content = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
+    assert ("dataset" in content) is (experiment == "homogeneous")
+    assert "dataset" not in content.get("where_present", {})  # options of one name mean different things
+
+
+@pytest.mark.parametrize("experiment", ["smoke", "demo", "paper"])
+def test_one_s_own_data_are_taken_as_they_are(experiment: str) -> None:
+    found = run(f"experiment={experiment}", "dataset=folder", "dataset.root=somewhere").dataset
+    assert (found.root, found.val, found.chain.size) == ("somewhere", 0.1, 256)  # type: ignore[attr-defined]  # a layout's
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_can_be_run(name: str) -> None:
     scenario = Scenario(**yaml.safe_load((CONF / "scenario" / f"{name}.yaml").read_text()))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from support.federations import federation, options, personalised, resnet
+from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.schema import Run
+from fedsynth.benchmarks.running import cost
 from fedsynth.benchmarks.running.training import gpu_queue
 from fedsynth.benchmarks.running.training.gpu_queue import estimate
 from fedsynth.method import Method
@@ -28,8 +31,12 @@ def run(network: Network, **given: object) -> Run:
     return Run(Method(), network, None, None, options(**given), 0, "results")  # type: ignore[arg-type]  # nobody asks
 
 
-def test_it_measures_and_traces(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    small = ["experiment=smoke", "network.width=2", "trainer.local_steps=2", "--results", str(tmp_path)]
+def test_it_measures_and_traces(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, which has imported what a new one would."""
+    monkeypatch.setattr(cost, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(workers))
+    small = [*TINY, "network.width=2", "--results", str(tmp_path)]
     assert main(["cost", "fedavg", "local", *small, "--rounds", "1", "--profile", str(tmp_path / "trace")]) == 0
     head, fedavg, local = capfd.readouterr().out.splitlines()
     assert head.split()[0] == "method"

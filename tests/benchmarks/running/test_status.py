@@ -11,7 +11,9 @@ from support import finished
 from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import State, Store
+from fedsynth.benchmarks.running import status as status_module
 from fedsynth.benchmarks.running.status import state_matrix
 
 
@@ -99,6 +101,52 @@ def test_an_experiment_s_cells_are_shown_that_nobody_has_begun(
     assert not tmp_path.joinpath("runs").exists()
     assert main(["status", "experiment=smok", "--results", str(tmp_path)]) == 2
     assert "no experiment 'smok'; the nearest: smoke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_watching_ends_when_all_are_finished(
+    terminal: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs, one of which is finished while nobody changes the other; where there is no terminal it says what changes."""
+    store, naps = Store(tmp_path), iter(range(3))
+    finished.finish(store, finished.identity(method={"name": "local"}))
+    run = begun(store, "fedavg", 3)
+    what = store.identity(run)
+
+    def work(seconds: float) -> None:
+        assert seconds == status_module.SECONDS
+        nap = next(naps)
+        if nap == 1:
+            store.note(run, 4, 16)
+        elif nap == 2:
+            write_record(store.folder(run), finished.record(what), finished.scores(what), finished.curve(what))
+
+    monkeypatch.setattr(status_module.time, "sleep", work)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    with store.claim(run):
+        assert main(["status", "--watch", "--results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    if terminal:
+        assert out.count(status_module.CLEAR) == 4
+        assert f"{run} running in round 4 of 16" in " ".join(out.split())
+        assert out.endswith("2 done\n")
+    else:
+        assert [line.partition(" ")[2] for line in out.splitlines()] == [
+            f"1 done, 1 running; {run} in round 3 of 16",
+            f"1 done, 1 running; {run} in round 4 of 16",
+            "2 done",
+        ]
+
+
+def test_watching_waits_for_the_first_run_and_may_be_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status_module.time, "sleep", interrupt)
+    assert main(["status", "--watch", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith(" no run yet\n")
 
 
 def test_rows_tell_what_varies_and_columns_fit_the_terminal() -> None:

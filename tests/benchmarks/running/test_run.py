@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import State, Store
-from fedsynth.benchmarks.running.training import execute as run_module
+from fedsynth.benchmarks.running.training import estimate, execute as run_module
 from fedsynth.federation import FederationError
 from fedsynth.registry import DATASETS
 from fedsynth.trainer import Outcome, Trainer
@@ -61,17 +63,78 @@ def states(results: Path) -> list[State]:
 def test_a_finished_sweep_is_not_trained_again(
     command: Command, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert command("-m", "method=local,fedavg", "seed=0,1") == 0
+    assert command("-m", "method=local,fedavg") == 0
     finished = scores(tmp_path)
-    assert len(finished) == len(trained) == 4
+    assert len(finished) == len(trained) == 2
     monkeypatch.setattr(DATASETS["phantom"], "load", lambda *_: pytest.fail("data were loaded for a finished run"))
-    assert command("-m", "seed=1,0", "method=fedavg,local") == 0
-    assert len(trained) == 4
+    assert command("-m", "method=fedavg,local") == 0
+    assert len(trained) == 2
     assert scores(tmp_path) == finished
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["network=resnet", "network.blocks=9"], ["method=silobn", "trainer.betas=[0.9,0.99]"]]
+)
+def test_what_is_shown_is_what_trains(
+    words: list[str],
+    command: Command,
+    trained: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`--cfg job` has every option of the identity of the run, with its value; experiment=smoke makes the networks smaller."""
+    monkeypatch.setattr(
+        run_module, "execute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )  # it has its identity
+    words = ["+where_present.network={blocks: 2, latent: 8}", *words]
+    assert command("--cfg", "job", *words) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (states(tmp_path), trained) == ([], [])
+    assert command(*words) == 130
+    (name,) = Store(tmp_path).names()
+    what = Store(tmp_path).identity(name)
+    assert shown["network"]["blocks"] == (9 if "network.blocks=9" in words else 2)
+    for part in ("method", "network", "dataset", "trainer"):
+        own = {option: value for option, value in what[part].items() if option not in ("name", "device", "execution")}
+        assert own == {option: shown[part][option] for option in own}
+    assert (shown["seed"], shown["scenario"]["name"]) == (what["seed"], what["scenario"]["name"])
+
+
+def test_how_long_it_takes_is_said_from_its_first_steps_and_then_from_runs_like_it(
+    command: Command, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "ENOUGH", 0.0)
+    monkeypatch.setattr(run_module, "SHORT", 0.0)
+    assert command("-m", "method=local,fedavg", "trainer.local_steps=5") == 0
+    first, second = (line for line in capfd.readouterr().err.splitlines() if "about" in line)
+    told = r"-common-s0-\w+: 1 rounds of 5 local steps at each of 2 sites: about \d+ s on this CPU, from its first 3 local steps"
+    assert re.fullmatch(rf"local{told}; the whole command about \d+ s, one run after another", first)
+    assert re.fullmatch(rf"fedavg{told}", second)
+    assert command("method=fedavg", "trainer.local_steps=5", "seed=1") == 0
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if "about" in line)
+    assert re.fullmatch(r"fedavg-common-s1-\w+: about \d+ s, as runs like that took here", line)
+
+
+def test_without_a_terminal_progress_is_lines(
+    command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedsynth.runtime.progress.SECONDS", 0.0)
+    assert command("trainer.rounds=2") == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if " loss " in line]
+    (name,) = Store(tmp_path).names()
+    seen = [re.fullmatch(rf"{name}: ([\d.]+) of 2 rounds, [\d:?]+ left, (\w+) loss [\d.e+]+", line) for line in lines]
+    assert [match and match.groups() for match in seen] == [
+        ("0.5", "ixi"),
+        ("1", "oasis"),
+        ("1.5", "ixi"),
+        ("2", "oasis"),
+    ]
 
 
 def test_another_method_in_the_sweep_changes_no_number(command: Command, tmp_path: Path) -> None:
     assert command("method=fedavg", "--results", str(tmp_path / "alone")) == 0
+    shutil.copytree(tmp_path / "alone" / "cache", tmp_path / "joined" / "cache")
     assert command("-m", "method=local,fedavg", "--results", str(tmp_path / "joined")) == 0
     (alone,), joined = Store(tmp_path / "alone").names(), Store(tmp_path / "joined")
     assert scores(tmp_path / "joined")[alone] == scores(tmp_path / "alone")[alone]
