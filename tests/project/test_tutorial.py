@@ -12,7 +12,6 @@ PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="not yet: the page is finished when the command line is")
 def test_every_command_prints_what_the_page_shows(tmp_path: Path) -> None:
     assert not_shown(PAGE, tmp_path) == {}
 
