@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet
 from support.plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
-from fedsynth.method import Method
 from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Norm
-from fedsynth.networks.network import Network
 from fedsynth.runtime.options import Optimizer
-from fedsynth.trainer import Trainer
 
-
-def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
-    return Trainer(method, on or resnet(dropout=0.0), federation(("brats", "ixi")), options(**given), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=("brats", "ixi"))
 
 
 def descend(net: nn.Module, loss: Tensor, lr: float, lam: float = 0.0, anchor: dict[str, Tensor] | None = None) -> None:
@@ -78,7 +74,7 @@ def test_the_federated_half_is_fedavg_in_plain_torch() -> None:
 @pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("lam", [0.0, 1.0])
 def test_the_federated_half_is_fedavg_to_the_bit(lam: float, norm: Norm) -> None:
-    ours, plain = (trainer(method, resnet(dropout=0.0, norm=norm)) for method in (Ditto(lam=lam), FedAvg()))
+    ours, plain = (trainer(method, network=resnet(dropout=0.0, norm=norm)) for method in (Ditto(lam=lam), FedAvg()))
     for of in (ours, plain):
         of.round(1)
         of.round(2)
@@ -92,7 +88,7 @@ def test_the_federated_half_is_fedavg_to_the_bit(lam: float, norm: Norm) -> None
 @pytest.mark.parametrize("norm", Norm)
 def test_without_a_pull_it_serves_local_training_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(method, on, rounds=3, zoom=1.1) for method in (Ditto(lam=0.0), Local()))
+    ours, plain = (trainer(method, network=on, rounds=3, zoom=1.1) for method in (Ditto(lam=0.0), Local()))
     found, expected = ours.run(), plain.run()
     for name, site in plain.sites.items():
         for path, tensor in site.tensors.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, personalised, resnet
+from support import federations
+from support.federations import federation, personalised, resnet
 from support.plain import generator_loss
 from torch.func import functional_call
 
@@ -20,15 +22,12 @@ from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Generator, Network
 from fedsynth.networks.unet import UNet
 from fedsynth.site import SiteState
-from fedsynth.trainer import Trainer
 
 UNET = UNet(width=4, pools=2, discriminator_width=4, discriminator_layers=1)
 PLAIN = resnet(dropout=0.0)
-
-
-def trainer(method: FedAvg | None = None, on: Network = PLAIN, **given: Any) -> Trainer:
-    usual: dict[str, Any] = {"rounds": 9, "validate_every": 9}  # scoring would learn weights too
-    return Trainer(method or FedALA(), on, federation(("brats", "ixi"), train=5), options(**(usual | given)), seed=0)
+trainer = partial(
+    federations.trainer, network=PLAIN, sites=federation(("brats", "ixi"), train=5), rounds=9, validate_every=9
+)
 
 
 class Oracle:
@@ -99,7 +98,7 @@ def test_what_a_site_starts_from_is_the_papers(layers: int, eta: float) -> None:
 @pytest.mark.parametrize("norm", Norm)
 def test_with_weights_that_stay_1_it_is_fedavg(norm: Norm) -> None:
     on = resnet(norm=norm)
-    ours, plain = (trainer(method, on, rounds=3) for method in (FedALA(eta=0.0, layers=0), FedAvg()))
+    ours, plain = (trainer(method, network=on, rounds=3) for method in (FedALA(eta=0.0, layers=0), FedAvg()))
     scores = [of.run().scores for of in (ours, plain)]
     assert scores[0] == scores[1]
     assert torch.equal(ours.server.model, plain.server.model)
@@ -120,7 +119,7 @@ def test_weights_stay_between_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_site_that_has_not_trained_takes_the_global_model() -> None:
-    of = trainer(participation=0.5)
+    of = trainer(FedALA(), participation=0.5)
     [first] = of.participants(1)
     [other] = set(of.sites) - {first}
     of.round(1)
@@ -136,7 +135,7 @@ def test_a_site_that_has_not_trained_takes_the_global_model() -> None:
 @pytest.mark.parametrize("layers", [1, 3, 0])
 def test_only_the_top_layers_learn_weights(on: Network, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedala, "MOST_PASSES", 1)
-    of = trainer(FedALA(layers=layers), on)
+    of = trainer(FedALA(layers=layers), network=on)
     of.round(1)
     of.round(2)
     site = of.sites["ixi"]
@@ -159,7 +158,7 @@ def test_only_the_top_layers_learn_weights(on: Network, layers: int, monkeypatch
 def test_learning_ends_though_the_losses_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedala, "SPREAD", 0.0)
     monkeypatch.setattr(fedala, "MOST_PASSES", 14)
-    of = trainer(local_steps=2)
+    of = trainer(FedALA(), local_steps=2)
     for round in (1, 2, 3):
         of.round(round)
     trained = 2 * 2  # steps, of a discriminator and a generator

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
-from support.plain import generator_loss, judge_loss
+from support import federations
+from support.federations import resnet
+from support.plain import flat, generator_loss, judge_loss
 from torch import Tensor, nn
 
 from fedsynth.evaluation.evaluate import serving
 from fedsynth.exchange import Message
-from fedsynth.method import Method
 from fedsynth.methods.fedamp import FedAMP
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Norm
-from fedsynth.networks.network import Network
 from fedsynth.runtime.options import Optimizer
 from fedsynth.trainer import Trainer
 
 SITES = ("brats", "ixi", "midas")
-
-
-def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
-    return Trainer(method, on or resnet(dropout=0.0), federation(SITES), options(**given), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=SITES)
 
 
 def uploaded(method: FedAMP, gap: float = 0.01) -> tuple[Trainer, dict[str, np.ndarray]]:
@@ -91,10 +87,6 @@ def test_a_narrow_attention_and_equal_models_leave_a_site_its_own() -> None:
         assert torch.equal(of.method.download(of.server, name).model, of.server.memory.tensor(f"model of {name}"))
 
 
-def flat(net: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
 def descend(net: nn.Module, loss: Tensor, lr: float, pull: float = 0.0, towards: Tensor | None = None) -> None:
     """w <- w - lr (gradient + pull (w - u))."""
     slopes = torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
@@ -144,7 +136,7 @@ def test_rounds_are_the_papers() -> None:
 @pytest.mark.parametrize("norm", Norm)
 def test_without_a_pull_it_is_local_training_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(method, on, rounds=3, zoom=1.1) for method in (FedAMP(lam=0.0), Local()))
+    ours, plain = (trainer(method, network=on, rounds=3, zoom=1.1) for method in (FedAMP(lam=0.0), Local()))
     assert ours.run().scores == plain.run().scores
     for name, site in plain.sites.items():
         for path, tensor in site.tensors.items():
@@ -152,7 +144,7 @@ def test_without_a_pull_it_is_local_training_to_the_bit(norm: Norm) -> None:
 
 
 def test_a_site_keeps_and_serves_its_own_model_and_one_that_is_new_the_mean() -> None:
-    of = trainer(FedAMP(), resnet(norm=Norm.batch), participation=0.67)
+    of = trainer(FedAMP(), network=resnet(norm=Norm.batch), participation=0.67)
     of.round(1)
     [absent] = set(SITES) - set(of.participants(1))
     for name, site in of.sites.items():

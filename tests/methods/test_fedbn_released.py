@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.federations import federation, options, resnet
+from support.federations import resnet, trainer
 
 from fedsynth.methods.fedbn_released import FedBNReleased, is_norm
 from fedsynth.networks.blocks import Norm
-from fedsynth.trainer import Trainer
 
 
 @pytest.mark.parametrize("norm", Norm)
 def test_one_sites_norms_for_all(norm: Norm) -> None:
-    of = Trainer(FedBNReleased(norms_of="ixi"), resnet(norm=norm), federation(("brats", "ixi")), options(), seed=0)
+    of = trainer(FedBNReleased(norms_of="ixi"), resnet(norm=norm), ("brats", "ixi"))
     of.round(1)
     ixi, both = of.sites["ixi"].pack().numpy(), [site.pack().double().numpy() for site in of.sites.values()]
     norms = of.plan.model.where(is_norm, of.device).numpy()

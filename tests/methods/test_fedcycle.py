@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 from support.plain import in_float64, mean, mean_distance, reversed_code, squares_to_one, write
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
-from fedsynth.federation import Federation
 from fedsynth.feed import Batch
 from fedsynth.methods.fedcycle import FedCycle, Losses, swap
-from fedsynth.networks.network import Network
 from fedsynth.registry import NETWORKS
 from fedsynth.site import SiteState
 from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects; their tasks differ but for T1->T2
 CYCLE, IDENTITY = 7.0, 3.0
-
-
-def trainer(method: FedCycle | None = None, on: Network | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method or FedCycle(), on or small(NETWORKS["switchable_unet"]), uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=small(NETWORKS["switchable_unet"]), sites=uneven(SIZES))
 
 
 def judges_loss(of: Trainer, nets: nn.ModuleDict, batch: Batch) -> Tensor:
@@ -136,7 +131,7 @@ def test_two_rounds_are_the_papers() -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_swapped_code_is_the_other_tasks(name: str) -> None:
-    of = trainer()
+    of = trainer(FedCycle())
     for draw in of.sites[name].feeds[name].train(1, second=True):
         batch = draw.make()
         assert torch.equal(swap(batch), reversed_code(of, batch))
@@ -144,7 +139,7 @@ def test_the_swapped_code_is_the_other_tasks(name: str) -> None:
 
 
 def test_all_of_a_sites_nets_travel_in_both_directions() -> None:
-    of = trainer()
+    of = trainer(FedCycle())
     for site in of.sites.values():
         assert site.held == {path for path, _ in site.nets.named_parameters()}
         assert set(site.nets) == {"generator", "discriminators", "discriminators_back"}
@@ -179,7 +174,7 @@ def test_unpaired_training_never_sees_a_slices_own_pair() -> None:
 
 
 def test_on_a_network_that_ignores_the_code_it_still_trains() -> None:
-    assert trainer(on=resnet(dropout=0.0), rounds=1).run().status in ("done", "diverged")
+    assert trainer(FedCycle(), network=resnet(dropout=0.0), rounds=1).run().status in ("done", "diverged")
 
 
 @pytest.mark.parametrize("option", ["cycle", "identity"])

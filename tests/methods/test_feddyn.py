@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
-from support.plain import generator_loss, judge_loss
+from support import federations
+from support.federations import resnet, uneven
+from support.plain import flat, generator_loss, gradient, judge_loss, write_flat
 from torch import Tensor, nn
 
-from fedsynth.federation import Columns, Federation
+from fedsynth.federation import Columns
 from fedsynth.feed import Batch
 from fedsynth.method import Method, Nets
 from fedsynth.methods.fedavg import FedAvg
@@ -68,17 +69,14 @@ class AvgBowls(FedAvg):
         yield from bowl(nets, batch)
 
 
-def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method, on or resnet(dropout=0.0), uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
 
 
 def bowls(method: Method, participation: float = 1.0) -> Trainer:
     """Local training that all but reaches the local minimum."""
     quiet = {"rounds": 999, "validate_every": 999, "checkpoint_every": 999}
     sgd = {"optimizer": Optimizer.sgd, "lr": 0.2, "local_steps": 30}
-    return trainer(method, PointNetwork(discriminator_width=1), participation=participation, **quiet, **sgd)
+    return trainer(method, network=PointNetwork(discriminator_width=1), participation=participation, **quiet, **sgd)
 
 
 OPTIMUM = np.divide(
@@ -118,18 +116,6 @@ def test_fedavg_ends_elsewhere() -> None:
     assert float((of.server.model - torch.tensor(OPTIMUM)).abs().max()) > 0.2
 
 
-def flat(net: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
-def write(net: nn.Module, vector: Tensor) -> None:
-    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
-
-
-def gradient(net: nn.Module, loss: Tensor) -> Tensor:
-    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
-
-
 def test_rounds_on_the_gan_are_the_papers() -> None:
     """Three rounds in the paper's own symbols: a slope g of each site, and the server's state."""
     alpha = 2000.0  # the steps are short, larger ones diverge on so small a net
@@ -149,9 +135,9 @@ def test_rounds_on_the_gan_are_the_papers() -> None:
             for draw in of.sites[name].feeds[name].train(round):
                 batch = draw.make()
                 judge = judges[str(batch.task)]
-                write(generator, theta)
+                write_flat(generator, theta)
                 fake = generator(batch.source, batch.code)
-                write(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
+                write_flat(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
                 slope = gradient(generator, generator_loss(judge, batch, fake))
                 theta = theta - lr * (slope - slopes[name] + own * (theta - w))
             slopes[name] = slopes[name] - own * (theta - w)
@@ -185,7 +171,7 @@ def test_a_site_uploads_its_change_once_and_when_it_is_delivered() -> None:
 
 def test_the_first_local_step_is_fedavgs_to_the_bit() -> None:
     """With nothing remembered and nothing moved the two terms have no slope; what the server makes of it differs."""
-    ours, plain = (trainer(method, resnet(), local_steps=1) for method in (FedDyn(), FedAvg()))
+    ours, plain = (trainer(method, network=resnet(), local_steps=1) for method in (FedDyn(), FedAvg()))
     for of in (ours, plain):
         of.round(1)
     for name, site in plain.sites.items():

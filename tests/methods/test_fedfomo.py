@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import federation, resnet
 from support.plain import generator_loss
 
 from fedsynth.exchange import Memory, Message
 from fedsynth.feed import Batch
-from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedfomo import FedFomo
 from fedsynth.networks.blocks import Norm
-from fedsynth.networks.network import Network
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Trainer
 
 SITES = ("brats", "ixi", "midas", "oasis")
-
-
-def trainer(method: Method | None = None, on: Network | None = None, sites: Any = SITES, **given: Any) -> Trainer:
-    usual = {"rounds": 9, "validate_every": 9, "lr": 3e-3}
-    return Trainer(method or FedFomo(), on or resnet(), federation(sites, train=4), options(**usual | given), seed=0)
+trainer = partial(federations.trainer, sites=federation(SITES, train=4), rounds=9, validate_every=9, lr=3e-3)
 
 
 def loss(site: SiteState, model: np.ndarray, buffers: np.ndarray, count: int) -> float:
@@ -52,7 +48,7 @@ def receive(of: Trainer, site: SiteState) -> None:
 
 @pytest.mark.parametrize("norm", [Norm.instance, Norm.batch])
 def test_a_site_mixes_by_the_papers_weights(norm: Norm) -> None:
-    of = trainer(FedFomo(sample=0.5), resnet(norm=norm))
+    of = trainer(FedFomo(sample=0.5), network=resnet(norm=norm))
     mixed, ignored = 0, 0
     for round in (1, 2, 3):
         for name, site in of.sites.items():
@@ -97,7 +93,7 @@ def test_a_site_mixes_by_the_papers_weights(norm: Norm) -> None:
 @pytest.mark.parametrize("best", ["start", "own"])
 def test_models_that_lose_more_are_left_out(best: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all others harm, a round that helped is kept, and one that harmed is undone: on a loss that is least at `best`."""
-    of = trainer()
+    of = trainer(FedFomo())
     of.round(1)
     site, stream = of.sites["ixi"], torch.Generator().manual_seed(0)
     models = {"start": site.memory.tensor("start").clone(), "own": site.pack()}
@@ -169,7 +165,10 @@ def test_every_model_that_is_sent_counts_in_the_bytes() -> None:
 @pytest.mark.parametrize("norm", Norm)
 def test_the_first_round_and_a_site_alone_are_fedavgs_to_the_bit(norm: Norm) -> None:
     for sites, rounds in ((SITES, 1), (("ixi",), 3)):
-        ours, plain = (trainer(method, resnet(norm=norm), sites) for method in (FedFomo(), FedAvg()))
+        ours, plain = (
+            trainer(method, network=resnet(norm=norm), sites=federation(sites, train=4))
+            for method in (FedFomo(), FedAvg())
+        )
         for of in (ours, plain):
             for round in range(1, rounds + 1):
                 of.round(round)
@@ -179,7 +178,7 @@ def test_the_first_round_and_a_site_alone_are_fedavgs_to_the_bit(norm: Norm) -> 
 
 
 def test_absent_sites_are_sent_by_their_last_model_and_new_ones_mix_from_the_start() -> None:
-    of = trainer(participation=0.5)
+    of = trainer(FedFomo(), participation=0.5)
     of.round(1)
     present = of.participants(1)
     new = next(name for name in SITES if name not in present)
@@ -209,7 +208,7 @@ def test_options_out_of_range_are_refused(given: dict[str, Any], text: str) -> N
 
 
 def test_a_message_without_other_models_is_the_common_start() -> None:
-    of = trainer()
+    of = trainer(FedFomo())
     message = of.method.download(of.server, "ixi")
     assert isinstance(message, Message)
     assert "who" not in message

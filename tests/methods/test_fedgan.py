@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 from support.plain import PlainSite, mean, write
 
-from fedsynth.federation import Federation
 from fedsynth.methods.fedgan import FedGAN
-from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects; their tasks differ but for T1->T2
-
-
-def trainer(**given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(FedGAN(), resnet(dropout=0.0), uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
 
 
 def test_two_rounds_are_the_papers() -> None:
-    of = trainer(local_steps=5)
+    of = trainer(FedGAN(), local_steps=5)
     plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
     names = [name for name, _ in next(iter(plain.values())).generator.named_parameters()]
     drawn = set()
@@ -50,7 +44,7 @@ def test_two_rounds_are_the_papers() -> None:
 
 
 def test_a_discriminator_that_nobody_present_has_stays_as_it_was() -> None:
-    of = trainer(participation=0.34, rounds=9)
+    of = trainer(FedGAN(), participation=0.34, rounds=9)
     for round in range(1, 6):
         [present] = of.participants(round)
         before = of.server.model
@@ -67,5 +61,5 @@ def test_a_discriminator_that_nobody_present_has_stays_as_it_was() -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_all_of_a_sites_nets_travel(name: str) -> None:
-    site = trainer().sites[name]
+    site = trainer(FedGAN()).sites[name]
     assert site.held == {path for path, _ in site.nets.named_parameters()}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options
+from support import federations
+from support.federations import uneven
 from support.plain import in_float64, mean_distance, reversed_code, squares_to_one
 from support.probes import facts
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
-from fedsynth.federation import Federation
 from fedsynth.feed import Batch
 from fedsynth.methods import fedmed
 from fedsynth.methods.fedcycle import Losses
@@ -24,12 +25,7 @@ from fedsynth.registry import NETWORKS
 from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5}  # training subjects
-
-
-def trainer(method: FedMed | None = None, folder: Path | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method or FedMed(), small(NETWORKS["unet"]), uneven, options(**given), seed=0, folder=folder)
+trainer = partial(federations.trainer, network=small(NETWORKS["unet"]), sites=uneven(SIZES))
 
 
 def first(of: Trainer) -> tuple[nn.ModuleDict, Batch]:
@@ -67,7 +63,7 @@ def test_the_losses_are_the_released_ones(losses: Losses) -> None:
 
 
 def test_both_generators_are_averaged_by_training_slices_and_discriminators_stay() -> None:
-    of = trainer()
+    of = trainer(FedMed())
     of.round(1)
     for place in of.plan.model.places:
         parts = [of.sites[name].tensors[place.path].detach().double().numpy() for name in SIZES]
@@ -81,7 +77,7 @@ def test_both_generators_are_averaged_by_training_slices_and_discriminators_stay
 
 
 def test_the_generators_start_differently_and_each_has_an_optimiser() -> None:
-    site = trainer().sites["ixi"]
+    site = trainer(FedMed()).sites["ixi"]
     there, back = (nn.utils.parameters_to_vector(site.nets[n].parameters()) for n in ("generator", "generator_back"))
     assert not torch.equal(there, back)
     assert {"generator", "generator_back"} <= site.optimizers.keys()
@@ -171,9 +167,9 @@ def test_without_bound_and_noise_privacy_changes_nothing(monkeypatch: pytest.Mon
 def test_its_noise_is_the_sites_stream_and_comes_again_when_resumed(tmp_path: Path) -> None:
     whole = trainer(FedMed(privacy=True), rounds=2).run()
     torch.manual_seed(5)
-    trainer(FedMed(privacy=True), tmp_path, rounds=2).round(1)
+    trainer(FedMed(privacy=True), folder=tmp_path, rounds=2).round(1)
     assert (tmp_path / "checkpoint.safetensors").exists()
-    assert facts(trainer(FedMed(privacy=True), tmp_path, rounds=2).run()) == facts(whole)
+    assert facts(trainer(FedMed(privacy=True), folder=tmp_path, rounds=2).run()) == facts(whole)
 
 
 def test_it_passes_images_untouched_outside_training() -> None:

@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from support.federations import CONTRASTS, federation, options
+from support import federations
+from support.federations import CONTRASTS, uneven
 from support.plain import in_float64
 from support.probes import local
 from torch import Tensor, nn
@@ -36,14 +37,13 @@ GIVEN = [(1, 0, 1, 0), (1, 0, 0, 0), (1, 0, 0, 1)]
 def trainer(
     method: FedMM | None = None, on: Network | None = None, has: dict[str, str] | None = None, **given: Any
 ) -> Trainer:
-    parts = {name: federation((name,), train=subjects) for name, subjects in SIZES.items()}
-    sites = {name: part.sites[name] for name, part in parts.items()}
+    whole = uneven(SIZES)
+    sites = dict(whole.sites)
     for name, lacking in LACKS.items() if has is None else has.items():
         kept = [k for k, contrast in enumerate(CONTRASTS) if contrast not in lacking.split()]
         images = sites[name].images[:, kept]
         sites[name] = replace(sites[name], images=images, contrasts=tuple(CONTRASTS[k] for k in kept))
-    uneven = Federation(sites, {name: part.tasks[name] for name, part in parts.items()})
-    return Trainer(method or FedMM(), on or small(MMGANUNet), uneven, options(**given), seed=0)
+    return federations.trainer(method or FedMM(), on or small(MMGANUNet), Federation(sites, whole.tasks), **given)
 
 
 def first(of: Trainer, name: str) -> tuple[SiteState, Batch]:

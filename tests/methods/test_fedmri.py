@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options
+from support import federations
+from support.federations import uneven
 from support.plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
 from fedsynth.exchange import Message, Place, places
-from fedsynth.federation import Federation
-from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedmri import FedMRI
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Network, Role
 from fedsynth.registry import NETWORKS
 from fedsynth.server import Server
-from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 
@@ -34,10 +33,7 @@ def unet(norm: Norm = Norm.instance) -> Network:
     return made
 
 
-def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method, on or unet(), uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=unet(), sites=uneven(SIZES))
 
 
 def encoder(net: nn.Module) -> dict[str, Tensor]:
@@ -143,7 +139,7 @@ class Uniform(FedAvg):
 
 @pytest.mark.parametrize("norm", Norm)
 def test_without_the_term_and_with_nothing_local_it_is_uniform_fedavg_to_the_bit(norm: Norm) -> None:
-    ours, plain, weighted = (trainer(m, unet(norm), rounds=3) for m in (Whole(beta=0.0), Uniform(), FedAvg()))
+    ours, plain, weighted = (trainer(m, network=unet(norm), rounds=3) for m in (Whole(beta=0.0), Uniform(), FedAvg()))
     for round in (1, 2, 3):
         for of in (ours, plain, weighted):
             of.round(round)
@@ -166,7 +162,7 @@ def test_the_term_begins_with_the_second_step_of_the_second_round(steps: int, fe
 
 @pytest.mark.parametrize("name", NETWORKS.entries())
 def test_encoder_and_bottleneck_travel_and_nothing_else(name: str) -> None:
-    of = trainer(FedMRI(), small(NETWORKS[name]))
+    of = trainer(FedMRI(), network=small(NETWORKS[name]))
     shared = {place.path for layout in (of.plan.model, of.plan.buffers) for place in layout.places}
     for site in of.sites.values():
         for place, _ in places(site.nets):

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, personalised, resnet
+from support import federations
+from support.federations import personalised, resnet, uneven
 from support.plain import PlainSite, mean, write
 
-from fedsynth.federation import Federation
 from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedper import FedPer
 from fedsynth.methods.fedrep import FedRep
 from fedsynth.methods.lgfedavg import LGFedAvg
 from fedsynth.networks.blocks import Norm
-from fedsynth.networks.network import Generator, Network, Role
+from fedsynth.networks.network import Generator, Role
 from fedsynth.networks.unet import UNet
-from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 4}  # training subjects
 UNET = UNet(width=4, pools=2, discriminator_width=4, discriminator_layers=1)
 NETWORKS = {"resnet": resnet(dropout=0.0), "unet": UNET, "personalised": personalised(dropout=0.0)}
 STAGES = {"resnet": 9, "unet": 6, "personalised": 9}
-
-
-def trainer(method: Method, on: Network = NETWORKS["resnet"], **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method, on, uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=NETWORKS["resnet"], sites=uneven(SIZES))
 
 
 def late(generator: Generator, count: int) -> set[str]:
@@ -44,7 +38,7 @@ def late(generator: Generator, count: int) -> set[str]:
 @pytest.mark.parametrize("on", NETWORKS)
 @pytest.mark.parametrize("method", [FedPer(), FedPer(head_stages=3), LGFedAvg(), LGFedAvg(share=0.3)], ids=str)
 def test_the_generator_is_split_between_two_stages(method: FedAvg, on: str) -> None:
-    generator = (of := trainer(method, NETWORKS[on])).sites["ixi"].nets["generator"]
+    generator = (of := trainer(method, network=NETWORKS[on])).sites["ixi"].nets["generator"]
     assert isinstance(generator, Generator)
     everything = {name for name, _ in generator.named_parameters()}
     if isinstance(method, FedPer):
@@ -58,7 +52,7 @@ def test_the_generator_is_split_between_two_stages(method: FedAvg, on: str) -> N
 
 
 def test_lgfedavg_shares_9_of_the_15_stages_of_the_published_depth() -> None:
-    of = trainer(LGFedAvg(), resnet(blocks=9))
+    of = trainer(LGFedAvg(), network=resnet(blocks=9))
     slots = {(place.role, place.index) for place in of.plan.model.places}
     assert slots == {(Role.bottleneck, k) for k in range(4, 10)} | {
         (Role.decoder, 1),
@@ -99,7 +93,7 @@ def close(ours: torch.Tensor, expected: torch.Tensor | np.ndarray, name: str) ->
 
 @pytest.mark.parametrize("norm", Norm)
 def test_without_a_head_fedper_is_fedavg_to_the_bit(norm: Norm) -> None:
-    runs = [trainer(method, resnet(norm=norm, blocks=1)).run() for method in (FedPer(head_stages=0), FedAvg())]
+    runs = [trainer(method, network=resnet(norm=norm, blocks=1)).run() for method in (FedPer(head_stages=0), FedAvg())]
     assert runs[0].digest == runs[1].digest
     assert runs[0].scores == runs[1].scores
 

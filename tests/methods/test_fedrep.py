@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from support.federations import federation, options, personalised, resnet
+from support import federations
+from support.federations import personalised, resnet
 from support.plain import PlainSite, mean, write
 from torch import Tensor, nn
 
 from fedsynth.methods.fedrep import FedRep
 from fedsynth.networks.network import Generator, Network, Role
 from fedsynth.networks.unet import UNet
-from fedsynth.trainer import Trainer
 
 UNET = UNet(width=4, pools=2, discriminator_width=4, discriminator_layers=1)
 NETWORKS = {"resnet": resnet(dropout=0.0), "unet": UNET, "personalised": personalised(dropout=0.0)}
 EVERY = pytest.mark.parametrize("on", NETWORKS.values(), ids=NETWORKS)
-
-
-def trainer(on: Network = NETWORKS["resnet"], method: FedRep | None = None, **given: Any) -> Trainer:
-    return Trainer(method or FedRep(), on, federation(("brats", "ixi")), options(**given), seed=0)
+trainer = partial(federations.trainer, network=NETWORKS["resnet"], sites=("brats", "ixi"))
 
 
 def parts(generator: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -33,7 +31,7 @@ def parts(generator: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 @EVERY
 def test_two_rounds_are_the_papers(on: Network) -> None:
-    of = trainer(on, local_steps=5)
+    of = trainer(FedRep(), network=on, local_steps=5)
     plain = {name: PlainSite(site, of.options, parts) for name, site in of.sites.items()}
     generators = [site.generator for site in plain.values()]
     named = list(generators[0].named_parameters())
@@ -72,14 +70,14 @@ def close(ours: Tensor, expected: Tensor | np.ndarray, name: str) -> None:
     ],
 )
 def test_heads_train_first_and_bodies_for_their_share(given: Any, method: FedRep, expected: tuple[int, int]) -> None:
-    site = trainer(method=method, **given).sites["ixi"]
+    site = trainer(method, **given).sites["ixi"]
     phases = [method.phase(site, k) for k in range(site.steps)]
     assert phases == ["head"] * expected[0] + ["body"] * expected[1]
 
 
 @EVERY
 def test_head_and_body_make_the_generator(on: Network) -> None:
-    of = trainer(on)
+    of = trainer(FedRep(), network=on)
     site = of.sites["ixi"]
     generator = site.nets["generator"]
     assert isinstance(generator, Generator)

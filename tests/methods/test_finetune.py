@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet
 from support.plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
@@ -18,13 +19,9 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedbabu import FedBABU
 from fedsynth.methods.finetune import Finetune
 from fedsynth.site import SiteState
-from fedsynth.trainer import Trainer
 
 ON = resnet(dropout=0.0, blocks=1)
-
-
-def trainer(method: FedAvg, **given: Any) -> Trainer:
-    return Trainer(method, ON, federation(("brats", "ixi")), options(**given), seed=0)
+trainer = partial(federations.trainer, network=ON, sites=("brats", "ixi"))
 
 
 def parts(generator: nn.Module) -> dict[str, list[nn.Parameter]]:

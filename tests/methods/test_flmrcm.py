@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support.federations import PlainNetwork, federation, options, resnet
+from support import federations
+from support.federations import PlainNetwork, federation, options, resnet, uneven
 from support.plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
 from fedsynth.exchange import ContractError, Message
-from fedsynth.federation import Federation
 from fedsynth.method import Blueprint
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.flmrcm import FLMRCM, Identifier, domain_loss, pooled
 from fedsynth.networks.blocks import Norm
-from fedsynth.networks.network import Network
 from fedsynth.registry import NETWORKS
 from fedsynth.server import Server
 from fedsynth.trainer import Trainer
@@ -34,12 +34,7 @@ def _few_latents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
-
-
-def trainer(method: FedAvg | None = None, on: Network | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method or FLMRCM(), on or resnet(dropout=0.0), uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
 
 
 def bottleneck(generator: nn.Module, source: Tensor) -> Tensor:
@@ -123,7 +118,7 @@ class Uniform(FedAvg):
 @pytest.mark.parametrize("norm", Norm)
 def test_without_alignment_it_is_uniform_fedavg_to_the_bit(norm: Norm) -> None:
     methods = FLMRCM(align=0.0), Uniform(), FLMRCM()
-    ours, plain, aligned = (trainer(method, resnet(norm=norm)) for method in methods)
+    ours, plain, aligned = (trainer(method, network=resnet(norm=norm)) for method in methods)
     for round, same in ((1, True), (2, False)):  # nothing to align with in the first round
         for of in (ours, plain, aligned):
             of.round(round)
@@ -197,7 +192,7 @@ def test_the_identifier_has_the_released_size_on_the_papers_network() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS.entries())
 def test_the_identifier_fits_every_networks_bottleneck(name: str) -> None:
-    of = trainer(on=small(NETWORKS[name]), local_steps=1)
+    of = trainer(FLMRCM(), network=small(NETWORKS[name]), local_steps=1)
     of.round(1)
     width = of.server.memory.tensor("latents").shape[1]
     assert of.sites["ixi"].tensors["identifier.hidden.weight"].shape == (256, width)

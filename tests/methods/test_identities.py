@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options
+from support import federations
+from support.federations import federation, uneven
 from support.probes import facts
 from torch import Tensor
 
@@ -85,9 +86,8 @@ def network(name: str, norm: Norm = Norm.instance) -> Network:
 
 
 def trainer(name: str, sites: tuple[str, ...] | Federation = SITES, on: Network | None = None, **given: Any) -> Trainer:
-    of = sites if isinstance(sites, Federation) else federation(sites)
     usual: dict[str, Any] = {"rounds": 3, "local_steps": 2, "zoom": 1.1, "validate_every": 3}
-    return Trainer(METHODS[name](), on or network(name), of, options(**(usual | given)), seed=0)
+    return federations.trainer(METHODS[name](), on or network(name), sites, **(usual | given))
 
 
 @cache
@@ -232,9 +232,7 @@ def test_bytes_are_what_travelled(name: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("name", "uniform"), [("fedavg", False), ("fedbn", True), ("pflsynth", False)])
 def test_the_server_takes_the_mean_of_those_who_took_part(name: str, uniform: bool) -> None:
     sizes = {"brats": 2, "ixi": 5, "oasis": 3}
-    parts = {site: federation((site,), train=subjects) for site, subjects in sizes.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    of = trainer(name, uneven, participation=0.67)
+    of = trainer(name, uneven(sizes), participation=0.67)
     for round in (1, 2, 3):
         of.round(round)
         present = [of.sites[site] for site in of.participants(round)]
@@ -317,8 +315,7 @@ def test_everyone_begins_with_the_same_weights(name: str) -> None:
 
 
 def test_seeds_begin_with_other_weights() -> None:
-    given = federation(SITES), options()
-    starts = [Trainer(METHODS["fedavg"](), network("fedavg"), *given, seed=seed).server.model for seed in (0, 1)]
+    starts = [trainer("fedavg", seed=seed).server.model for seed in (0, 1)]
     assert not torch.equal(*starts)
 
 

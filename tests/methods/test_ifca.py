@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 from support.plain import PlainSite, generator_loss, mean, write
 from torch import Tensor, nn
 
-from fedsynth.federation import Federation
 from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.ifca import IFCA
@@ -24,9 +24,7 @@ SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 
 
 def trainer(method: Method | None = None, norm: Norm = Norm.instance, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method or IFCA(), resnet(dropout=0.0, norm=norm), uneven, options(**given), seed=0)
+    return federations.trainer(method or IFCA(), resnet(dropout=0.0, norm=norm), uneven(SIZES), **given)
 
 
 @cache

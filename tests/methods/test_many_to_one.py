@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, site
+from support.federations import federation, options, site, trainer
 from torch import nn
 
 from fedsynth.benchmarks.contract.toy import small
@@ -30,7 +31,6 @@ from fedsynth.networks.network import Network
 from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet
 from fedsynth.registry import NETWORKS
-from fedsynth.trainer import Trainer
 
 SEVERAL: dict[str, Sequence[str]] = {"brats": ["T2+T1->PD"], "ixi": ["T1->PD", "FLAIR->T2"], "midas": ["T1->PD"]}
 BOTH, T1, FLAIR = Task.parse("T1+T2->PD"), Task.parse("T1->PD"), Task.parse("FLAIR->T2")
@@ -122,7 +122,7 @@ def test_a_site_that_lacks_a_source_of_others_trains_beside_them() -> None:
     of = replace(of, sites={**of.sites, "midas": poor})
     (batch, *_) = batches(of, "midas")
     assert (batch.source[:, 1:] == -1).all()
-    outcome = Trainer(FedAvg(), small(ResNet), of, options(), seed=0).run()
+    outcome = trainer(FedAvg(), small(ResNet), of).run()
     assert {row["task"] for row in outcome.scores} == {"T1+T2->PD", "T1->PD", "FLAIR->T2"}
     assert all(np.isfinite(row["psnr"]) for row in outcome.scores)
 
@@ -186,7 +186,7 @@ def test_with_one_source_a_discriminator_sees_two_images_and_with_two_three() ->
 def test_methods_that_translate_back_refuse(method: Method) -> None:
     message = rf"method {type(method).__name__} translates a target back.*; task T1\+T2->PD has 2: choose a scenario"
     with pytest.raises(ContractError, match=message):
-        Trainer(method, small(NETWORKS[method.published]), several(), options(), seed=0)
+        trainer(method, small(NETWORKS[method.published]), several())
 
 
 RESUMED: list[tuple[Method, type[Network]]] = [(FedAvg(), ResNet), (PFLSynth(), Personalised), (FedMM(), MMGANUNet)]
@@ -194,15 +194,12 @@ RESUMED: list[tuple[Method, type[Network]]] = [(FedAvg(), ResNet), (PFLSynth(), 
 
 @pytest.mark.parametrize(("method", "network"), RESUMED)
 def test_a_run_of_several_sources_resumes_bit_for_bit(method: Method, network: type[Network], tmp_path: Path) -> None:
-    def trainer(folder: Path) -> Trainer:
-        given = options(rounds=3, zoom=1.1, checkpoint_every=1)
-        return Trainer(method, small(network), several(), given, seed=1, folder=folder)
-
-    whole = trainer(tmp_path / "whole").run()
-    stopped = trainer(tmp_path / "stopped")
+    start = partial(trainer, method, small(network), several(), seed=1, rounds=3, zoom=1.1, checkpoint_every=1)
+    whole = start().run()
+    stopped = start(folder=tmp_path)
     stopped.round(1)
     stopped.round(2)
-    resumed = trainer(tmp_path / "stopped").run()
+    resumed = start(folder=tmp_path).run()
     assert resumed.digest == whole.digest
     assert resumed.scores == whole.scores
     assert all(np.isfinite(row["psnr"]) for row in whole.scores)
@@ -231,7 +228,7 @@ def test_copying_several_sources_is_copying_their_mean() -> None:
 
 def test_the_gallery_shows_the_first_source() -> None:
     of = Federation({"one": known({"PD": 0.5, "T2": 0.25, "T1": 0.75})}, {"one": (Task.parse("T2+T1->PD"),)})
-    trainer = Trainer(FedAvg(), small(ResNet), of, options(), seed=0)
-    shown = gallery(trainer.method, trainer.server, trainer.sites)["one/T1+T2->PD"]
+    run = trainer(FedAvg(), small(ResNet), of)
+    shown = gallery(run.method, run.server, run.sites)["one/T1+T2->PD"]
     assert (shown["source"] == round(255 * 0.75)).all()
     assert (shown["target"] == 128).all()

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support.federations import federation, options, personalised, resnet
-from support.plain import generator_loss, judge_loss
+from support import federations
+from support.federations import personalised, resnet
+from support.plain import flat, generator_loss, gradient, judge_loss, write_flat
 from torch import Tensor, nn
 
 from fedsynth.exchange import ContractError
 from fedsynth.federation import Columns
-from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.moon import MOON
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Generator, Network, Role, Stage
 from fedsynth.networks.unet import UNet
 from fedsynth.runtime.options import Optimizer, Precision
-from fedsynth.trainer import Trainer
 
 PLAIN = resnet(dropout=0.0)
-
-
-def trainer(method: Method, on: Network = PLAIN, **given: Any) -> Trainer:
-    return Trainer(method, on, federation(("brats", "ixi")), options(**given), seed=0)
-
-
-def flat(net: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
-def write(net: nn.Module, vector: Tensor) -> None:
-    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
-
-
-def gradient(net: nn.Module, loss: Tensor) -> Tensor:
-    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+trainer = partial(federations.trainer, network=PLAIN, sites=("brats", "ixi"))
 
 
 def features(generator: nn.Module, source: Tensor) -> Tensor:
@@ -71,15 +56,15 @@ def test_rounds_are_the_papers() -> None:
         pulls = []
         for name, net in nets.items():
             generator = net["generator"]
-            write(received, w)
-            write(previous, models[name])
+            write_flat(received, w)
+            write_flat(previous, models[name])
             models[name] = w
             for draw in of.sites[name].feeds[name].train(round):
                 batch = draw.make()
                 judge = net["discriminators"][str(batch.task)]
-                write(generator, models[name])
+                write_flat(generator, models[name])
                 fake = generator(batch.source, batch.code)
-                write(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
+                write_flat(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
                 near, far = (features(other, batch.source).detach() for other in (received, previous))
                 extra = mu * contrast(features(generator, batch.source), near, far, tau)
                 loss = generator_loss(judge, batch, fake) + extra
@@ -100,7 +85,7 @@ def test_rounds_are_the_papers() -> None:
 @pytest.mark.parametrize("on", [PLAIN, personalised(), UNet(width=4, pools=2)], ids=["resnet", "personalised", "unet"])
 def test_features_depend_on_the_image_and_on_the_weights_before_them(on: Network) -> None:
     """Although maps that end in instance norm have one mean whatever the image."""
-    site = trainer(MOON(), on).sites["ixi"]
+    site = trainer(MOON(), network=on).sites["ixi"]
     batch = site.feeds["ixi"].train(1)[0].make()
     generator = site.nets["generator"]
     assert isinstance(generator, Generator)
@@ -120,7 +105,7 @@ def test_features_depend_on_the_image_and_on_the_weights_before_them(on: Network
 @pytest.mark.parametrize("norm", Norm)
 def test_without_the_contrast_it_is_fedavg_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(m, on, rounds=3, zoom=1.1, participation=0.5) for m in (MOON(mu=0.0), FedAvg()))
+    ours, plain = (trainer(m, network=on, rounds=3, zoom=1.1, participation=0.5) for m in (MOON(mu=0.0), FedAvg()))
     found, expected = ours.run(), plain.run()
     assert torch.equal(ours.server.model, plain.server.model)
     assert torch.equal(ours.server.buffers, plain.server.buffers)
@@ -133,7 +118,7 @@ def test_without_the_contrast_it_is_fedavg_to_the_bit(norm: Norm) -> None:
 @pytest.mark.parametrize("norm", Norm)
 def test_the_first_round_is_fedavgs_to_the_bit(norm: Norm) -> None:
     """The previous model is the common start, and so is the received one."""
-    ours, plain = (trainer(method, resnet(norm=norm)) for method in (MOON(mu=10.0), FedAvg()))
+    ours, plain = (trainer(method, network=resnet(norm=norm)) for method in (MOON(mu=10.0), FedAvg()))
     for round in (1, 2):
         for of in (ours, plain):
             of.round(round)
@@ -141,7 +126,7 @@ def test_the_first_round_is_fedavgs_to_the_bit(norm: Norm) -> None:
 
 
 def test_the_frozen_models_are_what_they_are_called() -> None:
-    of = trainer(MOON(), resnet(norm=Norm.batch), participation=0.5, rounds=9)
+    of = trainer(MOON(), network=resnet(norm=Norm.batch), participation=0.5, rounds=9)
     start = of.sites["ixi"].pack()
     for round in (1, 2, 3):
         served, buffers = of.server.model.clone(), of.server.buffers.clone()
@@ -198,7 +183,7 @@ class HeadlessNetwork(Network):
 
 
 def test_a_network_without_a_bottleneck_is_refused() -> None:
-    of = trainer(MOON(), HeadlessNetwork(discriminator_width=4, discriminator_layers=1))
+    of = trainer(MOON(), network=HeadlessNetwork(discriminator_width=4, discriminator_layers=1))
     with pytest.raises(ContractError, match="method MOON reads the features of the bottleneck; Headless has none"):
         of.round(1)
 

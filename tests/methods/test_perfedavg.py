@@ -4,35 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 from support.plain import generator_loss, judge_loss
 from torch import Tensor, nn
 
 from fedsynth.evaluation.evaluate import serving
-from fedsynth.federation import Federation
 from fedsynth.feed import Batch
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.perfedavg import PerFedAvg, Variant
-from fedsynth.networks.network import Network
 from fedsynth.runtime.options import Optimizer
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
-from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 4}  # training subjects
 ON = resnet(dropout=0.0, blocks=1)
 SGD = {"optimizer": Optimizer.sgd, "lr": 5e-5}  # larger steps diverge on so small a net
-
-
-def trainer(method: FedAvg, on: Network = ON, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method, on, uneven, options(**given), seed=0)
+trainer = partial(federations.trainer, network=ON, sites=uneven(SIZES))
 
 
 def flat(tensors: Any) -> Tensor:
@@ -168,7 +162,7 @@ def test_the_difference_of_gradients_is_the_hessians_product() -> None:
 
 
 def test_dropout_does_not_enter_the_hessians_product() -> None:
-    of = trainer(PerFedAvg(variant=Variant.hf), resnet(dropout=0.5, blocks=1))
+    of = trainer(PerFedAvg(variant=Variant.hf), network=resnet(dropout=0.5, blocks=1))
     site = of.sites["ixi"]
     [batch] = site.draw("test", 1)
     method = of.method
@@ -195,9 +189,8 @@ def test_only_whole_updates_begin(variant: Variant, steps: int, expected: str) -
 
 @pytest.mark.parametrize("variant", Variant)
 def test_rounds_of_one_step_are_fedavg_with_equal_weights(variant: Variant) -> None:
-    equal = federation(("brats", "ixi"))
     ours, plain = (
-        Trainer(method, ON, equal, options(local_steps=1), seed=0) for method in (PerFedAvg(variant=variant), FedAvg())
+        trainer(method, sites=("brats", "ixi"), local_steps=1) for method in (PerFedAvg(variant=variant), FedAvg())
     )
     for of in (ours, plain):
         of.round(1)

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
-from support.plain import generator_loss, judge_loss
-from torch import Tensor, nn
+from support import federations
+from support.federations import resnet, uneven
+from support.plain import flat, generator_loss, gradient, judge_loss, write_flat
+from torch import Tensor
 
 from fedsynth.evaluation.evaluate import serving
-from fedsynth.federation import Federation
-from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.pfedme import PFedMe
 from fedsynth.networks.blocks import Norm
-from fedsynth.networks.network import Network
 from fedsynth.runtime.options import Optimizer
-from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
-
-
-def trainer(method: Method, on: Network | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method, on or resnet(dropout=0.0), uneven, options(**given), seed=0)
-
-
-def flat(net: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
-def write(net: nn.Module, vector: Tensor) -> None:
-    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
-
-
-def gradient(net: nn.Module, loss: Tensor) -> Tensor:
-    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
@@ -61,11 +42,11 @@ def test_rounds_are_the_papers(beta: float) -> None:
             for draw in of.sites[name].feeds[name].train(round):
                 batch = draw.make()
                 judge = judges[str(batch.task)]
-                write(generator, theta[name])
+                write_flat(generator, theta[name])
                 fake = generator(batch.source, batch.code)
-                write(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
+                write_flat(judge, flat(judge) - lr * gradient(judge, judge_loss(judge, batch, fake)))
                 for _ in range(inner):
-                    write(generator, theta[name])
+                    write_flat(generator, theta[name])
                     slope = gradient(generator, generator_loss(judge, batch, generator(batch.source, batch.code)))
                     theta[name] = theta[name] - lr * (slope + lam * (theta[name] - local))
                 local = local - eta * lam * (local - theta[name])
@@ -85,7 +66,7 @@ def test_rounds_are_the_papers(beta: float) -> None:
 def test_a_local_model_that_takes_all_of_theta_is_fedavgs_to_the_bit(norm: Norm) -> None:
     """With one inner step and eta lam = 1, theta starts every step from w_k: no pull is left, whatever lam."""
     on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(method, on, zoom=1.1) for method in (PFedMe(inner_steps=1, eta=1 / 15), FedAvg()))
+    ours, plain = (trainer(method, network=on, zoom=1.1) for method in (PFedMe(inner_steps=1, eta=1 / 15), FedAvg()))
     for of in (ours, plain):
         of.round(1)
         of.round(2)
@@ -104,7 +85,7 @@ def test_a_discriminator_moves_once_a_batch() -> None:
 
 @pytest.mark.parametrize("norm", Norm)
 def test_a_site_serves_theta_once_it_has_one(norm: Norm) -> None:
-    of = trainer(PFedMe(), resnet(dropout=0.0, norm=norm), participation=0.34)
+    of = trainer(PFedMe(), network=resnet(dropout=0.0, norm=norm), participation=0.34)
     trained: dict[str, list[Tensor]] = {}
     for round in (1, 2):
         of.round(round)

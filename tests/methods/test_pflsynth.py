@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, personalised
+from support.federations import personalised, trainer
 from torch import Tensor
 
 from fedsynth.exchange import Place, Plan
@@ -36,9 +36,9 @@ def test_the_published_share_travels() -> None:
 
 
 def test_a_site_holds_one_discriminator_a_task_and_sends_none() -> None:
-    trainer = Trainer(PFLSynth(), personalised(), federation(), options(), seed=0)
-    assert set(trainer.sites["ixi"].nets["discriminators"]) == {"T1->T2", "T2->PD"}
-    assert {place.net for place in trainer.plan.model.places} == {"generator"}
+    of = trainer(PFLSynth(), personalised())
+    assert set(of.sites["ixi"].nets["discriminators"]) == {"T1->T2", "T2->PD"}
+    assert {place.net for place in of.plan.model.places} == {"generator"}
 
 
 def roles(network: Network) -> dict[Role | None, set[int]]:
@@ -76,9 +76,9 @@ def test_of_conditioning_only_the_mapper_travels() -> None:
     assert all(place.within(Mapper) and not place.within(PersonalBlock) for place in travelling)
 
 
-def movement(trainer: Trainer, first: int, second: int) -> float:
+def movement(of: Trainer, first: int, second: int) -> float:
     """How far another one-hot in the code moves ixi's output, in standard deviations of the output."""
-    site = trainer.sites["ixi"]
+    site = of.sites["ixi"]
     feed = site.feeds["ixi"]
     batch = feed.batch(Task("T1", "T2"), np.arange(4))
     other = batch.code.clone()
@@ -106,10 +106,10 @@ CHANGES = {  # positions in ixi's code for T1->T2: sites brats ixi midas oasis, 
 @pytest.mark.parametrize("init", [Init.designed, Init.scaled, Init.released])
 def test_the_code_moves_the_output(init: Init, change: str, rounds: int) -> None:
     network = personalised(width=16, latent=64, init=init)
-    trainer = Trainer(PFLSynth(), network, federation(), options(local_steps=4), seed=0)
+    of = trainer(PFLSynth(), network, local_steps=4)
     for round in range(1, rounds + 1):
-        trainer.round(round)
-    moved = movement(trainer, *CHANGES[change])
+        of.round(round)
+    moved = movement(of, *CHANGES[change])
     if init is Init.released:
         assert moved < 1e-7
     else:
@@ -148,17 +148,14 @@ def test_a_local_mapper_stays() -> None:
 @pytest.mark.parametrize("share", [Share.all, Share.none])
 def test_all_and_none_are_averaging_and_local_training(share: Share) -> None:
     plain = FedAvg() if share is Share.all else Local()
-    runs = [
-        Trainer(method, personalised(), federation(), options(), seed=0).run()
-        for method in (PFLSynth(share=share), plain)
-    ]
+    runs = [trainer(method, personalised()).run() for method in (PFLSynth(share=share), plain)]
     assert runs[0].digest == runs[1].digest
     assert runs[0].scores == runs[1].scores
 
 
 def test_one_discriminator_serves_all_tasks_and_may_be_shared() -> None:
     method = PFLSynth(one_discriminator=True, shared_discriminators=True)
-    of = Trainer(method, personalised(), federation(), options(), seed=0)
+    of = trainer(method, personalised())
     assert {tuple(site.nets["discriminators"]) for site in of.sites.values()} == {("all tasks",)}
     assert {place.net for place in of.plan.model.places} == {"generator", "discriminators"}
     of.round(1)
@@ -167,7 +164,7 @@ def test_one_discriminator_serves_all_tasks_and_may_be_shared() -> None:
 
 
 def test_without_the_adversarial_term_no_discriminator_moves() -> None:
-    of = Trainer(PFLSynth(adversarial=0.0), personalised(), federation(), options(), seed=0)
+    of = trainer(PFLSynth(adversarial=0.0), personalised())
     before = [p.detach().clone() for site in of.sites.values() for p in site.nets["discriminators"].parameters()]
     of.round(1)
     after = [p for site in of.sites.values() for p in site.nets["discriminators"].parameters()]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
-from support.plain import generator_loss, judge_loss
+from support import federations
+from support.federations import resnet
+from support.plain import flat, generator_loss, judge_loss
 from torch import Tensor, nn
 
 from fedsynth.evaluation.evaluate import serving
 from fedsynth.exchange import Message
-from fedsynth.method import Method
 from fedsynth.methods.local import Local
 from fedsynth.methods.prrfl import PRRFL, STAGES
 from fedsynth.networks.blocks import Norm
@@ -25,10 +26,7 @@ from fedsynth.trainer import Trainer
 
 SITES = ("brats", "ixi", "midas")
 UNET = UNet(width=2, pools=2, discriminator_width=4, discriminator_layers=1)  # with transposed convolutions
-
-
-def trainer(method: Method | None = None, on: Network | None = None, **given: Any) -> Trainer:
-    return Trainer(method or PRRFL(), on or resnet(dropout=0.0, width=2), federation(SITES), options(**given), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0, width=2), sites=SITES)
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
@@ -92,7 +90,7 @@ def parts(of: Trainer, vector: Tensor) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("on", [resnet(width=2), UNET], ids=["resnet", "unet"])
 def test_the_amplitudes_of_low_frequencies_are_averaged(on: Network) -> None:
     """Round 1 with all sites, round 2 without one, which keeps its phases and what is high; r grows on the way."""
-    of = trainer(PRRFL(window=0.5), on, rounds=2)
+    of = trainer(PRRFL(window=0.5), network=on, rounds=2)
     known: dict[str, dict[str, np.ndarray]] = {}
     changed = 0.0
     for seed, (names, share) in enumerate([(SITES, 0.5), (SITES[:2], 0.725), (SITES[1:], 0.95), (SITES, 0.95)]):
@@ -116,7 +114,7 @@ def test_the_amplitudes_of_low_frequencies_are_averaged(on: Network) -> None:
 
 
 def test_equal_deputies_stay_as_they_are() -> None:
-    of = trainer(on=UNET)
+    of = trainer(PRRFL(), network=UNET)
     models = send(of, SITES, seed=0, equal=True)
     for name in SITES:
         np.testing.assert_allclose(of.method.download(of.server, name).model, models["ixi"], atol=1e-6)
@@ -138,17 +136,13 @@ def test_a_window_of_nothing_shares_the_sums() -> None:
 
 
 def test_normalisation_stays_and_all_that_travels_is_the_deputys() -> None:
-    of = trainer(on=resnet(width=2, norm=Norm.batch))
+    of = trainer(PRRFL(), network=resnet(width=2, norm=Norm.batch))
     assert of.plan.buffers.numel == 0
     assert {place.net for place in of.plan.model.places} == {"generator"}
     assert not any(isinstance(place.owner, nn.BatchNorm2d) for place in of.plan.model.places)
 
 
 # --- the site --------------------------------------------------------------------------------------------------------
-
-
-def flat(net: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
 
 
 def descend(net: nn.Module, loss: Tensor, lr: float) -> None:
@@ -160,7 +154,7 @@ def descend(net: nn.Module, loss: Tensor, lr: float) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_is_the_papers(stage: str) -> None:
     """Mutual learning by L1 between the two images, both of the nets before the step."""
-    of = trainer(optimizer=Optimizer.sgd, lr=2e-5, rounds=9, local_steps=4)
+    of = trainer(PRRFL(), optimizer=Optimizer.sgd, lr=2e-5, rounds=9, local_steps=4)
     of.round(1)
     of.round(2)
     site = of.sites["ixi"]
@@ -201,7 +195,7 @@ def test_each_stage_is_the_papers(stage: str) -> None:
 
 
 def test_the_stage_follows_from_the_errors() -> None:
-    of = trainer()
+    of = trainer(PRRFL())
     of.round(1)
     site = of.sites["ixi"]
     site.enter(2)
@@ -228,7 +222,7 @@ def test_the_stage_follows_from_the_errors() -> None:
 def test_where_the_deputy_always_recovers_local_training_is_served_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)
     given = {"rounds": 3, "zoom": 1.1}
-    ours, plain = (trainer(method, on, **given) for method in (PRRFL(alpha1=1e9, alpha2=1e9), Local()))
+    ours, plain = (trainer(method, network=on, **given) for method in (PRRFL(alpha1=1e9, alpha2=1e9), Local()))
     assert ours.run().scores == plain.run().scores
     for name, site in plain.sites.items():
         for path, tensor in site.tensors.items():
@@ -245,7 +239,7 @@ def test_what_the_deputy_learned_from_others_reaches_what_is_served() -> None:
 
 
 def test_who_never_trained_serves_the_mean_deputy() -> None:
-    of = trainer(participation=0.67)
+    of = trainer(PRRFL(), participation=0.67)
     of.round(1)
     [new] = set(SITES) - set(of.participants(1))
     models = [of.sites[name].pack() for name in of.participants(1)]

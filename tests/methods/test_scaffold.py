@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
-from support.plain import generator_loss, judge_loss
-from torch import Tensor, nn
+from support import federations
+from support.federations import resnet, uneven
+from support.plain import flat, generator_loss, judge_loss, write_flat
 
-from fedsynth.federation import Federation
-from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.scaffold import SCAFFOLD
-from fedsynth.networks.network import Network
 from fedsynth.runtime.options import Optimizer
-from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 SGD = {"optimizer": Optimizer.sgd, "lr": 5e-5}  # larger steps diverge on so small a net, and rounding with them
 PARTIAL = {"rounds": 6, "participation": 0.67}  # two of three
-
-
-def trainer(method: Method | None = None, on: Network | None = None, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(method or SCAFFOLD(), on or resnet(dropout=0.0), uneven, options(**given), seed=0)
-
-
-def flat(net: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
-def write(net: nn.Module, vector: Tensor) -> None:
-    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
 
 
 @pytest.mark.parametrize("eta_g", [1.0, 0.5])
@@ -52,16 +35,16 @@ def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
         absences += len(nets) - len(present)
         for name in present:
             generator, judges = nets[name]["generator"], nets[name]["discriminators"]
-            write(generator, x)
+            write_flat(generator, x)
             draws = of.sites[name].feeds[name].train(round)
             for draw in draws:
                 batch = draw.make()
                 judge = judges[str(batch.task)]
                 fake = generator(batch.source, batch.code)
                 slopes = torch.autograd.grad(judge_loss(judge, batch, fake), list(judge.parameters()))
-                write(judge, flat(judge) - lr * torch.cat([slope.flatten() for slope in slopes]))
+                write_flat(judge, flat(judge) - lr * torch.cat([slope.flatten() for slope in slopes]))
                 slopes = torch.autograd.grad(generator_loss(judge, batch, fake), list(generator.parameters()))
-                write(generator, flat(generator) - lr * (torch.cat([s.flatten() for s in slopes]) - own[name] + c))
+                write_flat(generator, flat(generator) - lr * (torch.cat([s.flatten() for s in slopes]) - own[name] + c))
             y = flat(generator)
             new = own[name] - c + (x - y) / (len(draws) * lr)
             models.append(y)
@@ -82,7 +65,7 @@ def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 def test_the_mean_gradient_is_option_2_under_sgd(clip: float) -> None:
-    of = trainer(**SGD, **PARTIAL, clip=clip)
+    of = trainer(SCAFFOLD(), **SGD, **PARTIAL, clip=clip)
     for round in range(1, 4):
         x, present = of.server.model, of.participants(round)
         c = of.server.memory.get("control", torch.zeros_like(x)).clone()
@@ -96,11 +79,11 @@ def test_the_mean_gradient_is_option_2_under_sgd(clip: float) -> None:
 
 def test_a_control_is_the_mean_gradient_before_correction() -> None:
     """Under Adam, where the way gone does not tell it. With one local step it is the gradient at the received model."""
-    of = trainer(local_steps=1)
+    of = trainer(SCAFFOLD(), local_steps=1)
     of.round(1)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     for net in nets.values():
-        write(net["generator"], of.server.model)
+        write_flat(net["generator"], of.server.model)
     of.round(2)
     for name, net in nets.items():
         [draw] = of.sites[name].feeds[name].train(2)
@@ -114,7 +97,7 @@ def test_a_control_is_the_mean_gradient_before_correction() -> None:
 
 
 def test_the_first_round_is_fedavgs_to_the_bit() -> None:
-    ours, plain = (trainer(method, resnet(), local_steps=5) for method in (SCAFFOLD(), FedAvg()))
+    ours, plain = (trainer(method, network=resnet(), local_steps=5) for method in (SCAFFOLD(), FedAvg()))
     for of in (ours, plain):
         of.round(1)
     assert torch.equal(ours.server.model, plain.server.model)
@@ -127,7 +110,7 @@ def test_the_first_round_is_fedavgs_to_the_bit() -> None:
 
 
 def test_the_servers_control_is_the_mean_of_the_sites_whoever_is_absent() -> None:
-    of = trainer(**PARTIAL)
+    of = trainer(SCAFFOLD(), **PARTIAL)
     for round in range(1, 6):
         of.round(round)
         zero = torch.zeros_like(of.server.model)
@@ -136,7 +119,7 @@ def test_the_servers_control_is_the_mean_of_the_sites_whoever_is_absent() -> Non
 
 
 def test_a_control_changes_when_it_is_delivered_and_not_before() -> None:
-    of = trainer()
+    of = trainer(SCAFFOLD())
     of.round(1)
     site = of.sites["ixi"]
     before = site.memory.tensor("control").clone()
@@ -153,7 +136,7 @@ def test_a_control_changes_when_it_is_delivered_and_not_before() -> None:
 
 
 def test_model_and_control_travel_both_ways() -> None:
-    of = trainer()
+    of = trainer(SCAFFOLD())
     of.round(1)
     for row in of.state.curve:
         assert row["bytes_up"] == row["bytes_down"] == 2 * 4 * of.plan.model.numel

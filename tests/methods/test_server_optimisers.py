@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 from support.plain import PlainSite, generator_loss, judge_loss
 
-from fedsynth.federation import Federation
 from fedsynth.method import Method
 from fedsynth.methods.fedadagrad import FedAdagrad
 from fedsynth.methods.fedadam import FedAdam
@@ -24,15 +25,7 @@ from fedsynth.runtime.options import Optimizer
 from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "oasis": 3}  # training subjects of two slices
-
-
-def uneven() -> Federation:
-    parts = {name: federation((name,), train=subjects) for name, subjects in SIZES.items()}
-    return Federation({n: f.sites[n] for n, f in parts.items()}, {n: f.tasks[n] for n, f in parts.items()})
-
-
-def trainer(method: Method, **given: object) -> Trainer:
-    return Trainer(method, resnet(dropout=0.0), uneven(), options(**({"rounds": 4} | given)), seed=0)
+trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES), rounds=4)
 
 
 def rounds_of(of: Trainer, count: int = 3) -> list[tuple[np.ndarray, list[np.ndarray], list[int], np.ndarray]]:
@@ -109,20 +102,15 @@ def test_fednova_with_unequal_steps_is_the_papers_formula() -> None:
 def test_fedprox_without_a_pull_is_fedavg_to_the_bit(norm: Norm) -> None:
     digests = []
     for method in (FedProx(mu=0.0), FedAvg(), FedProx(mu=1.0)):
-        digests.append(Trainer(method, resnet(norm=norm), federation(), options(), seed=0).run().digest)
+        digests.append(federations.trainer(method, resnet(norm=norm)).run().digest)
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_fedprox_steps_by_the_gradient_plus_mu_times_the_distance() -> None:
     """A round of w <- w - lr (gradient + mu (w - w_t)), in plain torch; the first step has no distance yet."""
     mu = 500.0  # the steps are short, larger ones diverge on so small a net
-    of = Trainer(
-        FedProx(mu=mu),
-        resnet(dropout=0.0),
-        federation(("ixi",)),
-        options(optimizer=Optimizer.sgd, lr=1e-4, local_steps=4),
-        seed=0,
-    )
+    sgd = {"sites": ("ixi",), "optimizer": Optimizer.sgd, "lr": 1e-4, "local_steps": 4}
+    of = trainer(FedProx(mu=mu), **sgd)
     site = of.sites["ixi"]
     plain = PlainSite(site, of.options)
     anchor = [p.detach().clone() for p in plain.generator.parameters()]
@@ -141,7 +129,7 @@ def test_fedprox_steps_by_the_gradient_plus_mu_times_the_distance() -> None:
     ours = dict(site.nets["generator"].named_parameters())  # type: ignore[union-attr]  # a module
     for name, parameter in plain.generator.named_parameters():
         np.testing.assert_allclose(ours[name].detach(), parameter.detach(), atol=1e-6, err_msg=name)
-    free = Trainer(FedAvg(), resnet(dropout=0.0), federation(("ixi",)), of.options, seed=0)
+    free = trainer(FedAvg(), **sgd)
     free.round(1)
     assert float((free.sites["ixi"].pack() - site.pack()).abs().max()) > 1e-4
 

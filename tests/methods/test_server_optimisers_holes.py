@@ -6,13 +6,14 @@ Here everything travels, the discriminators too, so that the flat vectors have h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pytest
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 
 from fedsynth.exchange import Place, VectorLayout
-from fedsynth.federation import Federation
 from fedsynth.method import Method
 from fedsynth.methods.fedadagrad import FedAdagrad
 from fedsynth.methods.fedadam import FedAdam
@@ -49,12 +50,15 @@ CASES: list[tuple[Method, Move]] = [
 ]
 
 
-def trainer(method: Method) -> Trainer:
-    sizes = {"brats": 2, "ixi": 5, "oasis": 3}  # training subjects of two slices: as many local steps
-    parts = {name: federation((name,), train=subjects) for name, subjects in sizes.items()}
-    sites = Federation({n: f.sites[n] for n, f in parts.items()}, {n: f.tasks[n] for n, f in parts.items()})
-    given = options(rounds=4, participation=0.67, local_steps=0, local_epochs=1.0)
-    return Trainer(method, resnet(dropout=0.0, norm=Norm.batch), sites, given, seed=0)
+trainer = partial(
+    federations.trainer,
+    network=resnet(dropout=0.0, norm=Norm.batch),
+    sites=uneven({"brats": 2, "ixi": 5, "oasis": 3}),  # training subjects of two slices: as many local steps
+    rounds=4,
+    participation=0.67,
+    local_steps=0,
+    local_epochs=1.0,
+)
 
 
 def mean(of: Trainer, layout: VectorLayout, changes: Mapping[str, np.ndarray]) -> tuple[np.ndarray, set[int]]:

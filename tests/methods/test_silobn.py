@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet
+from support import federations
+from support.federations import resnet, uneven
 from support.plain import PlainSite, mean, write
 from torch import Tensor, nn
 
 from fedsynth.exchange import ContractError
-from fedsynth.federation import Federation
 from fedsynth.methods.silobn import SiloBN
 from fedsynth.networks.blocks import Norm
 from fedsynth.trainer import Trainer
@@ -21,9 +21,7 @@ SIZES = {"brats": 2, "ixi": 4}  # training subjects
 
 
 def trainer(norm: Norm = Norm.batch, **given: Any) -> Trainer:
-    parts = {site: federation((site,), train=subjects) for site, subjects in SIZES.items()}
-    uneven = Federation({s: f.sites[s] for s, f in parts.items()}, {s: f.tasks[s] for s, f in parts.items()})
-    return Trainer(SiloBN(), resnet(dropout=0.0, norm=norm, blocks=1), uneven, options(**given), seed=0)
+    return federations.trainer(SiloBN(), resnet(dropout=0.0, norm=norm, blocks=1), uneven(SIZES), **given)
 
 
 def close(ours: Tensor, expected: Tensor | np.ndarray, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from support.federations import federation, options
+from support.federations import trainer
 from support.probes import facts
 from torch import Tensor, nn
 
@@ -16,7 +16,6 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.networks.mmgan_unet import Fill, Imputation, JointPatchGAN, MMGANGenerator, MMGANUNet
 from fedsynth.networks.network import Condition, check_stages
 from fedsynth.networks.unet import UNet
-from fedsynth.trainer import Trainer
 
 COLUMNS = Columns(2, 3)
 NORMS = (nn.InstanceNorm2d, nn.BatchNorm2d)
@@ -102,7 +101,7 @@ def test_another_method_trains_on_it_and_repeats_exactly(fill: Fill) -> None:
     network = small(MMGANUNet)
     assert isinstance(network, MMGANUNet)
     network.fill = fill
-    runs = [Trainer(FedAvg(), network, federation(("ixi",)), options(), seed=0).run() for _ in range(2)]
+    runs = [trainer(FedAvg(), network, ("ixi",)).run() for _ in range(2)]
     assert facts(runs[0]) == facts(runs[1])
     assert len(runs[0].curve) == 2
 

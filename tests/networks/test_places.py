@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.federations import PlainNetwork, federation, options, personalised, resnet
+from support.federations import PlainNetwork, personalised, resnet, trainer
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
@@ -20,7 +20,6 @@ from fedsynth.networks.conditioning import Mapper, PersonalBlock
 from fedsynth.networks.network import Generator, Network, Norm, Role, Stage
 from fedsynth.networks.unet import UNet
 from fedsynth.registry import METHODS, NETWORKS
-from fedsynth.trainer import Trainer
 
 TASKS = (Task("T1", "T2"), Task("T2", "PD"))
 COLUMNS = Columns(4, 4)
@@ -144,7 +143,7 @@ def test_there_are_partial_methods() -> None:
 def test_a_partial_method_without_a_part_says_so(method: Method, share: str) -> None:
     text = rf"method {type(method).__name__} shares part of the generator, but on the network PlainNetwork that is {share} of it"
     with pytest.raises(ContractError, match=text):
-        Trainer(method, PlainNetwork(), federation(), options(), seed=0)
+        trainer(method, PlainNetwork())
 
 
 @dataclass
@@ -159,7 +158,7 @@ class JudgesOnly(Method):
 
 def test_only_the_generator_counts_as_a_part_of_it() -> None:
     with pytest.raises(ContractError, match="none of it"):
-        Trainer(JudgesOnly(), small(UNet), federation(), options(), seed=0)
+        trainer(JudgesOnly(), small(UNet))
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -84,6 +84,21 @@ class PlainSite:
         self.adams[name].step()
 
 
+def flat(net: nn.Module) -> Tensor:
+    """All parameters of a net in one vector."""
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def write_flat(net: nn.Module, vector: Tensor) -> None:
+    """Put such a vector into a net."""
+    nn.utils.vector_to_parameters(vector.clone(), net.parameters())
+
+
+def gradient(net: nn.Module, loss: Tensor) -> Tensor:
+    """The gradient of a loss by all parameters of a net, as such a vector."""
+    return torch.cat([slope.flatten() for slope in torch.autograd.grad(loss, list(net.parameters()))])
+
+
 def mean(nets: Sequence[nn.Module], weights: Sequence[float], names: Iterable[str]) -> dict[str, np.ndarray]:
     """The weighted means of named parameters over nets."""
     rows = [{name: p.detach().double().numpy() for name, p in net.named_parameters()} for net in nets]
