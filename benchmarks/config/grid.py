@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,6 @@ def tuned_file(name: str) -> Path:
     return place
 
 
-@cache
 def read_tuned(place: Path) -> dict[str, list[str]]:
     """Method -> overrides, as `fedsynth tune --write` leaves them. Raises OptionError for what is no such file."""
     try:

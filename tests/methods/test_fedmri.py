@@ -21,6 +21,7 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedmri import FedMRI
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Network, Role
+from fedsynth.networks.unet import UNet
 from fedsynth.registry import NETWORKS
 from fedsynth.server import Server
 
@@ -28,9 +29,7 @@ SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 
 
 def unet(norm: Norm = Norm.instance) -> Network:
-    made = small(NETWORKS["unet"])
-    made.norm = norm
-    return made
+    return UNet(width=2, pools=2, norm=norm, discriminator_width=2, discriminator_layers=1)
 
 
 trainer = partial(federations.trainer, network=unet(), sites=uneven(SIZES))

@@ -149,7 +149,7 @@ def test_averaging_twins_changes_nothing(name: str, monkeypatch: pytest.MonkeyPa
         return
     for site in both.sites.values():
         assert name in ROUNDED or equal(nets_of(site), nets_of(one.sites["ixi"])), site.name
-    assert torch.equal(both.server.model, one.server.model)
+    torch.testing.assert_close(both.server.model, one.server.model, rtol=0, atol=1e-5 if name in ROUNDED else 0)
 
 
 # --- what travels and what stays -------------------------------------------------------------------------------------
