@@ -125,9 +125,7 @@ def test_rounds_are_the_papers() -> None:
                     descend(judge, judge_loss(judge, batch, fake), of.options.lr)
                     descend(generator, generator_loss(judge, batch, fake), of.options.lr, pull, anchors[name])
             last[name] = flat(nets[name]["generator"]).double().numpy()
-            np.testing.assert_allclose(
-                of.sites[name].pack(), last[name], atol=5e-5
-            )  # other processors round otherwise, which flips kinks of ReLU and L1
+            np.testing.assert_allclose(of.sites[name].pack(), last[name], atol=5e-5)  # rounding may flip kinks
             pulls.append(np.abs(last[name] - flat(free["generator"]).numpy()).max())
         start = torch.stack([flat(nets[name]["generator"]) for name in present]).mean(0)
     assert len(last) == 3

@@ -54,12 +54,10 @@ def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
         x = x + eta_g * sum(share * (y - x) for share, y in zip(shares, models, strict=True))
         c = c + sum(changes) / len(nets)
         of.round(round)
-        np.testing.assert_allclose(
-            of.server.model, x, atol=3e-4
-        )  # other processors round otherwise, which flips kinks of ReLU and L1
-        np.testing.assert_allclose(of.server.memory.tensor("control"), c, atol=0.3)
+        np.testing.assert_allclose(of.server.model, x, atol=3e-4)  # rounding may flip kinks
+        np.testing.assert_allclose(of.server.memory.tensor("control"), c, atol=1.5)
         for name in present:
-            np.testing.assert_allclose(of.sites[name].memory.tensor("control"), own[name], atol=0.3)
+            np.testing.assert_allclose(of.sites[name].memory.tensor("control"), own[name], atol=1.5)
     assert absences == 3
     assert float(c.norm()) > 1
     assert float((own["ixi"] - c).norm()) > 1  # what was corrected
