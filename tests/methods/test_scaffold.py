@@ -55,9 +55,12 @@ def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
         c = c + sum(changes) / len(nets)
         of.round(round)
         np.testing.assert_allclose(of.server.model, x, atol=3e-4)  # rounding may flip kinks
-        np.testing.assert_allclose(of.server.memory.tensor("control"), c, atol=1.5)
+        assert np.quantile(np.abs(np.asarray(of.server.memory.tensor("control")) - np.asarray(c)), 0.9) < 0.3
         for name in present:
-            np.testing.assert_allclose(of.sites[name].memory.tensor("control"), own[name], atol=1.5)
+            assert (
+                np.quantile(np.abs(np.asarray(of.sites[name].memory.tensor("control")) - np.asarray(own[name])), 0.9)
+                < 0.3
+            )
     assert absences == 3
     assert float(c.norm()) > 1
     assert float((own["ixi"] - c).norm()) > 1  # what was corrected
