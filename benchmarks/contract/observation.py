@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -40,9 +42,9 @@ class ObservedStep:
 class Observation:
     """Runs a trainer to its end and keeps what rules look at; the run itself is the same as one that nobody watches.
 
-    `outcome` and the `trainer` as they are afterwards; `changed`: the method's attributes that the run changed; `messages`
-    with what each of them is; `leaks`: the parts of uploads that hold values of tensors that do not travel; `steps`; `shapes`
-    of the tensors that a site remembers, after each round.
+    `outcome` and the `trainer` as they are afterwards; `changed`: the method's attributes that the run changed; `drawn`: the
+    global random streams that it drew from; `messages` with what each of them is; `leaks`: the parts of uploads that hold
+    values of tensors that do not travel; `steps`; `shapes` of the tensors that a site remembers, after each round.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -55,8 +57,9 @@ class Observation:
         self._watch("download", self._download)
         self._watch("step", self._step)
         trainer.progress = self._remembered
-        before = deepcopy(vars(trainer.method))
+        before, streams = deepcopy(vars(trainer.method)), _global_streams()
         self.outcome = trainer.run()
+        self.drawn = [name for name, state in _global_streams().items() if state != streams[name]]
         after = vars(trainer.method)
         self.changed = sorted(name for name in after if after[name] != before.get(name))
 
@@ -102,6 +105,11 @@ class Observation:
     def _remembered(self, round: int, rounds: int, site: str, loss: float) -> None:
         memory = self.trainer.sites[site].memory
         self.shapes[round] |= {(site, k): value.shape for k, value in memory.items() if isinstance(value, Tensor)}
+
+
+def _global_streams() -> dict[str, str]:
+    torchs = torch.get_rng_state().numpy().tobytes().hex()
+    return {"torch": torchs, "numpy": str(np.random.get_state()), "random": str(random.getstate())}  # noqa: NPY002
 
 
 def _numbers(site: SiteState) -> dict[str, Any]:

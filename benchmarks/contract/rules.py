@@ -47,7 +47,7 @@ def trains(toy: ToyFederation) -> Iterator[str]:
 
 @rule("learns", "its scores mean something")
 def learns(toy: ToyFederation) -> Iterator[str]:
-    """A slow method may take more steps, which cost most of a check."""
+    """After a short training; after a longer one if that is not enough, as for a slow method."""
     for steps, lr in ((6, 1e-2), (20, 3e-3)):
         trainer = toy.trainer("bc", rounds=3, local_steps=steps, lr=lr)
         before = _psnr(trainer, "train")
@@ -74,6 +74,12 @@ def leaves_the_loop(toy: ToyFederation) -> Iterator[str]:
 def keeps_nothing(toy: ToyFederation) -> Iterator[str]:
     if changed := toy.observed.changed:
         yield f"a run changed its attributes {changed}; keep state in site.memory or server.memory"
+
+
+@rule("draws from streams of its own", "what else a process does changes no number")
+def draws_from_its_own_streams(toy: ToyFederation) -> Iterator[str]:
+    for name in toy.observed.drawn:
+        yield f"a run draws from the global stream of {name}; use fedsynth.streams, site.draw or a Noisy module"
 
 
 @rule("resumes exactly", "a killed run ends as an uninterrupted one would")

@@ -60,14 +60,14 @@ def train(
         batch = draw.make()
         judge = site.judges[str(batch.task)]
         fake = site.generator(batch.source, batch.code)
-        site._move(str(batch.task), judge_loss(judge, batch, fake))
+        site.move(str(batch.task), judge_loss(judge, batch, fake))
         loss = generator_loss(judge, batch, fake)
         if round > 1 and k > 0:
             own = encoder(site.generator)
             ratio = apart(own, shared) / (torch.stack([apart(own, other) for other in sent]).sum() + 1e-14)
             ratios.append(float(ratio.detach()))
             loss = loss + beta * ratio
-        site._move("", loss)
+        site.move("", loss)
     return ratios
 
 

@@ -65,11 +65,11 @@ def train(site: PlainSite, identifier: nn.Module, adam: torch.optim.Adam, theirs
             adam.zero_grad()
             (loss / 2).backward()
             adam.step()
-        site._move(str(batch.task), judge_loss(judge, batch, fake))
+        site.move(str(batch.task), judge_loss(judge, batch, fake))
         loss = generator_loss(judge, batch, fake)
         if theirs is not None:
             loss = loss + 100 * 3.0 * cross_entropy(identifier(own), target) / 2
-        site._move("", loss)
+        site.move("", loss)
 
 
 @pytest.mark.parametrize("participation", [1.0, 0.67])

@@ -76,7 +76,7 @@ COPIES: dict[str, str] = {
 
 @pytest.fixture(autouse=True)
 def _few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 3)  # of learning its weights; 30 otherwise
+    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)  # of learning its weights; 30 otherwise
 
 
 def network(name: str, norm: Norm = Norm.instance) -> Network:
@@ -88,11 +88,6 @@ def network(name: str, norm: Norm = Norm.instance) -> Network:
 def trainer(name: str, sites: tuple[str, ...] | Federation = SITES, on: Network | None = None, **given: Any) -> Trainer:
     usual: dict[str, Any] = {"rounds": 3, "local_steps": 2, "zoom": 1.1, "validate_every": 3}
     return federations.trainer(METHODS[name](), on or network(name), sites, **(usual | given))
-
-
-@cache
-def whole(name: str) -> dict[str, Any]:
-    return facts(trainer(name).run())
 
 
 def trained(name: str, *args: Any, rounds: int = 3, **given: Any) -> Trainer:
@@ -157,7 +152,7 @@ def test_averaging_twins_changes_nothing(name: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_stays_never_reaches_the_server(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    of = trainer(name, on=network(name, Norm.batch))
+    of = trainer(name, on=network(name, Norm.batch), local_steps=1)
     upload = of.method.upload
     poisoned = []
 
@@ -178,7 +173,7 @@ def test_what_stays_never_reaches_the_server(name: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_travels_is_equal_and_what_stays_differs(name: str) -> None:
-    of = trained(name, on=network(name, Norm.batch))
+    of = trained(name, on=network(name, Norm.batch), rounds=2)
     sites = list(of.sites.values())
     for site in sites:
         message = of.method.download(of.server, site.name).delivered()
@@ -205,7 +200,7 @@ def test_what_travels_is_equal_and_what_stays_differs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bytes_are_what_travelled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    of = trainer(name, validate_every=9)
+    of = trainer(name, validate_every=9, local_steps=1)
     counts = {direction: dict.fromkeys(of.sites, 0) for direction in ("up", "down")}
 
     def count(direction: str, site: str, message: Message) -> Message:
@@ -258,7 +253,7 @@ def test_local_training_does_not_notice_who_else_is_there(on: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_who_is_absent_is_left_as_it_was(name: str) -> None:
-    of = trainer(name, participation=0.5, rounds=9, validate_every=9)
+    of = trainer(name, participation=0.5, rounds=9, validate_every=9, local_steps=1)
     everyone, present = set(of.sites), set()
     for round in range(1, 6):
         there = set(of.participants(round))
@@ -285,9 +280,9 @@ def test_another_site_changes_nobodys_turn_to_be_drawn() -> None:
 # --- randomness ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["fedavg", "fedmm"])  # `fedsynth check` tells of every method what it draws from
 def test_what_ran_before_changes_nothing_and_nothing_is_left_behind(name: str) -> None:
-    expected = whole(name)
+    expected = facts(trainer(name).run())
     torch.manual_seed(7)
     np.random.seed(7)  # noqa: NPY002  # the global stream is what this test is about
     random.seed(7)

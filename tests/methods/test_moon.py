@@ -97,7 +97,7 @@ def test_features_depend_on_the_image_and_on_the_weights_before_them(on: Network
     for parameter in last.parameters():
         [slope] = torch.autograd.grad(found.square().sum(), [parameter], retain_graph=True)
         assert float(slope.norm()) > 1e-4
-    assert not last._forward_hooks
+    assert not last._forward_hooks  # torch has no public name for them
     if on is PLAIN:
         np.testing.assert_allclose(found.detach(), features(generator, batch.source).detach(), rtol=1e-5)
 
@@ -137,12 +137,12 @@ def test_the_frozen_models_are_what_they_are_called() -> None:
                 ("global", served, buffers),
                 ("previous", site.pack(), site.pack_buffers()),
             ):
-                # the frozen models are nets beside the trained ones; only the site gives their tensors by the plan's paths
-                assert torch.equal(of.plan.model.pack(site._under(kind)), model)
-                assert torch.equal(of.plan.buffers.pack(site._under(kind)), statistics)
+                frozen = {path.removeprefix(f"{kind}."): t for path, t in site.tensors.items() if path.startswith(kind)}
+                assert torch.equal(site.pack(kind), model)
+                assert torch.equal(of.plan.buffers.pack(frozen), statistics)
         trained = {name for past in range(1, round + 1) for name in of.participants(past)}
         for name in set(of.sites) - trained:
-            assert torch.equal(of.plan.model.pack(of.sites[name]._under("previous")), start)
+            assert torch.equal(of.sites[name].pack("previous"), start)
     for site in of.sites.values():
         assert not any(player.startswith(("global", "previous")) for player in site.players)
         assert all(path.startswith("generator.") for path in site.held)

@@ -165,7 +165,8 @@ def test_only_the_generator_counts_as_a_part_of_it() -> None:
 
 
 def rename(module: nn.Module) -> None:
-    """Give every submodule another name, in place; such a module cannot run, but everything in it has a place."""
+    """Give every submodule another name, in place, by torch's own table of them. Such a module cannot run, but everything in it
+    has a place."""
     for child in module.children():
         rename(child)
     module._modules = {f"x{number}": child for number, child in enumerate(module._modules.values())}

@@ -74,10 +74,10 @@ class PlainSite:
             batch = draw.make()
             judge = self.judges[str(batch.task)]
             fake = self.generator(batch.source, batch.code)
-            self._move(str(batch.task), judge_loss(judge, batch, fake))
-            self._move(moving[k] if moving else "", generator_loss(judge, batch, fake))
+            self.move(str(batch.task), judge_loss(judge, batch, fake))
+            self.move(moving[k] if moving else "", generator_loss(judge, batch, fake))
 
-    def _move(self, name: str, loss: Tensor) -> None:
+    def move(self, name: str, loss: Tensor) -> None:
         self.generator.zero_grad()
         self.judges.zero_grad()
         loss.backward()

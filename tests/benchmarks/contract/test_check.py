@@ -61,7 +61,7 @@ class LooksAtTheClock(Method):
 
 @dataclass
 class DrawsFromTheGlobalStream(Method):
-    """Its steps add noise from torch's global stream, which a resumed run finds in another state."""
+    """Its steps add noise from torch's global stream."""
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:
         for player, loss in super().step(site, batch):
@@ -158,7 +158,7 @@ class SendsTooMuch(Method):
         (TrainsByItself, "leaves the loop to the trainer"),
         (Waits, "does not wait for the host"),
         (Grows, "remembers in fixed shapes"),
-        (DrawsFromTheGlobalStream, "resumes exactly"),
+        (DrawsFromTheGlobalStream, "draws from streams of its own"),
         (Explodes, "trains"),
         (SendsTooMuch, "shares what it says"),
         (SplitsBySize, "fits other networks"),

@@ -8,13 +8,13 @@ import pytest
 from support.federations import federation
 
 from fedsynth.benchmarks.running.training.execute import site_differences
-from fedsynth.evaluation import heterogeneity as lut
+from fedsynth.evaluation import heterogeneity
 
 
 def test_every_slice_is_read_once_for_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given, calls = federation(("ixi", "oasis")), []
-    heterogeneity = lut.heterogeneity
-    monkeypatch.setattr(lut, "heterogeneity", lambda of: calls.append(1) or heterogeneity(of))
+    measure = heterogeneity.heterogeneity
+    monkeypatch.setattr(heterogeneity, "heterogeneity", lambda of: calls.append(1) or measure(of))
     data = {"ixi": "a", "oasis": "b"}
     first, again = (site_differences(given, data, tmp_path) for _ in range(2))
     assert first == again
