@@ -4,7 +4,7 @@ files that FEDSYNTH_PLUGINS names."""
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from functools import cached_property, partial
@@ -37,8 +37,16 @@ class Entry(NamedTuple, Generic[T]):
     origin: str
 
 
+class _Source(NamedTuple, Generic[T]):
+    """Where classes come from, the only name that they can have there (empty: the import shows it), and how they are loaded."""
+
+    origin: str
+    name: str
+    load: Callable[[], dict[str, type[T]]]
+
+
 class Registry(Generic[T]):
-    """Name -> class, for one kind of thing. It looks for them once, when it is first asked.
+    """Name -> class, for one kind of thing. Who asks for a name imports what can have it; who asks for all, each once.
 
     Args:
         kind: What messages call the thing.
@@ -56,6 +64,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, base: str, folder: str) -> None:
         self.kind, self.base, self.folder = kind, base, folder
+        self._known: dict[str, type[T]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
         """The class of a name.
@@ -63,9 +72,12 @@ class Registry(Generic[T]):
         Raises:
             RegistryError: Nothing has the name; the message has the nearest names, and what failed to load.
         """
+        if name not in self._known:
+            found, _ = self._load(source for source in self._sources() if source.name in (name, ""))
+            self._known.update((own, entry.cls) for own, entry in found.items())
+        if name in self._known:
+            return self._known[name]
         entries = self.entries()
-        if name in entries:
-            return entries[name].cls
         near = get_close_matches(name, entries, cutoff=0.5)
         hint = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(entries)}"
         failed = [f"\n{origin} failed to load: {reason}" for origin, reason in self.broken().items()]
@@ -96,9 +108,12 @@ class Registry(Generic[T]):
 
     @cached_property
     def _found(self) -> tuple[dict[str, Entry[T]], dict[str, str]]:
+        return self._load(self._sources())
+
+    def _load(self, sources: Iterable[_Source[T]]) -> tuple[dict[str, Entry[T]], dict[str, str]]:
         found: dict[str, Entry[T]] = {}
         broken: dict[str, str] = {}
-        for origin, load in self._sources():
+        for origin, _, load in sources:
             try:
                 classes = load()
             except KeyboardInterrupt:
@@ -114,17 +129,17 @@ class Registry(Generic[T]):
                 found.setdefault(name, Entry(name, cls, origin))
         return dict(sorted(found.items())), broken
 
-    def _sources(self) -> Iterator[tuple[str, Callable[[], dict[str, type[T]]]]]:
+    def _sources(self) -> Iterator[_Source[T]]:
         for module in pkgutil.iter_modules(import_module(self.folder).__path__):
-            yield f"{self.folder}.{module.name}", partial(self._built_in, module.name)
+            yield _Source(f"{self.folder}.{module.name}", module.name, partial(self._built_in, module.name))
         for point in entry_points(group=self.folder):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
-            yield f"{package} ({point.value})", partial(self._entry_point, point)
+            yield _Source(f"{package} ({point.value})", point.name, partial(self._entry_point, point))
         stems: dict[str, Path] = {}
         for path in plugins.plugin_files():
             if stems.setdefault(path.stem, path) != path:
                 raise RegistryError(f"two plugin files have one name: {stems[path.stem]} and {path}; rename one")
-            yield str(path), partial(self._plugin, path)
+            yield _Source(str(path), "", partial(self._plugin, path))
 
     def _built_in(self, name: str) -> dict[str, type[T]]:
         classes = self._defined_in(import_module(f"{self.folder}.{name}"))

@@ -7,18 +7,18 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fedsynth.federation.scenario import Scenario
-from fedsynth.method import Method
 from fedsynth.registry import METHODS, NETWORKS
 
 from ..config.errors import PUBLISHED
-from .catalogue import shared_part
 from .options import docstring, options
 from .sources import REGISTRIES, Choice, preset, preset_file
+
+if TYPE_CHECKING:
+    from fedsynth.method import Method
 
 
 def description(group: str, choice: Choice) -> list[str]:
@@ -40,6 +40,8 @@ def _settings(group: str, content: str) -> Iterator[str]:
     values = yaml.safe_load(content) or {}
     base = next((name for name in values.pop("defaults", []) if isinstance(name, str) and name != "_self_"), "")
     if group == "scenario":
+        from fedsynth.federation.scenario import Scenario  # loads torch, which an experiment does without
+
         yield from _table(group, Scenario, values)
     elif group in REGISTRIES and base:
         yield from _table(group, REGISTRIES[group][base], values)
@@ -54,6 +56,8 @@ def _documented(group: str, cls: type, values: Mapping[str, Any] | None = None) 
 
 
 def _travel(cls: type[Method]) -> list[str]:
+    from .catalogue import shared_part  # loads all that trains
+
     try:
         part = shared_part(cls)
     except Exception as error:  # a plug-in may raise anything

@@ -32,7 +32,7 @@ def main(names: Sequence[str]) -> int:
         if name in KINDS:
             parts.append([name, *_lines(found[KINDS[name]])])
         else:
-            from .description import description  # loads torch and Hydra, which a list of names does without
+            from .description import description  # reads YAML, which a list of names does without
 
             parts += [description(group, own) for group, every in named.items() for own in every if own.name == name]
     print("\n\n".join("\n".join(part) for part in parts))

@@ -103,6 +103,22 @@ def test_a_file_of_the_room_is_an_entry_under_its_own_name(room: Room) -> None:
     assert registry.broken() == {}
 
 
+def test_who_asks_for_a_name_imports_nothing_that_cannot_have_it(room: Room) -> None:
+    for name in ("alpha", "beta"):
+        room.built_in(name, ONE.format(name="Any"))
+    room.installed("theirs = acme_things:Mine", ONE.format(name="Mine"))
+    room.plugin("own.py", ONE.format(name="Own"))  # only its import shows what it has
+    registry = room.registry()
+    before = set(sys.modules)
+    assert registry["alpha"].__module__ == "room_of_things.alpha"
+    made = ("room_of_things", "acme_things", "fedsynth.plugins.own")
+    assert {name for name in set(sys.modules) - before if name.startswith(made)} == {
+        *("room_of_things", "room_of_things.alpha", "fedsynth.plugins.own")
+    }
+    assert registry["theirs"] is sys.modules["acme_things"].Mine
+    assert "room_of_things.beta" not in sys.modules
+
+
 def test_an_unregistered_class_has_no_name(room: Room) -> None:
     room.built_in("alpha", ONE.format(name="Alpha"))
     registry = room.registry()
