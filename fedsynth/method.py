@@ -87,7 +87,8 @@ class Method:
         l1: The weight of the L1 term.
 
     Attributes:
-        published: The name of the network that the method was published with.
+        published: The name of the network that the method was published with; "none" where its paper has no generator for
+            synthesis or reconstruction, as papers with classifiers have not.
         needs_norm: The only normalisation that the method works with, which its published network has; None for any.
         second: Whether batches have `second`, another draw of the same task, for unpaired losses.
         partial: Whether the method shares a part of the generator: then all of it or none of it is an error on any network.
@@ -104,12 +105,18 @@ class Method:
         Prox(adversarial=1.0, l1=100.0, mu=0.5)
     """
 
-    published: ClassVar[str] = "resnet"
+    published: ClassVar[str] = "none"
     needs_norm: ClassVar[Norm | None] = None
     second: ClassVar[bool] = False
     partial: ClassVar[bool] = False
     adversarial: float = 1.0  # weight of the LSGAN terms
     l1: float = 100.0  # weight of the L1 term, as pix2pix (Isola et al. 2017) and pFLSynth
+
+    @classmethod
+    def default_network(cls) -> str:
+        """The network of a run that names none: the published one, or else the residual network, which pFLSynth's released code
+        gives to FedGAN and FedBN."""
+        return "resnet" if cls.published == "none" else cls.published
 
     # --- what trains -------------------------------------------------------------------------------------------------
 

@@ -32,8 +32,10 @@ class APFL(FedAvg):
     personal generator's. It trains first: with w as it was before the step, as in the paper, and with the noise of local
     training. A site that never trained serves w. This takes twice the gradient evaluations of FedAvg.
 
-    What differs: the code mixes images; the paper mixes parameters, as is done here. The code moves alpha only in the first
-    step of a round and adds 0.02 alpha to its gradient; here alpha moves in every step, by its gradient.
+    What differs from the paper: the mean is weighted by training slices (the paper's is plain).
+
+    What differs from the released code: it mixes images; the paper mixes parameters, as is done here. It moves alpha only in
+    the first step of a round and adds 0.02 alpha to its gradient; here alpha moves in every step, by its gradient.
     """
 
     alpha: float = 0.5  # the personal share of the mixed model

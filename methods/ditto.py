@@ -24,6 +24,11 @@ class Ditto(FedAvg):
     0 would not be local training; they and Adam's moments are never pulled. The personal step comes first, as in the released
     code, so that it draws the same noise as local training. This takes twice the gradient evaluations of FedAvg. A site that
     never trained serves the federated generator.
+
+    What differs from the paper: the mean is weighted by training slices (the paper's is plain).
+
+    What differs from the released code: the same; and its switch that chooses `lam` from {0.1, 1, 2} at every step, off by
+    default there, is left out.
     """
 
     lam: float = 1.0  # strength of the pull towards the received generator

@@ -13,7 +13,11 @@ from .fedadam import FedAdam
 class FedAdagrad(FedAdam):
     """FedAdam, but v sums what it has seen, v <- v + D^2. `beta1` is 0, as in the paper's experiments, and `beta2` is not used.
 
-    The other options, their defaults and what differs are FedAdam's.
+    The other options and their defaults are FedAdam's.
+
+    What differs from the paper: what differs in FedAdam.
+
+    What differs from the released code: what differs in FedAdam; and v starts there at 0, here at tau^2.
     """
 
     beta1: float = 0.0  # decay of the server's momentum m

@@ -25,8 +25,11 @@ class FedAdam(FedAvg):
     by powers of ten). Published rates come from classifiers trained by SGD; here a weight moves by up to eta in the first
     round, whatever the sites' optimiser, while a generator's weights start at about 0.02: so tune `eta`.
 
-    What differs: D is weighted by training slices (in the paper it is the plain mean). Buffers are averaged. Sites use the
-    trainer's optimiser (the paper has SGD).
+    What differs from the paper: D is weighted by training slices (in algorithm 2 it is the plain mean). Buffers are averaged.
+    Sites use the trainer's optimiser (the paper has SGD).
+
+    What differs from the released code (google-research/federated, for TensorFlow): its server is Keras' Adam, with bias
+    correction, beta2 0.999 and v starting at 0. Its D is weighted by samples, as here.
     """
 
     beta1: float = 0.9  # decay of the server's momentum m

@@ -30,8 +30,11 @@ class FedALA(FedAvg):
     of the last layer. W starts at 1 and stays at the site. The first time it is learned in many passes, until the losses
     settle, and later in one. A site that has not trained yet has no local model and takes the global one, as all do in round 1.
 
-    What differs: the loss is the generator's, LSGAN by the site's own discriminators + 100 L1, in eval mode, so that the
-    same weights have the same loss. The sample is of independently drawn batches. Buffers are the global model's.
+    What differs from the paper: the loss is the generator's, LSGAN by the site's own discriminators + 100 L1, in eval mode, so
+    that the same weights have the same loss. The sample is of independently drawn batches. Buffers are the global model's.
+
+    What differs from the released code: the same; and the many passes end at the 30th, settled or not. There they have no
+    limit; the spread of losses that ends them, 0.1, is absolute, so that a loss with 100 L1 in it may never fall below it.
     """
 
     eta: float = 1.0  # learning rate of the weights W

@@ -35,8 +35,12 @@ class FedAMP(FedAvg):
     sigma -> infinity and alpha 1, u_k is the plain mean of the models; for sigma -> 0 it is w_k.
 
     A site that never trained takes the mean model, which in round 1 is the common start. An absent site counts with its
-    last upload. Buffers stay. What differs: a round's steps stand for the paper's argmin. Alpha is constant (fling multiplies
-    it by 0.1 every 30 rounds). The pull is by the squared distance, as in the paper; PFLlib uses the distance itself.
+    last upload. Buffers stay.
+
+    What differs from the paper: a round's steps stand for its argmin. Sigma is per parameter, and alpha is constant.
+
+    What differs from the released code: the authors' is not known. Of two libraries, PFLlib pulls by the distance itself, where
+    the paper and this have its square; fling multiplies alpha by 0.1 every 30 rounds.
     """
 
     sigma: float = 1e-4  # mean square difference of two models at which attention falls to 1/e

@@ -9,4 +9,10 @@ from fedsynth.method import Method
 
 @dataclass
 class FedAvg(Method):
-    """The whole generator travels. The server takes the mean, weighted by training slices. These are the contract's defaults."""
+    """The whole generator travels. The server takes the mean, weighted by training slices. These are the contract's defaults.
+
+    What differs from the paper: nothing but what all methods share: `tests/methods/test_identities.py` holds the mean to its
+    definition and one site alone to local training.
+
+    What differs from the released code: the authors released none with the paper.
+    """

@@ -18,6 +18,11 @@ class FedAvgM(FedAvg):
     """The whole generator travels; the server moves along v <- momentum * v + (w - mean of the sites' models), w <- w - v.
 
     `momentum`: 0.9, which the paper finds best where the sites' data differ most. Buffers are averaged without momentum.
+
+    What differs from the paper: nothing but what all methods share: `tests/methods/test_server_optimisers.py` works its rule out.
+
+    What differs from the released code: the authors released none with the paper. That of Reddi et al.
+    (google-research/federated) has the same rule, with a server's learning rate, which is 1 here.
     """
 
     momentum: float = 0.9  # of the server

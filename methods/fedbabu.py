@@ -25,8 +25,11 @@ class FedBABU(FedPer):
     costs no more than training. Both parts are tuned, as in the released analysis, by a fresh optimiser at `trainer.lr`: that
     rate is constant there too and does not follow the schedule. Slices are not augmented.
 
-    What differs: the mean is weighted by training slices (the code's is not, but its sites have one size). Discriminators
-    train in both phases, because they are part of the loss.
+    What differs from the paper: a head is a stage, and `steps` are counted instead of epochs. Discriminators train in both
+    phases, because they are part of the loss.
+
+    What differs from the released code: the same; and the mean is weighted by training slices (its is not, but its sites have
+    one size).
     """
 
     fewest: ClassVar[int] = 1

@@ -20,7 +20,12 @@ NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 class FedBN(FedAvg):
     """Everything travels except the affine parameters and running statistics of normalisation layers.
 
-    All sites have the same weight (1/K), as in the paper's algorithm and code. Instance norm has affine parameters alone.
+    All sites have the same weight (1/K), as in the paper's algorithm and code.
+
+    What differs from the paper: its networks have batch norm; under `network.norm=instance`, the default, a norm has affine
+    parameters alone, and no running statistics stay.
+
+    What differs from the released code: it makes SGD anew every round; here the optimiser's state stays.
     """
 
     partial: ClassVar[bool] = True

@@ -43,10 +43,14 @@ class FedCycle(FedAvg):
     same slice, the supervision that all other methods have. `paired` has it in place of cycle and identity, as in pFLSynth's
     comparison (there in one direction). `cycle`: 10, as in CycleGAN. `identity`: 0; CycleGAN has 5 in some experiments.
 
-    What differs: the paper's sites hold one contrast each, and each computes its part of the loss; here a site has both
-    contrasts and the whole loss. The paper's discriminator is switchable too; here there is one for each task and direction.
-    They judge the image alone, which they get in place of the source as well. On a network that does not read the task
-    both directions are the same map.
+    On a network that does not read the task both directions are the same map.
+
+    What differs from the paper: its sites hold one contrast each, and each computes its part of the loss; here a site has both
+    contrasts and the whole loss. Its discriminator is switchable too; here there is one for each task and direction. They judge
+    the image alone, which they get in place of the source as well. The paper has no paired term: `losses=both` is ours.
+
+    What differs from the released code: the authors' is not known. pFLSynth's of this name has neither a cycle loss nor
+    unpaired images (`losses=paired`, in one direction), and its discriminators judge the pair.
     """
 
     published: ClassVar[str] = "switchable_unet"

@@ -29,9 +29,12 @@ class FedDyn(FedAvg):
 
     `alpha`: 0.01 as in the released example, for a cross-entropy; its unit is that of the loss's curvature. As there, alpha_k
     is alpha divided by the ratio of the site's slices to the mean of all sites': the fixed point is then the minimum of the
-    mean loss weighted by slices, as FedAvg's. The paper has one alpha and equal weights. For alpha -> 0 this is not FedAvg,
-    because h does not vanish. What differs: w, from which the next round starts, is served; the released example plots the
-    mean of the w_k. That code clips gradients at 10 and decays weights; here the trainer's options decide.
+    mean loss weighted by slices, as FedAvg's. For alpha -> 0 this is not FedAvg, because h does not vanish.
+
+    What differs from the paper: it has one alpha for all sites, which is alpha_k where all have as many slices.
+
+    What differs from the released code: w, from which the next round starts, is served; its example plots the mean of the w_k.
+    It clips gradients at 10 and decays weights; here the trainer's options decide.
     """
 
     alpha: float = 0.01  # strength of the regulariser

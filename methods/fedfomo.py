@@ -31,10 +31,15 @@ class FedFomo(FedAvg):
     as there. `sample`: 0.2 of the local slices, the share that the released code holds out. The loss is the generator's, LSGAN
     by the site's own discriminators + 100 L1, in eval mode; buffers are mixed by the same weights.
 
-    What differs: the released code weighs on slices that it does not train on. Here every method trains on the whole train
-    split, and the val split is kept for choosing the round, so the sample is of training slices, drawn anew each round and
-    not augmented (PFLlib, too, takes training batches). The distance is the paper's |.|_2, where the released default is
-    |.|_1. The affinity adds g_n, as in the paper; the released code divides by each round's sum. The optimiser's state stays.
+    What a site serves is a mixture made when it serves, of the models that it would be sent next: the start of its next round.
+
+    What differs from the paper: the paper weighs on slices that a site does not train on. Here every method trains on the whole
+    train split, and the val split is kept for choosing the round, so the sample is of training slices, drawn anew each round
+    and not augmented (PFLlib, too, takes training batches).
+
+    What differs from the released code: the same. The distance is the paper's |.|_2, where the default there is |.|_1. The
+    affinity adds g_n, as in the paper, where that code divides by each round's sum. The optimiser's state stays, where that
+    code makes it anew. It logs both the mixture and the model after local training; here the mixture alone is scored.
     """
 
     models: int = 4  # how many other sites' models a site is sent

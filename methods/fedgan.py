@@ -14,8 +14,12 @@ class FedGAN(FedAvg):
     """The discriminators travel as well as the generator. Both are averaged with the paper's weights p_i, the shares of samples.
 
     The paper synchronises every K local steps: here K is a round, `trainer.local_steps` or `trainer.local_epochs`. A
-    discriminator belongs to a task, so it is averaged over the sites that have the task, with weights that add up to 1. What
-    differs: LSGAN + 100 L1 instead of the plain GAN loss; Adam's moments stay at the sites.
+    discriminator belongs to a task, so it is averaged over the sites that have the task, with weights that add up to 1.
+
+    What differs from the paper: LSGAN + 100 L1 instead of the plain GAN loss; a discriminator for each task.
+
+    What differs from the released code: the authors' is not known. pFLSynth's FedGAN averages generators alone; here that is
+    `fedavg`.
     """
 
     def travels(self, place: Place) -> bool:

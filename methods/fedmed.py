@@ -32,14 +32,17 @@ class FedMed(FedCycle):
     `losses`: `unpaired` is the paper's, see FedCycle. `cycle`: 10, as in the released configuration. `identity`: 10, as there;
     in that code the identity loss asks each generator to leave its own output unchanged: |G(G(x)) - G(x)|.
 
-    `privacy`: whether the gradients that a discriminator passes to a generator are sanitised; off, as in the released
-    configuration. The released code takes this from GS-WGAN (Chen et al. 2020): each slice's gradient is clipped to the norm
-    1 / batch, and Gaussian noise of standard deviation 1.07 x 2 / batch is added to each pixel. There the switch takes effect
-    in the discriminators' own backward pass, where their input has no gradient and the hook fails; nothing depends on it.
+    `privacy`: whether the gradients that a discriminator passes to a generator are sanitised, as in GS-WGAN (Chen et al. 2020):
+    each slice's gradient is clipped to the norm 1 / batch, and Gaussian noise of standard deviation 1.07 x 2 / batch is added
+    to each pixel. It is off, so that the method is compared without a handicap that the others do not have.
 
-    What differs: the server weighs by training slices (the released weights are fixed: 0.4, 0.3, 0.2, 0.1). The released
-    alternative, which takes the site with the best PSNR, is left out. Discriminators move before generators, and they judge
-    patches, not the patches' mean.
+    What differs from the paper: `losses=both` is not unpaired, and `privacy` is off. The server weighs by training slices.
+
+    What differs from the released code: its federated configuration has the privacy on. There the hook takes effect after the
+    generators' backward pass, in the discriminators' own, where their input has no gradient: the hook fails on the torch that
+    this suite needs, and no generator's gradient is sanitised. Its weights are fixed: 0.4, 0.3, 0.2, 0.1; its alternative,
+    which takes the site with the best PSNR, is left out. Discriminators move before generators, and they judge patches, not
+    the patches' mean. Its generator is a U-Net of five strided halvings; `unet` is the one that pFLSynth's comparison gives it.
     """
 
     published: ClassVar[str] = "unet"

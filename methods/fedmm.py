@@ -36,12 +36,15 @@ class FedMM(FedAvg):
     three in the third, and any number afterwards. Each subset that fits is drawn with the same probability. To serve, the
     generator is given the task's source alone, as under every method.
 
-    `curriculum`: if it is off, any number may be missing from the start, as in the released option 2. `l1` 100 is pix2pix's;
-    the released code sets it and then weighs 0.1 and 0.9.
+    `curriculum`: if it is off, any number may be missing from the start, as in the released option 2.
 
-    What differs: the task's source is always given and its target always missing, so that tasks take turns as under every
-    method; the other contrasts are drawn. Only the site's contrasts are given, made and judged; all others are background.
-    The released stages 2 and 3 leave out half of the subsets that they add. The discriminator moves first.
+    What differs from the paper: the task's source is always given and its target always missing, so that tasks take turns as
+    under every method; the other contrasts are drawn. Only the site's contrasts are given, made and judged; all others are
+    background. The paper has one site, and is not federated.
+
+    What differs from the released code: the same. Its stage 2 has three of the six subsets with two contrasts missing, and its
+    stage 3 one of the four with three missing; here a stage has all. It sets the weight of L1 to 100, as pix2pix, and then
+    weighs GAN and L1 by 0.1 and 0.9. The generator moves first there.
     """
 
     published: ClassVar[str] = "mmgan_unet"

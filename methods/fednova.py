@@ -22,7 +22,12 @@ class FedNova(FedAvg):
 
     This is the paper's rule for plain local SGD, applied to the change that any optimiser made: with momentum the paper's a_k
     would weigh steps by age, and for Adam there is no closed form. It equals FedAvg where all sites take as many steps
-    (`trainer.local_steps`). What differs: no momentum at the server (the released code's default is none either).
+    (`trainer.local_steps`).
+
+    What differs from the paper: the rule for plain SGD takes the change of any optimiser, as said. Buffers are averaged.
+
+    What differs from the released code: its options are left out: local momentum, a proximal term and momentum at the server,
+    all 0 by default there.
     """
 
     def upload(self, site: SiteState) -> Message:

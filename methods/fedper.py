@@ -18,7 +18,11 @@ class FedPer(FedAvg):
     """The last `head_stages` stages of the generator stay at the site, the base before them travels, and both train together.
 
     `head_stages`: 1, the layer that makes the output and the paper's smallest head; it tries up to four blocks, and 0 is FedAvg.
-    Conditioning goes with the stage that it follows, the mapper with the first. What differs: nothing that is known.
+    Conditioning goes with the stage that it follows, the mapper with the first.
+
+    What differs from the paper: nothing but what all methods share: `tests/methods/test_fedper.py` follows two rounds of it.
+
+    What differs from the released code: the authors' is not known.
     """
 
     fewest: ClassVar[int] = 0  # the fewest stages that a head may have

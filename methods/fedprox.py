@@ -16,7 +16,12 @@ class FedProx(FedAvg):
     """Each loss of a site has mu/2 |w - w_server|^2 over what travels added, with w_server as received; the server averages.
 
     `mu`: 0.01, as FedBN's code gives its FedProx; the paper has no universal value and tunes it in {0.001, 0.01, 0.1, 0.5, 1}.
-    The paper lets sites stop at different accuracies; here all take their steps of a round.
+
+    What differs from the paper: it lets sites stop at different accuracies; here all take their steps of a round, or fewer where
+    a scenario lets them straggle. The mean is over all sites that took part, weighted by training slices; the paper draws
+    sites by their sizes and takes the plain mean.
+
+    What differs from the released code: it draws sites uniformly and weighs their means by samples, as here.
     """
 
     mu: float = 0.01  # strength of the pull

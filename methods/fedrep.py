@@ -28,6 +28,12 @@ class FedRep(FedPer):
     Conditioning goes with the stage that it follows, so the last stage has none: it shapes the representation that heads
     read. Discriminators move in both phases: they are part of the loss, which would otherwise be out of date for the body.
     Head and body have an Adam each, whose moments rest while the other part trains.
+
+    What differs from the paper: the body takes several steps a round, as in the released code (the paper's algorithm has one),
+    and the mean is weighted by training slices (the paper's is plain).
+
+    What differs from the released code: the head's steps are what `body_epochs` leaves of a round; there they fill
+    `local_ep` - `local_rep_ep` epochs. Its means are weighted by samples, as here.
     """
 
     fewest: ClassVar[int] = 1

@@ -13,7 +13,11 @@ from .fedadam import FedAdam
 class FedYogi(FedAdam):
     """FedAdam, but v moves towards D^2 by at most (1 - beta2) D^2: v <- v - (1 - beta2) D^2 sign(v - D^2).
 
-    The options, their defaults and what differs are FedAdam's.
+    The options and their defaults are FedAdam's.
+
+    What differs from the paper: what differs in FedAdam.
+
+    What differs from the released code: what differs in FedAdam; and v starts there at 0, here at tau^2.
     """
 
     def second_moment(self, v: Tensor, change: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ class Finetune(FedAvg):
     most as many as a round has, so that validation costs no more than training. 0 is FedAvg.
 
     The optimiser is fresh and runs at `trainer.lr`, not at the round's rate, which ends near 0. Slices are not augmented.
-    What differs: the paper tries many ways to adapt and many rates; this is the plain one.
+
+    What differs from the paper: it tries many ways to adapt and many rates; this is the plain one.
+
+    What differs from the released code: the authors' is not known.
     """
 
     steps: int = 50  # of fine-tuning before a site serves

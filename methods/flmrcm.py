@@ -38,11 +38,13 @@ class FLMRCM(FedAvg):
     `target`: a site's name; if it is empty, the first site's. `align`: 1, the released weight, relative to L1's, as there.
     Identifiers and discriminators stay.
 
-    What differs: z_t come from the last round's target model, in eval mode. The released simulation hands the source sites
-    the target's images and trains on both ends, so that its z_t move too. C has the learning rate of all nets; there it is
-    ten times the generator's.
+    What differs from the paper: it reconstructs, by L1 alone. z_t come from the last round's target model, in eval mode.
+
+    What differs from the released code: it hands the source sites the target's images and trains on both ends, so that its z_t
+    move too. C has the learning rate of all nets; there it is ten times the generator's.
     """
 
+    published: ClassVar[str] = "unet"
     latents: ClassVar[int] = 64  # training slices whose latents the target sends; ours
     target: str = ""  # the target site; the first one if empty
     align: float = 1.0  # weight of the alignment, relative to L1's

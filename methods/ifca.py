@@ -23,9 +23,13 @@ class IFCA(FedAvg):
     `clusters`: 2, the paper's k, which it chooses by experiment: 2 and 4 on rotated images, 3 on FEMNIST. The models start from
     different draws of the weights, the first from the draw that all methods share. The loss is the generator's, LSGAN by the
     site's own discriminators + 100 L1, in eval mode, over as many batches as its training slices fill, the same for every
-    model. This is the paper's model averaging, weighted by training slices within a cluster. What differs: the released
-    code draws the initial models again until the first choices are balanced, and resets the optimiser. Here the first draw
-    stands, and a site's discriminators and Adam's moments stay with it when it changes its cluster.
+    model. A site's discriminators and Adam's moments stay with it when it changes its cluster.
+
+    What differs from the paper: this is its model averaging, weighted by training slices within a cluster (the paper's is plain);
+    its gradient averaging, and its experiment that shares the first layers among clusters, are left out.
+
+    What differs from the released code: it draws the initial models again until the first choices are balanced, and makes the
+    optimiser anew; here the first draw stands.
     """
 
     clusters: int = 2  # how many models there are

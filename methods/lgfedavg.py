@@ -20,9 +20,11 @@ class LGFedAvg(FedAvg):
     residual blocks it is 9 of 15, where pFLSynth shares 7. At least one stage travels and one stays. Conditioning goes with
     the stage that it follows, the mapper with the first.
 
-    What differs: the released code starts from a FedAvg model; here all start from the common start. It keeps each site's
-    best model by its test score; here none is chosen by that. Its mean is not weighted, but its sites have one size. Its
-    CIFAR10 network lists the convolutions last, so that it shares the first layers; the paper's text shares the last.
+    What differs from the paper: nothing but what all methods share: `tests/methods/test_fedper.py` follows two rounds of it.
+
+    What differs from the released code: it starts from a FedAvg model; here all start from the common start. It keeps each
+    site's best model by its test score; here none is chosen by that. Its mean is not weighted, but its sites have one size.
+    Its CIFAR10 network lists the convolutions last, so that it shares the first layers; the paper's text shares the last.
     """
 
     partial: ClassVar[bool] = True

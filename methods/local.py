@@ -10,7 +10,12 @@ from fedsynth.method import Method
 
 @dataclass
 class Local(Method):
-    """Nothing travels."""
+    """Nothing travels.
+
+    What differs from the paper: there is none.
+
+    What differs from the released code: there is none.
+    """
 
     def travels(self, place: Place) -> bool:
         return False

@@ -30,10 +30,12 @@ class MOON(FedAvg):
     eval mode, as there; the previous model of a site that has not uploaded yet is the common start. This takes two more
     forward passes a step, without gradients.
 
-    What differs: z is the output of the last bottleneck stage, rectified and averaged over the pixels, as the classifiers'
-    pooled features; without the rectifier a map that ends in instance norm would average to its bias for every image. The
-    paper projects features by a layer before the classifier. A generator has no such layer, and one beside the image's path
-    would be trained by the contrast alone.
+    What differs from the paper: z is the output of the last bottleneck stage, rectified and averaged over the pixels, as the
+    classifiers' pooled features; without the rectifier a map that ends in instance norm would average to its bias for every
+    image. The paper projects features by a layer before the classifier. A generator has no such layer, and one beside the
+    image's path would be trained by the contrast alone.
+
+    What differs from the released code: the same; its means are weighted by samples, as here.
     """
 
     mu: float = 1.0  # weight of the contrast

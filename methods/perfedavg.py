@@ -47,8 +47,10 @@ class PerFedAvg(FedAvg):
     hundredth of FL-bench's, because the loss weighs 1 there and L1 weighs 100 here; on the phantom such a step lowers the
     loss and ten times that raises it. `delta`: 1e-5, by the same rule. `variant`: fo, as there.
 
-    What differs: discriminators are local and move in every step by the images of the generator that the step looks at. The
-    two gradients of the difference are taken in eval mode: with another dropout in each, it would be noise.
+    What differs from the paper: discriminators are local and move in every step by the images of the generator that the step
+    looks at. The two gradients of the difference are taken in eval mode: with another dropout in each, it would be noise.
+
+    What differs from the released code: the authors' is not known. FL-bench, whose options these are, uses SGD for both steps.
     """
 
     variant: Variant = Variant.fo  # whether the Hessian is left out or approximated

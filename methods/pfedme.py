@@ -28,9 +28,14 @@ class PFedMe(FedAvg):
     decays, and `eta` does not.
 
     A batch's inner problem has one loss, so its discriminator moves once, in the first inner step. Buffers that travel are
-    theta's: w_k is never run. What differs: the paper gives sites equal weights, the released code weighs by samples, as
-    here. That code decays theta by mu 0.001 in the inner steps, which the paper does not have. A batch takes 1 + K gradient
-    evaluations instead of 2.
+    theta's: w_k is never run. A batch takes 1 + K gradient evaluations instead of 2.
+
+    What differs from the paper: the mean is weighted by training slices, as in the released code (the paper's is plain). With
+    Adam the inner steps of a batch begin with the moments that the last batch left; the paper's inner problem is solved anew.
+    Absent sites do not train; in the paper all train and the server takes the uploads of some.
+
+    What differs from the released code: it, too, trains absent sites. It decays theta by mu 0.001 in the inner steps, which the
+    paper does not have; its inner steps are of plain SGD. Adam's moments as above.
     """
 
     lam: float = 15.0  # strength of the pull of theta towards w_k

@@ -10,6 +10,12 @@ from .pooled import Pooled
 
 @dataclass
 class PFLSynthPooled(Pooled):
-    """`pooled` on the personalised network, which reads the code of site and task: the released code's pFLSynth_cent."""
+    """`pooled` on the personalised network, which reads the code of site and task: the released code's pFLSynth_cent.
+
+    What differs from the paper: its text was not at hand.
+
+    What differs from the released code: that code tells the site of a slice by the slice's place among the training slices of
+    all, also for validation and test slices; here every slice comes with its own site's code. The rest as in `pflsynth`.
+    """
 
     published: ClassVar[str] = "personalised"

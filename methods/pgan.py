@@ -12,8 +12,11 @@ from .pooled import Pooled
 class PGAN(Pooled):
     """`pooled` on the residual network, the centralised baseline of pFLSynth's released code: LSGAN + 100 L1.
 
-    What differs: the paper adds a perceptual term (features of a VGG-16 that was trained on ImageNet, weight 100) and reads
-    three neighbouring slices. pFLSynth's released code does neither, and this suite has no pretrained weights.
+    What differs from the paper: it adds a perceptual term (features of a VGG-16 that was trained on ImageNet, weight 100) and
+    reads three neighbouring slices. pFLSynth's released code does neither, and this suite has no pretrained weights.
+
+    What differs from the released code: pFLSynth's is meant. Its generator adds a learned image of 256 x 256 before the tanh,
+    which ties it to one size; here that is one number. The rest as in `pflsynth`.
     """
 
     published: ClassVar[str] = "resnet"

@@ -12,8 +12,11 @@ from .pooled import Pooled
 class Pix2pix(Pooled):
     """`pooled` on the U-Net, the centralised baseline of pFLSynth's released code: LSGAN + 100 L1.
 
-    What differs: the paper's loss is the cross-entropy GAN's, and its network has dropout as noise. The released code trains it
-    for 100 epochs and others for 150; here all methods have as many steps.
+    What differs from the paper: its loss is the cross-entropy GAN's. Its network is another U-Net, of eight halvings, with
+    dropout as noise.
+
+    What differs from the released code: pFLSynth's is meant. It trains this for 100 epochs and others for 150; here all methods
+    have as many steps. The rest as in `pflsynth`.
     """
 
     published: ClassVar[str] = "unet"

@@ -13,6 +13,10 @@ class Pooled(Local):
     """All sites train as one, with as many local steps a round as all of them together. Each is scored by itself.
 
     Batches are those that the sites draw under every other method, in a common random order, each with its own site's code.
+
+    What differs from the paper: there is none.
+
+    What differs from the released code: there is none.
     """
 
     def federate(self, names: Sequence[str]) -> list[list[str]]:

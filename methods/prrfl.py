@@ -44,12 +44,16 @@ class PRRFL(FedBN):
     error of the personal model / L1 error of the deputy, both on the site's training slices in eval mode (the released code
     scores training data).
 
-    What differs: the stage is decided once, when the deputy arrives, not before each local epoch. Recovery is not forced on
-    the first epoch of a round: rounds here have one, and the released code would then always exchange. The shared frequencies
-    are |f| <= r n / 2 in both directions, as in the paper, so that weights stay real; the released code leaves out the last
-    one and drops an imaginary part. A transposed convolution's input and output channels trade places. An absent site's deputy
-    keeps its phases and high frequencies and still takes the others' amplitudes. A site that never trained is sent the
-    plain mean, which becomes its personal model as well: in round 1 that is the common start.
+    A transposed convolution's input and output channels trade places. An absent site's deputy keeps its phases and high
+    frequencies and still takes the others' amplitudes. A site that never trained is sent the plain mean, which becomes its
+    personal model as well: in round 1 that is the common start.
+
+    What differs from the paper: it classifies, so KL and F1 are replaced as said. The stage is decided once, when the deputy
+    arrives, not before each local epoch.
+
+    What differs from the released code: the same. Recovery is not forced on the first epoch of a round: rounds here have one,
+    and that code would then always exchange. The shared frequencies are |f| <= r n / 2 in both directions, as in the paper, so
+    that weights stay real; that code leaves out the last one and drops an imaginary part.
     """
 
     partial: ClassVar[bool] = False

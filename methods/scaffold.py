@@ -25,8 +25,12 @@ class SCAFFOLD(FedAvg):
     before correction. Here c_k is that mean for any optimiser: the mean of the gradients that moved the generator, minus the
     correction. Under SGD the two are the same. Adam takes the corrected gradient as it takes any other. The server adds the
     changes of c_k, divided by the number of all sites, to c, which so stays their mean when some are absent. It moves by
-    `eta_g` (1, as in the paper's experiments) towards the sites' mean model. That mean is weighted by training slices, as
-    FedAvg's (the paper's is not). Discriminators are local and not corrected.
+    `eta_g` (1, as in the paper's experiments) towards the sites' mean model. Discriminators are local and not corrected.
+
+    What differs from the paper: c_k for optimisers other than SGD, as said. The mean model is weighted by training slices, as
+    FedAvg's (the paper's is plain); the controls' mean is plain.
+
+    What differs from the released code: the authors' is not known. FL-bench and PFLlib have `eta_g` 1 too.
     """
 
     eta_g: float = 1.0  # how far the server moves towards the sites' mean

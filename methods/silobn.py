@@ -24,7 +24,11 @@ class SiloBN(FedAvg):
 
     A site that never trained has no statistics. It takes them from its own training slices and changes nothing else, as the
     paper does for a new centre (AdaBN, Li et al. 2016). On a network without running statistics this would be FedAvg under
-    another name, so it is refused. It has no options. What differs: nothing that is known.
+    another name, so it is refused. It has no options.
+
+    What differs from the paper: nothing but what all methods share: `tests/methods/test_silobn.py` follows two rounds of it.
+
+    What differs from the released code: the authors' is not known.
     """
 
     needs_norm: ClassVar[Norm | None] = Norm.batch

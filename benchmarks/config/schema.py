@@ -107,7 +107,7 @@ def register() -> dict[str, str]:
                 if "name" in entry.cls.__dataclass_fields__:
                     raise OptionError("an option cannot be called 'name', which is the entry's own")
                 if group == "method":
-                    published = entry.cls.published
+                    published = entry.cls.default_network()
                     fixed = {"norm": entry.cls.needs_norm} if entry.cls.needs_norm else {}
                     node = referring(NETWORKS[published], published, "network", **fixed)
                     store(PUBLISHED + name, node, "network")

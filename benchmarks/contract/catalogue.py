@@ -30,8 +30,13 @@ HEAD = """# The methods
 `make catalogue` writes this page from the methods' code and docstrings; do not edit it. `fedsynth check METHOD` says whether a
 method keeps the contract. Its test in `tests/methods/` says whether it does what its paper says.
 
-- *travels*: the share of the generator's parameters that is exchanged, on the published network at full size with four sites and
-  four contrasts.
+Each entry ends with what differs from the paper and from the released code. It leaves out what all methods share here, so that
+their scores can be compared: the objective, LSGAN + 100 L1, where most papers have a classifier's cross entropy; discriminators
+that stay at the sites; the trainer's optimiser, batches and schedule, with an optimiser's state that stays at its site; and
+FedAvg's mean, weighted by training slices over the sites that took part, wherever nothing else is said.
+
+- *travels*: the share of the generator's parameters that is exchanged, on the published network, or else `resnet`, at full size
+  with four sites and four contrasts.
 - *up* and *down*: the floats that a site sends and is sent in the second round, as multiples of the number that travels: 2 is a
   model and a second vector of its length. Measured at a small size with three sites.
 - *memory*: what a site and the server keep from round to round besides the nets, as the same multiples.
@@ -93,7 +98,7 @@ def facts(cls: type[Method]) -> Facts:
 
 def shared_part(cls: type[Method]) -> float:
     """Of the parameters of the published network's generator, the part that travels; nothing is allocated for them."""
-    network = NETWORKS[cls.published]()
+    network = NETWORKS[cls.default_network()]()
     network.norm = cls.needs_norm or network.norm
     method = cls()
     with torch.device("meta"):
@@ -118,6 +123,16 @@ def paragraphs(cls: type[Method]) -> list[str]:
     return [part if part.startswith(" ") else " ".join(part.split()) for part in parts]
 
 
+def differences(cls: type[Method]) -> dict[str, str]:
+    """What a docstring says of how the method differs from each of its sources; empty where it says nothing."""
+    told = {source: f"What differs from the {source}" for source in ("paper", "released code")}
+    found = [paragraph.partition(":") for paragraph in paragraphs(cls)]
+    return {
+        source: next((text for head, _, text in found if head.startswith(words)), "").strip()
+        for source, words in told.items()
+    }
+
+
 def about_sgd(cls: type[Method]) -> str:
     """The sentences of a docstring that speak of SGD."""
     return " ".join(sentence for sentence in sentences(inspect.getdoc(cls) or "") if re.search(r"\bSGD\b", sentence))
@@ -128,9 +143,14 @@ def section(name: str, cls: type[Method]) -> list[str]:
     parent = next((other for other, entry in METHODS.entries().items() if entry.cls is cls.__mro__[1]), "")
     own = [option for option in options(cls) if option.name not in Method.__dataclass_fields__]
     lines = [f"### {name}", "", (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0], ""]
-    lines += [f"Published network: `{cls.published}`." + (f" Parent: `{parent}`." if parent else ""), ""]
+    network = (
+        f"`{cls.published}`"
+        if cls.default_network() == cls.published
+        else f"none; it runs on `{cls.default_network()}`"
+    )
+    lines += [f"Published network: {network}." + (f" Parent: `{parent}`." if parent else ""), ""]
     for paragraph in paragraphs(cls):
-        lines += [paragraph, ""]
+        lines += [re.sub(r"^(What differs from the (?:paper|released code))", r"**\1**", paragraph), ""]
     if own:
         lines += ["Options: " + ", ".join(f"`{option.name}={option.default}`" for option in own) + ".", ""]
     return lines

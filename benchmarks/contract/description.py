@@ -30,7 +30,8 @@ def description(group: str, choice: Choice) -> list[str]:
     if group == "network" and choice.name.startswith(PUBLISHED):
         method = METHODS[choice.name.removeprefix(PUBLISHED)]
         norm = {"norm": method.needs_norm} if method.needs_norm else {}
-        return [f"{head}, which is {method.published}", *_documented(group, NETWORKS[method.published], norm)]
+        network = method.default_network()
+        return [f"{head}, which is {network}", *_documented(group, NETWORKS[network], norm)]
     cls = REGISTRIES[group][choice.name]
     return [head, *_documented(group, cls), *(["", *_travel(cls)] if group == "method" else [])]
 
@@ -58,12 +59,14 @@ def _documented(group: str, cls: type, values: Mapping[str, Any] | None = None) 
 def _travel(cls: type[Method]) -> list[str]:
     from .catalogue import shared_part  # loads all that trains
 
+    network = cls.default_network()
+    on = "Published" if network == cls.published else "Published without a network for synthesis; it runs"
     try:
         part = shared_part(cls)
     except Exception as error:  # a plug-in may raise anything
-        return _paragraphs(f"Published on network={cls.published}; what travels is not known: {error}.")
+        return _paragraphs(f"{on} on network={network}; what travels is not known: {error}.")
     told = f"{100 * part:.4g} % of its generator's parameters travel" if part else "nothing travels"
-    return _paragraphs(f"Published on network={cls.published}: {told}.")
+    return _paragraphs(f"{on} on network={network}: {told}.")
 
 
 def _table(group: str, cls: type, values: Mapping[str, Any] | None = None) -> Iterator[str]:

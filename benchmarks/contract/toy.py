@@ -91,7 +91,7 @@ class ToyFederation:
     @classmethod
     def of(cls, method: type[Method]) -> ToyFederation:
         """With the method's default options."""
-        return cls(method(), small(NETWORKS[method.published], method.needs_norm))
+        return cls(method(), small(NETWORKS[method.default_network()], method.needs_norm))
 
     def trainer(self, of: str | Federation = "abc", folder: Path | None = None, **options: Any) -> Trainer:
         """A trainer of it on the named sites, or on a federation, with some options changed."""

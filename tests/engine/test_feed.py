@@ -131,7 +131,7 @@ def test_every_method_sees_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> 
         seen.clear()
         Trainer(
             entry.cls(),
-            small(NETWORKS[entry.cls.published], entry.cls.needs_norm),
+            small(NETWORKS[entry.cls.default_network()], entry.cls.needs_norm),
             federation(("ixi", "oasis")),
             options(zoom=1.1, validate_every=2),
             seed=3,

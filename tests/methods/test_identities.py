@@ -80,7 +80,7 @@ def _few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def network(name: str, norm: Norm = Norm.instance) -> Network:
-    made = small(NETWORKS[METHODS[name].published])
+    made = small(NETWORKS[METHODS[name].default_network()])
     made.norm = METHODS[name].needs_norm or norm
     return made
 
@@ -118,7 +118,7 @@ def staying(of: Trainer, site: SiteState) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_site_alone_is_local_training(name: str) -> None:
-    ours, plain = trained(name, ("ixi",)), locally(METHODS[name].published, METHODS[name].needs_norm)
+    ours, plain = trained(name, ("ixi",)), locally(METHODS[name].default_network(), METHODS[name].needs_norm)
     assert name in ROUNDED or equal(nets_of(ours.sites["ixi"]), plain) is (name not in ALONE_DIFFERS)
 
 

@@ -186,7 +186,7 @@ def test_with_one_source_a_discriminator_sees_two_images_and_with_two_three() ->
 def test_methods_that_translate_back_refuse(method: Method) -> None:
     message = rf"method {type(method).__name__} translates a target back.*; task T1\+T2->PD has 2: choose a scenario"
     with pytest.raises(ContractError, match=message):
-        trainer(method, small(NETWORKS[method.published]), several())
+        trainer(method, small(NETWORKS[method.default_network()]), several())
 
 
 RESUMED: list[tuple[Method, type[Network]]] = [(FedAvg(), ResNet), (PFLSynth(), Personalised), (FedMM(), MMGANUNet)]

@@ -37,9 +37,9 @@ def run(*overrides: str) -> Run:
 
 
 @pytest.mark.parametrize("name", METHODS.entries())
-def test_a_method_comes_with_the_network_that_it_was_published_with(name: str) -> None:
+def test_a_method_comes_with_its_default_network(name: str) -> None:
     node = ConfigStore.instance().load(f"network/of_{name}.yaml").node
-    assert OmegaConf.get_type(node) is NETWORKS[METHODS[name].published]
+    assert OmegaConf.get_type(node) is NETWORKS[METHODS[name].default_network()]
     needed = METHODS[name].needs_norm
     assert OmegaConf.is_interpolation(node, "norm") if needed is None else node.norm is needed
 
@@ -47,7 +47,7 @@ def test_a_method_comes_with_the_network_that_it_was_published_with(name: str) -
 @pytest.mark.parametrize("name", ["silobn", "pflsynth"])
 def test_a_run_has_the_network_of_its_method(name: str) -> None:
     found = run(f"method={name}")
-    assert (type(found.method), type(found.network)) == (METHODS[name], NETWORKS[METHODS[name].published])
+    assert (type(found.method), type(found.network)) == (METHODS[name], NETWORKS[METHODS[name].default_network()])
     assert METHODS[name].needs_norm in (None, found.network.norm)
 
 
@@ -106,7 +106,7 @@ def test_what_leaves_the_boundary_knows_nothing_of_hydra() -> None:
 
 def test_an_experiment_for_seconds_fits_every_method() -> None:
     """Of methods with one published network, one stands for all: what the experiment sets is of the network and the trainer."""
-    kinds = {(entry.cls.published, entry.cls.needs_norm): name for name, entry in METHODS.entries().items()}
+    kinds = {(entry.cls.default_network(), entry.cls.needs_norm): name for name, entry in METHODS.entries().items()}
     found = runs([f"method={','.join(kinds.values())}", "experiment=smoke"], multirun=True)
     assert {cell.identity["method"]["name"] for cell in found} == {*kinds.values()}
     assert {cell.run.network.width for cell in found} == {4}

@@ -158,9 +158,10 @@ def test_a_method_is_shown_with_its_options_and_what_travels(capsys: pytest.Capt
     assert " ".join(about.split()) == " ".join((METHODS["fedprox"].__doc__ or "").split())
     assert shown.startswith("  method.mu=0.01  (float)\n      ")
     assert "\n  method.l1=100  (float)\n      weight of the L1 term" in shown
-    assert travels == "  Published on network=resnet: 100 % of its generator's parameters travel."
+    told = "Published without a network for synthesis; it runs on network=resnet: 100 % of its generator's parameters travel."
+    assert " ".join(travels.split()) == told
     out, _ = said(capsys, "local")
-    assert out.endswith("  Published on network=resnet: nothing travels.\n")
+    assert " ".join(out.split()).endswith("it runs on network=resnet: nothing travels.")
 
 
 def test_a_scenario_and_a_layout_are_shown_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +180,7 @@ def test_a_name_of_two_kinds_shows_both(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_network_of_a_method_is_shown_as_that_method_has_it(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "of_silobn")
-    assert out.startswith(f"network of_silobn, which is {METHODS['silobn'].published}\n")
+    assert out.startswith(f"network of_silobn, which is {METHODS['silobn'].default_network()}\n")
     assert METHODS["silobn"].needs_norm is Norm.batch
     assert "\n  network.norm=batch  (instance|batch)\n" in out
 

@@ -67,7 +67,7 @@ def uneven() -> Federation:
 def trainer(method: Method, optimizer: Optimizer, **options: Any) -> Trainer:
     """On the method's published network, small and without dropout; with batch norm under SGD, so that buffers count too."""
     network = small(
-        NETWORKS[method.published], method.needs_norm or (Norm.batch if optimizer is Optimizer.sgd else None)
+        NETWORKS[method.default_network()], method.needs_norm or (Norm.batch if optimizer is Optimizer.sgd else None)
     )
     changes = {name: value for name, value in (DEPTHS | {"dropout": 0.0}).items() if hasattr(network, name)}
     usual: dict[str, Any] = {
