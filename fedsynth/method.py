@@ -92,6 +92,8 @@ class Method:
         needs_norm: The only normalisation that the method works with, which its published network has; None for any.
         second: Whether batches have `second`, another draw of the same task, for unpaired losses.
         partial: Whether the method shares a part of the generator: then all of it or none of it is an error on any network.
+        equal_weights: Whether all sites weigh the same in the server's mean; if not, a site weighs as its training slices.
+        needs_common_start: Whether the method makes no sense where sites start from weights of their own.
 
     Example:
         >>> @dataclass
@@ -109,6 +111,8 @@ class Method:
     needs_norm: ClassVar[Norm | None] = None
     second: ClassVar[bool] = False
     partial: ClassVar[bool] = False
+    equal_weights: ClassVar[bool] = False
+    needs_common_start: ClassVar[bool] = False
     adversarial: float = 1.0  # weight of the LSGAN terms
     l1: float = 100.0  # weight of the L1 term, as pix2pix (Isola et al. 2017) and pFLSynth
 
@@ -181,7 +185,7 @@ class Method:
 
     def upload(self, site: SiteState) -> Message:
         """What a site sends after its training; called only if it will arrive."""
-        return Message(model=site.pack(), buffers=site.pack_buffers(), weight=site.samples)
+        return Message(model=site.pack(), buffers=site.pack_buffers(), weight=1 if self.equal_weights else site.samples)
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
         """What the server makes of the `uploads`, by site name, sorted: it sets `server.model` and `server.buffers`."""

@@ -33,6 +33,7 @@ class FedBABU(FedPer):
     """
 
     fewest: ClassVar[int] = 1
+    needs_common_start: ClassVar[bool] = True  # the head
     steps: int = 50  # of fine-tuning before a site serves
 
     def __post_init__(self) -> None:
@@ -53,4 +54,4 @@ class FedBABU(FedPer):
             yield ("head", "body") if player == "generator" else player, loss
 
     def personalise(self, site: SiteState) -> None:
-        site.fit(min(self.steps, site.steps), self.tune)
+        site.fit(min(self.steps, site.full), self.tune)

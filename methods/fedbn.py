@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
-from fedsynth.exchange import Message, Place
-from fedsynth.server import Server
+from fedsynth.exchange import Place
 
 from .fedavg import FedAvg
 
@@ -29,9 +27,7 @@ class FedBN(FedAvg):
     """
 
     partial: ClassVar[bool] = True
+    equal_weights: ClassVar[bool] = True
 
     def travels(self, place: Place) -> bool:
         return super().travels(place) and not isinstance(place.owner, NORMS)
-
-    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
-        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})

@@ -30,10 +30,11 @@ class FedBNReleased(FedAvg):
     """
 
     published: ClassVar[str] = "resnet"
+    equal_weights: ClassVar[bool] = True
     norms_of: str = "ixi"  # the site whose normalisation all get
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
-        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        super().aggregate(server, uploads)
         if self.norms_of in uploads:
             norms = server.plan.model.where(is_norm, server.model.device)
             server.model = torch.where(norms, uploads[self.norms_of].model, server.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -37,6 +38,7 @@ class FedDyn(FedAvg):
     It clips gradients at 10 and decays weights; here the trainer's options decide.
     """
 
+    equal_weights: ClassVar[bool] = True
     alpha: float = 0.01  # strength of the regulariser
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class FedDyn(FedAvg):
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
         before = server.model
-        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        super().aggregate(server, uploads)
         share = len(uploads) / len(server.names)
         server.memory["h"] = server.memory.get("h", torch.zeros_like(before)) + share * (server.model - before)
         server.model = server.model + server.memory.tensor("h")

@@ -41,13 +41,14 @@ class FedMRI(FedAvg):
 
     published: ClassVar[str] = "unet"
     partial: ClassVar[bool] = True
+    equal_weights: ClassVar[bool] = True
     beta: float = 100.0  # weight of the contrastive term
 
     def travels(self, place: Place) -> bool:
         return super().travels(place) and place.role in (Role.encoder, Role.bottleneck)
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
-        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        super().aggregate(server, uploads)
         for name, upload in uploads.items():
             server.memory[f"encoder of {name}"] = upload.model
 

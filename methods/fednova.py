@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from fedsynth.exchange import Message
 from fedsynth.server import Server
 from fedsynth.site import SiteState
@@ -36,8 +34,9 @@ class FedNova(FedAvg):
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
         total = sum(float(upload["weight"]) for upload in uploads.values())
         tau = sum(float(upload["weight"]) * float(upload["steps"]) for upload in uploads.values()) / total
-        moved = {
-            name: Message(upload, model=torch.lerp(server.model, upload.model, tau / float(upload["steps"])))
-            for name, upload in uploads.items()
-        }
+        moved = {}
+        for name, upload in uploads.items():
+            began = server.began(name)
+            model = began.lerp(upload.model, tau / float(upload["steps"])) + (server.model - began)
+            moved[name] = Message(upload, model=model)
         super().aggregate(server, moved)

@@ -31,4 +31,4 @@ class Finetune(FedAvg):
             raise ValueError(f"method.steps is {self.steps}; it must be at least 0")
 
     def personalise(self, site: SiteState) -> None:
-        site.fit(min(self.steps, site.steps))
+        site.fit(min(self.steps, site.full))

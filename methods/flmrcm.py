@@ -45,6 +45,7 @@ class FLMRCM(FedAvg):
     """
 
     published: ClassVar[str] = "unet"
+    equal_weights: ClassVar[bool] = True
     latents: ClassVar[int] = 64  # training slices whose latents the target sends; ours
     target: str = ""  # the target site; the first one if empty
     align: float = 1.0  # weight of the alignment, relative to L1's
@@ -105,7 +106,7 @@ class FLMRCM(FedAvg):
         return message
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
-        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        super().aggregate(server, uploads)
         for upload in uploads.values():
             if "latents" in upload:
                 server.memory["latents"] = upload["latents"]

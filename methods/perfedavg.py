@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from fedsynth.exchange import Message
 from fedsynth.feed import Batch
 from fedsynth.method import Nets
-from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 
@@ -53,6 +51,7 @@ class PerFedAvg(FedAvg):
     What differs from the released code: the authors' is not known. FL-bench, whose options these are, uses SGD for both steps.
     """
 
+    equal_weights: ClassVar[bool] = True
     variant: Variant = Variant.fo  # whether the Hessian is left out or approximated
     alpha: float = 1e-4  # rate of the inner step
     delta: float = 1e-5  # length of the difference that approximates the Hessian
@@ -89,9 +88,6 @@ class PerFedAvg(FedAvg):
     def gradient(self, nets: Nets, site: SiteState, batch: Batch) -> Tensor:
         """The gradient of the generator's loss in these nets; the discriminator does not move."""
         return site.slope("generator", dict(self.objective(nets, batch))["generator"])
-
-    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
-        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
 
     def personalise(self, site: SiteState) -> None:
         [batch] = site.draw("adapt", 1)

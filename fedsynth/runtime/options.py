@@ -72,7 +72,8 @@ class TrainerOptions:
         clip: The largest norm of a player's gradient; 0 for no limit.
         server_rule: How the server makes one vector of several.
         corrupt: The share of the sites that a robust server rule assumes to be corrupt.
-        common_start: Whether all sites start from the same weights; if not, each has its own, as in the released pFLSynth code.
+        common_start: Whether all sites start from the same weights; if not, each has its own, as in the released pFLSynth code
+            (trainer/own_starts.py).
         participation: The share of the sites that take part in a round; at least one does.
         flip: Whether slices are flipped left-right at random.
         zoom: By how much slices are enlarged before they are cropped at random, as the reference's 286 -> 256 pixels; 1 for none.

@@ -50,12 +50,29 @@ class Server:
         self.held = {name: site.held for name, site in sites.items()}
         self.model, self.buffers = self.fresh(0)
         self.memory = Memory()
+        self._starts: Mapping[str, Callable[[], nn.ModuleDict]] = {}  # in round 1, of sites with weights of their own
 
     def fresh(self, variant: int) -> tuple[Tensor, Tensor]:
         """The parameters and the buffers that travel of newly drawn nets; variant 0 is the start that all sites have."""
-        nets = self._build(variant)
-        named = dict(nets.named_parameters()) | dict(nets.named_buffers())
+        named = _tensors(self._build(variant))
         return self.plan.model.pack(named), self.plan.buffers.pack(named)
+
+    def start_from(self, starts: Mapping[str, Callable[[], nn.ModuleDict]], weights: Mapping[str, float]) -> None:
+        """Hold the weighted mean of the sites' own starts, until round 1 is aggregated; what none of them has stays as it is."""
+        self._starts = starts
+        self.model, self.buffers = (
+            layout.mean(
+                ((layout.pack(_tensors(start())), weights[name], self.held[name]) for name, start in starts.items()),
+                otherwise,
+            )
+            for layout, otherwise in ((self.plan.model, self.model), (self.plan.buffers, self.buffers))
+        )
+
+    def began(self, name: str) -> Tensor:
+        """The parameters from which a site's training in this round began: `model`, or in round 1 of a run without a common start
+        the site's own."""
+        start = self._starts.get(name)
+        return self.model if start is None else self.plan.model.pack(_tensors(start()), self.model)
 
     def tree(self) -> dict[str, Any]:
         """All that the server holds, by reference."""
@@ -67,8 +84,8 @@ class Server:
         self.memory.restore(tree["memory"])
 
     def settle(self) -> None:
-        """Make `model` and `buffers` vectors of their own: an aggregation may have set them to what its memory holds."""
-        self.model, self.buffers = self.model.clone(), self.buffers.clone()
+        """End an aggregation: `model` and `buffers` become vectors of their own, as it may have set them to what memory holds."""
+        self.model, self.buffers, self._starts = self.model.clone(), self.buffers.clone(), {}
 
     def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
         """The weighted mean of a vector that all uploads hold, or what the run's `trainer.server_rule` takes in its place.
@@ -105,3 +122,7 @@ class Server:
             share = 0.5 if rule is ServerRule.median else corrupt
             found = rules.trimmed_mean(layout.stack(vectors, held), share).to(reference.dtype)
         return torch.where(found.isnan(), reference, found)
+
+
+def _tensors(nets: nn.ModuleDict) -> dict[str, Tensor]:
+    return dict(nets.named_parameters()) | dict(nets.named_buffers())

@@ -46,7 +46,9 @@ class SiteState:
         held: The paths of the tensors that travel and that the site has.
         round: The number of this round, from 1, of `rounds`; 0 before the first.
         lr: The learning rate of this round.
-        steps: How many local steps the site does in this round; fewer than `full` where it straggles.
+        full: How many local steps a round has here.
+        steps: How many of these the site does in this round; fewer where it straggles. Outside its training, in whatever a site
+            does to serve, it is `full`.
         epoch: How many batches an epoch fills, the last of them perhaps only in part.
         phase: The phase of the step (`Method.phase`); "" outside a step.
 
@@ -84,7 +86,7 @@ class SiteState:
         self.tasks: tuple[Task, ...] = tuple(sorted({task for feed in feeds.values() for task in feed.tasks}))
         self.samples = sum(feed.samples for feed in feeds.values())
         self.full = sum(feed.steps for feed in feeds.values())
-        self.steps = self.full  # fewer where it straggles
+        self.steps = self.full
         self.epoch = sum(feed.epoch for feed in feeds.values())
         self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
         self.state: State = (name, 0)
@@ -318,10 +320,10 @@ class SiteState:
         self.state = (self.name, round)
 
     def leave(self) -> None:
-        """End the work in a round, finished or not."""
+        """End the work in a round, finished or not. Nothing is left of how many steps it had: a resumed run would not know."""
         if self.at_work:
             self.slot.join()
-            self.at_work = False
+            self.at_work, self.steps = False, self.full
 
     def dismiss(self) -> None:
         """Give up the site's state and its slot, for good."""

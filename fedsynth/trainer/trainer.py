@@ -27,6 +27,7 @@ from ..server import Server
 from ..server.uploads import Uploads
 from ..site import SiteState
 from .outcome import Outcome, Row, RunState, curve_row
+from .own_starts import check_own_starts, meet
 from .participation import Participation, poisoned
 from .selection import Selection
 from .sharing import buffer_policy, parameter_counts
@@ -110,6 +111,7 @@ class Trainer:
         self.sites = {"+".join(group): make.site(group, federation, options, own_start) for group in make.groups}
         self.participants = Participation(list(self.sites), options, federation.conditions, seed)
         self.server = Server(self.plan, self.sites, make.build, options, seed)
+        check_own_starts(method, self.server, options)
         self.state = RunState()
         self._secured = 0  # the best round that the checkpoint knows
         self.snapshots = Snapshots(folder, self.server, self.sites, self.slots, self.offload)
@@ -164,6 +166,8 @@ class Trainer:
         """The sites' part of a round: a row of the curve each. On a GPU several take turns, a local step each."""
         rows: dict[str, Row] = {}
         waiting = deque(self.sites[name] for name in self.participants(round))
+        if round == 1 and not self.options.common_start:
+            meet(self.server, waiting, self.method.equal_weights)
         at_work: deque[tuple[Row, Iterator[None]]] = deque()
         while (waiting or at_work) and not self.state.diverged:
             if waiting and len(at_work) < self.side_by_side:
@@ -206,6 +210,7 @@ class Trainer:
     def _download(self, site: SiteState, row: Row) -> None:
         message = self.method.download(self.server, site.name).delivered()
         if row["round"] == 1 and not self.options.common_start:
+            site.received = message.model  # in place of the nets that the site lacks
             message |= {"model": site.pack(), "buffers": site.pack_buffers()}
         row["bytes_down"] = self.plan.nbytes(message, site.held)
         site.received = message.model

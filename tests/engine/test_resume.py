@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import torch
 from support.federations import federation, options, resnet
 from support.probes import Everything, facts
 
+from fedsynth.evaluation import evaluate
+from fedsynth.federation import Conditions
 from fedsynth.method import Method
+from fedsynth.methods.fedbabu import FedBABU
+from fedsynth.methods.finetune import Finetune
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Network
 from fedsynth.runtime import checkpoint
@@ -159,3 +164,23 @@ def test_a_failed_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.
     assert checkpoint.load(path, torch.device("cpu")) == {"round": 1}
     checkpoint.save(path, {"round": 3})
     assert checkpoint.load(path, torch.device("cpu")) == {"round": 3}
+
+
+@pytest.mark.parametrize("method", [Finetune(), FedBABU()])
+def test_what_a_straggler_serves_is_the_same_after_a_restart(method: Method, tmp_path: Path) -> None:
+    """The last round of each site has its own number of steps; fine-tuning takes those of a whole round."""
+    sites = replace(federation(("brats", "ixi")), conditions=Conditions(straggle=0.99))
+    made = partial(Trainer, method, resnet(blocks=1), sites, options(local_steps=6, validate_every=2), 0)
+    trained = made(tmp_path)
+    for round in (1, 2):
+        trained.round(round)
+    again = made(tmp_path).run()
+    assert facts(again) == facts(made(tmp_path / "whole").run())
+    served = made(tmp_path)
+    served.serve_selected()
+    rows = evaluate.score(served.method, served.server, served.sites, "test")
+    assert rows == [
+        {key: value for key, value in row.items() if key != "selection"}
+        for row in again.scores
+        if row["selection"] == "selected"
+    ]
