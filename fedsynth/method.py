@@ -93,6 +93,7 @@ class Method:
         second: Whether batches have `second`, another draw of the same task, for unpaired losses.
         partial: Whether the method shares a part of the generator: then all of it or none of it is an error on any network.
         equal_weights: Whether all sites weigh the same in the server's mean; if not, a site weighs as its training slices.
+        averages: Whether what the sites are sent is made of `server.mean`; if not, a robust server rule would do nothing.
         needs_common_start: Whether the method makes no sense where sites start from weights of their own.
 
     Example:
@@ -112,6 +113,7 @@ class Method:
     second: ClassVar[bool] = False
     partial: ClassVar[bool] = False
     equal_weights: ClassVar[bool] = False
+    averages: ClassVar[bool] = True
     needs_common_start: ClassVar[bool] = False
     adversarial: float = 1.0  # weight of the LSGAN terms
     l1: float = 100.0  # weight of the L1 term, as pix2pix (Isola et al. 2017) and pFLSynth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -43,6 +44,7 @@ class FedAMP(FedAvg):
     the paper and this have its square; fling multiplies alpha by 0.1 every 30 rounds.
     """
 
+    averages: ClassVar[bool] = False  # but for a site that has not trained yet
     sigma: float = 1e-4  # mean square difference of two models at which attention falls to 1/e
     alpha: float = 1.0  # step on the attention
     lam: float = 1.0  # strength of the pull towards the cloud model

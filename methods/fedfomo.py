@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import ClassVar
 
 import torch
 
@@ -42,6 +43,7 @@ class FedFomo(FedAvg):
     code makes it anew. It logs both the mixture and the model after local training; here the mixture alone is scored.
     """
 
+    averages: ClassVar[bool] = False  # but for a site that has not trained yet
     models: int = 4  # how many other sites' models a site is sent
     epsilon: float = 0.3  # probability of a random model in round 0
     decay: float = 0.05  # by which epsilon falls each round

@@ -57,6 +57,7 @@ class PRRFL(FedBN):
     """
 
     partial: ClassVar[bool] = False
+    averages: ClassVar[bool] = False  # but biases: amplitudes have a mean of their own
     alpha1: float = 0.7  # q below which only the deputy learns from the other
     alpha2: float = 0.9  # q above which only the personal model learns from the other
     window: float = 0.7  # share of the frequencies that is common in the first round

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
+from math import floor
 
 import numpy as np
 
 from .site import SPLITS, Site
 from .task import Columns, FederationError, Task, contrast_order
+
+
+def exact(share: float) -> Fraction:
+    """A share as the decimal number that was typed: 0.29 of 100 is 29, and not a little less."""
+    return Fraction(str(share))
+
+
+def count_of(share: float, total: int) -> int:
+    """How many of so many sites a share is; a half is rounded up. Everything that counts sites asks here.
+
+    Example:
+        >>> count_of(0.29, 100), count_of(0.33, 3), count_of(0.1, 4)
+        (29, 1, 0)
+    """
+    return floor(exact(share) * total + Fraction(1, 2))
 
 
 @dataclass(kw_only=True)
@@ -41,7 +58,7 @@ class Conditions:
     def corrupt(self, names: Iterable[str]) -> list[str]:
         """The poisoned ones of the sites that train, sorted."""
         known = sorted(names)
-        return known[len(known) - int(self.poisoned * len(known) + 0.5) :]
+        return known[len(known) - count_of(self.poisoned, len(known)) :]
 
 
 @dataclass(frozen=True, eq=False)

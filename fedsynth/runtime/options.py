@@ -70,8 +70,8 @@ class TrainerOptions:
         betas: Adam's rates of decay of the two moments.
         optimizer: What moves a player. Its state stays at the site across rounds.
         clip: The largest norm of a player's gradient; 0 for no limit.
-        server_rule: How the server makes one vector of several.
-        corrupt: The share of the sites that a robust server rule assumes to be corrupt.
+        server_rule: How the server makes one vector of several. A rule that could do nothing is refused.
+        corrupt: The share of the sites of a round that a trimmed mean or Krum assumes to be corrupt, rounded to their number.
         common_start: Whether all sites start from the same weights; if not, each has its own, as in the released pFLSynth code
             (trainer/own_starts.py).
         participation: The share of the sites that take part in a round; at least one does.

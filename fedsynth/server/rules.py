@@ -8,44 +8,49 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..federation import count_of
+
+
+def trimmed(corrupt: float, count: int) -> int:
+    """How many of so many values a trimmed mean leaves out at each end: as many as sites may be corrupt, but never all values."""
+    return min(count_of(corrupt, count), max(count - 1, 0) // 2)
+
 
 def trimmed_mean(stack: Tensor, corrupt: float) -> Tensor:
-    """The mean of each coordinate without the floor(corrupt x n) largest and smallest of its n values (Yin et al., ICML 2018).
+    """The mean of each coordinate without its `trimmed` largest and smallest values (Yin et al., ICML 2018).
 
     `[N]`, NaN where no site has a value. With `corrupt` 0.5 it is the median; of an even number of values, the mean of the
     middle two.
     """
     ordered = stack.double().sort(0).values  # NaN comes last
     count = (~stack.isnan()).sum(0)
-    cut = (corrupt * count).floor().long().minimum((count - 1).clamp(min=0) // 2)
+    cut = torch.tensor([trimmed(corrupt, n) for n in range(len(stack) + 1)], device=stack.device)[count]
     place = torch.arange(len(stack), device=stack.device)[:, None]
     kept = (place >= cut) & (place < count - cut)
     return torch.where(kept, ordered, 0).sum(0) / kept.sum(0)
 
 
-def krum(stack: Tensor, corrupt: float) -> int:
-    """The row whose squared distances to its n - f - 2 nearest others have the smallest sum, f = floor(corrupt x n) (Blanchard
-    et al., NeurIPS 2017). A distance is over the coordinates in which both rows have values.
+def fewest_for_krum(corrupt: float, count: int) -> int:
+    """How many uploads Krum needs where a share of so many may be corrupt: 2 f + 3."""
+    return 2 * count_of(corrupt, count) + 3
 
-    Raises:
-        ValueError: n is below 2 f + 3.
-    """
-    n, f = len(stack), int(corrupt * len(stack))
-    if n < 2 * f + 3:
-        raise ValueError(
-            f"Krum with {f} corrupt of {n} sites in a round: it needs at least {2 * f + 3}; use more sites, a higher "
-            "trainer.participation or a smaller trainer.corrupt"
-        )
-    gaps = torch.stack([(stack - row).nan_to_num().double().square().sum(1) for row in stack])
+
+def krum(stack: Tensor, corrupt: float) -> int:
+    """The row whose squared distances to its n - f - 2 nearest others have the smallest sum, where f of the n rows may be corrupt
+    (Blanchard et al., NeurIPS 2017). A distance is the mean over the coordinates in which both rows have values, so that a row
+    with few values is not nearer than others; rows without a common coordinate are infinitely far apart. n is at least
+    `fewest_for_krum`."""
+    n, f = len(stack), count_of(corrupt, len(stack))
+    gaps = torch.stack([(stack - row).double().square().nanmean(1) for row in stack]).nan_to_num(torch.inf)
     gaps.fill_diagonal_(torch.inf)
     return int(gaps.sort(1).values[:, : n - f - 2].sum(1).argmin())
 
 
 def clipped(stack: Tensor, reference: Tensor) -> Tensor:
     """The rows with their distance from `reference` `[N]` cut to the median distance of all rows (Sun et al. 2019 cut to a
-    constant). `[K, N]`."""
+    constant). A distance is the root mean square over the coordinates in which a row has values. `[K, N]`."""
     updates = stack - reference
-    norms = updates.nan_to_num().double().norm(dim=1)
+    norms = updates.double().square().nanmean(1).nan_to_num().sqrt()
     bound = norms.quantile(0.5)
     factors = (bound / norms).nan_to_num(1.0).clamp(max=1.0)
     return reference + updates * factors[:, None].to(stack.dtype)

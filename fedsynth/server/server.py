@@ -50,6 +50,7 @@ class Server:
         self.held = {name: site.held for name, site in sites.items()}
         self.model, self.buffers = self.fresh(0)
         self.memory = Memory()
+        self.kept = False  # whether in this round the server kept a model, as too few sites sent one for its rule
         self._starts: Mapping[str, Callable[[], nn.ModuleDict]] = {}  # in round 1, of sites with weights of their own
 
     def fresh(self, variant: int) -> tuple[Tensor, Tensor]:
@@ -86,20 +87,26 @@ class Server:
     def settle(self) -> None:
         """End an aggregation: `model` and `buffers` become vectors of their own, as it may have set them to what memory holds."""
         self.model, self.buffers, self._starts = self.model.clone(), self.buffers.clone(), {}
+        self.kept = False
+
+    def has_enough(self, uploads: Mapping[str, Message]) -> bool:
+        """Whether the run's server rule can make one vector of so many uploads; where it cannot, that is noted in `kept`."""
+        enough = self._options.server_rule is not ServerRule.krum or (
+            len(uploads) >= rules.fewest_for_krum(self._options.corrupt, len(uploads))
+        )
+        self.kept |= not enough
+        return enough
 
     def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
         """The weighted mean of a vector that all uploads hold, or what the run's `trainer.server_rule` takes in its place.
 
-        It is taken tensor by tensor over the sites that have the tensor. Where none has it, `model` and `buffers` keep the
-        server's value, and other vectors are 0.
+        It is taken tensor by tensor over the sites that have the tensor. Where none has it, or where Krum has too few uploads,
+        `model` and `buffers` keep the server's value, and other vectors are 0.
 
         Args:
             uploads: What the sites sent, by name.
             key: The vector's key in the messages.
             weights: Name -> the site's weight; by default the `weight` in its message.
-
-        Raises:
-            ValueError: Krum was asked for, and too few sites have sent something.
         """
         rows = (
             (message.tensor(key), float(message["weight"]) if weights is None else weights[name], self.held[name])
@@ -112,6 +119,8 @@ class Server:
             return layout.mean(rows, otherwise)
         vectors, shares, held = (list(column) for column in zip(*rows, strict=True))
         reference = torch.zeros_like(vectors[0]) if otherwise is None else otherwise
+        if not self.has_enough(uploads):
+            return reference.clone()
         if rule is ServerRule.norm_clip:
             clipped = rules.clipped(layout.stack(vectors, held), reference)
             return layout.mean(zip(clipped, shares, held, strict=True), reference)

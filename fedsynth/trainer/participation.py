@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import streams
 from ..exchange import Message
-from ..federation import Conditions
+from ..federation import Conditions, count_of, exact
 from ..runtime.options import TrainerOptions
 
 
@@ -25,8 +25,8 @@ class Participation:
     def __call__(self, round: int) -> list[str]:
         """The sites whose uploads arrive in a round, sorted: a share `options.participation` of those that have joined, without
         those that fail; at least one."""
-        joined = [name for name in self._names if round - 1 >= self._joins(name) * self._options.rounds]
-        count = max(1, int(self._options.participation * len(joined) + 0.5))
+        joined = [name for name in self._names if round - 1 >= exact(self._joins(name)) * self._options.rounds]
+        count = max(1, count_of(self._options.participation, len(joined)))
         if count < len(joined):
             joined.sort(key=lambda name: streams.key(self._seed, name, "participation", round))
         luck = {name: self._luck(name, "failure", round) for name in joined[:count]}

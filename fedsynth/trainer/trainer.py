@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import tempfile
@@ -30,6 +31,7 @@ from .outcome import Outcome, Row, RunState, curve_row
 from .own_starts import check_own_starts, meet
 from .participation import Participation, poisoned
 from .selection import Selection
+from .server_rule import check_server_rule
 from .sharing import buffer_policy, parameter_counts
 from .site_maker import SiteMaker
 from .snapshots import LATEST, Snapshots, selected
@@ -112,6 +114,7 @@ class Trainer:
         self.participants = Participation(list(self.sites), options, federation.conditions, seed)
         self.server = Server(self.plan, self.sites, make.build, options, seed)
         check_own_starts(method, self.server, options)
+        check_server_rule(method, self.plan, options, self.participants)
         self.state = RunState()
         self._secured = 0  # the best round that the checkpoint knows
         self.snapshots = Snapshots(folder, self.server, self.sites, self.slots, self.offload)
@@ -147,8 +150,7 @@ class Trainer:
         rows = self.train_sites(round, uploads)
         if not self.state.diverged:
             with self.step.timing("aggregation"):
-                self.method.aggregate(self.server, uploads)
-            self.server.settle()
+                self._aggregate(round, uploads)
         uploads.clear()
         spent = {part: total - seconds.get(part, 0.0) for part, total in self.step.seconds.items()}
         self.state.costs.add(rows.values(), self.step.flops - flops, spent)
@@ -224,6 +226,18 @@ class Trainer:
         if site.name in self.federation.poisoned:
             message = poisoned(message, site.received)
         uploads.add(site.name, message)
+
+    def _aggregate(self, round: int, uploads: Uploads) -> None:
+        """The server's part of a round. Where too few uploads arrived for its rule, it stays as it was."""
+        if self.server.has_enough(uploads):
+            self.method.aggregate(self.server, uploads)
+        if self.server.kept:
+            self.state.costs.rounds_kept += 1
+            rule = self.options.server_rule.name
+            logging.getLogger(__name__).warning(
+                "round %d: %d uploads are too few for %s, so the server keeps a model", round, len(uploads), rule
+            )
+        self.server.settle()
 
     def _watch(self, row: Row) -> None:
         """Report that a site has trained, and notice whether it diverged."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import trim_mean
-from support.federations import trainer
+from support.federations import federation, trainer
 
-from fedsynth.exchange import Message
+from fedsynth.exchange import ContractError, Message
+from fedsynth.federation import Conditions, count_of
+from fedsynth.method import Method
+from fedsynth.methods.fedamp import FedAMP
 from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.fedavgm import FedAvgM
+from fedsynth.methods.fedfomo import FedFomo
 from fedsynth.methods.fedgan import FedGAN
+from fedsynth.methods.ifca import IFCA
+from fedsynth.methods.local import Local
+from fedsynth.methods.prrfl import PRRFL
 from fedsynth.methods.scaffold import SCAFFOLD
 from fedsynth.runtime.options import ServerRule
 from fedsynth.server import rules
@@ -19,11 +30,22 @@ from fedsynth.site import SiteState
 VALUES = torch.from_numpy(np.random.default_rng(0).normal(size=(7, 50)))
 
 
-@pytest.mark.parametrize("corrupt", [0.0, 0.1, 0.2, 0.3, 0.45])
-def test_the_trimmed_mean_is_scipys(corrupt: float) -> None:
+@pytest.mark.parametrize(("corrupt", "count"), [(0.0, 0), (0.1, 1), (0.2, 1), (0.3, 2), (0.45, 3)])
+def test_the_trimmed_mean_is_scipys(corrupt: float, count: int) -> None:
+    """Of seven: the share is rounded to a number of sites."""
     np.testing.assert_allclose(
-        rules.trimmed_mean(VALUES, corrupt), trim_mean(VALUES.numpy(), corrupt, axis=0), rtol=1e-12
+        rules.trimmed_mean(VALUES, corrupt), trim_mean(VALUES.numpy(), count / 7 + 1e-9, axis=0), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("share", "total", "count"), [(0.29, 100, 29), (0.33, 3, 1), (0.5, 3, 2), (0.07, 100, 7), (0, 5, 0)]
+)
+def test_how_many_sites_a_share_is_has_one_answer_exact_in_decimals(share: float, total: int, count: int) -> None:
+    names = [f"{k:03}" for k in range(total)]
+    assert count_of(share, total) == count == len(Conditions(poisoned=share).corrupt(names))
+    assert rules.fewest_for_krum(share, total) == 2 * count + 3
+    assert rules.trimmed(share, total) == min(count, (total - 1) // 2)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 6, 7])
@@ -49,9 +71,16 @@ def test_krum_takes_the_row_in_the_closest_company() -> None:
     assert rules.krum(stack, 0.2) == min(sums, key=lambda row: sums[row])
 
 
-def test_krum_needs_enough_sites() -> None:
-    with pytest.raises(ValueError, match="Krum with 1 corrupt of 4 sites in a round: it needs at least 5"):
-        rules.krum(VALUES[:4], 0.3)
+def test_krum_does_not_prefer_the_site_that_holds_fewest() -> None:
+    """By hand, n = 4, f = 0; the last row has one value of four. Summed and not averaged, its distances would be the smallest."""
+    stack = torch.tensor([[0.0] * 4, [1.0] * 4, [-1.0] * 4, [1.5, torch.nan, torch.nan, torch.nan]])
+    means = {0: 1 + 1, 1: 0.25 + 1, 2: 1 + 4, 3: 0.25 + 2.25}
+    assert rules.krum(stack, 0) == min(means, key=lambda row: means[row]) == 1
+
+
+def test_clipping_measures_a_row_by_the_values_that_it_has() -> None:
+    stack = torch.tensor([[1.0, 1, 1, 1], [1, 1, 1, 1], [4, torch.nan, torch.nan, torch.nan]])
+    torch.testing.assert_close(rules.clipped(stack, torch.zeros(4))[2, 0], torch.tensor(1.0))
 
 
 def test_clipping_cuts_long_updates_to_the_median_length() -> None:
@@ -63,12 +92,51 @@ def test_clipping_cuts_long_updates_to_the_median_length() -> None:
 # --- in a run --------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_trimmed_is_fedavg_where_all_sites_have_as_many_slices() -> None:
-    trimmed, plain = (trainer(FedAvg(), server_rule=rule) for rule in (ServerRule.trimmed_mean, ServerRule.mean))
-    assert len({site.samples for site in plain.sites.values()}) == 1
-    for of in (trimmed, plain):
-        of.round(1)
-    np.testing.assert_allclose(trimmed.server.model, plain.server.model, rtol=1e-6, atol=1e-8)
+@pytest.mark.parametrize(
+    ("method", "options", "why"),
+    [
+        (FedFomo(), {"server_rule": ServerRule.median}, "server_rule=median does nothing under method FedFomo"),
+        (FedAMP(), {"server_rule": ServerRule.krum}, "server_rule=krum does nothing under method FedAMP"),
+        (PRRFL(), {"server_rule": ServerRule.norm_clip}, "server_rule=norm_clip does nothing under method PRRFL"),
+        (Local(), {"server_rule": ServerRule.median}, "under method Local, of which nothing travels"),
+        (FedAvg(), {"server_rule": ServerRule.trimmed_mean}, r"corrupt=0.0 and at most 4 .*corrupt=0\.25 trims one"),
+        (
+            FedAvg(),
+            {"server_rule": ServerRule.krum, "corrupt": 0.25},
+            "at most 4 uploads a round: Krum needs at least 5",
+        ),
+        (
+            FedAvg(),
+            {"server_rule": ServerRule.krum, "participation": 0.5},
+            "at most 2 uploads a round: Krum needs at least 3",
+        ),
+        (FedAvg(), {"server_rule": ServerRule.median, "participation": 0.5}, "leaves out no upload.* needs at least 3"),
+    ],
+)
+def test_a_rule_that_could_do_nothing_is_refused_before_training(
+    method: Method, options: dict[str, Any], why: str
+) -> None:
+    with pytest.raises((ContractError, ValueError), match=why):
+        trainer(method, **options)
+
+
+@pytest.mark.parametrize("method", [FedAvg(), FedAvgM(), IFCA()])
+def test_where_krum_has_too_few_uploads_the_server_stays_as_it_was(
+    method: Method, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With failures, rounds have from one to four uploads; of IFCA's clusters, none has three."""
+    sites = replace(federation(), conditions=Conditions(fail=0.4))
+    of = trainer(method, sites=sites, server_rule=ServerRule.krum, rounds=6, local_steps=1)
+    sizes = {round: len(of.participants(round)) for round in range(1, 7)}
+    assert {size >= 3 for size in sizes.values()} == {True, False}
+    for round, size in sizes.items():
+        before, kept = of.server.model.clone(), of.state.costs.rounds_kept
+        of.round(round)
+        if size < 3:
+            assert torch.equal(of.server.model, before)
+            assert of.state.costs.rounds_kept == kept + 1
+            assert f"round {round}: {size} uploads are too few for krum" in caplog.text
+    assert of.run().status == "done"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +167,6 @@ def test_one_liar_cannot_carry_the_model_away(
 @pytest.mark.parametrize("rule", ServerRule)
 def test_vectors_with_holes_are_no_hindrance(rule: ServerRule) -> None:
     """FedGAN's discriminators: each task is another set of sites', T2->PD one site's alone."""
-    of = trainer(FedGAN(), server_rule=rule)
+    of = trainer(FedGAN(), server_rule=rule, corrupt=0.25 if rule is ServerRule.trimmed_mean else 0.0)
     of.round(1)
     assert of.server.model.isfinite().all()
