@@ -21,7 +21,6 @@ from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome
 
-
 FEW = ("ditto", "fedavg", "finetune", "pflsynth", "scaffold")  # of which `make test` hears too
 
 

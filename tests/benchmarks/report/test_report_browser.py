@@ -242,7 +242,9 @@ def test_it_prints(tab: Browser, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_forty_methods_ten_scenarios_and_five_seeds_only_one_table_is_laid_out(tmp_path: Path, chromium: Browser) -> None:
+def test_of_forty_methods_ten_scenarios_and_five_seeds_only_one_table_is_laid_out(
+    tmp_path: Path, chromium: Browser
+) -> None:
     fill(Store(tmp_path), methods=40, scenarios=10, seeds=5, rounds=60, side=128)
     assert main(["report", "--results", str(tmp_path)]) == 0
     index = tmp_path / "report" / "index.html"
