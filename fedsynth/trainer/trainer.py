@@ -95,7 +95,7 @@ class Trainer:
     ) -> None:
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
         self.federation = federation
-        counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
+        counted = {name: value for name, value in vars(options).items() if name not in UNCOUNTED}
         plan = sorted(federation.tasks.items()), sorted(federation.newcomers), federation.conditions
         self.recipe = repr((NUMERICS, method, network, counted, seed, *plan))
         if folder is None:

@@ -14,7 +14,7 @@ from fedsynth.benchmarks.config.schema import Run
 from fedsynth.benchmarks.records.record import fingerprint
 from fedsynth.federation import FederationError
 from fedsynth.federation.scenario import Scenario
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.registry import DATASETS, METHODS, NETWORKS, OPTIMIZERS
 from fedsynth.runtime.options import UNCOUNTED, Precision, TrainerOptions
 
 TASKS = {"ixi": ["T1->T2", "T2->PD"], "oasis": ["T1->T2"]}
@@ -142,10 +142,8 @@ def test_an_impossible_scenario_has_no_identity() -> None:
 def test_changed_options_are_those_that_are_not_defaults() -> None:
     assert changed(NETWORKS["resnet"]()) == {}
     assert changed(NETWORKS["resnet"](width=8, blocks=9)) == {"width": 8}
-    assert changed(TrainerOptions(precision=Precision.bf16, betas=[0.9, 0.99])) == {
-        "betas": [0.9, 0.99],
-        "precision": "bf16",
-    }
+    assert changed(TrainerOptions(precision=Precision.bf16, rounds=9)) == {"precision": "bf16", "rounds": 9}
+    assert changed(OPTIMIZERS["adam"](betas=[0.9, 0.99])) == {"betas": [0.9, 0.99]}
 
 
 def test_plain_values_are_json() -> None:
