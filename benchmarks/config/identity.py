@@ -28,7 +28,7 @@ def identity(run: Run) -> dict[str, Any]:
     Of the engine's code only `trainer.NUMERICS` is part of it, which is raised when a change of the engine changes numbers.
     """
     tasks = run.scenario.resolve(run.dataset)
-    chosen = {"method": run.method, "network": run.network, "dataset": run.dataset}
+    chosen: dict[str, Any] = {"method": run.method, "network": run.network, "dataset": run.dataset}
     chosen |= {kind: getattr(run.trainer, kind) for kind in IN_TRAINER}
     return {
         **{

@@ -1,26 +1,30 @@
-"""docs/adding-an-optimizer.md does what it says: its file is an optimiser and a schedule, its command trains, its package is found."""
+"""docs/adding-an-optimizer.md does what it says: its file is an optimiser and a schedule, its package is found."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 from support.docs import DocPage, run
 
+from fedsynth.benchmarks.records.store import State, Store
 from fedsynth.registry import OPTIMIZERS, SCHEDULES
 
 PAGE = DocPage("adding-an-optimizer")
 
 
+@pytest.mark.slow
 def test_the_file_and_the_commands(tmp_path: Path) -> None:
     (tmp_path / "recipe.py").write_text(PAGE.block("python"))
-    listing, training = PAGE.commands().split("fedsynth run")
-    printed = run(tmp_path, listing)
+    printed = run(tmp_path, PAGE.commands())
     assert len(re.findall(r"^  recipe +What the released code of FedMRI .*recipe\.py\]$", printed, re.MULTILINE)) == 2
     assert "  optimizer.alpha=0.99  (float)\n      the rate of decay of the mean square of the gradients\n" in printed
     assert "  schedule.every=40  (int)\n      rounds\n" in printed
-    shown = run(tmp_path, f"fedsynth run --cfg job{training}", FEDSYNTH_PLUGINS="recipe.py")
-    assert "optimizer:\n  alpha: 0.99\nschedule:\n  every: 2\n" in shown
+    (name,) = Store(tmp_path / "results").names()
+    what = Store(tmp_path / "results").identity(name)
+    assert (what["optimizer"], what["schedule"]) == ({"name": "recipe", "alpha": 0.99}, {"name": "recipe", "every": 2})
+    assert Store(tmp_path / "results").status(name).state is State.done
 
 
 def test_the_package(tmp_path: Path) -> None:
