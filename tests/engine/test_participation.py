@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from support.federations import federation, options, personalised, trainer
+from support.federations import federation, options, personalised, resnet, trainer
 
+from fedsynth.evaluation.evaluate import serving
 from fedsynth.federation import Conditions, Federation, Task
+from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedbn import FedBN
+from fedsynth.methods.pfedme import PFedMe
 from fedsynth.trainer.participation import Participation
 
 NAMES = ("brats", "ixi", "midas")
@@ -49,6 +52,39 @@ def test_who_fails_does_not_depend_on_who_else_is_there() -> None:
 def test_at_least_one_site_arrives() -> None:
     there = Participation(["a", "b"], options(rounds=50), Conditions(fail=0.99), 0)
     assert all(len(there(round)) >= 1 for round in range(1, 51))
+
+
+def test_an_upload_that_is_lost_is_missed_by_the_server_alone() -> None:
+    """In a federation of three whose uploads get lost, as many arrive as where sites fail, and every site trains."""
+    names = [f"s{k}" for k in range(40)]
+    there = Participation(names, options(rounds=50), Conditions(lose=0.3), 0)
+    assert all(there(round) == sorted(names) for round in (1, 50))
+    arrived = [len(there.arrivals(round)) for round in range(1, 51)]
+    assert abs(np.mean(arrived) / 40 - 0.7) < 4 * np.sqrt(0.3 * 0.7 / (50 * 40))
+    of = trainer(Ditto(), resnet(blocks=1), common(lose=0.99), rounds=2)
+    start = {name: site.pack("personal") for name, site in of.sites.items()}
+    seen: list[str] = []
+    upload = of.method.upload
+    of.method.upload = lambda site: seen.append(site.name) or upload(site)  # type: ignore[method-assign,func-returns-value]
+    outcome = of.run()
+    assert seen == [*of.participants.arrivals(1), *of.participants.arrivals(2)]
+    assert len(seen) == 2
+    assert {row["bytes_up"] > 0 for row in outcome.curve} == {False, True}
+    assert all(row["gradient_evaluations"] for row in outcome.curve)
+    for name, site in of.sites.items():
+        assert site.trained
+        assert not torch.equal(site.pack("personal"), start[name])
+
+
+def test_what_a_site_learns_for_itself_it_serves_although_its_uploads_are_lost() -> None:
+    """pFedMe's theta, which leaves no trace at the server."""
+    of = trainer(PFedMe(), resnet(blocks=1), common(lose=0.99), rounds=1)
+    of.round(1)
+    for name in set(of.sites) - set(of.participants.arrivals(1)):
+        theta = of.sites[name].pack()
+        assert not torch.equal(theta, of.server.model)
+        with serving(of.method, of.server, of.sites[name]):
+            assert torch.equal(of.sites[name].pack(), theta)
 
 
 def test_a_group_joins_with_its_first_member() -> None:
