@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
@@ -22,5 +23,7 @@ class Adam(Optimizer):
             raise ValueError(f"optimizer.betas is {self.betas}; it must be two numbers from 0 to below 1")
 
     def make(self, parameters: list[Any], lr: float | Tensor) -> torch.optim.Optimizer:
+        import torch  # not above: who reads the options of a record needs none of it
+
         betas = (self.betas[0], self.betas[1])
-        return torch.optim.Adam(parameters, lr, betas, fused=True, capturable=isinstance(lr, Tensor))
+        return torch.optim.Adam(parameters, lr, betas, fused=True, capturable=not isinstance(lr, float))

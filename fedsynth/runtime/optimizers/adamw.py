@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .adam import Adam
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
@@ -23,7 +24,9 @@ class AdamW(Adam):
             raise ValueError(f"optimizer.weight_decay is {self.weight_decay}; it must be a number from 0")
 
     def make(self, parameters: list[Any], lr: float | Tensor) -> torch.optim.Optimizer:
-        betas, capturable = (self.betas[0], self.betas[1]), isinstance(lr, Tensor)
+        import torch  # as in Adam
+
+        betas, capturable = (self.betas[0], self.betas[1]), not isinstance(lr, float)
         return torch.optim.AdamW(
             parameters, lr, betas, weight_decay=self.weight_decay, fused=True, capturable=capturable
         )

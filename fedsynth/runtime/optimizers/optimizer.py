@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
@@ -19,13 +20,14 @@ class Optimizer(ABC):
     begins as zeros, whichever torch class it is (`check`).
 
     Example:
+        >>> import torch
         >>> from torch import nn, optim
         >>> @dataclass
         ... class RMSprop(Optimizer):
         ...     alpha: float = 0.99  # the rate of decay of the squared gradients' mean
         ...
         ...     def make(self, parameters, lr):
-        ...         return optim.RMSprop(parameters, lr, self.alpha, capturable=isinstance(lr, torch.Tensor))
+        ...         return optim.RMSprop(parameters, lr, self.alpha, capturable=not isinstance(lr, float))
         >>> RMSprop().make([nn.Parameter(torch.ones(2))], 1e-3).defaults["alpha"]
         0.99
     """
@@ -45,6 +47,8 @@ class Optimizer(ABC):
         Raises:
             ValueError: Its state is not made of tensors that begin as zeros: a site's next turn would not go on from its last.
         """
+        import torch  # not above: who reads the options of a record needs none of it
+
         start = torch.tensor([1.0, -2.0])
 
         def moved(made: torch.optim.Optimizer | None) -> tuple[torch.optim.Optimizer, Tensor]:
@@ -58,7 +62,7 @@ class Optimizer(ABC):
         made, first = moved(None)
         for entry in deepcopy(made.state_dict()["state"]).values():
             for key, value in entry.items():
-                if not isinstance(value, Tensor):
+                if not isinstance(value, torch.Tensor):
                     raise ValueError(
                         f"{self}: its state {key!r} is {value!r}; it must be a tensor to be kept with the site"
                     )

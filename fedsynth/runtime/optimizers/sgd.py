@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
 class SGD(Optimizer):
     """SGD, fused: v = momentum v + gradient + weight_decay w, then w = w - lr v.
 
-    Most methods were published with it, and most of these with a momentum of 0.9 and a weight decay of 1e-5 to 1e-3. The momentum
-    stays at the site from round to round.
+    Many methods were published with it. The momentum stays at the site from round to round.
     """
 
     momentum: float = 0.0
@@ -29,6 +29,8 @@ class SGD(Optimizer):
             raise ValueError(f"optimizer.weight_decay is {self.weight_decay}; it must be a number from 0")
 
     def make(self, parameters: list[Any], lr: float | Tensor) -> torch.optim.Optimizer:
+        import torch  # as in Adam
+
         made = torch.optim.SGD(parameters, lr, self.momentum, weight_decay=self.weight_decay, fused=True)
         if self.momentum:  # from the start, as torch's fused step asks that all parameters of a player have it or none
             for group in made.param_groups:
