@@ -318,9 +318,20 @@ class SiteState:
         self.phase = ""
 
     def answer(self, batch: Batch) -> Tensor:
-        """What the site synthesises from a batch, `[B, 1, H, W]`, in the run's precision; to be asked while it serves."""
+        """What the site synthesises from a batch, `[B, 1, H, W]`, in the run's precision; to be asked while it serves.
+
+        If noise is drawn for it, every slice has a stream of its own: its image does not depend on the others of its batch.
+        """
         with self._step.autocast():
-            return self._method.synthesise(self, batch)
+            before = self.slot.noise.get_state()
+            images = self._method.synthesise(self, batch)
+            if torch.equal(self.slot.noise.get_state(), before):
+                return images
+            alone = []
+            for k, name in enumerate(batch.slices):
+                self._reseed("slice", batch.site, str(batch.task), name)
+                alone.append(self._method.synthesise(self, batch.alone(k)))
+            return torch.cat(alone)
 
     def enter(self, round: int) -> None:
         """Go to a round: its number and its learning rates, which are the start values times the schedule's factor."""

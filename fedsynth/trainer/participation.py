@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from .. import streams
-from ..exchange import Message
+from ..exchange import ContractError, Message
 from ..federation import Conditions, count_of, exact
 from ..runtime.options import TrainerOptions
 
@@ -55,9 +55,16 @@ class Participation:
 STRENGTH = 4.0  # of sign flipping, as in Li et al. 2019 (RSA, AAAI)
 
 
-def poisoned(message: Message, received: Tensor | None) -> Message:
-    """The upload of a site that reverses its change of the model and makes it STRENGTH times as large; the rest as it is."""
+def poisoned(message: Message, received: Tensor | None, who: str) -> Message:
+    """The upload of a site that reverses its change of the model and makes it STRENGTH times as large; the rest as it is.
+
+    Raises:
+        ContractError: The upload has another form than what the site received, so that nothing can be reversed.
+    """
     assert received is not None, "a site uploads inside a round"
     if message.model.shape != received.shape:
-        return message
+        raise ContractError(
+            f"{who}: its upload has a model of shape {tuple(message.model.shape)}, and it received {tuple(received.shape)}; so a "
+            "poisoned site cannot reverse its change: set scenario.poisoned=0"
+        )
     return Message(message | {"model": received - STRENGTH * (message.model - received)})

@@ -228,7 +228,10 @@ class Trainer:
             message = self.method.upload(site).delivered()
         row["bytes_up"] = self.plan.nbytes(message, site.held)
         if site.name in self.federation.poisoned:
-            message = poisoned(message, site.received)
+            message = poisoned(message, site.received, f"method {type(self.method).__name__} at site {site.name}")
+        with self.step.timing("waiting"):
+            if not message.is_finite():
+                self.state.diverged = f"the upload of site {site.name} is not finite in round {row['round']}"
         uploads.add(site.name, message)
 
     def _aggregate(self, round: int, uploads: Uploads) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from support.federations import federation, options, personalised, resnet, trainer
 
 from fedsynth.evaluation.evaluate import serving
+from fedsynth.exchange import ContractError, Message
 from fedsynth.federation import Conditions, Federation, Task
 from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.pfedme import PFedMe
+from fedsynth.runtime.options import ServerRule
+from fedsynth.site import SiteState
 from fedsynth.trainer.participation import Participation
 
 NAMES = ("brats", "ixi", "midas")
@@ -135,3 +139,30 @@ def test_a_poisoned_site_uploads_four_times_the_opposite_and_is_not_scored() -> 
     torch.testing.assert_close(sent["bad"]["midas"], start - 4 * change)
     outcome = trainer(FedAvg(), personalised(), common(poisoned=0.3)).run()
     assert {row["site"] for row in outcome.scores} == {"brats", "ixi"}
+
+
+@dataclass
+class Uploads(FedAvg):
+    """Sends another vector than the plan's from a poisoned site, or one with a NaN."""
+
+    broken: bool = False
+
+    def upload(self, site: SiteState) -> Message:
+        message = super().upload(site)
+        model = message.model.clone()
+        if site.name == "midas" and self.broken:
+            model[0] = torch.nan
+        return Message(message, model=model if self.broken else torch.stack([model, model]))
+
+
+def test_a_poisoned_upload_of_another_form_is_an_error_that_names_method_and_site() -> None:
+    of = trainer(Uploads(), resnet(blocks=1), common(poisoned=0.3), local_steps=1)
+    with pytest.raises(ContractError, match=r"method Uploads at site midas: its upload has a model of shape \(2, "):
+        of.round(1)
+
+
+@pytest.mark.parametrize("rule", [ServerRule.mean, ServerRule.median])
+def test_an_upload_that_is_not_finite_ends_the_run_and_is_no_tensor_that_a_site_lacks(rule: ServerRule) -> None:
+    of = trainer(Uploads(broken=True), resnet(blocks=1), common(), local_steps=1, server_rule=rule)
+    of.round(1)
+    assert of.state.diverged == "the upload of site midas is not finite in round 1"
