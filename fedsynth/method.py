@@ -1,8 +1,8 @@
 """The contract of a federated method. Its defaults are FedAvg.
 
 A method is a dataclass in a file of its own; its fields are its options. It keeps nothing on itself: what has to outlive a step
-lies in `site.memory` and `server.memory`, where it is saved and resumed. Hooks other than `step` run with the nets in `eval()`
-and with a noise stream of their own.
+lies in `site.memory` and `server.memory`, where it is saved and resumed; a run ends with an error if its attributes change.
+Hooks other than `step` run with the nets in `eval()` and with a noise stream of their own.
 """
 
 from __future__ import annotations
@@ -174,8 +174,9 @@ class Method:
         have not moved since. `yield (a, b), loss` moves two players by one loss.
 
         Raises:
-            ContractError: (from the engine) A loss is not a scalar with a gradient by the player, the player does not exist, or
-                a context such as no_grad is open at a yield.
+            ContractError: (from the engine) No player but a discriminator moved in all local steps of a round; it is no
+                generator of pairs; a loss is not a scalar with a gradient by the player, or what it needs was changed in place;
+                the player does not exist; or a context such as no_grad is open at a yield.
         """
         yield from self.objective(site.nets, batch)
 
@@ -186,7 +187,7 @@ class Method:
         return place.net == "generator"
 
     def upload(self, site: SiteState) -> Message:
-        """What a site sends after its training; called only if it will arrive. What a site learns for itself is not for here."""
+        """What a site sends after its training; called only if it will arrive."""
         return Message(model=site.pack(), buffers=site.pack_buffers(), weight=1 if self.equal_weights else site.samples)
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
@@ -202,11 +203,6 @@ class Method:
         """What a newcomer is sent, which never trained. What does not travel, it has from the common start."""
         return self.download(server, name)
 
-    def adapt(self, site: SiteState) -> None:
-        """What a newcomer does with what it received, before it serves: by default the local steps of a round, `site.steps`."""
-        for _ in site.train({}):
-            pass
-
     def receive(self, site: SiteState, message: Message) -> None:
         """What a site does with a message; it may look at local data with `site.draw` and work on them."""
         site.load(message.model, message.buffers)
@@ -214,10 +210,7 @@ class Method:
     # --- what is served ----------------------------------------------------------------------------------------------
 
     def personalise(self, site: SiteState) -> None:
-        """What a site does before it serves. Afterwards its nets and its memory are put back.
-
-        A newcomer has a budget of local steps, 0 when it is welcomed, which `site.fit` and `site.spend` keep.
-        """
+        """What a site does before it serves. Afterwards its nets and its memory are put back."""
 
     def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
         """The site's answer to a batch, `[B, 1, H, W]` in [-1, 1]."""

@@ -77,8 +77,12 @@ class FedAMP(FedAvg):
         return Message(model=cloud, buffers=server.buffers)
 
     def receive(self, site: SiteState, message: Message) -> None:
-        if not site.trained:
+        if "trained" not in site.memory:
             super().receive(site, message)
+
+    def upload(self, site: SiteState) -> Message:
+        site.memory["trained"] = True
+        return super().upload(site)
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:
         for player, loss in super().step(site, batch):

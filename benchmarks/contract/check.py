@@ -19,11 +19,14 @@ def check(name: str) -> list[tuple[str, str, list[str]]]:
     cls = METHODS[name]
     toy = ToyFederation.of(cls)
     results = []
+    raised: dict[str, str] = {}  # an error that ended a run -> the first rule that met it
     for title, purpose, function in RULES:
         try:
             wrong = list(function(toy))
         except Exception as error:  # a broken plugin may raise anything: that is a finding, not our failure
-            wrong = [f"{type(error).__name__}: {error}"]
+            text = f"{type(error).__name__}: {error}"
+            met = raised.setdefault(text, title)
+            wrong = [text if met == title else f"the error of {met!r} ends its run too"]
         results.append((title, purpose, wrong))
     return results
 

@@ -1,11 +1,10 @@
-"""One run of a method, watched: what was sent, what the steps did, what the sites remembered, what stayed on the method."""
+"""One run of a method, watched: what was sent, what the steps did, what the sites remembered."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +41,9 @@ class ObservedStep:
 class Observation:
     """Runs a trainer to its end and keeps what rules look at; the run itself is the same as one that nobody watches.
 
-    `outcome` and the `trainer` as they are afterwards; `changed`: the method's attributes that the run changed; `drawn`: the
-    global random streams that it drew from; `messages` with what each of them is; `leaks`: the parts of uploads that hold
-    values of tensors that do not travel; `steps`; `shapes` of the tensors that a site remembers, after each round.
+    `outcome` and the `trainer` as they are afterwards; `drawn`: the global random streams that it drew from; `messages` with
+    what each of them is; `leaks`: the parts of uploads that hold values of tensors that do not travel; `steps`; `shapes` of the
+    tensors that a site remembers, after each round.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -57,11 +56,9 @@ class Observation:
         self._watch("download", self._download)
         self._watch("step", self._step)
         trainer.progress = self._remembered
-        before, streams = deepcopy(vars(trainer.method)), _global_streams()
+        streams = _global_streams()
         self.outcome = trainer.run()
         self.drawn = [name for name, state in _global_streams().items() if state != streams[name]]
-        after = vars(trainer.method)
-        self.changed = sorted(name for name in after if after[name] != before.get(name))
 
     def _watch(self, hook: str, watched: Callable[..., Any]) -> None:
         """Put `watched`, which is given the method's own hook first, in the hook's place."""
@@ -70,7 +67,6 @@ class Observation:
 
     def _upload(self, original: Callable[[SiteState], Message], site: SiteState) -> Message:
         """The upload is made twice: the first time with NaN in all that does not travel, which is undone afterwards."""
-        noise = site.slot.noise.get_state()
         with site.preserved(), torch.no_grad():
             for place, tensor in places(site.nets):
                 if place.path not in site.held:
@@ -78,7 +74,6 @@ class Observation:
             for key, value in original(site).items():
                 if isinstance(value, Tensor) and not torch.isfinite(value).all():
                     self.leaks.append(f"upload[{key!r}]")
-        site.slot.noise.set_state(noise)
         message = original(site)
         self.messages.append((f"upload of {site.name}", message))
         return message

@@ -70,12 +70,6 @@ def leaves_the_loop(toy: ToyFederation) -> Iterator[str]:
             yield f"its source holds {found.group()!r}; yield the loss instead"
 
 
-@rule("keeps nothing on itself", "a run can be saved and resumed, and two runs never meet")
-def keeps_nothing(toy: ToyFederation) -> Iterator[str]:
-    if changed := toy.observed.changed:
-        yield f"a run changed its attributes {changed}; keep state in site.memory or server.memory"
-
-
 @rule("draws from streams of its own", "what else a process does changes no number")
 def draws_from_its_own_streams(toy: ToyFederation) -> Iterator[str]:
     for name in toy.observed.drawn:

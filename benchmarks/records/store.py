@@ -1,7 +1,7 @@
 """The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
 
 `<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
-checkpoint, `attempt-<n>.json` for each failure, and once the run is finished `record.json` with its tables (record.py).
+checkpoint, `attempt-<n>.txt` for each failure, and once the run is finished `record.json` with its tables (record.py).
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class RunStatus:
     round: int = 0  # the last round that was begun, 0 for none
     rounds: int = 0
     reason: str = ""  # why it failed, diverged or is damaged
+    note: Path | None = None  # of a failed run: the file that has the traceback
 
 
 class Store:
@@ -108,18 +109,17 @@ class Store:
         write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
 
     def fail(self, run: str, error: BaseException) -> Path:
-        """Write a note of a failed attempt: the reason in one line, and the traceback. Returns its path."""
+        """Write a note of a failed attempt, a text: the time, the reason, and the traceback. Returns its path."""
         reason, progress = f"{type(error).__name__}: {error}", self._progress(run)
-        attempts = len(list(self.folder(run).glob("attempt-*.json")))
-        path = self.folder(run) / f"attempt-{attempts + 1}.json"
-        note = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "reason": reason,
-            "traceback": "".join(traceback.format_exception(error)),
-        }
-        write_atomically(path, json.dumps(note, indent=1).encode())
+        path = self.folder(run) / f"attempt-{len(self.notes(run)) + 1}.txt"
+        told = datetime.now(UTC).isoformat(timespec="seconds"), reason, "", *traceback.format_exception(error)
+        write_atomically(path, "\n".join(told).encode("utf-8", "backslashreplace"))
         self.note(run, progress["round"], progress["rounds"], reason)
         return path
+
+    def notes(self, run: str) -> list[Path]:
+        """The notes of the run's failed attempts, the first one first."""
+        return sorted(self.folder(run).glob("attempt-*.txt"), key=lambda path: int(path.stem.rpartition("-")[2]))
 
     def set_aside(self, run: str) -> Path:
         """Move all that a run left to `<results>/damaged`, so that it can be trained again. Only the process that has claimed the
@@ -153,7 +153,8 @@ class Store:
             return RunStatus(run, State.damaged, reason=str(error))
         progress = self._progress(run)
         state = State.running if claimed else State.failed if progress["failed"] else State.unfinished
-        return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"])
+        note = self.notes(run)[-1] if state is State.failed else None
+        return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"], note)
 
     def _progress(self, run: str) -> dict[str, Any]:
         try:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from ..records.store import State, Store
 from ..tables.table import Table
@@ -31,14 +28,13 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
     done = {run.record.run for row in rows for run in row.runs if run.record.status == "done"}
     found = []
     for run in store.names(patterns):
-        folder = store.folder(run)
-        notes = sorted(folder / name for name in os.listdir(folder) if fnmatchcase(name, "attempt-*.json"))
+        notes = store.notes(run)
         if run in done and not notes:
             continue
         status = store.status(run)
         if status.state is State.done and not notes:
             continue
-        reason = status.reason or (json.loads(notes[-1].read_bytes())["reason"] if notes else "")
+        reason = status.reason or (notes[-1].read_text("utf-8").splitlines()[1] if notes else "")
         partly = status.state in (State.unfinished, State.failed)
         outcome = status.state.value + (f", round {status.round} of {status.rounds}" if partly else "")
         found.append(Failure(run, outcome, reason, len(notes)))

@@ -124,7 +124,8 @@ def how_far(status: RunStatus) -> str:
     """How far the run came, and why it is not done."""
     reached = f"in round {status.round} of {status.rounds}" if status.round else "before its first round ended"
     working = status.state in (State.running, State.unfinished, State.failed)
-    return ": ".join(filter(None, (reached if working else "", status.reason.strip().partition("\n")[0])))
+    told = ": ".join(filter(None, (reached if working else "", status.reason.strip().partition("\n")[0])))
+    return f"{told}; the traceback is in {status.note}" if status.note else told
 
 
 LETTERS = {
@@ -204,7 +205,7 @@ def row_labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def options_of(what: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], str]]:
     """((part, option), value) of all that a run is, except for its method, scenario and seed."""
-    for part in ("method", "network", "dataset", "scenario", "trainer", "optimizer", "schedule", "code"):
+    for part in ("method", "network", "dataset", "scenario", "trainer", "code"):
         for option, value in what.get(part, {}).items():
             if not (part == "method" and option == "name") and not (part == "scenario" and option in NOT_OF_ROW):
                 yield (part, part if option == "name" else option), value_text(value)

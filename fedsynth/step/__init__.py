@@ -1,3 +1,4 @@
 """One local step: the losses that a method yields, and how they move the nets of the slot that a site works in."""
 
-from .step import Pairs as Pairs, Player as Player, Step as Step
+from .contract import Pairs as Pairs, Player as Player
+from .step import Step as Step

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..exchange import Memory, leaves
 from ..networks.blocks import Noisy
-from ..runtime.options import Execution, TrainerOptions
+from ..runtime.options import Execution, Optimizer, TrainerOptions
 from .graph import StepGraph
 
 Players = Callable[[nn.ModuleDict], Mapping[str, list[Any]]]  # of nets: name -> parameters, or torch's parameter groups
@@ -126,6 +126,17 @@ class Slot:
                 tensor.copy_(tensors[name], non_blocking=True)
         self.memory.restore(memory)
 
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Whatever happens to the nets, the memory and the stream of noise inside is undone afterwards."""
+        tensors = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        memory, noise = self.memory.snapshot(), self.noise.get_state()
+        try:
+            yield
+        finally:
+            self.load(tensors, memory)
+            self.noise.set_state(noise)
+
     def load_optimizers(self, saved: Mapping[str, Mapping[Any, Mapping[str, Tensor]]]) -> None:
         """Copy what `optimizer_state` gave into this slot's optimisers; a parameter that is not there has never moved."""
         for made in self.optimizers.values():
@@ -147,11 +158,15 @@ class Slot:
 def new_optimizer(parameters: list[Any], options: TrainerOptions, device: torch.device) -> torch.optim.Optimizer:
     """The optimiser of a player, which has these parameters or torch's parameter groups.
 
-    On a GPU its learning rate is a tensor, so that a recorded step reads the rate of the round.
+    It is fused; on a GPU its learning rate is a tensor, so that a recorded step reads the rate of the round.
     """
-    made = options.optimizer.make(
-        parameters, torch.tensor(options.lr, device=device) if device.type == "cuda" else options.lr
-    )
+    lr = torch.tensor(options.lr, device=device) if device.type == "cuda" else options.lr
+    made: torch.optim.Optimizer
+    if options.optimizer is Optimizer.sgd:
+        made = torch.optim.SGD(parameters, lr, fused=True)
+    else:
+        betas = (options.betas[0], options.betas[1])
+        made = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=device.type == "cuda")
     for group in made.param_groups:
         group["initial_lr"] = float(group["lr"])
         if device.type == "cuda":  # a tensor of the group's own: groups may have shared one

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -20,13 +20,12 @@ from ..exchange import ContractError
 from ..feed import Batch
 from ..runtime.flops import FlopCounter
 from ..runtime.options import Execution, Precision, TrainerOptions
+from .contract import Pairs, StepContract
 from .graph import StepGraph
 from .slot import Slot
 
 WARM_UP = 2  # eager steps of a kind before it is recorded: they make the optimiser's state and choose kernels
 GRAPHS = 32  # that a slot keeps; the one that was played longest ago goes first
-Player = str | tuple[str, ...]  # who moves by a loss: one player, or several at once
-Pairs = Generator[tuple[Player, Tensor], None, None]
 
 
 class Step:
@@ -39,6 +38,7 @@ class Step:
 
     def __init__(self, method: str, options: TrainerOptions, device: torch.device) -> None:
         self.method, self.clip, self.device = method, options.clip, device
+        self.contract = StepContract(method)
         self.execution = options.execute(device.type)
         self.precision = options.precision
         self.backwards, self.flops, self.eager = 0, 0, ""
@@ -74,9 +74,10 @@ class Step:
         operations. The losses of steps that are played back arrive in `losses` when `collect` is called.
         """
         kind = (mode, batch.task, batch.images.shape, batch.second is None, slot.numbers())
-        if kind not in self._flops:
-            self._count(kind, slot, batch, pairs, losses)
-        elif self.execution is not Execution.graph or self.eager:
+        counted = kind in self._flops
+        if not counted:
+            self.count(kind, slot, pairs(batch))
+        if not counted or self.execution is not Execution.graph or self.eager:
             self.run(pairs(batch), slot.players, slot.optimizers, losses)
         else:
             with self.timing("graphs"):
@@ -87,35 +88,36 @@ class Step:
         self,
         pairs: Pairs,
         players: Mapping[str, list[Tensor]],
-        optimizers: Mapping[str, torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer] | None,
         losses: dict[str, Tensor] | None = None,
     ) -> None:
-        """Move each player by its loss, until the pairs end.
+        """Move each player by its loss, until the pairs end; without `optimizers` nobody moves.
 
         Autocast is left and entered again around every `next`, because it caches the casts of weights until it ends. A
         player's gradients are None, not zero, before its loss: Adam would move it by momentum otherwise.
         """
+        self.contract.check_step(pairs)
         while True:
             started = time.perf_counter()
             with self.autocast():
                 pair = next(pairs, None)
-            self._check_contexts(pairs)
+            self.contract.check_contexts(pairs, self.device.type)
             if pair is None:
                 return
-            names, loss = pair
-            chosen = (names,) if isinstance(names, str) else names
-            parameters = self._checked_parameters(chosen, players)
-            self._check_loss(chosen, loss)
+            chosen, loss = self.contract.checked_pair(pair, players)
+            parameters = [parameter for name in chosen for parameter in players[name]]
             for parameter in parameters:
                 parameter.grad = None
-            loss.backward(inputs=parameters)
-            self._check_gradients(chosen, parameters)
+            with self.contract.explained(chosen):
+                loss.backward(inputs=parameters)
+            self.contract.check_gradients(chosen, parameters)
             self.backwards += 1
-            if self.clip:
-                torch.nn.utils.clip_grad_norm_(parameters, self.clip)
-            for name in chosen:
-                optimizers[name].step()
-            torch.autograd.graph.increment_version(parameters)  # fused optimisers do not: a stale graph must raise
+            if optimizers is not None:
+                if self.clip:
+                    torch.nn.utils.clip_grad_norm_(parameters, self.clip)
+                for name in chosen:
+                    optimizers[name].step()
+                torch.autograd.graph.increment_version(parameters)  # fused optimisers do not: a stale graph must raise
             role = "discriminator" if "discriminators" in chosen[0] else "generator"
             if losses is not None:
                 if role in losses:
@@ -124,23 +126,24 @@ class Step:
                     losses[role] = loss.detach().clone()
             self.seconds["discriminators" if role == "discriminator" else role] += self._now() - started
 
+    def count(self, kind: Hashable, slot: Slot, pairs: Pairs) -> None:
+        """Note the operations of a kind of step, and whose losses it has, from a step in which nobody moves.
+
+        The step that counts is undone, as torch rounds some operations otherwise while it is watched.
+        """
+        own: dict[str, Tensor] = {}
+        before = self.backwards
+        with slot.preserved(), FlopCounter() as counter, torch.compiler.set_stance("force_eager"):
+            self.run(pairs, slot.players, None, own)
+        self.backwards = before
+        self._flops[kind], self._roles[kind] = counter.total, [*own]
+
     def collect(self, slot: Slot, losses: dict[str, Tensor]) -> None:
         """Add what the steps that were played back in a slot have summed since the last call."""
         for graph in slot.graphs.values():
             graph.collect(losses)
 
     # --- played back -------------------------------------------------------------------------------------------------
-
-    def _count(
-        self, kind: Hashable, slot: Slot, batch: Batch, pairs: Callable[[Batch], Pairs], losses: dict[str, Tensor]
-    ) -> None:
-        """Run the first step of a kind, and note its operations and whose losses it has."""
-        own: dict[str, Tensor] = {}
-        with FlopCounter() as counter, torch.compiler.set_stance("force_eager"):
-            self.run(pairs(batch), slot.players, slot.optimizers, own)
-        self._flops[kind], self._roles[kind] = counter.total, [*own]
-        for role, loss in own.items():
-            losses[role] = losses[role] + loss if role in losses else loss
 
     def _play(
         self, kind: Hashable, slot: Slot, batch: Batch, pairs: Callable[[Batch], Pairs], losses: dict[str, Tensor]
@@ -184,35 +187,3 @@ class Step:
         finally:
             self.backwards = before
         return graph
-
-    # --- what a method may not do ------------------------------------------------------------------------------------
-
-    def _check_contexts(self, pairs: Pairs) -> None:
-        if not torch.is_grad_enabled() or torch.is_autocast_enabled(self.device.type):
-            pairs.close()  # which closes the context
-            raise ContractError(
-                f"method {self.method}: a context (no_grad or autocast) is still open at a yield of its step; close it "
-                "before the yield, else the backward pass runs inside it"
-            )
-
-    def _checked_parameters(self, chosen: Sequence[str], players: Mapping[str, list[Tensor]]) -> list[Tensor]:
-        try:
-            return [parameter for name in chosen for parameter in players[name]]
-        except KeyError as error:
-            raise ContractError(
-                f"method {self.method}: its step yields the player {error.args[0]!r}; its players are {', '.join(players)}"
-            ) from None
-
-    def _check_loss(self, chosen: Sequence[str], loss: Tensor) -> None:
-        if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
-            found = f"of shape {tuple(loss.shape)}, {loss.requires_grad=}" if isinstance(loss, Tensor) else repr(loss)
-            raise ContractError(
-                f"method {self.method}: the loss of {'+'.join(chosen)} must be a scalar tensor with a gradient; it is {found}"
-            )
-
-    def _check_gradients(self, chosen: Sequence[str], parameters: Sequence[Tensor]) -> None:
-        if all(parameter.grad is None for parameter in parameters):
-            raise ContractError(
-                f"method {self.method}: the loss of {'+'.join(chosen)} depends on none of its parameters, which could "
-                "never learn; was something detached?"
-            )

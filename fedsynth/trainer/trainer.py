@@ -27,6 +27,7 @@ from ..runtime.options import UNCOUNTED, TrainerOptions
 from ..server import Server
 from ..server.uploads import Uploads
 from ..site import SiteState
+from .attributes import Attributes
 from .outcome import Outcome, Row, RunState, curve_row
 from .own_starts import check_own_starts, meet
 from .participation import Participation, poisoned
@@ -95,7 +96,7 @@ class Trainer:
     ) -> None:
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
         self.federation = federation
-        counted = {name: value for name, value in vars(options).items() if name not in UNCOUNTED}
+        counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
         plan = sorted(federation.tasks.items()), sorted(federation.newcomers), federation.conditions
         self.recipe = repr((NUMERICS, method, network, counted, seed, *plan))
         if folder is None:
@@ -144,7 +145,7 @@ class Trainer:
 
     def round(self, round: int) -> None:
         """One round: the sites train, the server aggregates; then validation and a checkpoint, where they are due."""
-        started = time.perf_counter()
+        started, attributes = time.perf_counter(), Attributes(self.method)
         flops, seconds = self.step.flops, dict(self.step.seconds)
         uploads = Uploads(self.folder / "uploads", self.options, self.device)
         rows = self.train_sites(round, uploads)
@@ -160,6 +161,7 @@ class Trainer:
         if not self.state.diverged and (last or round % self.options.validate_every == 0):
             self.validate(round, rows)
         self.state.curve += rows.values()
+        attributes.check_unchanged(f"in round {round}")
         if self.state.diverged or last or round % self.options.checkpoint_every == 0:
             self._save()
         self._forget()
@@ -168,16 +170,14 @@ class Trainer:
         """The sites' part of a round: a row of the curve each. On a GPU several take turns, a local step each."""
         rows: dict[str, Row] = {}
         waiting = deque(self.sites[name] for name in self.participants(round))
-        arriving = set(self.participants.arrivals(round))
         if round == 1 and not self.options.common_start:
-            meet(self.server, [self.sites[name] for name in sorted(arriving)], self.method.equal_weights)
+            meet(self.server, waiting, self.method.equal_weights)
         at_work: deque[tuple[Row, Iterator[None]]] = deque()
         while (waiting or at_work) and not self.state.diverged:
             if waiting and len(at_work) < self.side_by_side:
                 site = waiting.popleft()
                 rows[site.name] = curve_row(round, site.name, loss=None)
-                arrives = site.name in arriving
-                at_work.append((rows[site.name], self.train_site(site, rows[site.name], uploads, arrives)))
+                at_work.append((rows[site.name], self.train_site(site, rows[site.name], uploads)))
                 if waiting:
                     self.slots.expect(waiting[0])
             row, work = at_work.popleft()
@@ -194,22 +194,22 @@ class Trainer:
             self.sites[row["site"]].leave()
         return rows
 
-    def train_site(self, site: SiteState, row: Row, uploads: Uploads, arrives: bool = True) -> Iterator[None]:
-        """One site's part of a round: download, local steps, upload, if it arrives; a pause after each step. Fills its row of the
-        curve."""
+    def train_site(self, site: SiteState, row: Row, uploads: Uploads) -> Iterator[None]:
+        """One site's part of a round: download, local steps, upload; a pause after each step. Fills its row of the curve."""
         losses: dict[str, Tensor] = {}
         site.begin(row["round"], self.participants.steps(site.name, site.full, row["round"]))
         with site.slot.on_stream(), self.step.timing("exchange"):
             self._download(site, row)
         yield from site.train(losses)
+        self.step.contract.check_trained(
+            losses, f"the {site.steps} local steps of site {site.name} in round {site.round}"
+        )
         with site.slot.on_stream():
-            if arrives:
-                with self.step.timing("exchange"):
-                    self._upload(site, row, uploads)
-            if losses:
-                with self.step.timing("waiting"):
-                    totals = torch.stack(list(losses.values())).tolist()
-                row |= {f"loss_{role}": total / site.steps for role, total in zip(losses, totals, strict=True)}
+            with self.step.timing("exchange"):
+                self._upload(site, row, uploads)
+            with self.step.timing("waiting"):
+                totals = torch.stack(list(losses.values())).tolist()
+            row |= {f"loss_{role}": total / site.steps for role, total in zip(losses, totals, strict=True)}
         site.received = None
         site.leave()
 
@@ -228,10 +228,7 @@ class Trainer:
             message = self.method.upload(site).delivered()
         row["bytes_up"] = self.plan.nbytes(message, site.held)
         if site.name in self.federation.poisoned:
-            message = poisoned(message, site.received, f"method {type(self.method).__name__} at site {site.name}")
-        with self.step.timing("waiting"):
-            if not message.is_finite():
-                self.state.diverged = f"the upload of site {site.name} is not finite in round {row['round']}"
+            message = poisoned(message, site.received)
         uploads.add(site.name, message)
 
     def _aggregate(self, round: int, uploads: Uploads) -> None:
@@ -275,7 +272,9 @@ class Trainer:
 
     def _outcome(self) -> Outcome:
         digest, diverged = self.digests(), self.state.diverged
+        attributes = Attributes(self.method)
         scores = self.selection.scores(self.device) + self.probe()
+        attributes.check_unchanged("when it was scored")
         self._note_memory()
         rate = matrix_rate(self.device, self.options.precision)
         return Outcome(

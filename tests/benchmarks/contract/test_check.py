@@ -8,25 +8,22 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from fedsynth.benchmarks.contract import check
-from fedsynth.benchmarks.contract.rules import RULES, Rule
+from fedsynth.benchmarks.contract.rules import RULES, Rule, step_is_a_function_of_the_phase
 from fedsynth.benchmarks.contract.toy import CHANGES, ToyFederation
 from fedsynth.exchange import Message, Place
 from fedsynth.feed import Batch
-from fedsynth.method import Method
+from fedsynth.method import Blueprint, Method
 from fedsynth.registry import METHODS
 from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome
 
-FEW = ("ditto", "fedavg", "finetune", "pflsynth", "scaffold")  # of which `make test` hears too
 
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in METHODS.entries()]
-)
+@pytest.mark.parametrize("name", METHODS.entries())
 def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)  # of learning its weights; 30 otherwise
     assert {title: wrong for title, _, wrong in check.check(name) if wrong} == {}
@@ -42,6 +39,64 @@ class Remembers(Method):
         self.count += 1
         for player, loss in super().step(site, batch):
             yield player, loss * self.count
+
+
+@dataclass
+class Forgets(Method):
+    """Counts its rounds where no checkpoint looks, and the later ones weigh more."""
+
+    def receive(self, site: SiteState, message: Message) -> None:
+        super().receive(site, message)
+        if site.at_work:  # and is not scored
+            vars(site)["begun"] = vars(site).get("begun", 0) + 1
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            yield player, loss * vars(site).get("begun", 1)
+
+
+class Strength(nn.Module):
+    """A number from a vector, by a linear layer that sees no batch and a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vector, self.linear = nn.Parameter(torch.randn(37)), nn.Linear(37, 8)
+
+    def forward(self) -> torch.Tensor:
+        strength: torch.Tensor = (1 + self.linear(self.vector) / 9).prod()
+        return strength
+
+
+@dataclass
+class LearnsItsStrength(Method):
+    """A method that is right, with operations that torch does or rounds otherwise while its own counter (FlopCounterMode) or any
+    other looks on: a linear layer on a vector, and the gradient of a product."""
+
+    def build(self, blueprint: Blueprint) -> nn.ModuleDict:
+        with blueprint.weights("strength"):
+            return nn.ModuleDict({**super().build(blueprint), "strength": Strength()})
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        for player, loss in super().step(site, batch):
+            if player == "generator":
+                yield (player, "strength"), loss * (1 + site.nets["strength"]().square())
+            else:
+                yield player, loss
+
+
+def test_what_torch_does_otherwise_while_it_is_watched_breaks_no_rule() -> None:
+    toy = ToyFederation.of(LearnsItsStrength)
+    assert toy.differences == {change: [] for change in CHANGES}
+    assert not list(step_is_a_function_of_the_phase(toy))
+
+
+def test_an_error_that_ends_every_run_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "METHODS", {"remembers": Remembers})
+    chosen = [entry for entry in RULES if entry[0] in ("trains", "resumes exactly", "works with one site")]
+    monkeypatch.setattr(check, "RULES", chosen)
+    (_, _, [first]), *others = check.check("remembers")
+    assert "method Remembers: its attributes changed in round 1: count" in first
+    assert [wrong for _, _, wrong in others] == [["the error of 'trains' ends its run too"]] * 2
 
 
 @dataclass
@@ -156,7 +211,7 @@ class SendsTooMuch(Method):
 @pytest.mark.parametrize(
     ("cls", "title"),
     [
-        (Remembers, "keeps nothing on itself"),
+        (Remembers, "trains"),
         (Leaks, "keeps local what is local"),
         (LooksAtTheClock, "step is a function of the phase"),
         (TrainsByItself, "leaves the loop to the trainer"),
@@ -187,7 +242,7 @@ def complaints(function: Rule, toy: ToyFederation) -> list[str]:
 @pytest.mark.parametrize(
     ("cls", "title"),
     [
-        (Remembers, "resumes exactly"),
+        (Forgets, "resumes exactly"),
         (MarksItsNets, "may be offloaded"),
         (CountsDownloads, "is not touched by scoring"),
     ],

@@ -103,14 +103,19 @@ def test_a_failed_attempt_leaves_its_reason_and_the_next_one_clears_it(tmp_path:
             raise OSError("disk is full")
         except OSError as error:
             note = store.fail(RUN, error)
-    assert note.name == "attempt-1.json"
-    assert "test_store.py" in json.loads(note.read_text())["traceback"]
-    assert store.status(RUN) == RunStatus(RUN, State.failed, 5, 16, "OSError: disk is full")
+    assert note.name == "attempt-1.txt"
+    lines = note.read_text().splitlines()
+    assert lines[1:4] == ["OSError: disk is full", "", "Traceback (most recent call last):"]
+    assert any(line.startswith("  File") and "test_store.py" in line for line in lines)  # as Python prints it
+    assert store.status(RUN) == RunStatus(RUN, State.failed, 5, 16, "OSError: disk is full", note)
     with store.claim(RUN):
         store.begin(RUN, WHAT)
         assert store.status(RUN) == RunStatus(RUN, State.running, 5, 16)
-        assert store.fail(RUN, ValueError("a volume is cut short")).name == "attempt-2.json"
+        assert store.fail(RUN, ValueError("a volume is cut short")).name == "attempt-2.txt"
     assert store.status(RUN).reason == "ValueError: a volume is cut short"
+    for _ in range(8):
+        store.fail(RUN, ValueError("again"))
+    assert store.status(RUN).note == store.folder(RUN) / "attempt-10.txt"
     finished.finish(store, WHAT)
     assert store.status(RUN) == RunStatus(RUN, State.done, 16, 16)
 

@@ -40,7 +40,7 @@ def test_every_state_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (store.folder(damaged) / "record.json").write_text("{}")
     begun(store, "half", 3)
     begun(store, "early", 0)
-    store.fail(begun(store, "failed", 2), OSError("disk is full\nreally"))
+    note = store.fail(begun(store, "failed", 2), OSError("disk is full\nreally"))
     with store.claim(begun(store, "running", 7)):
         assert main(["status", "--results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
@@ -51,7 +51,7 @@ def test_every_state_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "diverged": "diverged the loss at site ixi is not finite in round 2",
         "half": "half-finished in round 3 of 16",
         "early": "half-finished before its first round ended",
-        "failed": "failed in round 2 of 16: OSError: disk is full",
+        "failed": f"failed in round 2 of 16: OSError: disk is full; the traceback is in {note}",
         "running": "running in round 7 of 16",
     }
     assert "1 done, 1 diverged, 1 running, 2 half-finished, 1 failed, 1 damaged" in out

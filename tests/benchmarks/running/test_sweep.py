@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -248,9 +247,9 @@ def test_the_death_of_a_process_is_noted_and_takes_no_other_down(tmp_path: Path)
     assert "ended with status 3" in states["gone"].reason
     assert "ArithmeticError: seven times six" in states["wrong"].reason
     notes = {
-        path.parent.name.partition("-")[0]: json.loads(path.read_text())
-        for path in tmp_path.glob("runs/*/attempt-1.json")
+        path.parent.name.partition("-")[0]: path.read_text().splitlines()
+        for path in tmp_path.glob("runs/*/attempt-1.txt")
     }
-    assert "the last words of ixi" in notes["killed"]["traceback"]
-    assert "in step" in notes["crashed"]["traceback"]  # of Python, by faulthandler
+    assert "the last words of ixi" in notes["killed"]
+    assert any(line.endswith("in step") for line in notes["crashed"])  # of Python, by faulthandler
     assert ended.stderr.count("ArithmeticError: seven times six") == 2  # when it failed and at the end

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -24,10 +24,10 @@ from fedsynth.networks.blocks import Dropout, Noisy
 from fedsynth.networks.mmgan_unet import Imputation
 from fedsynth.networks.network import Norm
 from fedsynth.registry import NETWORKS
-from fedsynth.runtime.optimizers.adam import Adam
-from fedsynth.runtime.optimizers.optimizer import Optimizer
-from fedsynth.runtime.optimizers.sgd import SGD
+from fedsynth.runtime.options import Optimizer
 from fedsynth.site import SiteState
+from fedsynth.step import Pairs, Step
+from fedsynth.step.slot import Slot
 from fedsynth.trainer import Trainer
 
 from .world import Ending, Round, World
@@ -36,7 +36,7 @@ SIZES = {"brats": 2, "ixi": 3, "oasis": 4}  # training slices
 SEED = 4  # of which each pair of the three sites meets in one of three rounds, and one straggles in two
 ROUNDS = 3  # of four, so that the learning rate falls in the last and nothing is validated
 DEPTHS = {"blocks": 3, "pools": 2}  # so that parts of the network can be told apart
-RATES: dict[type[Optimizer], float] = {SGD: 5e-5, Adam: 1e-3}
+RATES = {Optimizer.sgd: 5e-5, Optimizer.adam: 1e-3}
 
 
 @contextmanager
@@ -66,9 +66,11 @@ def uneven() -> Federation:
     )
 
 
-def trainer(method: Method, optimizer: type[Optimizer], **options: Any) -> Trainer:
+def trainer(method: Method, optimizer: Optimizer, **options: Any) -> Trainer:
     """On the method's published network, small and without dropout; with batch norm under SGD, so that buffers count too."""
-    network = small(NETWORKS[method.default_network()], method.needs_norm or (Norm.batch if optimizer is SGD else None))
+    network = small(
+        NETWORKS[method.default_network()], method.needs_norm or (Norm.batch if optimizer is Optimizer.sgd else None)
+    )
     changes = {name: value for name, value in (DEPTHS | {"dropout": 0.0}).items() if hasattr(network, name)}
     usual: dict[str, Any] = {
         "rounds": ROUNDS + 1,
@@ -77,22 +79,22 @@ def trainer(method: Method, optimizer: type[Optimizer], **options: Any) -> Train
         "batch": 2,
         "participation": 0.67,
     }
-    usual |= {"validate_every": 9, "checkpoint_every": 9, "optimizer": optimizer(), "lr": RATES[optimizer]}
+    usual |= {"validate_every": 9, "checkpoint_every": 9, "optimizer": optimizer, "lr": RATES[optimizer]}
     return federations.trainer(method, replace(network, **changes), uneven(), seed=SEED, **(usual | options))
 
 
-def record(method: Method, optimizer: type[Optimizer], **options: Any) -> tuple[World, Ending]:
+def record(method: Method, optimizer: Optimizer, **options: Any) -> tuple[World, Ending]:
     """What the sites of a run started from and were given, and what they ended with. To be called in float64."""
     of = trainer(method, optimizer, **options)
     world = World(
         start={name: deepcopy(site.nets) for name, site in of.sites.items()},
-        common=of.common,
+        common=deepcopy(of.common),
         samples={name: site.samples for name, site in of.sites.items()},
         steps={name: site.full for name, site in of.sites.items()},
         epoch={name: site.epoch for name, site in of.sites.items()},
         fresh=lambda variant: _parts(of.plan, *of.server.fresh(variant)),
         lr=of.options.lr,
-        betas=(0.5, 0.999) if optimizer is Adam else None,
+        betas=(of.options.betas[0], of.options.betas[1]) if optimizer is Optimizer.adam else None,
         planned=of.options.rounds,
         questions={name: _questions(site) for name, site in of.sites.items()},
     )
@@ -106,15 +108,6 @@ def record(method: Method, optimizer: type[Optimizer], **options: Any) -> tuple[
 def _questions(site: SiteState) -> list[Batch]:
     """A slice of each task of each of a site's members."""
     return [feed.batch(task, feed.rows["test"][:1]) for feed in site.feeds.values() for task in feed.tasks]
-
-
-class Uncounted(nullcontext[Any]):
-    """In place of the counter of operations, which takes a third of so short a run."""
-
-    total = 0
-
-    def __enter__(self) -> Any:
-        return self
 
 
 @contextmanager
@@ -138,10 +131,14 @@ def _watched(world: World) -> Iterator[None]:
             assert isinstance(found, Tensor)
             world.rounds[-1].noise.setdefault([*world.rounds[-1].batches][-1], []).append(found.clone())
 
+    def uncounted(step: Step, kind: Hashable, slot: Slot, pairs: Pairs) -> None:
+        """A step whose operations are not counted: that would be a step more, with noise of its own."""
+        step._flops[kind], step._roles[kind] = 0, []  # private: what `count` leaves
+
     with ExitStack() as stack:
+        stack.enter_context(patch.object(Step, "count", uncounted))
         stack.enter_context(patch.object(SiteState, "schedule", scheduled))
         stack.enter_context(patch.object(SiteState, "draw", drawn))
-        stack.enter_context(patch("fedsynth.step.step.FlopCounter", Uncounted))
         stack.callback(register_module_forward_hook(noise).remove)
         yield
 

@@ -1,0 +1,163 @@
+"""Methods that would train nothing, or keep state where it is lost: their runs end in an error that says what to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from support.federations import trainer
+from torch import Tensor, nn
+
+from fedsynth.exchange import ContractError, Message
+from fedsynth.feed import Batch
+from fedsynth.losses import l1
+from fedsynth.method import Method
+from fedsynth.site import SiteState
+from fedsynth.step import Pairs
+
+HOW = r"`yield \(player, loss\)`"
+
+
+def loss_of(site: SiteState, batch: Batch) -> Tensor:
+    return l1(site.nets["generator"](batch.source, batch.code), batch.target)
+
+
+@dataclass
+class MovesByItself(Method):
+    """Has an optimiser of its own and yields nothing."""
+
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        if not hasattr(self, "adam"):
+            self.adam = torch.optim.Adam(site.nets["generator"].parameters(), 1e-3)
+        self.adam.zero_grad()
+        loss_of(site, batch).backward()
+        self.adam.step()
+        yield from ()
+
+
+@dataclass
+class TrainsItsJudgesAlone(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        yield next(super().step(site, batch))
+
+
+@dataclass
+class Returns(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        return loss_of(site, batch)  # type: ignore[return-value]
+
+
+@dataclass
+class ReturnsNothing(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        loss_of(site, batch).backward()
+
+
+@dataclass
+class YieldsALoss(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        yield loss_of(site, batch)  # type: ignore[misc]
+
+
+@dataclass
+class YieldsTheLossFirst(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        yield loss_of(site, batch), "generator"  # type: ignore[misc]
+
+
+@dataclass
+class YieldsThree(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        yield "generator", loss_of(site, batch), 1.0  # type: ignore[misc]
+
+
+@dataclass
+class WritesInPlace(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        fake = site.nets["generator"](batch.source, batch.code)
+        loss = (fake * fake).mean()
+        fake.mul_(2)
+        yield "generator", loss
+
+
+@dataclass
+class FitsNothing(Method):
+    """Trains as it should, and before it serves with a step that yields nothing."""
+
+    def personalise(self, site: SiteState) -> None:
+        site.fit(2, lambda site, batch: iter_nothing())
+
+
+def iter_nothing() -> Pairs:
+    yield from ()
+
+
+@dataclass
+class CountsItsUploads(Method):
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def upload(self, site: SiteState) -> Message:
+        self.counts[site.name] = self.counts.get(site.name, 0) + 1
+        return super().upload(site)
+
+
+class KeepsANet(Method):
+    """Has a net on itself, whose weights it writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = [nn.Linear(1, 1)]
+
+    def upload(self, site: SiteState) -> Message:
+        nn.init.zeros_(self.own[0].weight)
+        return super().upload(site)
+
+
+@dataclass
+class RemembersWhatItServed(Method):
+    """Its attributes change when it is scored on the test split, after the last round."""
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        if batch.source.shape[0] > 2:
+            self.served = batch.source
+        return super().synthesise(site, batch)
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (
+            MovesByItself(),
+            f"the 3 local steps of site ixi in round 1 yielded no loss, so nothing .* was trained; .*{HOW}",
+        ),
+        (TrainsItsJudgesAlone(), f".* yielded no loss but the discriminators', so nothing .* was trained; .*{HOW}"),
+        (Returns(), f"its step returns a tensor and yields nothing; .*{HOW}"),
+        (ReturnsNothing(), f"its step returns nothing and yields nothing; .*{HOW}"),
+        (YieldsALoss(), f"its step yields one Tensor, where a player and its loss belong; .*{HOW}"),
+        (YieldsTheLossFirst(), f"its step yields a Tensor where a player's name belongs.*{HOW}"),
+        (YieldsThree(), f"its step yields 3 things, where a player and its loss belong; .*{HOW}"),
+        (WritesInPlace(), f"the loss of generator needs a tensor that was changed in place.*{HOW}"),
+        (FitsNothing(), rf"site.fit\(2\) at site ixi yielded no loss.*{HOW}"),
+        (CountsItsUploads(), "its attributes changed in round 1: counts.*site.memory.*"),
+        (KeepsANet(), "its attributes changed in round 1: own"),
+        (RemembersWhatItServed(), "its attributes changed when it was scored: served"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Method) else "",
+)
+def test_what_is_wrong_is_said_by_name(method: Method, text: str) -> None:
+    with pytest.raises(ContractError, match=f"method {type(method).__name__}: {text}"):
+        trainer(method, sites=("ixi", "midas"), rounds=1).run()
+
+
+class KeepsItsOptions(Method):
+    """Holds what a method may hold: options, and what it made of them once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: dict[str, Any] = {"net": nn.Linear(1, 1), "weights": torch.ones(3), "not a number": float("nan")}
+
+
+def test_attributes_that_stay_are_no_fault() -> None:
+    assert trainer(KeepsItsOptions(), sites=("ixi",), rounds=2, local_steps=1).run().status == "done"
