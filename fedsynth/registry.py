@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
+from enum import Enum
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .networks.network import Network
 
 T = TypeVar("T")
+PLAIN = (bool, int, float, str, list, tuple, dict, set, Enum)  # what an option can be
 
 
 class RegistryError(LookupError):
@@ -182,6 +184,14 @@ class Registry(Generic[T]):
         for name, annotation in get_annotations(cls).items():
             if name not in options and "ClassVar" not in str(annotation):
                 raise RegistryError(f"{cls.__name__} lacks its @dataclass decorator, so that {name} is no option")
+        for parent in cls.__mro__[: cls.__mro__.index(self._root)]:
+            for name, value in vars(parent).items():
+                typed = any(name in get_annotations(other) for other in cls.__mro__)
+                if isinstance(value, PLAIN) and not (typed or name.startswith("_") or name.isupper()):
+                    raise RegistryError(
+                        f"{parent.__name__}.{name} = {value!r} has no type, so it is no option; write `{name}: "
+                        f"{type(value).__name__} = {value!r}` under @dataclass, or `{name}: ClassVar = {value!r}` for a constant"
+                    )
         for name, option in options.items():
             nearest = next(parent for parent in cls.__mro__ if name in get_annotations(parent))
             theirs = getattr(nearest, "__dataclass_fields__", {}).get(name)

@@ -17,7 +17,7 @@ from fedsynth.federation.scenario import Scenario
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
 from fedsynth.registry import NETWORKS, RegistryError
-from fedsynth.runtime.options import TrainerOptions
+from fedsynth.runtime.options import TrainerOptions, check_finite
 
 from .errors import PUBLISHED, OptionError
 from .where_present import GROUPS, check_where_present, referring
@@ -86,6 +86,8 @@ class Run:
                 raise OptionError(
                     f"{name}: its file must begin with `defaults: [NAME, _self_]`, a registered {name}'s name"
                 )
+        for name in (*GROUPS, "scenario"):
+            check_finite(name, parts[name])
         check_installed(parts["tracker"])
         return cls(**parts)
 

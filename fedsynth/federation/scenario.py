@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import streams
+from ..runtime.options import check_finite
 from .federation import Conditions, Federation
 from .site import Dataset, Site, Subject
 from .task import FederationError, Task
@@ -52,6 +53,7 @@ class Scenario(Conditions):
         Raises:
             FederationError: The data set lacks a site or a contrast, or no federation can have these conditions.
         """
+        check_finite("scenario", self)
         owned = dataset.contrasts()
         plan: dict[str, tuple[Task, ...]] = {}
         sites = list(owned) if self.sites == [ALL] else self.sites

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from math import ceil
+from math import ceil, isfinite
+
+
+def check_finite(group: str, options: object) -> None:
+    """Raises ValueError for the first number among a dataclass's options, or in their lists and dicts, that is not finite."""
+    for option in fields(options):  # type: ignore[arg-type]  # a dataclass
+        for name, value in _numbers(f"{group}.{option.name}", getattr(options, option.name)):
+            if not isfinite(value):
+                raise ValueError(f"{name} is {value}; it must be a finite number")
+
+
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, own in value.items():
+            yield from _numbers(f"{name}.{key}", own)
+    elif isinstance(value, list | tuple):
+        for number, own in enumerate(value):
+            yield from _numbers(f"{name}[{number}]", own)
+    elif is_dataclass(value):
+        for option in fields(value):
+            yield from _numbers(f"{name}.{option.name}", getattr(value, option.name))
 
 
 class Optimizer(Enum):
@@ -122,6 +145,7 @@ class TrainerOptions:
     offload: Offload = Offload.host
 
     def __post_init__(self) -> None:
+        check_finite("trainer", self)
         lowest = {
             "rounds": (self.rounds, 1),
             "batch": (self.batch, 1),

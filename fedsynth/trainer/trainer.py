@@ -23,7 +23,7 @@ from ..method import Method
 from ..networks.network import Network
 from ..runtime import checkpoint
 from ..runtime.device import matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
-from ..runtime.options import UNCOUNTED, TrainerOptions
+from ..runtime.options import UNCOUNTED, TrainerOptions, check_finite
 from ..server import Server
 from ..server.uploads import Uploads
 from ..site import SiteState
@@ -94,6 +94,8 @@ class Trainer:
         folder: Path | None = None,
         progress: Progress = silent,
     ) -> None:
+        for group, chosen in {"method": method, "network": network, "scenario": federation.conditions}.items():
+            check_finite(group, chosen)
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
         self.federation = federation
         counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}

@@ -264,6 +264,22 @@ class Right(Lists):
             "Mine lacks its @dataclass decorator, so that rate is no option",
         ),
         ("", "@dataclass\nclass Mine(Thing): pass", "Mine lacks act"),
+        *(
+            (
+                f"class Untyped(Thing):\n    act = lambda self: 0\n    rate = {value}",
+                f"class Mine(Untyped):{body}",
+                told,
+            )
+            for value, body, told in (
+                (
+                    "0.1",
+                    "\n    mu = 0.1\n    rate = 2",
+                    "Mine.mu = 0.1 has no type, so it is no option; write `mu: float = 0.1` ",
+                ),
+                ("0.1", " pass", "Untyped.rate = 0.1 has no type"),
+                ("[1, 2]", " pass", "write `rate: list = [1, 2]` under @dataclass, or `rate: ClassVar = [1, 2]`"),
+            )
+        ),
         ("", "class Mine: pass", "is not a subclass of Thing"),
     ],
 )
@@ -281,6 +297,8 @@ def test_a_class_whose_options_would_lie_is_refused(room: Room, parents: str, bo
         '@dataclass\nclass Mine(Left, Right):\n    network: str = "personalised"',
         "@dataclass\nclass Mine(Right, Left): pass",
         "class Mine(Parent):\n    published: ClassVar[str] = 'unet'",
+        "class Mine(Parent):\n    published: ClassVar[str] = 'unet'\nclass Mine(Mine):\n    published = 'resnet'",
+        "class Mine(Parent):\n    STEPS, _held = 3, 0.1",
     ],
 )
 def test_a_class_whose_options_are_what_they_say_is_accepted(room: Room, body: str) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from support.federations import options, resnet, trainer
+from support.federations import federation, options, resnet, trainer
 from torch import Tensor, nn
 
 from fedsynth.evaluation import evaluate
 from fedsynth.exchange import ContractError, Place
+from fedsynth.federation import Conditions
 from fedsynth.feed import Batch, EvaluationBatch, Feed
 from fedsynth.method import Method, Nets
 from fedsynth.methods.fedbn import FedBN
@@ -176,11 +177,11 @@ def test_the_test_set_is_read_once_a_selection(
 class Fails(Method):
     """A loss that is not finite, at one site in one round."""
 
-    value: float = math.nan
+    value: str = "nan"  # no option may be a number that is not finite
 
     def objective(self, nets: Nets, batch: Batch) -> Pairs:
         for player, loss in super().objective(nets, batch):
-            yield player, loss * (self.value if batch.site == "midas" else 1)
+            yield player, loss * (float(self.value) if batch.site == "midas" else 1)
 
 
 def mean_image_rows(of: Trainer) -> list[dict[str, Any]]:
@@ -195,8 +196,8 @@ def assert_is_mean_image(outcome: Outcome, of: Trainer) -> None:
         assert own == [{"selection": selection} | row for row in mean_image_rows(of)]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_a_result(value: float) -> None:
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_is_a_result(value: str) -> None:
     of = trainer(Fails(value=value), sites=SITES, rounds=3)
     outcome = of.run()
     assert_is_mean_image(outcome, of)
@@ -383,3 +384,25 @@ def test_there_is_no_dropout_in_scores() -> None:
 def test_options_that_cannot_be_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"trainer\.{name} is {value}; it"):
         options(**{name: value})
+
+
+@dataclass
+class Weighs(Method):
+    weights: list[float] = field(default_factory=lambda: [0.5, math.inf])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(value: float) -> None:
+    for name in ("lr", "zoom", "clip", "local_epochs"):
+        with pytest.raises(ValueError, match=f"trainer.{name} is {value}; it must be a finite number"):
+            options(**{name: value})
+    with pytest.raises(ValueError, match=r"trainer.betas\[1\] is "):
+        options(betas=[0.5, value])
+    with pytest.raises(ValueError, match=f"method.l1 is {value}; it"):
+        trainer(Method(l1=value), sites=SITES)
+    with pytest.raises(ValueError, match=r"method.weights\[1\] is inf; it"):
+        trainer(Weighs(), sites=SITES)
+    with pytest.raises(ValueError, match=f"network.dropout is {value}; it"):
+        trainer(Method(), resnet(dropout=value), SITES)
+    with pytest.raises(ValueError, match=f"scenario.fail is {value}; it"):
+        trainer(Method(), sites=replace(federation(SITES), conditions=Conditions(fail=value)))

@@ -167,6 +167,23 @@ def test_an_option_of_swept_methods_waits_for_them(word: str, waits: str) -> Non
     assert deferred(word) == waits
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("trainer.lr=nan", "trainer.lr is nan; it must be a finite number"),
+        ("trainer.lr=inf", "trainer.lr is inf"),
+        ("trainer.betas=[0.5,nan]", r"trainer.betas\[1\] is nan"),
+        ("scenario.straggle=nan", "scenario.straggle is nan"),
+        ("+scenario.joins.ixi=nan", "scenario.joins.ixi is nan"),
+        ("method.l1=inf", "method.l1 is inf"),
+        ("network.dropout=nan", "network.dropout is nan"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_before_anything_trains(option: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        run("method=fedavg", option)
+
+
 def test_an_entry_of_a_list_cannot_be_set_alone() -> None:
     with pytest.raises(OptionError, match=r"a list is set as a whole, as in network.depths=\[1,2\]"):
         run("network=restormer", "network.depths.0=2")
