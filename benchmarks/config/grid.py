@@ -1,15 +1,15 @@
-"""The cells of an experiment: each of its grids is a product of options, and every cell is composed and checked first.
+"""The cells of an experiment. Each of its grids is a product of options; every cell is composed and checked before any trains.
 
     grids:
-      - method: [fedavg, fedbn]      # a list: one cell for each; seed: range(5) and method: glob(fed*) as on a command line
+      - method: [fedavg, fedbn]      # a list gives a cell for each value; range(5) and glob(fed*) work as on the command line
         seed: [0, 1, 2]
       - method: pflsynth             # options of one method have a grid of their own
         method.share: [all, none]
         seed: [0, 1, 2]
-        tuned: core                  # and those that `fedsynth tune --write` found for each method
+        tuned: core                  # adds the options that `fedsynth tune --write` found for the method
 
-Of the command line, `method=...` keeps the cells of those methods. Any other option counts in every cell and replaces what the
-grids say of it. An experiment without grids is one grid of what the command line sweeps.
+On the command line, `method=...` keeps the cells of those methods. Any other option holds in every cell and replaces what the
+grids say of it. An experiment without grids has one grid: the values that the command line sweeps.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Cell:
 
     @classmethod
     def of(cls, config: DictConfig) -> Cell:
-        """Raises the errors that `explained` puts in words."""
+        """Raises errors of Hydra and of dataclasses, which `explained` puts into words."""
         run = Run.of(config)
         what = identity(run)
         return cls(run_name(what), run, what)
 
 
 def runs(words: Sequence[str], multirun: bool) -> list[Cell]:
-    """What `fedsynth run` trains, each run once. Raises OptionError for the first run that cannot be."""
+    """The runs that `fedsynth run` trains, each once. Raises OptionError for the first one that cannot be run."""
     with explained():
         options = [as_words(own) for own in combined(words)] if multirun else [words]
         found = [Cell.of(composed(own)) for own in options]
@@ -59,14 +59,14 @@ def runs(words: Sequence[str], multirun: bool) -> list[Cell]:
 
 
 def combined(words: Sequence[str]) -> list[dict[str, str]]:
-    """Option -> value of all combinations of the experiment's and the command's values."""
+    """Option -> value, for every combination of the values that the experiment and the command line sweep."""
     given = parse_overrides(words)
     params = hydra_params(word_of(given, "experiment"))
     return combinations([*parse_overrides([f"{option}={values}" for option, values in params.items()]), *given])
 
 
 def cells(words: Sequence[str]) -> list[Cell]:
-    """The cells that the overrides of a command ask for, each run once, those of the first seed first.
+    """The cells that the options of a command ask for, each run once, those of the first seed first.
 
     Raises OptionError for a grid or a cell that cannot be run, with its number and its options.
     """
@@ -86,7 +86,7 @@ def cells(words: Sequence[str]) -> list[Cell]:
 
 
 def grids(given: Sequence[Override]) -> list[dict[str, Any]]:
-    """The grids of the experiment that the command names, else the options that it sweeps for Hydra, as one grid."""
+    """The grids of the experiment that the command names. If it has none: one grid of the options that it lets Hydra sweep."""
     named = word_of(given, "experiment", "hydra.searchpath")
     known = OmegaConf.to_container(composed(named).grids)
     assert isinstance(known, list)
@@ -97,7 +97,7 @@ def grids(given: Sequence[Override]) -> list[dict[str, Any]]:
 
 
 def hydra_params(words: Sequence[str]) -> dict[str, Any]:
-    """What an experiment sweeps in a multirun."""
+    """The options that an experiment sweeps in a multirun."""
     return dict(composed(words, with_hydra=True).hydra.sweeper.params or {})
 
 
@@ -122,7 +122,7 @@ def combine(grid: dict[str, Any], given: Sequence[Override], where: str) -> list
 
 
 def compose_all(batch: Sequence[dict[str, str]], where: str) -> list[Cell]:
-    """The cells of a grid; what differs by the seed alone is composed once."""
+    """The cells of a grid. Cells that differ only in the seed are composed once."""
     known: dict[tuple[str, ...], DictConfig] = {}
     found = []
     for cell in batch:
@@ -137,7 +137,7 @@ def compose_all(batch: Sequence[dict[str, str]], where: str) -> list[Cell]:
 
 
 def tuned(cell: Mapping[str, str]) -> list[str]:
-    """What tuning found for the method of a cell that has `tuned`: a name in conf/tuned, a path that ends in .yaml, or null."""
+    """The options that tuning found for the method of a cell: `tuned` is a name in conf/tuned, a .yaml file, or null."""
     file = cell.get(TUNED, "null")
     if file == "null":
         return []
@@ -150,7 +150,7 @@ def tuned(cell: Mapping[str, str]) -> list[str]:
 
 
 def tuned_file(name: str) -> Path:
-    """The file of tuned options, one's own or built-in, or at a path. Raises OptionError where there is none."""
+    """The file of tuned options: one's own, a built-in one, or one at a path. Raises OptionError if there is none."""
     known = conf_files(TUNED)
     place = Path(name) if name.endswith(".yaml") else known.get(name, Path(TUNED, f"{name}.yaml"))
     if not place.is_file():
@@ -162,7 +162,7 @@ def tuned_file(name: str) -> Path:
 
 
 def read_tuned(place: Path) -> dict[str, list[str]]:
-    """Method -> overrides, as `fedsynth tune --write` leaves them. Raises OptionError for what is no such file."""
+    """Method -> options, as `fedsynth tune --write` leaves them. Raises OptionError if the file is of another form."""
     try:
         content = yaml.safe_load(place.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

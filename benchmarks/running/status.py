@@ -1,6 +1,6 @@
 """`fedsynth status`: which runs are done, diverged, running, half-finished, failed or damaged, and why.
 
-With experiment=NAME, and whatever else `fedsynth sweep` takes, it tells of the cells of that experiment, begun or not.
+With experiment=NAME, and any other option that `fedsynth sweep` takes, it shows the cells of that experiment, begun or not.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Statuses = dict[str, RunStatus | None]  # of runs by name; None for one that was
 
 
 def main(words: Sequence[str], results: Path, watch: bool) -> int:
-    """Say how the runs are and how many there are of each state; 1 if there is none. Raises OptionError for an experiment that
-    cannot be run."""
+    """Print where each run stands and how many there are of each state. Returns 1 if there is no run. Raises OptionError for an
+    experiment that cannot be run."""
     overrides = [word for word in words if "=" in word]
     patterns = [word for word in words if "=" not in word]
     store = Store(results)
@@ -51,8 +51,8 @@ def main(words: Sequence[str], results: Path, watch: bool) -> int:
 
 
 def watched(store: Store, planned: Identities | None, patterns: Sequence[str]) -> int:
-    """Say how the runs are every few seconds, until all are finished or it is interrupted. Where there is no terminal it is a
-    line whenever something changes."""
+    """Print where the runs stand every few seconds, until all are finished or somebody interrupts. Where there is no terminal,
+    print a line whenever something changes."""
     before = ""
     try:
         while True:
@@ -76,7 +76,7 @@ def watched(store: Store, planned: Identities | None, patterns: Sequence[str]) -
 
 
 def look(store: Store, planned: Identities | None, patterns: Sequence[str]) -> tuple[Identities, Statuses]:
-    """The runs that an experiment has, or that are in the store, as they are now."""
+    """The runs of an experiment, or those in the store, and where each stands now."""
     known = {name: store.identity(name) for name in store.names()} if planned is None else planned
     chosen = {
         name: what
@@ -93,7 +93,7 @@ def status_of(store: Store, run: str) -> RunStatus | None:
 
 def planned_runs(overrides: Sequence[str], results: Path) -> Identities:
     """The cells of an experiment."""
-    from ..config.compose import load_choices  # torch and every method, which to look at a store does not need
+    from ..config.compose import load_choices  # loads torch and every method, which a look at a store does not need
     from ..config.grid import cells
     from ..config.overrides import results_override
 
@@ -102,7 +102,7 @@ def planned_runs(overrides: Sequence[str], results: Path) -> Identities:
 
 
 def shown(identities: Identities, statuses: Statuses, whole: bool) -> list[str]:
-    """A matrix where there are many or all are wanted, lines, and how many there are of each state."""
+    """The lines to print: a matrix if there are many runs or all are wanted, a line for each run, the number in each state."""
     seen, lines = [own for own in statuses.values() if own], list[str]()
     if whole or len(identities) > MANY:
         known = [(what, own.state if (own := statuses[name]) else None) for name, what in identities.items() if what]
@@ -145,7 +145,7 @@ Position = tuple[str, str, int]  # a row, a scenario, a seed
 def state_matrix(runs: Sequence[tuple[Mapping[str, Any], State | None]], width: int) -> list[str]:
     """The lines of the matrix, at most so many characters wide; None for a run that was never begun."""
     cells: defaultdict[Position, list[str]] = defaultdict(list)
-    for (what, state), row in zip(runs, row_labels([what for what, _ in runs]), strict=True):
+    for (what, state), row in zip(runs, matrix_rows([what for what, _ in runs]), strict=True):
         cells[row, what["scenario"]["name"], what["seed"]].append(LETTERS[state] if state else NOT_BEGUN)
     names = sorted({row for row, _, _ in cells})
     seeds = {scenario: sorted({seed for _, own, seed in cells if own == scenario}) for _, scenario, _ in cells}
@@ -166,13 +166,13 @@ def state_matrix(runs: Sequence[tuple[Mapping[str, Any], State | None]], width: 
 
 
 def letter(states: Sequence[str]) -> str:
-    """The letter of the run that has most left to do, of those in one place."""
+    """The letter of that run in a cell of the matrix which has most left to do."""
     order = [NOT_BEGUN, *(LETTERS[state] for state in reversed(State))]
     return min(states, key=order.index, default=NO_CELL)
 
 
 def fitting(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
-    """The columns in groups that fit beside each other, each with at least one column."""
+    """Groups of columns, each narrow enough to be printed side by side; a group has at least one column."""
     block: list[str] = []
     used = 0
     for name, own in widths.items():
@@ -184,9 +184,9 @@ def fitting(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
     yield block
 
 
-def row_labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
+def matrix_rows(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """The row of each run: its method, and the options in which it differs from most runs of that method in that scenario."""
-    options = [dict(options_of(what)) for what in identities]
+    options = [dict(varied_options(what)) for what in identities]
     groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, what in enumerate(identities):
         groups[what["method"]["name"], what["scenario"]["name"]].append(number)
@@ -203,8 +203,8 @@ def row_labels(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     return labels
 
 
-def options_of(what: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], str]]:
-    """((part, option), value) of all that a run is, except for its method, scenario and seed."""
+def varied_options(what: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], str]]:
+    """((part, option), value) of everything that makes up a run, except for its method, scenario and seed."""
     for part in ("method", "network", "dataset", "scenario", "trainer", "code"):
         for option, value in what.get(part, {}).items():
             if not (part == "method" and option == "name") and not (part == "scenario" and option in NOT_OF_ROW):

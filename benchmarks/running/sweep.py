@@ -1,7 +1,8 @@
 """`fedsynth sweep`: every cell of an experiment's grids, each in a process of its own.
 
-The death of a process is noted and takes no other down. A cell that fails is not tried again by the same sweep. Where the first
-cells all fail alike, the sweep stops. A cell that another sweep works on is left to it, and looked at again at the end.
+A process that dies takes no other process down, and the sweep notes its end. A sweep tries no cell twice. If the first cells all
+fail for the same reason, the sweep stops. It leaves a cell that another sweep is training to that sweep, and looks at it again at
+the end.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno
 
 
 def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | None, command: str) -> int:
-    """Train what is missing. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it was interrupted. Raises
-    OptionError for what cannot be run: then nothing was trained."""
+    """Train what is missing. Returns 0 if every cell has its record or is being trained by another sweep, 1 if not, 130 if it was
+    interrupted. Raises OptionError, before anything is trained, for a cell that cannot be run."""
     load_choices()
     with explained():
         sweep = Sweep(cells([*overrides, *results_override(results)]), jobs)
@@ -46,7 +47,7 @@ def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | 
 
 
 class Sweep:
-    """The cells and how far they are."""
+    """The cells of an experiment, and how far each one is."""
 
     def __init__(self, planned: Sequence[Cell], jobs: int | None) -> None:
         stores = {cell.run.results for cell in planned}
@@ -56,30 +57,30 @@ class Sweep:
         self.threads = max(cell.run.trainer.threads for cell in planned)
         self.forecast = Forecast(self.store)
         states = {cell.name: self.state(cell) for cell in planned}
-        order = (State.unfinished, State.damaged, None, State.failed)  # what was begun first, what may fail again last
+        order = (State.unfinished, State.damaged, None, State.failed)  # first what was begun, last what may fail again
         self.missing = [cell for state in order for cell in planned if states[cell.name] is state]
         self.jobs = min(jobs or max(1, cores() // self.threads), max(1, len(self.missing)))
-        self.failed: dict[str, str] = {}  # run -> why, of this sweep
-        self.trained = 0  # of this sweep, with a record
-        self.stopped = ""  # why it ends early
+        self.failed: dict[str, str] = {}  # run -> why it failed in this sweep
+        self.trained = 0  # cells that this sweep trained to a record
+        self.stopped = ""  # why the sweep ends early
 
     def state(self, cell: Cell) -> State | None:
         status = status_of(self.store, cell.name)
         return status.state if status else None
 
     def plan(self) -> str:
-        """What there is and what is missing, in words."""
+        """How many cells there are, how many are missing, and how long those may take."""
         told = f"{len(self.cells)} cells, all checked: {self.counts()}"
         if not self.missing:
             return told
         return f"{told}\n{len(self.missing)} to train, {self.jobs} at a time: {self.time(self.missing)}"
 
     def counts(self) -> str:
-        """How many cells there are of each state, in words."""
+        """The number of cells in each state, in words."""
         return count_states([self.state(cell) for cell in self.cells])
 
     def time(self, left: Sequence[Cell]) -> str:
-        """How long these may take, in words."""
+        """How long these cells may take, in words."""
         guesses = {cell.name: self.forecast.seconds(cell.identity) for cell in left}
         known = [seconds for seconds in guesses.values() if seconds is not None]
         if not known:
@@ -88,20 +89,20 @@ class Sweep:
         return f"about {spelt(max(sum(each) / self.jobs, *each))}"
 
     def ahead(self, left: Sequence[Cell]) -> str:
-        """The time that is left, in words; empty where no cell is left."""
+        """The time left, in words; empty if no cell is left."""
         told = self.time(left) if left else ""
         return f"{told} left" if told not in ("", UNKNOWN) else told
 
     def share(self, cell: Cell) -> float:
-        """The share of a cell's rounds that are to come."""
+        """The share of its rounds that a cell still has to train."""
         if not self.store.folder(cell.name).exists():
             return 1.0
         where = self.store.status(cell.name)
         return 1.0 - max(0, where.round - 1) / where.rounds if where.rounds else 1.0
 
     def go(self, command: str) -> int:
-        """Train what is missing and say how it ended. 0 if every cell has its record or is another sweep's, 1 if not, 130 if it
-        was interrupted, 2 if the store cannot be written."""
+        """Train what is missing and print how it ended. Returns 0 if every cell has its record or is being trained by another
+        sweep, 1 if not, 130 if it was interrupted, 2 if the store cannot be written."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self.store.runs.mkdir(parents=True, exist_ok=True)
@@ -120,11 +121,11 @@ class Sweep:
         return 130 if self.stopped == "interrupted" else int(bool(self.left()))
 
     def left(self) -> list[Cell]:
-        """The cells without a record on which nobody works."""
+        """The cells that have no record and that nobody is training."""
         return [cell for cell in self.cells if self.state(cell) not in (*FINISHED, State.running)]
 
     def run(self) -> None:
-        """Train what is missing, until all was tried or to go on is of no use."""
+        """Train what is missing, until every cell was tried or it makes no sense to go on."""
         queue, elsewhere = self.missing[::-1], [cell for cell in self.cells if self.state(cell) is State.running]
         form = "{n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}"
         with (
@@ -144,14 +145,14 @@ class Sweep:
                     self.note(finished, [*queue, *(job.cell for job in pool.jobs)])
                 if self.stopped:
                     return
-                if not queue and not pool.jobs:  # whoever worked on the others may be gone
+                if not queue and not pool.jobs:  # the sweeps that trained the other cells may have died
                     queue = [cell for cell in elsewhere if self.state(cell) not in (*FINISHED, State.running)]
                     elsewhere = [cell for cell in elsewhere if self.state(cell) is State.running]
                 left = [*queue, *(job.cell for job in pool.jobs)]
                 self.bar.set_postfix_str(self.ahead(left))
 
     def note(self, finished: FinishedCell, left: Sequence[Cell]) -> None:
-        """Say how a cell ended, and see whether the others are worth a try."""
+        """Print how a cell ended, and decide whether the others are worth a try."""
         name, ending = finished.cell.name, finished.ending
         if ending.state in FINISHED:
             self.trained += 1
@@ -181,7 +182,7 @@ class Sweep:
             self.stopped = f"the first {len(self.failed)} cells all failed alike, so the others were not tried"
 
     def end(self, command: str) -> None:
-        """Say how the cells ended, and which command goes on with them."""
+        """Print how the cells ended, and the command that goes on with them."""
         if self.stopped:
             tell(f"fedsynth: stopped early: {self.stopped}")
         tell(f"{len(self.cells)} cells: {self.counts()}")
@@ -192,7 +193,7 @@ class Sweep:
 
 
 def by_reason(failed: dict[str, str]) -> dict[str, list[str]]:
-    """The first line of why runs failed -> those that failed alike."""
+    """The first line of a reason -> the runs that failed for it."""
     found: dict[str, list[str]] = {}
     first: dict[str, str] = {}
     for name, told in failed.items():
@@ -201,7 +202,7 @@ def by_reason(failed: dict[str, str]) -> dict[str, list[str]]:
 
 
 def common_text(name: str, told: str) -> str:
-    """The first line of why a run failed, without what differs from run to run."""
+    """The first line of the reason why a run failed, without the parts that differ from run to run."""
     return re.sub(r"\d+", "#", told.partition("\n")[0].replace(name, ""))
 
 

@@ -38,7 +38,7 @@ class Optimizer(Enum):
 
 
 class Precision(Enum):
-    """The arithmetic of local steps and answers."""
+    """The arithmetic of local steps and of synthesis."""
 
     fp32 = "fp32"
     tf32 = "tf32"
@@ -102,7 +102,7 @@ class TrainerOptions:
         zoom: By how much slices are enlarged before they are cropped at random, as the reference's 286 -> 256 pixels; 1 for none.
         validate_every: Rounds from one validation to the next; the last round is always validated.
         checkpoint_every: Rounds from one checkpoint to the next.
-        precision: The arithmetic of local steps and answers.
+        precision: The arithmetic of local steps and of synthesis.
         deterministic: Whether CUDA may use deterministic kernels only. On a CPU, a run with a fixed number of threads repeats
             exactly anyway.
         threads: Threads of a CPU run.

@@ -1,4 +1,4 @@
-"""Several runs share a GPU: each writes down the memory that it is estimated to need before it starts, or waits for its turn."""
+"""Several runs share a GPU. Before a run starts, it enters the memory that it will need in a ledger, or waits for room."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ...config.schema import Run
 
 CONTEXT = 1 << 30  # bytes that CUDA and its libraries take
 STATE = 4 * 4  # bytes a parameter: the weight, its gradient, Adam's two moments
-MARGIN = 1.5  # for what is freed and not yet reused, and what a method remembers
-SECONDS = 5.0
+MARGIN = 1.5  # covers memory that is freed and not yet reused, and what a method remembers
+SECONDS = 5.0  # between two looks at the ledger
 
 
 class Produced(TorchDispatchMode):
-    """Counts the bytes that operations produce inside."""
+    """Counts the bytes of all results that torch computes inside."""
 
     total = 0
 
@@ -36,8 +36,8 @@ class Produced(TorchDispatchMode):
 
 
 def estimate(run: Run, federation: Federation) -> int:
-    """Bytes of the device's memory that a run needs: resident states, slices, and what a step of every site at work produces,
-    counted without doing it."""
+    """The bytes of device memory that a run needs: the resident states, the slices, and what one step of every resident site
+    produces. The step is counted on tensors without data."""
     blueprint = Blueprint(run.network, federation.columns, federation.all_tasks(), run.seed)
     nets = run.method.build(blueprint)
     parameters = sum(p.numel() for _, net in leaves(nets) for p in net.parameters())
@@ -54,10 +54,10 @@ def estimate(run: Run, federation: Federation) -> int:
 
 
 def wait_for_memory(run: Run, federation: Federation, device: torch.device, ledger: Path) -> None:
-    """Return once the device has room for the run beside those in the ledger, a line a living process, to which this one is
-    added. Nothing to do on a CPU.
+    """Return once the device has room for this run beside those in the ledger, which has a line for each living process; then the
+    ledger has this one too. On a CPU there is nothing to do.
 
-    Raises ValueError for a run that would not fit on the device if it were alone.
+    Raises ValueError for a run that would not fit even if it were alone on the device.
     """
     if device.type != "cuda":
         return
@@ -72,7 +72,7 @@ def wait_for_memory(run: Run, federation: Federation, device: torch.device, ledg
 
 
 def entered(ledger: Path, needed: int, whole: int, free: int) -> bool:
-    """Whether there is room, which this process then has."""
+    """Whether there is room. If so, this process is in the ledger from now on."""
     with ledger.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # two that look at once would both find room
         file.seek(0)

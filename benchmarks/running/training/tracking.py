@@ -1,7 +1,10 @@
-"""Trackers show a run while it trains. They see it, change nothing of it, and are no part of its identity."""
+"""Trackers show a run while it trains. They change nothing of the run and are no part of its identity."""
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,37 +18,32 @@ if TYPE_CHECKING:
     from fedsynth.trainer import Trainer
 
 
-import json
-import math
-import shutil
-
-
 class Tracker:
-    """What a run calls. This one looks at nothing; another is a subclass, a member of `Tracking` and a line in `tracker`."""
+    """The methods that a run calls. Here they do nothing. To add a tracker, write a subclass, give `Tracking` a member for it and
+    return it from `tracker`."""
 
     def rounds(self, rows: Rows) -> None:
-        """The rows of the curve (`records.CURVE`) of rounds that ended since the last call. After an interruption the first
-        call has all rounds before it too."""
+        """Take the rows of the curve (`records.CURVE`) of the rounds that ended since the last call. After an interruption, the
+        first call has the rows of all rounds before it too."""
 
     def scores(self, rows: Rows, selected_round: int) -> None:
-        """All test scores, as in `scores.csv`; the round that validation selected, 0 for a run that diverged."""
+        """Take all test scores, as in `scores.csv`, and the round that validation selected, which is 0 if the run diverged."""
 
     def close(self) -> None:
-        """The run ended, well or not."""
+        """The run has ended, well or not."""
 
 
 def tracker(tracking: Tracking, results: Path, run: str, identity: dict[str, Any]) -> Tracker:
-    """The chosen one for a run of that name."""
+    """The chosen tracker for the run of that name."""
     if tracking is Tracking.none:
         return Tracker()
-    # here, as it need not be installed
-
     return TensorBoard(results / "tensorboard" / run, identity)
 
 
 @contextmanager
 def followed(trainer: Trainer, by: Tracker) -> Iterator[None]:
-    """Inside, the tracker sees each round of the trainer once a site has trained in the next one, the last when training ends."""
+    """Let the tracker see each round of the trainer. It sees a round once a site has trained in the next one, and the last round
+    when training ends."""
     told, shown = 0, trainer.progress
 
     def tell() -> None:
@@ -67,14 +65,15 @@ def followed(trainer: Trainer, by: Tracker) -> Iterator[None]:
 
 
 class TensorBoard(Tracker):
-    """A folder of event files a run. Each column of the curve is a group of charts over rounds, a chart a site; the mean test
-    scores of the selected round are points at that round, a group a metric, a chart a site-task.
+    """Writes a folder of event files for each run. Each column of the curve becomes a group of charts over rounds, one chart for
+    each site. The mean test scores of the selected round become points at that round: a group for each metric, a chart for each
+    site-task.
 
-    The folder is made anew when a run goes on, so that no round is in it twice.
+    When an interrupted run goes on, the folder is made anew, so that no round is in it twice.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # an extra, which not everybody has
+        from torch.utils.tensorboard import SummaryWriter  # an extra that need not be installed
 
         if folder.exists():
             shutil.rmtree(folder)
