@@ -136,7 +136,7 @@ def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
     for name, own in found.items():
         counts = [*(own["subjects"][split] for split in SPLITS), sum(own["slices"].values())]
         rows.append([name, *map(str, counts), ", ".join(own["contrasts"])])
-    lines = text_table(rows, [False, True, True, True, True, False])
+    lines = text_table(rows, right=range(1, 2 + len(SPLITS)))
     if left_out:
         lines.append(f"\n{len(left_out)} left out:")
         lines += [f"  site {one['site']}, subject {one['subject']}: {one['reason']}" for one in left_out[:LISTED]]
@@ -174,7 +174,7 @@ def _try_layouts(folder: str, overrides: list[str]) -> int:
             rows.append([name, f"0 volumes ({str(error).partition(';')[0]})"])
         else:
             rows.append([name, f"{found[name][0]} volumes"])
-    print("\n".join(text_table(rows, [False, False])))
+    print("\n".join(text_table(rows, right=())))
     if not found:
         print(
             "fedsynth: no layout describes this folder; dataset=folder with a dataset.pattern of your own does: `fedsynth list"

@@ -20,10 +20,14 @@ def to_terminal(view: TableView) -> str:
     lines = [view.title]
     for columns in _side_by_side([column for column in view.columns if column.compact]):
         rows = list(zip(*(column.lines for column in columns), strict=True))
-        above, *rest = text_table(rows, [number for number, column in enumerate(columns) if column.is_number])
+        above, *rest = text_table(rows, right=_numbers(columns))
         lines += ["", *[above] * bool(above), *rest]
     notes = [line for note in view.notes for line in wrap(note, WIDTH)]
     return "\n".join([*lines, "", *notes] if notes else lines)
+
+
+def _numbers(columns: Sequence[Column]) -> list[int]:
+    return [place for place, column in enumerate(columns) if column.is_number]
 
 
 def _side_by_side(columns: Sequence[Column]) -> Iterator[list[Column]]:
@@ -44,7 +48,7 @@ def to_markdown(views: Sequence[TableView]) -> str:
     for view in views:
         cells = zip(*([column.name, *column.cells] for column in view.columns), strict=True)
         lines += [f"## {view.title}", "", *(f"**{note}**  " for note in view.notes), *[""] * bool(view.notes)]
-        lines += markdown_table(list(cells), [column.is_number for column in view.columns])
+        lines += markdown_table(list(cells), right=_numbers(view.columns))
         lines += ["", *(f"- {line}" for line in view.caption), ""]
     return "\n".join(lines)
 

@@ -154,4 +154,4 @@ def card_markdown(title: str, found: Facts, differ: Iterable[Mapping[str, Any]],
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
     cells = [list(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(markdown_table(cells, [False] * len(cells[0])))
+    return "\n".join(markdown_table(cells))

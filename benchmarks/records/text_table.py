@@ -24,7 +24,12 @@ def text_table(rows: Sequence[Sequence[str]], right: Collection[int] | None = No
     return ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
 
 
-def markdown_table(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """The lines of a table in Markdown, whose first row is its heading. `right` says which columns end on the right."""
+def markdown_table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """The lines of a table in Markdown, whose first row is its heading. `right` has the numbers of the columns that end on the
+    right."""
     heading, *others = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return [heading, "| " + " | ".join("--:" if at_right else ":--" for at_right in right) + " |", *others]
+    return [
+        heading,
+        "| " + " | ".join("--:" if number in right else ":--" for number in range(len(rows[0]))) + " |",
+        *others,
+    ]

@@ -90,6 +90,7 @@ def test_verify_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytes
         assert "subjects that are not complete: 1\n  site Guys, subject IXI001: it has" in said
         assert "volumes that cannot be read: 1\n  site Guys, subject IXI002: " in said
         assert "files that the layout does not describe: 1\n  notes.txt" in said
+    assert "\nbids           0 volumes (" in f"\n{said}"
     assert "\ndataset=ixi\n" in said
     assert trees.content(tmp_path) == before
 
@@ -135,7 +136,7 @@ def test_a_federation_of_prepared_folders_has_one_card(tmp_path: Path, capsys: p
     assert """'scenario.sites=["Köln"]'""" in said
     folders = f'dataset.folders=["{tmp_path / "phantom"}","{tmp_path / "é"}"]'
     assert main(["prepare", "dataset=prepared", folders, "--out", str(tmp_path / "card")]) == 0
-    assert "Köln " in capsys.readouterr().out
+    assert "\nKöln       1    1     1      12  T1, T2\n" in capsys.readouterr().out
     card = (tmp_path / "card" / "card.md").read_text("utf-8")
     assert "| Köln | T1, T2 | 1 (4) | 1 (4) | 1 (4) | 32 x 32 |" in card
     assert "| T1, T2 6 x 6 x 12 |" in card
