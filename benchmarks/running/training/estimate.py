@@ -69,8 +69,9 @@ def announced(trainer: Trainer) -> str:
     """What a trainer is going to do, in words."""
     steps = sorted({site.full for site in trainer.sites.values()})
     each = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-    sites = len(trainer.sites)
-    return f"{trainer.options.rounds} rounds of {each} local steps at {'one site' if sites == 1 else f'each of {sites} sites'}"
+    rounds, sites = trainer.options.rounds, len(trainer.sites)
+    told = f"{rounds} round{'s' * (rounds > 1)} of {each} local step{'s' * (steps[-1] > 1)}"
+    return f"{told} at {'one site' if sites == 1 else f'each of {sites} sites'}"
 
 
 def remaining(trainer: Trainer, step: float) -> float:

@@ -107,7 +107,7 @@ def test_how_long_it_takes_is_said_from_its_first_steps_and_then_from_runs_like_
     monkeypatch.setattr(run_module, "SHORT", 0.0)
     assert command("-m", "method=local,fedavg", "trainer.local_steps=5") == 0
     first, second = (line for line in capfd.readouterr().err.splitlines() if "about" in line)
-    told = r"-common-s0-\w+: 1 rounds of 5 local steps at each of 2 sites: about \d+ s on this CPU, from its first 3 local steps"
+    told = r"-common-s0-\w+: 1 round of 5 local steps at each of 2 sites: about \d+ s on this CPU, from its first 3 local steps"
     assert re.fullmatch(rf"local{told}; the whole command about \d+ s, one run after another", first)
     assert re.fullmatch(rf"fedavg{told}", second)
     assert command("method=fedavg", "trainer.local_steps=5", "seed=1") == 0
