@@ -104,7 +104,7 @@ class Federation:
             for split in SPLITS:
                 if not site.of(split):
                     raise FederationError(
-                        f"site {name}: no subject in its {split} split; every site needs some in each of {SPLITS}"
+                        f"site {name}: no subject in its {split} split; every site needs some in each of {', '.join(SPLITS)}"
                     )
             for task in (*everyone[name], *self.asked(name)):
                 if unknown := [contrast for contrast in task.contrasts if contrast not in self.contrasts]:

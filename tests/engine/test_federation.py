@@ -254,7 +254,10 @@ def without_contrast(of: Site) -> Site:
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (without_validation, "site ixi: no subject in its val split; every site needs some in each of"),
+        (
+            without_validation,
+            "site ixi: no subject in its val split; every site needs some in each of train, val, test",
+        ),
         (
             lambda of: site("ixi", size=(16, 32)),
             r"sites have images of different sizes: \{'ixi': \(16, 32\), 'midas': \(16",
