@@ -27,8 +27,17 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers
     from .federation.scenario import Scenario as Scenario
     from .method import Method as Method
     from .networks.network import Generator as Generator, Network as Network, Norm as Norm, Role as Role, Stage as Stage
-    from .registry import DATASETS as DATASETS, METHODS as METHODS, NETWORKS as NETWORKS, RegistryError as RegistryError
+    from .registry import (
+        DATASETS as DATASETS,
+        METHODS as METHODS,
+        NETWORKS as NETWORKS,
+        OPTIMIZERS as OPTIMIZERS,
+        SCHEDULES as SCHEDULES,
+        RegistryError as RegistryError,
+    )
+    from .runtime.optimizers.optimizer import Optimizer as Optimizer
     from .runtime.options import TrainerOptions as TrainerOptions
+    from .runtime.schedules.schedule import Schedule as Schedule
     from .trainer import Outcome as Outcome, Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -37,8 +46,10 @@ _HOMES = {
     "federation": ("Dataset", "Federation", "FederationError", "Site", "Subject", "Task"),
     "method": ("Method",),
     "networks.network": ("Generator", "Network", "Norm", "Role", "Stage"),
+    "runtime.optimizers.optimizer": ("Optimizer",),
     "runtime.options": ("TrainerOptions",),
-    "registry": ("DATASETS", "METHODS", "NETWORKS", "RegistryError"),
+    "runtime.schedules.schedule": ("Schedule",),
+    "registry": ("DATASETS", "METHODS", "NETWORKS", "OPTIMIZERS", "SCHEDULES", "RegistryError"),
     "federation.scenario": ("Scenario",),
     "trainer": ("Outcome", "Trainer"),
 }

@@ -36,6 +36,7 @@ class Batch:
         target: `[B, 1, H, W]`.
         code: `[B, L]`, the site, the sources and the target (`Columns`).
         second: Other slices of the task, drawn independently, for methods with unpaired losses (`Method.second`); else None.
+        slices: The name of each slice, its subject and its number there; empty in a local step.
 
     Example:
         >>> image = torch.zeros(4, 1, 16, 16)
@@ -53,11 +54,18 @@ class Batch:
     target: Tensor
     code: Tensor
     second: Batch | None = None
+    slices: tuple[str, ...] = ()
 
     def tensors(self) -> list[Tensor]:
         """All tensors of the batch, in one order."""
         own = [self.images, self.present, self.source, self.target, self.code]
         return own + (self.second.tensors() if self.second else [])
+
+    def alone(self, k: int) -> Batch:
+        """The batch of its slice k, counted from 0."""
+        parts = {name: getattr(self, name)[k : k + 1] for name in ("images", "source", "target", "code")}
+        second = self.second.alone(k) if self.second else None
+        return replace(self, second=second, slices=self.slices[k : k + 1], **parts)
 
     def copy(self) -> Batch:
         """The same batch with tensors of its own."""
@@ -124,6 +132,7 @@ class Feed:
         self.sources = federation.columns.sources
         known = (*self.tasks, *federation.asked(name))
         self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in known}
+        self.names = [f"{s.name}/{number}" for s in site.subjects for number in range(s.slices.stop - s.slices.start)]
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
         self.samples = len(self.rows["train"])
         self.steps = options.steps(self.samples)
@@ -169,7 +178,7 @@ class Feed:
 
     def batch(self, task: Task, rows: np.ndarray) -> Batch:
         """The slices of these rows, not augmented."""
-        return self.make(task, *self._slices(rows))
+        return replace(self.make(task, *self._slices(rows)), slices=tuple(self.names[row] for row in rows))
 
     def _slices(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Slices on the device, `[N, C, H, W]`, and the places of `rows` among them, in the shape of `rows`."""

@@ -187,7 +187,7 @@ class Method:
         return place.net == "generator"
 
     def upload(self, site: SiteState) -> Message:
-        """What a site sends after its training; called only if it will arrive."""
+        """What a site sends after its training; called only if it will arrive. What a site learns for itself is not for here."""
         return Message(model=site.pack(), buffers=site.pack_buffers(), weight=1 if self.equal_weights else site.samples)
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
@@ -203,6 +203,11 @@ class Method:
         """What a newcomer is sent, which never trained. What does not travel, it has from the common start."""
         return self.download(server, name)
 
+    def adapt(self, site: SiteState) -> None:
+        """What a newcomer does with what it received, before it serves: by default the local steps of a round, `site.steps`."""
+        for _ in site.train({}):
+            pass
+
     def receive(self, site: SiteState, message: Message) -> None:
         """What a site does with a message; it may look at local data with `site.draw` and work on them."""
         site.load(message.model, message.buffers)
@@ -210,7 +215,10 @@ class Method:
     # --- what is served ----------------------------------------------------------------------------------------------
 
     def personalise(self, site: SiteState) -> None:
-        """What a site does before it serves. Afterwards its nets and its memory are put back."""
+        """What a site does before it serves. Afterwards its nets and its memory are put back.
+
+        A newcomer has a budget of local steps, 0 when it is welcomed, which `site.fit` and `site.spend` keep.
+        """
 
     def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
         """The site's answer to a batch, `[B, 1, H, W]` in [-1, 1]."""

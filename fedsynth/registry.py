@@ -1,5 +1,5 @@
-"""Which methods, networks and data sets there are: the files of their folders, the entry points of installed packages, and the
-files that FEDSYNTH_PLUGINS names."""
+"""Which methods, networks, data sets, optimisers and schedules there are: the files of their folders, the entry points of
+installed packages, and the files that FEDSYNTH_PLUGINS names."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .federation import Dataset
     from .method import Method
     from .networks.network import Network
+    from .runtime.optimizers.optimizer import Optimizer
+    from .runtime.schedules.schedule import Schedule
 
 T = TypeVar("T")
 PLAIN = (bool, int, float, str, list, tuple, dict, set, Enum)  # what an option can be
@@ -53,7 +55,8 @@ class Registry(Generic[T]):
     Args:
         kind: What messages call the thing.
         base: The class that all derive from, as "module:name".
-        folder: The package that has the built-in ones, one a module; and the entry-point group of those of other packages.
+        folder: The package that has the built-in ones, one a module. Its first and its last part name the entry-point group of
+            those of other packages: fedsynth.networks, fedsynth.optimizers.
 
     Example:
         >>> METHODS["fedbn"].__name__, METHODS.name_of(METHODS["fedbn"])
@@ -67,6 +70,8 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, base: str, folder: str) -> None:
         self.kind, self.base, self.folder = kind, base, folder
         self._known: dict[str, type[T]] = {}
+        parts = folder.split(".")
+        self.group = ".".join(dict.fromkeys((parts[0], parts[-1])))
 
     def __getitem__(self, name: str) -> type[T]:
         """The class of a name.
@@ -134,7 +139,7 @@ class Registry(Generic[T]):
     def _sources(self) -> Iterator[_Source[T]]:
         for module in pkgutil.iter_modules(import_module(self.folder).__path__):
             yield _Source(f"{self.folder}.{module.name}", module.name, partial(self._built_in, module.name))
-        for point in entry_points(group=self.folder):
+        for point in entry_points(group=self.group):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
             yield _Source(f"{package} ({point.value})", point.name, partial(self._entry_point, point))
         stems: dict[str, Path] = {}
@@ -207,3 +212,16 @@ class Registry(Generic[T]):
 METHODS: Registry[Method] = Registry("method", "fedsynth.method:Method", "fedsynth.methods")
 NETWORKS: Registry[Network] = Registry("network", "fedsynth.networks.network:Network", "fedsynth.networks")
 DATASETS: Registry[Dataset] = Registry("data set", "fedsynth.federation:Dataset", "fedsynth.datasets")
+OPTIMIZERS: Registry[Optimizer] = Registry(
+    "optimiser", "fedsynth.runtime.optimizers.optimizer:Optimizer", "fedsynth.runtime.optimizers"
+)
+SCHEDULES: Registry[Schedule] = Registry(
+    "schedule", "fedsynth.runtime.schedules.schedule:Schedule", "fedsynth.runtime.schedules"
+)
+REGISTRIES: dict[str, Registry[Any]] = {  # by the word that chooses from it: method=fedbn, optimizer=sgd
+    "network": NETWORKS,
+    "dataset": DATASETS,
+    "method": METHODS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}

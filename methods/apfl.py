@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fedsynth.exchange import Message
 from fedsynth.feed import Batch
 from fedsynth.method import Blueprint
 from fedsynth.site import SiteState
@@ -30,7 +29,8 @@ class APFL(FedAvg):
 
     The mixed model needs discriminators of its own, or alpha 1 would not be local training. Its running statistics are the
     personal generator's. It trains first: with w as it was before the step, as in the paper, and with the noise of local
-    training. A site that never trained serves w. This takes twice the gradient evaluations of FedAvg.
+    training. A site that never trained serves w; as a newcomer that adapts, it starts v from w. This takes twice the gradient
+    evaluations of FedAvg.
 
     What differs from the paper: the mean is weighted by training slices (the paper's is plain).
 
@@ -69,13 +69,13 @@ class APFL(FedAvg):
                 yield f"personal.{name}", loss
         yield from super().step(site, batch)
 
-    def upload(self, site: SiteState) -> Message:
-        site.memory["trained"] = True
-        return super().upload(site)
-
     def personalise(self, site: SiteState) -> None:
-        if "trained" not in site.memory:
+        if not site.trained:
             site.load(site.pack(), site.pack_buffers(), "personal")
+
+    def adapt(self, site: SiteState) -> None:
+        self.personalise(site)
+        super().adapt(site)
 
     def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
         return self.mixed(site)(batch.source, batch.code)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from fedsynth.exchange import Message
 from fedsynth.feed import Batch
 from fedsynth.method import Blueprint
 from fedsynth.site import SiteState
@@ -23,7 +22,7 @@ class Ditto(FedAvg):
     `lam`: 1, as in the released scripts (`run_*_ditto_lam1.sh`). A personal generator needs discriminators of its own, or `lam`
     0 would not be local training; they and Adam's moments are never pulled. The personal step comes first, as in the released
     code, so that it draws the same noise as local training. This takes twice the gradient evaluations of FedAvg. A site that
-    never trained serves the federated generator.
+    never trained serves the federated generator; as a newcomer that adapts, it starts the personal one from that.
 
     What differs from the paper: the mean is weighted by training slices (the paper's is plain).
 
@@ -42,13 +41,13 @@ class Ditto(FedAvg):
             yield player, loss + self.lam * site.distance(player, site.received)
         yield from super().step(site, batch)
 
-    def upload(self, site: SiteState) -> Message:
-        site.memory["trained"] = True
-        return super().upload(site)
-
     def personalise(self, site: SiteState) -> None:
-        if "trained" not in site.memory:  # a newcomer has no personal generator yet
+        if not site.trained:
             site.load(site.pack(), site.pack_buffers(), "personal")
+
+    def adapt(self, site: SiteState) -> None:
+        self.personalise(site)
+        super().adapt(site)
 
     def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
         personal = site.nets["personal"]

@@ -48,7 +48,7 @@ class FedALA(FedAvg):
     def receive(self, site: SiteState, message: Message) -> None:
         local = site.pack()
         super().receive(site, message)
-        if "weights" not in site.memory:
+        if not site.trained:
             return
         generator = site.nets["generator"]
         assert isinstance(generator, Generator)
@@ -59,6 +59,7 @@ class FedALA(FedAvg):
             return round(place.depth * (depth - 1)) >= lowest
 
         gap = torch.where(site.where(is_top), message.model - local, 0)
+        site.memory.setdefault("weights", torch.ones_like(local))
         weights = site.memory.tensor("weights")
         batches = site.draw("weights", ceil(self.sample * site.epoch))
         losses: list[float] = []
@@ -73,8 +74,3 @@ class FedALA(FedAvg):
                 break
         site.memory["settled"] = True
         site.load(torch.lerp(local, message.model, weights))
-
-    def upload(self, site: SiteState) -> Message:
-        if "weights" not in site.memory:
-            site.memory["weights"] = torch.ones_like(site.pack())
-        return super().upload(site)

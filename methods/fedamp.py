@@ -77,12 +77,8 @@ class FedAMP(FedAvg):
         return Message(model=cloud, buffers=server.buffers)
 
     def receive(self, site: SiteState, message: Message) -> None:
-        if "trained" not in site.memory:
+        if not site.trained:
             super().receive(site, message)
-
-    def upload(self, site: SiteState) -> Message:
-        site.memory["trained"] = True
-        return super().upload(site)
 
     def step(self, site: SiteState, batch: Batch) -> Pairs:
         for player, loss in super().step(site, batch):

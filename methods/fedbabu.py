@@ -18,7 +18,7 @@ from .fedper import FedPer
 class FedBABU(FedPer):
     """In the federation the head, the last `head_stages` stages of the generator, keeps its random start, which is the same at
     every site. The body before it trains and travels. Whenever a site serves, it first fine-tunes body and head on its own
-    training slices; the result is neither uploaded nor kept.
+    training slices; the result is neither uploaded nor kept. A newcomer does so by its budget of steps, none when it is welcomed.
 
     `head_stages`: 1, as in FedPer; the paper's head is the last layer. `steps`: 50 of fine-tuning, which are the paper's five
     epochs (`ft_ep` of the released code) of 500 images in batches of 50; at most as many as a round has, so that validation
@@ -55,3 +55,6 @@ class FedBABU(FedPer):
 
     def personalise(self, site: SiteState) -> None:
         site.fit(min(self.steps, site.full), self.tune)
+
+    def adapt(self, site: SiteState) -> None:
+        site.fit(site.steps, self.tune)

@@ -18,6 +18,7 @@ class Finetune(FedAvg):
     most as many as a round has, so that validation costs no more than training. 0 is FedAvg.
 
     The optimiser is fresh and runs at `trainer.lr`, not at the round's rate, which ends near 0. Slices are not augmented.
+    A newcomer that adapts is fine-tuned by its budget of steps; one that is only welcomed serves the common model.
 
     What differs from the paper: it tries many ways to adapt and many rates; this is the plain one.
 
@@ -32,3 +33,6 @@ class Finetune(FedAvg):
 
     def personalise(self, site: SiteState) -> None:
         site.fit(min(self.steps, site.full))
+
+    def adapt(self, site: SiteState) -> None:
+        site.fit(site.steps)

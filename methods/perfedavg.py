@@ -38,7 +38,8 @@ class PerFedAvg(FedAvg):
         correct   w moves by v - alpha (grad f(w + delta v) - grad f(w - delta v)) / (2 delta)
 
     Each is a local step, so that all methods see the same batches; the local steps that are left over at the end of a round
-    are FedAvg's. The server takes the plain mean of the sites, as in the paper. A site serves w - alpha g, with g of one batch.
+    are FedAvg's. The server takes the plain mean of the sites, as in the paper. A site serves w - alpha g, with g of one batch;
+    a newcomer's last step is this one, and when it is welcomed it serves w.
 
     Both rates are SGD's in the paper; here the outer step, beta there, is the trainer's optimiser, which takes v as it takes
     any gradient. The inner step stays plain gradient descent: only its derivative is (I - alpha Hessian). `alpha`: 1e-4, a
@@ -89,10 +90,15 @@ class PerFedAvg(FedAvg):
         """The gradient of the generator's loss in these nets; the discriminator does not move."""
         return site.slope("generator", dict(self.objective(nets, batch))["generator"])
 
+    def adapt(self, site: SiteState) -> None:
+        site.steps -= 1  # the last is the inner step before it serves
+        super().adapt(site)
+
     def personalise(self, site: SiteState) -> None:
-        [batch] = site.draw("adapt", 1)
-        with site.training(True):
-            site.load(site.pack() - self.alpha * self.gradient(site.nets, site, batch))
+        if site.spend(1):
+            [batch] = site.draw("adapt", 1)
+            with site.training(True):
+                site.load(site.pack() - self.alpha * self.gradient(site.nets, site, batch))
 
 
 def moved(site: SiteState, way: Tensor) -> Nets:

@@ -53,6 +53,8 @@ class PFedMe(FedAvg):
             raise ValueError(f"method.inner_steps is {self.inner_steps}; it must be at least 1")
 
     def receive(self, site: SiteState, message: Message) -> None:
+        if site.trained:
+            site.memory["theta"], site.memory["theta's buffers"] = site.pack(), site.pack_buffers()
         super().receive(site, message)
         site.memory["local"] = message.model
 
@@ -67,7 +69,6 @@ class PFedMe(FedAvg):
         local.lerp_(site.pack(), self.eta * self.lam)
 
     def upload(self, site: SiteState) -> Message:
-        site.memory["theta"], site.memory["theta's buffers"] = site.pack(), site.pack_buffers()
         return Message(super().upload(site), model=site.memory.tensor("local"))
 
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:

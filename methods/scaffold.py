@@ -25,7 +25,8 @@ class SCAFFOLD(FedAvg):
     before correction. Here c_k is that mean for any optimiser: the mean of the gradients that moved the generator, minus the
     correction. Under SGD the two are the same. Adam takes the corrected gradient as it takes any other. The server adds the
     changes of c_k, divided by the number of all sites, to c, which so stays their mean when some are absent. It moves by
-    `eta_g` (1, as in the paper's experiments) towards the sites' mean model. Discriminators are local and not corrected.
+    `eta_g` (1, as in the paper's experiments) towards the sites' mean model. Discriminators are local and not corrected, nor
+    is a newcomer: its own control would be 0, so that c alone would drive it.
 
     What differs from the paper: c_k for optimisers other than SGD, as said. The mean model is weighted by training slices, as
     FedAvg's (the paper's is plain); the controls' mean is plain.
@@ -38,6 +39,10 @@ class SCAFFOLD(FedAvg):
     def download(self, server: Server, name: str) -> Message:
         control = server.memory.get("control", torch.zeros_like(server.model))
         return Message(super().download(server, name), control=control)
+
+    def welcome(self, server: Server, name: str) -> Message:
+        message = self.download(server, name)
+        return Message(message, control=torch.zeros_like(message.model))  # it has no control, so nothing corrects it
 
     def receive(self, site: SiteState, message: Message) -> None:
         super().receive(site, message)

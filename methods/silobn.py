@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from fedsynth.exchange import ContractError, Message, Place
+from fedsynth.exchange import ContractError, Place
 from fedsynth.method import Blueprint
 from fedsynth.networks.network import Norm
 from fedsynth.site import SiteState
@@ -45,12 +45,12 @@ class SiloBN(FedAvg):
     def travels(self, place: Place) -> bool:
         return super().travels(place) and not place.is_buffer
 
-    def upload(self, site: SiteState) -> Message:
-        site.memory["trained"] = True
-        return super().upload(site)
-
     def personalise(self, site: SiteState) -> None:
-        if "trained" not in site.memory:
+        if not site.trained:
             with site.training(True), torch.no_grad():
                 for batch in site.draw("statistics", PASSES):
                     site.nets["generator"](batch.source, batch.code)
+
+    def adapt(self, site: SiteState) -> None:
+        self.personalise(site)
+        super().adapt(site)

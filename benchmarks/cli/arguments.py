@@ -58,7 +58,7 @@ def flag(names: Sequence[str], help: str) -> click.Option:
     return click.Option(names, is_flag=True, help=help)
 
 
-OVERRIDES = overrides("method", "network", "dataset", "scenario", "experiment")
+OVERRIDES = overrides("method", "network", "dataset", "scenario", "experiment", "optimizer", "schedule")
 PATTERNS = words("patterns", "[PATTERN]...", "Names of runs, such as 'fedavg-*' (default: all).", run_names)
 RUNS = words("runs", "RUN...", "Names of finished runs, such as 'fedbn-*'.", run_names, required=True)
 RESULTS = click.Option(

@@ -1,4 +1,4 @@
-"""The code that a method, network or data set runs, as a digest: an edited one makes another run, a reformatted one does not."""
+"""The code of whatever is registered, as a digest: edited code makes another run, reformatted code does not."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import resolve_name
 from pathlib import Path
 
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.registry import REGISTRIES
 
 ENGINE, PLUGIN = "fedsynth.", "fedsynth.plugins."
-PLUGGED = ("fedsynth.methods.", "fedsynth.networks.", "fedsynth.datasets.", PLUGIN)
+PLUGGED = (*(f"{registry.folder}." for registry in REGISTRIES.values()), PLUGIN)
 
 
 @cache
 def digests() -> dict[type, str]:
     """The digest of every registered class. All are read at once, so that an edit during a sweep does not count for it."""
-    return {
-        entry.cls: class_digest(entry.cls)
-        for kind in (METHODS, NETWORKS, DATASETS)
-        for entry in kind.entries().values()
-    }
+    return {entry.cls: class_digest(entry.cls) for kind in REGISTRIES.values() for entry in kind.entries().values()}
 
 
 def class_digest(cls: type) -> str:
@@ -61,7 +57,7 @@ def closure(cls: type) -> list[ModuleSource]:
 
 
 def plugged(base: type) -> bool:
-    """Whether a base is a method, network or data set itself, and not a class of the engine."""
+    """Whether a base is a choice of a registry itself, and not a class of the engine."""
     if base.__module__.startswith(ENGINE):
         return base.__module__.startswith(PLUGGED)
     return any(parent.__module__.startswith(ENGINE) for parent in base.__mro__)

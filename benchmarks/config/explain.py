@@ -46,6 +46,9 @@ def explain(error: Exception) -> str:
         file = re.match("In '(.*?)'", str(error))
         by = f", which {file[1]} sets" if file else ""
         return f"{key}{by}: {owner} has no option {found[1]!r}{'; ' if keys else ''}{spelling_hint(found[1], keys, 'it has')}"
+    if found := re.search(r"override trainer\.(optimizer|schedule)=(\S*)", str(error)):
+        choice = f"{found[1]}={found[2]}"
+        return f"trainer.{choice}: it is chosen by {choice}, and its options are {found[1]}.OPTION=VALUE"
     if "is not in struct" in str(cause):
         key = getattr(cause, "full_key", "")
         return f"{key}: there is no such entry; to add it, write +{key}=..."

@@ -1,4 +1,4 @@
-"""What makes a run that run: every resolved option, the data, and the code of its method, network and data set."""
+"""What makes a run that run: every resolved option, the data, and the code of what it chooses."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from fedsynth.federation import Task
 from fedsynth.federation.scenario import Scenario
-from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
+from fedsynth.registry import REGISTRIES
 from fedsynth.runtime.device import resolve_device
 from fedsynth.runtime.options import UNCOUNTED, TrainerOptions
 from fedsynth.trainer import NUMERICS
 
 from ..records.record import fingerprint
 from .code_digest import digests
-from .schema import Run
+from .schema import IN_TRAINER, Run
 from .where_present import default_of
 
 
@@ -28,18 +28,18 @@ def identity(run: Run) -> dict[str, Any]:
     Of the engine's code only `trainer.NUMERICS` is part of it, which is raised when a change of the engine changes numbers.
     """
     tasks = run.scenario.resolve(run.dataset)
-    parts: tuple[tuple[str, Any, Registry[Any]], ...] = (
-        ("method", run.method, METHODS),
-        ("network", run.network, NETWORKS),
-        ("dataset", run.dataset, DATASETS),
-    )
+    chosen: dict[str, Any] = {"method": run.method, "network": run.network, "dataset": run.dataset}
+    chosen |= {kind: getattr(run.trainer, kind) for kind in IN_TRAINER}
     return {
-        **{kind: {"name": registry.name_of(type(thing)), **plain(asdict(thing))} for kind, thing, registry in parts},
+        **{
+            kind: {"name": REGISTRIES[kind].name_of(type(thing)), **plain(asdict(thing))}
+            for kind, thing in chosen.items()
+        },
         "scenario": scenario_identity(run.scenario, tasks),
         "trainer": trainer_identity(run.trainer),
         "seed": run.seed,
         "data": {site: run.dataset.fingerprint(site) for site in tasks},
-        "code": {kind: digests()[type(thing)] for kind, thing, _ in parts},
+        "code": {kind: digests()[type(thing)] for kind, thing in chosen.items()},
         "numerics": NUMERICS,
     }
 
@@ -71,9 +71,10 @@ def scenario_of(identity: Mapping[str, Any]) -> Scenario:
 
 
 def trainer_identity(options: TrainerOptions) -> dict[str, Any]:
-    """The options that may change numbers; the device and the execution are those that the run gets on this machine."""
+    """The options that may change numbers, without optimiser and schedule, which are parts of their own; the device and the
+    execution are those that the run gets on this machine."""
     device = resolve_device(options.device).type
-    counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
+    counted = {name: value for name, value in asdict(options).items() if name not in (*UNCOUNTED, *IN_TRAINER)}
     return plain(counted) | {"device": device, "execution": options.execute(device).value}
 
 

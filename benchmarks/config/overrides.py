@@ -16,6 +16,8 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from .compose import hydra_session
 
+LATE = ("method.", "network.", "optimizer.", "schedule.")  # options of choices that a sweep may make
+
 
 def parse_overrides(words: Sequence[str]) -> list[Override]:
     """The words as Hydra reads them; `glob(fed*)` finds what there is to choose from."""
@@ -41,14 +43,14 @@ def combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
 
 
 def deferred(word: str) -> str:
-    """An override that waits for the methods and networks of a sweep.
+    """An override that waits for the choices of a sweep.
 
-    Hydra first composes what is not swept, with the default method and network, which may lack an option of the swept ones. As a
-    choice of one value the option counts as swept.
+    Hydra first composes what is not swept, with the default choices, which may lack an option of the swept ones. As a choice of
+    one value the option counts as swept.
     """
     override = OverridesParser.create().parse_override(word)
     option = override.get_key_element()
-    if not option.lstrip("+").startswith(("method.", "network.")) or override.is_sweep_override():
+    if not option.lstrip("+").startswith(LATE) or override.is_sweep_override():
         return word
     return f"{option}=choice({override.get_value_element_as_str()})"
 

@@ -1,4 +1,4 @@
-"""The configuration of a run: its schema, and every registered method, network and data set as a choice of Hydra's groups."""
+"""The configuration of a run: its schema, and everything that is registered as a choice of Hydra's groups."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from fedsynth.federation import Dataset
 from fedsynth.federation.scenario import Scenario
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
-from fedsynth.registry import NETWORKS, RegistryError
+from fedsynth.registry import NETWORKS, REGISTRIES, RegistryError
 from fedsynth.runtime.options import TrainerOptions, check_finite
 
 from .errors import PUBLISHED, OptionError
-from .where_present import GROUPS, check_where_present, referring
+from .where_present import check_where_present, referring
+
+IN_TRAINER = ("optimizer", "schedule")  # choices that are options of the trainer too, which refer to them
 
 
 class Tracking(Enum):
@@ -46,6 +48,8 @@ class Schema:
     dataset: Any = MISSING
     scenario: Scenario = MISSING
     trainer: TrainerOptions = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
     seed: int = 0
     results: str = "results"
     tracker: Tracking = Tracking.none
@@ -69,7 +73,7 @@ class Run:
     @classmethod
     def of(cls, config: DictConfig) -> Run:
         """Raises OptionError for an option that does not exist (Hydra's `+` adds any), ValueError for one outside its range."""
-        known = [entry.name for entry in fields(cls)]
+        known = [*(entry.name for entry in fields(cls)), *IN_TRAINER]
         if unknown := sorted(set(map(str, config)) - {*known, "where_present", "grids"}):
             raise OptionError(f"a run has no option {unknown[0]!r}; it has {', '.join(known)}")
         check_where_present(config.where_present)
@@ -81,15 +85,15 @@ class Run:
             options = [option.name for option in fields(part)] if is_dataclass(part) else []
             if options and (unknown := sorted(set(vars(part)) - set(options))):
                 raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
-        for name in GROUPS:
+        for name in REGISTRIES:
             if not is_dataclass(parts[name]):
                 raise OptionError(
                     f"{name}: its file must begin with `defaults: [NAME, _self_]`, a registered {name}'s name"
                 )
-        for name in (*GROUPS, "scenario"):
+        for name in (*REGISTRIES, "scenario"):
             check_finite(name, parts[name])
         check_installed(parts["tracker"])
-        return cls(**parts)
+        return cls(**{name: part for name, part in parts.items() if name not in IN_TRAINER})
 
 
 @cache
@@ -100,9 +104,12 @@ def register() -> dict[str, str]:
     """
     store = ConfigStore.instance().store
     store("schema", Schema)
-    store("default", TrainerOptions, "trainer")
+    trainer = OmegaConf.structured(TrainerOptions)
+    for name in IN_TRAINER:
+        trainer[name] = f"${{{name}}}"
+    store("default", trainer, "trainer")
     broken: dict[str, str] = {}
-    for group, registry in GROUPS.items():
+    for group, registry in REGISTRIES.items():
         broken |= registry.broken()
         for name, entry in registry.entries().items():
             try:

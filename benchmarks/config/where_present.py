@@ -4,9 +4,9 @@
       network: {blocks: 3, pools: 3}      # of any network: a ResNet has the first, a U-Net the second
       phantom: {size: 32, val: 1}         # of the data set of that name; one's own volumes keep what they have
 
-A key is a group (network, dataset, method) or the name of an entry of one, which counts before its group. Hydra stores every
-option of a registered class as a reference to this, which falls back on the class's default. Whatever sets an option explicitly
-(the command line, a grid, a line of the experiment) replaces the reference, and so it always wins.
+A key is a group (network, dataset, method, optimizer, schedule) or the name of an entry of one, which counts before its group.
+Hydra stores every option of a registered class as a reference to this, which falls back on the class's default. Whatever sets an
+option explicitly (the command line, a grid, a line of the experiment) replaces the reference, and so it always wins.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
+from fedsynth.registry import REGISTRIES
 
 from .errors import OptionError, spelling_hint
-
-GROUPS: dict[str, Registry[Any]] = {"network": NETWORKS, "dataset": DATASETS, "method": METHODS}
 
 
 def default_of(option: Field[Any]) -> Any:
@@ -56,12 +54,12 @@ def look_up(option: str, *keys: str, _root_: DictConfig, _parent_: DictConfig) -
 
 def check_where_present(given: DictConfig) -> None:
     """Raises OptionError for a key that names nothing, or an option that nothing of that name has or that has entries."""
-    named = {name: [entry.cls] for registry in GROUPS.values() for name, entry in registry.entries().items()}
-    named |= {group: [entry.cls for entry in registry.entries().values()] for group, registry in GROUPS.items()}
+    named = {name: [entry.cls] for registry in REGISTRIES.values() for name, entry in registry.entries().items()}
+    named |= {group: [entry.cls for entry in registry.entries().values()] for group, registry in REGISTRIES.items()}
     for key, options in ((str(key), options) for key, options in given.items()):
         if key not in named:
             hint = spelling_hint(key, named, "there are")
-            raise OptionError(f"where_present.{key}: no group, method, network or data set has this name; {hint}")
+            raise OptionError(f"where_present.{key}: no group and no choice of one has this name; {hint}")
         there = options_of(named[key])
         for option in options:
             if option not in there:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fedsynth.registry import METHODS, NETWORKS
+from fedsynth.registry import METHODS, NETWORKS, REGISTRIES
 
 from ..config.errors import PUBLISHED
 from .options import docstring, options
-from .sources import REGISTRIES, Choice, preset, preset_file
+from .sources import Choice, preset, preset_file
 
 if TYPE_CHECKING:
     from fedsynth.method import Method

@@ -19,12 +19,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedsynth import plugins
-from fedsynth.registry import DATASETS, METHODS, NETWORKS, Registry
+from fedsynth.registry import REGISTRIES
 
 from ..config.own_files import BUILT_IN, conf_folders
 
-REGISTRIES: dict[str, Registry[Any]] = {"method": METHODS, "network": NETWORKS, "dataset": DATASETS}
-GROUPS = (*REGISTRIES, "scenario", "experiment")  # of options: method=fedavg, experiment=demo
+GROUPS = (
+    "method",
+    "network",
+    "dataset",
+    "scenario",
+    "experiment",
+    "optimizer",
+    "schedule",
+)  # of options: method=fedavg, experiment=demo
 # What has a full stop that ends no sentence; a capital letter after a number is a unit (1.5 T), and no initial.
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:al|cf|e\.g|i\.e|vs|St|Dr|Fig|Eq)$|(?:^|\D\s)[A-Z]$")
 
@@ -76,7 +83,7 @@ def _sources(group: str) -> Iterator[tuple[str, Callable[[], list[Choice]]]]:
         for module in pkgutil.iter_modules(import_module(registry.folder).__path__):
             name = f"{registry.folder}.{module.name}"
             yield name, partial(_built_in, name, group)
-        for point in entry_points(group=registry.folder):
+        for point in entry_points(group=registry.group):
             yield _package(point), partial(_entry_point, point)
         for path in plugins.plugin_files():
             yield str(path), partial(_plugin, path, group)

@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from fedsynth.evaluation.evaluate import serving
 from fedsynth.federation import Federation, FederationError, Subject, Task
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.registry import REGISTRIES
 from fedsynth.runtime.options import TrainerOptions
 from fedsynth.trainer import Trainer
 
 from ..config.identity import scenario_of
-from ..config.schema import Run
+from ..config.schema import IN_TRAINER, Run
 from ..records.record import Record, RecordError
 
 BATCH = 16  # slices at once
@@ -62,13 +62,12 @@ def rebuild_run(record: Record, results: Path) -> Run:
     if record.status != "done":
         raise RecordError(f"{record.run} {record.status}, so it has no model that could synthesise")
     identity: Mapping[str, Any] = record.identity
-    trainer = _instance(TrainerOptions, identity["trainer"])
+    chosen = {kind: _registered(registry, identity[kind]) for kind, registry in REGISTRIES.items()}
+    moving = {kind: chosen.pop(kind) for kind in IN_TRAINER}
     return Run(
-        method=_registered(METHODS, identity["method"]),
-        network=_registered(NETWORKS, identity["network"]),
-        dataset=_registered(DATASETS, identity["dataset"]),
+        **chosen,
         scenario=scenario_of(identity["scenario"]),
-        trainer=replace(trainer, device="auto"),
+        trainer=replace(_instance(TrainerOptions, identity["trainer"]), device="auto", **moving),
         seed=identity["seed"],
         results=str(results),
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedsynth.registry import REGISTRIES
+
 from ..records.store import RunStatus, State, Store
 from ..records.text_table import text_table
 
@@ -74,14 +76,17 @@ def first_line(status: RunStatus) -> str:
 def edited_code(identity: Mapping[str, Any]) -> str:
     """Which code of a run was edited since, in words. What is not registered here may be a plug-in's, and says nothing."""
     from ..config.code_digest import digests  # torch and every method
-    from ..config.where_present import GROUPS
 
     known = {
         kind: {name: digests()[entry.cls] for name, entry in registry.entries().items()}
-        for kind, registry in GROUPS.items()
+        for kind, registry in REGISTRIES.items()
     }
     code = identity.get("code", {})
-    edited = [kind for kind, own in known.items() if code and own.get(identity[kind]["name"], code[kind]) != code[kind]]
+    edited = [
+        kind
+        for kind, own in known.items()
+        if kind in code and own.get(identity[kind]["name"], code[kind]) != code[kind]
+    ]
     return f"superseded: the code of its {' and '.join(edited)} was edited since" if edited else ""
 
 

@@ -18,7 +18,7 @@ from ..config.compose import composed, load_choices
 from ..config.explain import explained
 from ..config.grid import Cell, as_words, combined, runs
 from ..config.overrides import deferred, results_override
-from ..config.schema import Run
+from ..config.schema import IN_TRAINER, Run
 from ..records.store import FINISHED, State, Store
 from .status import count_states
 from .training.estimate import Forecast, kinds, local_steps, spelt
@@ -82,7 +82,9 @@ def configuration(words: Sequence[str]) -> str:
         config = composed(words)
         Run.of(config)
         OmegaConf.resolve(config)
-    return OmegaConf.to_yaml({field.name: config[field.name] for field in fields(Run)})
+    parts = {name: config[name] for name in (*(field.name for field in fields(Run)), *IN_TRAINER)}
+    trainer = {name: value for name, value in config.trainer.items() if name not in IN_TRAINER}
+    return OmegaConf.to_yaml(parts | {"trainer": trainer})
 
 
 def expected(missing: Sequence[Cell], stores: Mapping[str, Store]) -> str:

@@ -205,7 +205,7 @@ def matrix_rows(identities: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def varied_options(what: Mapping[str, Any]) -> Iterable[tuple[tuple[str, str], str]]:
     """((part, option), value) of everything that makes up a run, except for its method, scenario and seed."""
-    for part in ("method", "network", "dataset", "scenario", "trainer", "code"):
+    for part in ("method", "network", "dataset", "scenario", "trainer", "optimizer", "schedule", "code"):
         for option, value in what.get(part, {}).items():
             if not (part == "method" and option == "name") and not (part == "scenario" and option in NOT_OF_ROW):
                 yield (part, part if option == "name" else option), value_text(value)

@@ -8,7 +8,7 @@ from typing import Any
 from ..records.record import Record, canonical, sha256
 from ..stats.compare import FEW_SEEDS
 from ..stats.rising import LIMITED
-from .labels import Names, option_text, own_options, shared_options
+from .labels import MOVING, Names, option_text, own_options, shared_options
 from .metric import Metric
 from .row import Row
 
@@ -49,7 +49,7 @@ def titles(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 def _options_by_name(group: Mapping[str, Any]) -> dict[str, str]:
     """The options of a table's runs as they are typed on the command line."""
     nested = {part: group[part] for part in ("scenario", "dataset", "trainer")}
-    facts: dict[str, str] = {}
+    facts = {name: option_text(value) for name, value in _moving(group).items()}
     for part, options in nested.items():
         for name, value in sorted(options.items()):
             if isinstance(value, dict):
@@ -58,6 +58,12 @@ def _options_by_name(group: Mapping[str, Any]) -> dict[str, str]:
             else:
                 facts[f"{part}.{name}"] = option_text(value)
     return facts
+
+
+def _moving(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The optimiser and the schedule of a run and their options, as they are typed."""
+    options = [(part, name, value) for part in MOVING for name, value in identity.get(part, {}).items()]
+    return {part if name == "name" else f"{part}.{name}": value for part, name, value in options}
 
 
 def _values_of_sites(values: Mapping[str, Any], sites: Sequence[str]) -> list[tuple[str, Any]]:
@@ -110,7 +116,7 @@ def caption(
     """What the numbers are. `policy` is empty where rows differ in it; `several`: there is a second row."""
     first, shared = records[0].identity, shared_options(records)
     elsewhere = {*ELSEWHERE, *own_options(records)}
-    budget = {name: value for name, value in first["trainer"].items() if name not in elsewhere}
+    budget = {name: value for name, value in first["trainer"].items() if name not in elsewhere} | _moving(first)
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
     if first["dataset"]["name"] in SIMULATED:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..records.record import Record, canonical
 
+MOVING = ("optimizer", "schedule")  # choices that all rows of a table share
 OWN = ("lr", "server_rule", "corrupt", "common_start")  # trainer options that tell rows apart, not tables
 
 

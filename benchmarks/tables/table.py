@@ -19,7 +19,7 @@ from fedsynth.runtime.options import TrainerOptions
 from ..records.finished import FinishedRun
 from ..records.record import Record, canonical
 from .caption import ELSEWHERE, caption, notes, titles
-from .labels import OWN, Names
+from .labels import MOVING, OWN, Names
 from .metric import Metric
 from .row import Row
 from .statistics import Contender, row_statistics
@@ -70,7 +70,8 @@ def comparable(record: Record) -> dict[str, Any]:
     """What all runs of a table have in common."""
     identity = record.identity
     trainer = {name: value for name, value in identity["trainer"].items() if name not in {*ELSEWHERE, *OWN}}
-    shared = {part: identity[part] for part in ("scenario", "dataset", "data", "numerics")}
+    parts = ("scenario", "dataset", "data", "numerics", *MOVING)
+    shared = {part: identity[part] for part in parts if part in identity}  # MOVING is younger than some records
     return shared | {"trainer": trainer, "code": identity["code"]["dataset"]}
 
 

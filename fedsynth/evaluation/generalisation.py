@@ -4,9 +4,11 @@ Each row has a `selection` that says what was asked:
 
 - "from-SITE": the model that serves SITE, at another site, told that it is at home;
 - "asked": a task that the site never trained;
-- "welcome": what a newcomer would serve with what it is sent; there is no row where a method sends nothing;
+- "welcome": what a newcomer would serve with what it is sent, after no local step; there is no row where a method sends nothing;
 - "adapted-N": what a newcomer serves after `adapt_steps` local steps of the method on its first N training subjects. Under
   `local`, whose newcomers begin at the common start, that is training from scratch.
+
+What a method does before it serves counts in these steps: all methods have as many (`SiteState.budget`).
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ class Probes:
         """What a newcomer would serve with what it is sent."""
         if len(self.server.plan.model.places):
             site = self.newcomer(name, self.federation)
+            site.budget = 0
             site.enter(max(round, 1))
             with evaluate.serving(self.method, self.server, site):
                 yield from (("welcome", site.feeds[name], task, site.answer) for task in site.tasks)
@@ -88,13 +91,14 @@ class Probes:
         whole = self.federation.sites
         few = replace(self.federation, sites={**whole, name: with_few(whole[name], count)})
         site = self.newcomer(name, few)
+        site.budget = site.full
         site.enter(1)
         if not diverged:
             with site.hook("receive"):
                 evaluate.deliver(self.method, self.server, site)
             site.begin(1, site.full)
-            for _ in site.train({}):
-                pass
+            with site.hook("adapt"):
+                self.method.adapt(site)
             site.leave()
         with evaluate.serving(self.method, self.server, site, adapted=True):
             yield from ((f"adapted-{count}", site.feeds[name], task, site.answer) for task in site.tasks)

@@ -48,6 +48,11 @@ class Message(dict[str, Value]):
             raise TypeError(f"message[{key!r}] is the number {value}, not a tensor")
         return value
 
+    def is_finite(self) -> bool:
+        """Whether all its numbers are finite."""
+        numbers = [torch.as_tensor(value) for value in self.values()]
+        return all(bool(value.isfinite().all()) for value in numbers if value.is_floating_point())
+
     def delivered(self) -> Message:
         """The message as it arrives: a copy, so that neither side can write into what the other holds."""
         return Message({key: value.clone() if isinstance(value, Tensor) else value for key, value in self.items()})

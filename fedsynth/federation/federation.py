@@ -36,7 +36,8 @@ class Conditions:
     With the defaults every site trains in every round, and nothing else is scored.
 
     Args:
-        fail: The probability that a site drops out of a round, so that nothing of it arrives.
+        fail: The probability that a site is away in a round: it receives nothing, does not train, and sends nothing.
+        lose: The probability that the upload of a site is lost on the way: it received and trained, and keeps what is its own.
         straggle: The probability that a site does only a share of its local steps in a round; the share is drawn evenly.
         joins: Site -> the share of the rounds after which it joins.
         poisoned: The share of the sites, the last by name, that upload the opposite of their change; they are not scored.
@@ -47,6 +48,7 @@ class Conditions:
     """
 
     fail: float = 0.0
+    lose: float = 0.0
     straggle: float = 0.0
     joins: dict[str, float] = field(default_factory=dict)
     poisoned: float = 0.0

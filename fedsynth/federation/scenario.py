@@ -103,7 +103,7 @@ class Scenario(Conditions):
                 )
         training = set(plan) - set(self.newcomers)
         poisoned = set(self.corrupt(training))
-        shares = {"poisoned": self.poisoned, "fail": self.fail, "straggle": self.straggle}
+        shares = {"poisoned": self.poisoned, "fail": self.fail, "lose": self.lose, "straggle": self.straggle}
         shares |= {f"joins.{site}": share for site, share in self.joins.items()}
         for option, share in shares.items():
             if not 0 <= share < 1:

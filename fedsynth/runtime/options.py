@@ -7,6 +7,11 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from math import ceil, isfinite
 
+from .optimizers.adam import Adam
+from .optimizers.optimizer import Optimizer
+from .schedules.linear import Linear
+from .schedules.schedule import Schedule
+
 
 def check_finite(group: str, options: object) -> None:
     """Raises ValueError for the first number among a dataclass's options, or in their lists and dicts, that is not finite."""
@@ -28,13 +33,6 @@ def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
     elif is_dataclass(value):
         for option in fields(value):
             yield from _numbers(f"{name}.{option.name}", getattr(value, option.name))
-
-
-class Optimizer(Enum):
-    """What moves a player."""
-
-    adam = "adam"
-    sgd = "sgd"
 
 
 class Precision(Enum):
@@ -89,9 +87,10 @@ class TrainerOptions:
         local_epochs: Passes through a site's training slices in a round; may be a fraction.
         local_steps: If above 0, so many local steps a round at every site, in place of epochs.
         batch: Slices in a local step.
-        lr: The learning rate, constant in the first half of the rounds; then it falls in a line that never reaches 0.
-        betas: Adam's rates of decay of the two moments.
-        optimizer: What moves a player. Its state stays at the site across rounds.
+        lr: The learning rate, which the schedule multiplies.
+        schedule: How the learning rate changes from round to round; on a command line it is chosen by schedule=NAME.
+        optimizer: What moves a player; on a command line it is chosen by optimizer=NAME. Its state stays at the site across
+            rounds.
         clip: The largest norm of a player's gradient; 0 for no limit.
         server_rule: How the server makes one vector of several. A rule that could do nothing is refused.
         corrupt: The share of the sites of a round that a trimmed mean or Krum assumes to be corrupt, rounded to their number.
@@ -125,8 +124,8 @@ class TrainerOptions:
     local_steps: int = 0
     batch: int = 1
     lr: float = 2e-4
-    betas: list[float] = field(default_factory=lambda: [0.5, 0.999])
-    optimizer: Optimizer = Optimizer.adam
+    schedule: Schedule = field(default_factory=Linear)
+    optimizer: Optimizer = field(default_factory=Adam)
     clip: float = 0.0
     server_rule: ServerRule = ServerRule.mean
     corrupt: float = 0.0
@@ -167,8 +166,6 @@ class TrainerOptions:
         }.items():
             if value <= 0:
                 raise ValueError(f"trainer.{name} is {value}; it must be above 0")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"trainer.betas is {self.betas}; it must be two numbers from 0 to below 1")
         if not 0 <= self.corrupt < 0.5:
             raise ValueError(f"trainer.corrupt is {self.corrupt}; it is a share of the sites, below a half")
         if self.participation > 1:
@@ -189,10 +186,8 @@ class TrainerOptions:
         return self.execution
 
     def rate(self, round: int) -> float:
-        """The factor of the learning rate in a round, from 1: it is 1, and in the last n = rounds // 2 rounds it is n / (n + 1),
-        ..., 2 / (n + 1), 1 / (n + 1)."""
-        half = self.rounds // 2
-        return min(1.0, (self.rounds - round + 1) / (half + 1))
+        """The factor of the learning rate in a round, from 1."""
+        return self.schedule.factor(round, self.rounds)
 
     def steps(self, slices: int) -> int:
         """Local steps a round of a site with so many training slices; every batch is full."""

@@ -49,6 +49,7 @@ class SiteState:
         full: How many local steps a round has here.
         steps: How many of these the site does in this round; fewer where it straggles. Outside its training, in whatever a site
             does to serve, it is `full`.
+        budget: How many local steps the site may still do, in training and to serve; None for any number. Newcomers have one.
         epoch: How many batches an epoch fills, the last of them perhaps only in part.
         phase: The phase of the step (`Method.phase`); "" outside a step.
 
@@ -87,6 +88,7 @@ class SiteState:
         self.samples = sum(feed.samples for feed in feeds.values())
         self.full = sum(feed.steps for feed in feeds.values())
         self.steps = self.full
+        self.budget: int | None = None
         self.epoch = sum(feed.epoch for feed in feeds.values())
         self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
         self.state: State = (name, 0)
@@ -94,6 +96,11 @@ class SiteState:
         self.plan, self._slots = plan, slots
         self.start = start  # the nets as they are before the first round
         self._method, self._step, self._options, self._seed = method, step, options, seed
+
+    @property
+    def trained(self) -> bool:
+        """Whether the site has trained: in an earlier round, or as a newcomer that adapted."""
+        return self.state[1] > 0
 
     @property
     def slot(self) -> Slot:
@@ -230,19 +237,28 @@ class SiteState:
         ]
 
     def fit(self, count: int, step: Callable[[SiteState, Batch], Pairs] | None = None) -> None:
-        """Do so many local steps with fresh optimisers, for `personalise`; by the method's own `step` unless another is given."""
+        """Do so many local steps with fresh optimisers, or as many as the budget has, to personalise or adapt; by the method's
+        own `step` unless another is given."""
         groups = self._method.players(self.nets)
         optimizers = {
             name: new_optimizer(parameters, self._options, self.device) for name, parameters in groups.items()
         }
         losses: dict[str, Tensor] = {}
         with self.training(True):
-            for k, batch in enumerate(self.draw("fit", count)):
+            for k, batch in enumerate(self.draw("fit", self.spend(count))):
                 self.phase = self._method.phase(self, k)
                 self._step.run((step or self._method.step)(self, batch), self.players, optimizers, losses)
         self.phase = ""
         if count:
             self._step.contract.check_trained(losses, f"site.fit({count}) at site {self.name}")
+
+    def spend(self, count: int) -> int:
+        """Take so many steps from the budget; returns how many there were to take."""
+        if self.budget is None:
+            return count
+        taken = min(count, self.budget)
+        self.budget -= taken
+        return taken
 
     @contextmanager
     def training(self, mode: bool) -> Iterator[None]:
@@ -288,6 +304,7 @@ class SiteState:
         with slot.on_stream(), self._step.timing("data"):
             slot.nets.train()
             draws = self.schedule()
+            draws = draws[: self.spend(len(draws))]
         for k, draw in enumerate(draws):
             with slot.on_stream():
                 self._reseed("noise", k)
@@ -302,9 +319,20 @@ class SiteState:
         self.phase = ""
 
     def answer(self, batch: Batch) -> Tensor:
-        """What the site synthesises from a batch, `[B, 1, H, W]`, in the run's precision; to be asked while it serves."""
+        """What the site synthesises from a batch, `[B, 1, H, W]`, in the run's precision; to be asked while it serves.
+
+        If noise is drawn for it, every slice has a stream of its own: its image does not depend on the others of its batch.
+        """
         with self._step.autocast():
-            return self._method.synthesise(self, batch)
+            before = self.slot.noise.get_state()
+            images = self._method.synthesise(self, batch)
+            if torch.equal(self.slot.noise.get_state(), before):
+                return images
+            alone = []
+            for k, name in enumerate(batch.slices):
+                self._reseed("slice", batch.site, str(batch.task), name)
+                alone.append(self._method.synthesise(self, batch.alone(k)))
+            return torch.cat(alone)
 
     def enter(self, round: int) -> None:
         """Go to a round: its number and its learning rates, which are the start values times the schedule's factor."""
@@ -318,13 +346,12 @@ class SiteState:
         self.enter(round)
         self.steps, self.at_work = steps, True
         self.slot.follow()
-        self.state = (self.name, round)
 
     def leave(self) -> None:
         """End the work in a round, finished or not. Nothing is left of how many steps it had: a resumed run would not know."""
         if self.at_work:
             self.slot.join()
-            self.at_work, self.steps = False, self.full
+            self.at_work, self.steps, self.state = False, self.full, (self.name, self.round)
 
     def dismiss(self) -> None:
         """Give up the site's state and its slot, for good."""

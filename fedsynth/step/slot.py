@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..exchange import Memory, leaves
 from ..networks.blocks import Noisy
-from ..runtime.options import Execution, Optimizer, TrainerOptions
+from ..runtime.options import Execution, TrainerOptions
 from .graph import StepGraph
 
 Players = Callable[[nn.ModuleDict], Mapping[str, list[Any]]]  # of nets: name -> parameters, or torch's parameter groups
@@ -158,15 +158,11 @@ class Slot:
 def new_optimizer(parameters: list[Any], options: TrainerOptions, device: torch.device) -> torch.optim.Optimizer:
     """The optimiser of a player, which has these parameters or torch's parameter groups.
 
-    It is fused; on a GPU its learning rate is a tensor, so that a recorded step reads the rate of the round.
+    On a GPU its learning rate is a tensor, so that a recorded step reads the rate of the round.
     """
-    lr = torch.tensor(options.lr, device=device) if device.type == "cuda" else options.lr
-    made: torch.optim.Optimizer
-    if options.optimizer is Optimizer.sgd:
-        made = torch.optim.SGD(parameters, lr, fused=True)
-    else:
-        betas = (options.betas[0], options.betas[1])
-        made = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=device.type == "cuda")
+    made = options.optimizer.make(
+        parameters, torch.tensor(options.lr, device=device) if device.type == "cuda" else options.lr
+    )
     for group in made.param_groups:
         group["initial_lr"] = float(group["lr"])
         if device.type == "cuda":  # a tensor of the group's own: groups may have shared one

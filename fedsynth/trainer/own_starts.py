@@ -1,8 +1,8 @@
 """Runs whose sites start from weights of their own, as in pFLSynth's released code (`trainer.common_start=false`).
 
-The sites whose uploads arrive in round 1 begin with weights of their own. The server's first model is the mean of these, with the
-weights of the method's own mean: so whatever a server computes from the mean of the sites minus its model is what they learnt. A
-site that arrives for the first time in a later round has what travels from the server, and the rest from a draw of its own.
+The sites that train in round 1 begin with weights of their own. The server's first model is the mean of the starts of those whose
+uploads arrive, weighted as the method's own mean: so whatever a server computes from the sites' mean minus its model is what they
+learnt. A site that first trains in a later round has what travels from the server, and the rest from its own draw.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Who takes part in a round: a share of the sites that have joined, without those that fail; who does only a part of the steps,
-and who sends a poisoned upload."""
+whose upload is lost, and who sends a poisoned one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from .. import streams
-from ..exchange import Message
+from ..exchange import ContractError, Message
 from ..federation import Conditions, count_of, exact
 from ..runtime.options import TrainerOptions
 
@@ -16,28 +16,34 @@ from ..runtime.options import TrainerOptions
 class Participation:
     """Who takes part, which is the same for every method. Each site is drawn from streams of its own.
 
-    A group of sites that train as one joins with its first member, and fails or straggles as one.
+    A group of sites that train as one joins with its first member, and fails, straggles or loses its upload as one.
     """
 
     def __init__(self, names: Sequence[str], options: TrainerOptions, conditions: Conditions, seed: int) -> None:
         self._names, self._options, self._conditions, self._seed = sorted(names), options, conditions, seed
 
     def __call__(self, round: int) -> list[str]:
-        """The sites whose uploads arrive in a round, sorted: a share `options.participation` of those that have joined, without
-        those that fail; at least one."""
+        """The sites that train in a round, sorted: a share `options.participation` of those that have joined, without those that
+        fail; at least one."""
         joined = [name for name in self._names if round - 1 >= exact(self._joins(name)) * self._options.rounds]
         count = max(1, count_of(self._options.participation, len(joined)))
         if count < len(joined):
             joined.sort(key=lambda name: streams.key(self._seed, name, "participation", round))
-        luck = {name: self._luck(name, "failure", round) for name in joined[:count]}
-        arrived = [name for name, drawn in luck.items() if drawn >= self._conditions.fail]
-        return sorted(arrived or [max(luck, key=luck.__getitem__)])
+        return self._spared(joined[:count], "failure", self._conditions.fail, round)
+
+    def arrivals(self, round: int) -> list[str]:
+        """Those of them whose uploads arrive, sorted; at least one."""
+        return self._spared(self(round), "loss", self._conditions.lose, round)
 
     def steps(self, name: str, full: int, round: int) -> int:
         """How many of the `full` number of local steps a site does in a round; at least one."""
         if self._luck(name, "straggling", round) >= self._conditions.straggle:
             return full
         return max(1, int(full * self._luck(name, "straggler's share", round)))
+
+    def _spared(self, names: Sequence[str], what: str, share: float, round: int) -> list[str]:
+        luck = {name: self._luck(name, what, round) for name in names}
+        return sorted([name for name in names if luck[name] >= share] or [max(luck, key=luck.__getitem__)])
 
     def _joins(self, name: str) -> float:
         return min(self._conditions.joins.get(member, 0.0) for member in name.split("+"))
@@ -49,9 +55,16 @@ class Participation:
 STRENGTH = 4.0  # of sign flipping, as in Li et al. 2019 (RSA, AAAI)
 
 
-def poisoned(message: Message, received: Tensor | None) -> Message:
-    """The upload of a site that reverses its change of the model and makes it STRENGTH times as large; the rest as it is."""
+def poisoned(message: Message, received: Tensor | None, who: str) -> Message:
+    """The upload of a site that reverses its change of the model and makes it STRENGTH times as large; the rest as it is.
+
+    Raises:
+        ContractError: The upload has another form than what the site received, so that nothing can be reversed.
+    """
     assert received is not None, "a site uploads inside a round"
     if message.model.shape != received.shape:
-        return message
+        raise ContractError(
+            f"{who}: its upload has a model of shape {tuple(message.model.shape)}, and it received {tuple(received.shape)}; so a "
+            "poisoned site cannot reverse its change: set scenario.poisoned=0"
+        )
     return Message(message | {"model": received - STRENGTH * (message.model - received)})

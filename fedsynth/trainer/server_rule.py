@@ -25,7 +25,7 @@ def check_server_rule(method: Method, plan: Plan, options: TrainerOptions, parti
         raise ContractError(
             f"{asked} does nothing under method {name}, whose sites are not sent a mean of models; set it to mean"
         )
-    arriving = {len(participants(round)) for round in range(1, options.rounds + 1)}
+    arriving = {len(participants.arrivals(round)) for round in range(1, options.rounds + 1)}
     most = max(arriving)
     asked += f" with trainer.corrupt={options.corrupt} and at most {most} uploads a round"
     if rule is ServerRule.krum and not any(n >= rules.fewest_for_krum(options.corrupt, n) for n in arriving):

@@ -26,7 +26,7 @@ class SiteMaker:
     """`groups`: the names of the sites that train as one, sorted; `common`: the nets that all start from; `plan`, `step`,
     `offload` and `slots`, which all sites share.
 
-    Raises ContractError for a method that breaks its contract.
+    Raises ContractError for a method that breaks its contract, ValueError for an optimiser that breaks its own.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class SiteMaker:
     ) -> None:
         self._method, self._network, self._federation = method, network, federation
         self._seed, self._device = seed, device
+        options.optimizer.check()
         self.groups = _groups(method, federation)
         self.common = self.build()
         for _, net in leaves(self.common):

@@ -98,7 +98,7 @@ class Trainer:
             check_finite(group, chosen)
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
         self.federation = federation
-        counted = {name: value for name, value in asdict(options).items() if name not in UNCOUNTED}
+        counted = {name: value for name, value in vars(options).items() if name not in UNCOUNTED}
         plan = sorted(federation.tasks.items()), sorted(federation.newcomers), federation.conditions
         self.recipe = repr((NUMERICS, method, network, counted, seed, *plan))
         if folder is None:
@@ -172,14 +172,16 @@ class Trainer:
         """The sites' part of a round: a row of the curve each. On a GPU several take turns, a local step each."""
         rows: dict[str, Row] = {}
         waiting = deque(self.sites[name] for name in self.participants(round))
+        arriving = set(self.participants.arrivals(round))
         if round == 1 and not self.options.common_start:
-            meet(self.server, waiting, self.method.equal_weights)
+            meet(self.server, [self.sites[name] for name in sorted(arriving)], self.method.equal_weights)
         at_work: deque[tuple[Row, Iterator[None]]] = deque()
         while (waiting or at_work) and not self.state.diverged:
             if waiting and len(at_work) < self.side_by_side:
                 site = waiting.popleft()
                 rows[site.name] = curve_row(round, site.name, loss=None)
-                at_work.append((rows[site.name], self.train_site(site, rows[site.name], uploads)))
+                arrives = site.name in arriving
+                at_work.append((rows[site.name], self.train_site(site, rows[site.name], uploads, arrives)))
                 if waiting:
                     self.slots.expect(waiting[0])
             row, work = at_work.popleft()
@@ -196,8 +198,9 @@ class Trainer:
             self.sites[row["site"]].leave()
         return rows
 
-    def train_site(self, site: SiteState, row: Row, uploads: Uploads) -> Iterator[None]:
-        """One site's part of a round: download, local steps, upload; a pause after each step. Fills its row of the curve."""
+    def train_site(self, site: SiteState, row: Row, uploads: Uploads, arrives: bool = True) -> Iterator[None]:
+        """One site's part of a round: download, local steps, upload, if it arrives; a pause after each step. Fills its row of the
+        curve."""
         losses: dict[str, Tensor] = {}
         site.begin(row["round"], self.participants.steps(site.name, site.full, row["round"]))
         with site.slot.on_stream(), self.step.timing("exchange"):
@@ -207,8 +210,9 @@ class Trainer:
             losses, f"the {site.steps} local steps of site {site.name} in round {site.round}"
         )
         with site.slot.on_stream():
-            with self.step.timing("exchange"):
-                self._upload(site, row, uploads)
+            if arrives:
+                with self.step.timing("exchange"):
+                    self._upload(site, row, uploads)
             with self.step.timing("waiting"):
                 totals = torch.stack(list(losses.values())).tolist()
             row |= {f"loss_{role}": total / site.steps for role, total in zip(losses, totals, strict=True)}
@@ -230,7 +234,10 @@ class Trainer:
             message = self.method.upload(site).delivered()
         row["bytes_up"] = self.plan.nbytes(message, site.held)
         if site.name in self.federation.poisoned:
-            message = poisoned(message, site.received)
+            message = poisoned(message, site.received, f"method {type(self.method).__name__} at site {site.name}")
+        with self.step.timing("waiting"):
+            if not message.is_finite():
+                self.state.diverged = f"the upload of site {site.name} is not finite in round {row['round']}"
         uploads.add(site.name, message)
 
     def _aggregate(self, round: int, uploads: Uploads) -> None:

@@ -19,7 +19,9 @@ from fedsynth.exchange import Message
 from fedsynth.federation import Federation, Site, Subject, Task
 from fedsynth.feed import Batch, Feed
 from fedsynth.method import Method
+from fedsynth.methods.fedavg import FedAvg
 from fedsynth.networks.blocks import Norm
+from fedsynth.networks.mmgan_unet import Fill, MMGANUNet
 from fedsynth.registry import METHODS
 from fedsynth.runtime import checkpoint
 from fedsynth.server import Server
@@ -242,3 +244,28 @@ def test_pooled_training_is_scored_on_every_real_site() -> None:
         ("oasis", "T1->T2"),
         ("oasis", "T2->FLAIR"),
     }
+
+
+@dataclass
+class Samples(FedAvg):
+    """Its images are noise."""
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        return torch.empty_like(batch.target).normal_(generator=site.slot.noise)
+
+
+@pytest.mark.parametrize("case", ["method", "network"])
+def test_noise_is_drawn_for_each_slice_alone(case: str) -> None:
+    """An image does not depend on which slices share its batch, nor on what was asked before."""
+    network = MMGANUNet(width=4, pools=1, fill=Fill.noise, discriminator_width=4, discriminator_layers=1)
+    of = trainer(*((Samples(),) if case == "method" else (FedAvg(), network)), rounds=1)
+    site = of.sites["ixi"]
+    feed, task = site.feeds["ixi"], site.tasks[0]
+    rows = feed.rows["test"][:3]
+    with torch.no_grad(), evaluate.serving(of.method, of.server, site):
+        together = site.answer(feed.batch(task, rows))
+        alone = torch.cat([site.answer(feed.batch(task, rows[k : k + 1])) for k in (2, 0, 1)])[[1, 2, 0]]
+        other = site.answer(feed.batch(site.tasks[1], rows))
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    assert all((together[k] - together[0]).abs().max() > 0.01 for k in (1, 2))
+    assert (together - other).abs().max() > 0.01

@@ -116,6 +116,7 @@ def test_tasks_are_drawn_evenly_and_only_the_sites_own() -> None:
     assert 200 < counts["T1->T2"] < 300  # 250 expected, standard deviation 11
 
 
+@pytest.mark.slow
 def test_every_method_sees_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     make = Draw.make
     seen: list[tuple[str, str, str]] = []

@@ -7,18 +7,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.federations import federation, personalised, site, trainer
+from support.federations import federation, personalised, resnet, site, trainer
 
 from fedsynth.federation import Conditions, Federation, Task
 from fedsynth.federation.scenario import with_few
 from fedsynth.method import Method
+from fedsynth.methods.apfl import APFL
+from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.fedbabu import FedBABU
 from fedsynth.methods.fedrep import FedRep
+from fedsynth.methods.finetune import Finetune
 from fedsynth.methods.local import Local
+from fedsynth.methods.perfedavg import PerFedAvg
 from fedsynth.methods.pflsynth import PFLSynth
 from fedsynth.methods.pooled import Pooled
+from fedsynth.methods.scaffold import SCAFFOLD
+from fedsynth.methods.silobn import SiloBN
+from fedsynth.networks.blocks import Norm
+from fedsynth.site import SiteState
 from fedsynth.trainer import Outcome, Trainer
 
+ADAPTING = [FedAvg(), Finetune(), Finetune(steps=2), FedBABU(), PerFedAvg(), Ditto(), SiloBN()]
 NAMES = ("brats", "ixi", "midas")
 T1T2 = (Task("T1", "T2"),)
 
@@ -122,6 +132,72 @@ def test_a_newcomer_is_welcomed_and_adapts_without_a_trace_in_the_others(method:
     assert again == [row for row in outcome.scores if row["selection"] not in ("selected", "last")]
     psnr = {name: np.mean([row["psnr"] for row in rows]) for name, rows in found.items()}
     assert len({psnr[name] for name in ("welcome", "adapted-1", "adapted-2")}) == 3
+
+
+@pytest.mark.parametrize("method", ADAPTING, ids=lambda method: type(method).__name__)
+def test_all_newcomers_have_equal_budgets(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many local steps as the conditions say, fine-tuning and gradient steps before serving included; none to be welcomed."""
+    of = trainer(method, resnet(blocks=1, norm=method.needs_norm or Norm.instance), joined(adapt=(1,)), rounds=1)
+    of.round(1)
+    taken: list[int] = []
+    run, slope = of.step.run, SiteState.slope
+
+    def counted(*given: Any) -> None:
+        taken.append(1)
+        before = len(taken)
+        run(*given)
+        del taken[before:]  # gradients inside of a step
+
+    def one_more(*given: Any) -> Any:
+        taken.append(1)
+        return slope(*given)
+
+    monkeypatch.setattr(of.step, "run", counted)
+    monkeypatch.setattr(SiteState, "slope", one_more)
+    found, probes = {}, of.probe
+    monkeypatch.setattr(
+        "fedsynth.evaluation.evaluate.by_subject", lambda *_, **__: found.update({len(found): len(taken)}) or []
+    )
+    probes()
+    assert found == {0: 0, 1: 4}
+
+
+def test_scaffold_does_not_correct_a_newcomer() -> None:
+    of = trainer(SCAFFOLD(), resnet(blocks=1), joined(), rounds=1)
+    of.round(1)
+    assert of.server.memory.tensor("control").abs().max() > 0
+    seen = []
+    step = of.method.step
+
+    def watch(state, batch):  # type: ignore[no-untyped-def]
+        seen.append(float(state.memory["correction"].abs().max()))
+        return step(state, batch)
+
+    of.method.step = watch  # type: ignore[method-assign]
+    of.probe()
+    assert set(seen) == {0.0}
+
+
+@pytest.mark.parametrize("method", [Ditto(), APFL(alpha=1.0)], ids=["Ditto", "APFL"])
+def test_a_newcomer_serves_the_personal_model_that_it_adapted_from_the_servers(method: Method) -> None:
+    of = trainer(method, resnet(blocks=1), joined(adapt=(1,)), rounds=1, lr=1e-5)
+    of.round(1)
+    gaps = {}
+    synthesise = of.method.synthesise
+
+    def watch(state, batch):  # type: ignore[no-untyped-def]
+        gap = max(
+            float((t - state.tensors[f"personal.{p}"]).abs().max())
+            for p, t in state.tensors.items()
+            if p[:5] == "gener"
+        )
+        gaps[state.trained] = gap
+        return synthesise(state, batch)
+
+    of.method.synthesise = watch  # type: ignore[method-assign]
+    of.probe()
+    assert gaps[False] == 0
+    assert 0 < gaps[True] < 1e-3
 
 
 def test_of_a_diverged_run_probes_are_scored_as_the_mean_image() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
-from support.federations import federation, options, personalised, trainer
+from support.federations import federation, options, personalised, resnet, trainer
 
+from fedsynth.evaluation.evaluate import serving
+from fedsynth.exchange import ContractError, Message
 from fedsynth.federation import Conditions, Federation, Task
+from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedbn import FedBN
+from fedsynth.methods.pfedme import PFedMe
+from fedsynth.runtime.options import ServerRule
+from fedsynth.site import SiteState
 from fedsynth.trainer.participation import Participation
 
 NAMES = ("brats", "ixi", "midas")
@@ -49,6 +56,39 @@ def test_who_fails_does_not_depend_on_who_else_is_there() -> None:
 def test_at_least_one_site_arrives() -> None:
     there = Participation(["a", "b"], options(rounds=50), Conditions(fail=0.99), 0)
     assert all(len(there(round)) >= 1 for round in range(1, 51))
+
+
+def test_an_upload_that_is_lost_is_missed_by_the_server_alone() -> None:
+    """In a federation of three whose uploads get lost, as many arrive as where sites fail, and every site trains."""
+    names = [f"s{k}" for k in range(40)]
+    there = Participation(names, options(rounds=50), Conditions(lose=0.3), 0)
+    assert all(there(round) == sorted(names) for round in (1, 50))
+    arrived = [len(there.arrivals(round)) for round in range(1, 51)]
+    assert abs(np.mean(arrived) / 40 - 0.7) < 4 * np.sqrt(0.3 * 0.7 / (50 * 40))
+    of = trainer(Ditto(), resnet(blocks=1), common(lose=0.99), rounds=2)
+    start = {name: site.pack("personal") for name, site in of.sites.items()}
+    seen: list[str] = []
+    upload = of.method.upload
+    of.method.upload = lambda site: seen.append(site.name) or upload(site)  # type: ignore[method-assign,func-returns-value]
+    outcome = of.run()
+    assert seen == [*of.participants.arrivals(1), *of.participants.arrivals(2)]
+    assert len(seen) == 2
+    assert {row["bytes_up"] > 0 for row in outcome.curve} == {False, True}
+    assert all(row["gradient_evaluations"] for row in outcome.curve)
+    for name, site in of.sites.items():
+        assert site.trained
+        assert not torch.equal(site.pack("personal"), start[name])
+
+
+def test_what_a_site_learns_for_itself_it_serves_although_its_uploads_are_lost() -> None:
+    """pFedMe's theta, which leaves no trace at the server."""
+    of = trainer(PFedMe(), resnet(blocks=1), common(lose=0.99), rounds=1)
+    of.round(1)
+    for name in set(of.sites) - set(of.participants.arrivals(1)):
+        theta = of.sites[name].pack()
+        assert not torch.equal(theta, of.server.model)
+        with serving(of.method, of.server, of.sites[name]):
+            assert torch.equal(of.sites[name].pack(), theta)
 
 
 def test_a_group_joins_with_its_first_member() -> None:
@@ -96,3 +136,30 @@ def test_a_poisoned_site_uploads_four_times_the_opposite_and_is_not_scored() -> 
     torch.testing.assert_close(sent["bad"]["midas"], start - 4 * change)
     outcome = trainer(FedAvg(), personalised(), common(poisoned=0.3)).run()
     assert {row["site"] for row in outcome.scores} == {"brats", "ixi"}
+
+
+@dataclass
+class Uploads(FedAvg):
+    """Sends another vector than the plan's from a poisoned site, or one with a NaN."""
+
+    broken: bool = False
+
+    def upload(self, site: SiteState) -> Message:
+        message = super().upload(site)
+        model = message.model.clone()
+        if site.name == "midas" and self.broken:
+            model[0] = torch.nan
+        return Message(message, model=model if self.broken else torch.stack([model, model]))
+
+
+def test_a_poisoned_upload_of_another_form_is_an_error_that_names_method_and_site() -> None:
+    of = trainer(Uploads(), resnet(blocks=1), common(poisoned=0.3), local_steps=1)
+    with pytest.raises(ContractError, match=r"method Uploads at site midas: its upload has a model of shape \(2, "):
+        of.round(1)
+
+
+@pytest.mark.parametrize("rule", [ServerRule.mean, ServerRule.median])
+def test_an_upload_that_is_not_finite_ends_the_run_and_is_no_tensor_that_a_site_lacks(rule: ServerRule) -> None:
+    of = trainer(Uploads(broken=True), resnet(blocks=1), common(), local_steps=1, server_rule=rule)
+    of.round(1)
+    assert of.state.diverged == "the upload of site midas is not finite in round 1"

@@ -21,7 +21,10 @@ from fedsynth.methods.finetune import Finetune
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Network
 from fedsynth.runtime import checkpoint
-from fedsynth.runtime.options import Optimizer, Precision, TrainerOptions
+from fedsynth.runtime.optimizers.adamw import AdamW
+from fedsynth.runtime.optimizers.sgd import SGD
+from fedsynth.runtime.options import Precision, TrainerOptions
+from fedsynth.runtime.schedules.cosine import Cosine
 from fedsynth.trainer import Trainer
 
 ROUNDS = 3
@@ -30,7 +33,13 @@ CASES: dict[str, tuple[Method, Network, TrainerOptions]] = {
     "everything": (Everything(), resnet(norm=Norm.batch), USUAL),
     "sparse checkpoints": (Everything(), resnet(), replace(USUAL, checkpoint_every=2, validate_every=2)),
     "clipped": (Everything(), resnet(), replace(USUAL, clip=1.0)),
-    "sgd": (Everything(), resnet(), replace(USUAL, optimizer=Optimizer.sgd, lr=1e-2)),
+    "sgd": (Everything(), resnet(), replace(USUAL, optimizer=SGD(), lr=1e-2)),
+    "momentum": (
+        Everything(),
+        resnet(),
+        replace(USUAL, optimizer=SGD(momentum=0.9, weight_decay=1e-2), lr=1e-3, schedule=Cosine(), resident=1),
+    ),
+    "adamw": (Everything(), resnet(), replace(USUAL, optimizer=AdamW(weight_decay=0.1), resident=1)),
     "bf16": (Everything(), resnet(), replace(USUAL, precision=Precision.bf16)),
 }
 
@@ -57,7 +66,7 @@ def of_case(case: str, folder: Path, progress: Any = None) -> Trainer:
     return Trainer(method, network, federation(("brats", "ixi", "oasis")), given, seed=1, folder=folder, **watched)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case == "bf16")) for case in CASES])
 def test_stopped_in_every_round_is_as_if_never_stopped(case: str, tmp_path: Path) -> None:
     whole = facts(of_case(case, tmp_path / "whole").run())
     for round in range(1, ROUNDS + 1):

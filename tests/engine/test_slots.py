@@ -33,6 +33,7 @@ def in_turns(
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", [None, SAME], ids=["four kinds of nets", "one kind of nets"])
 def test_turns_change_no_number(tasks: dict[str, tuple[str, ...]] | None) -> None:
     given = {"tasks": tasks, "rounds": 3, "participation": 0.75}

@@ -99,6 +99,7 @@ def test_they_are_listed_swept_by_parallel_workers_and_ranked_with_the_others(pl
     assert len(list((place / "results" / "runs").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_their_options_are_checked(place: Path) -> None:
     refused = fedsynth(place, "run", "method=third_file", "method.pull=some", *TINY)
     assert refused.returncode == 2

@@ -18,7 +18,8 @@ from fedsynth.methods.apfl import APFL
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Norm
-from fedsynth.runtime.options import Optimizer, Precision
+from fedsynth.runtime.optimizers.sgd import SGD
+from fedsynth.runtime.options import Precision
 from fedsynth.site import SiteState
 from fedsynth.trainer import Trainer
 
@@ -39,7 +40,7 @@ def alpha_of(site: SiteState) -> float:
 
 @pytest.mark.parametrize(("alpha", "adaptive"), [(0.25, False), (0.75, True)])
 def test_rounds_are_the_papers(alpha: float, adaptive: bool) -> None:
-    of = trainer(APFL(alpha=alpha, adaptive=adaptive), optimizer=Optimizer.sgd, lr=5e-5, rounds=4)
+    of = trainer(APFL(alpha=alpha, adaptive=adaptive), optimizer=SGD(), lr=5e-5, rounds=4)
     part_from_w(of, 0.02)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     v = {name: flat(net["personal"]["generator"]) for name, net in nets.items()}

@@ -17,7 +17,7 @@ from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Norm
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=("brats", "ixi"))
 
@@ -34,7 +34,7 @@ def descend(net: nn.Module, loss: Tensor, lr: float, lam: float = 0.0, anchor: d
 def test_the_personal_model_is_the_papers() -> None:
     """Two rounds of v <- v - lr (gradient of F_k at v + lam (v - w_t)); w_t is taken from the trainer."""
     lam = 1000.0  # the steps are short, larger ones diverge on so small a net
-    of = trainer(Ditto(lam=lam), optimizer=Optimizer.sgd, lr=5e-5, rounds=4)
+    of = trainer(Ditto(lam=lam), optimizer=SGD(), lr=5e-5, rounds=4)
     nets = {name: deepcopy(site.nets["personal"]) for name, site in of.sites.items()}
     for round in (1, 2):
         server = {path: of.plan.model.part(of.server.model, path).clone() for path in of.plan.model.offsets}

@@ -18,7 +18,7 @@ from fedsynth.exchange import Message
 from fedsynth.methods.fedamp import FedAMP
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Norm
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.trainer import Trainer
 
 SITES = ("brats", "ixi", "midas")
@@ -99,7 +99,7 @@ def test_rounds_are_the_papers() -> None:
     """Four rounds of two of three sites: who is absent counts with its last upload, who is new starts from the mean."""
     sigma, alpha, lam = 1e-7, 0.5, 5000.0  # the steps are short, larger ones diverge on so small a net
     method = FedAMP(sigma=sigma, alpha=alpha, lam=lam)
-    of = trainer(method, optimizer=Optimizer.sgd, lr=5e-5, rounds=8, participation=0.67, local_steps=5)
+    of = trainer(method, optimizer=SGD(), lr=5e-5, rounds=8, participation=0.67, local_steps=5)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     last: dict[str, np.ndarray] = {}
     start, n, pulls, mixed = of.server.model, of.plan.model.numel, [], []

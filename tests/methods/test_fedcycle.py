@@ -84,7 +84,7 @@ class Plain:
     def __init__(self, of: Trainer, name: str, losses: Losses) -> None:
         self.of, self.site, self.losses = of, of.sites[name], losses
         self.nets = deepcopy(self.site.nets)
-        betas = (of.options.betas[0], of.options.betas[1])
+        betas = (0.5, 0.999)
         leaves = [self.nets["generator"]]
         for kind in ("discriminators", "discriminators_back"):
             leaves += list(cast(nn.ModuleDict, self.nets[kind]).values())

@@ -20,7 +20,7 @@ from fedsynth.method import Method, Nets
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.feddyn import FedDyn
 from fedsynth.networks.network import Generator, Network, Role, Stage
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.step import Pairs
 from fedsynth.trainer import Trainer
 
@@ -75,7 +75,7 @@ trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven
 def bowls(method: Method, participation: float = 1.0) -> Trainer:
     """Local training that all but reaches the local minimum."""
     quiet = {"rounds": 999, "validate_every": 999, "checkpoint_every": 999}
-    sgd = {"optimizer": Optimizer.sgd, "lr": 0.2, "local_steps": 30}
+    sgd = {"optimizer": SGD(), "lr": 0.2, "local_steps": 30}
     return trainer(method, network=PointNetwork(discriminator_width=1), participation=participation, **quiet, **sgd)
 
 
@@ -119,7 +119,7 @@ def test_fedavg_ends_elsewhere() -> None:
 def test_rounds_on_the_gan_are_the_papers() -> None:
     """Three rounds in the paper's own symbols: a slope g of each site, and the server's state."""
     alpha = 2000.0  # the steps are short, larger ones diverge on so small a net
-    of = trainer(FedDyn(alpha=alpha), optimizer=Optimizer.sgd, lr=2e-5, rounds=8, participation=0.67)
+    of = trainer(FedDyn(alpha=alpha), optimizer=SGD(), lr=2e-5, rounds=8, participation=0.67)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     w, lr, absences = of.server.model, of.options.lr, 0
     slopes, state = {name: torch.zeros_like(w) for name in nets}, torch.zeros_like(w)

@@ -93,7 +93,7 @@ def test_local_steps_are_those_of_a_plain_loop() -> None:
     of = trainer(local_steps=4)
     site = of.sites["ixi"]
     nets = deepcopy(site.nets)
-    betas = (of.options.betas[0], of.options.betas[1])
+    betas = (0.5, 0.999)
     adams = {
         name: torch.optim.Adam(nets[name].parameters(), of.options.lr, betas, fused=True)
         for name in (JUDGE, "generator")

@@ -23,7 +23,8 @@ from fedsynth.methods.moon import MOON
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Generator, Network, Role, Stage
 from fedsynth.networks.unet import UNet
-from fedsynth.runtime.options import Optimizer, Precision
+from fedsynth.runtime.optimizers.sgd import SGD
+from fedsynth.runtime.options import Precision
 
 PLAIN = resnet(dropout=0.0)
 trainer = partial(federations.trainer, network=PLAIN, sites=("brats", "ixi"))
@@ -46,7 +47,7 @@ def contrast(z: Tensor, near: Tensor, far: Tensor, tau: float) -> Tensor:
 
 def test_rounds_are_the_papers() -> None:
     mu, tau = 300.0, 0.2  # the steps are short, larger ones diverge on so small a net
-    of = trainer(MOON(mu=mu, tau=tau), optimizer=Optimizer.sgd, lr=2e-5, rounds=8)
+    of = trainer(MOON(mu=mu, tau=tau), optimizer=SGD(), lr=2e-5, rounds=8)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     w, lr = of.server.model, of.options.lr
     received, previous = (deepcopy(nets["ixi"]["generator"]) for _ in range(2))

@@ -5,69 +5,57 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.oracles import averages, personal, world
+from support.oracles import averages, mixtures, personal, servers, world
 from support.oracles.recorded import SIZES, in_float64, record
 from support.oracles.world import Ending
 
 from fedsynth.exchange import Message
 from fedsynth.method import Method
+from fedsynth.methods.perfedavg import Variant
 from fedsynth.registry import METHODS
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.adam import Adam
+from fedsynth.runtime.optimizers.optimizer import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.site import SiteState
 from fedsynth.step.slot import Slot
 
 NAMES = METHODS.entries()
-MODULES = (averages, personal)
+MODULES = (averages, servers, personal, mixtures)
 ORACLES: dict[str, Callable[..., Ending]] = {
     name: found for module in MODULES for name, found in vars(module).items() if name in NAMES
 }
-CLOSE = 1e-10  # both compute in float64
+CLOSE = 1e-9  # both compute in float64
+LOOSER = {
+    "moon": 1e-6,  # the method rounds features to float32
+    "pflsynth_pooled": 1e-6,  # rounding is amplified: images differ by 2e-8
+}
 
 # Options under which a default that is too weak, or off, for three rounds on small nets does something.
 LATER = {
-    "apfl",
-    "fedadagrad",
-    "fedadam",
-    "fedala",
-    "fedamp",
-    "fedavgm",
-    "fedbabu",
-    "fedbn",
-    "fedbn_released",
-    "fedcycle",
-    "feddyn",
-    "fedfomo",
-    "fedgan",
+    "pflsynth",
+    "fedmri",
+    "flmrcm",
     "fedmed",
     "fedmm",
-    "fedmri",
-    "fednova",
-    "fedper",
-    "fedrep",
-    "fedyogi",
-    "finetune",
-    "flmrcm",
-    "ifca",
-    "lgfedavg",
-    "local",
-    "moon",
-    "perfedavg",
-    "pfedme",
-    "pflsynth",
-    "pflsynth_pooled",
-    "pgan",
-    "pix2pix",
-    "pooled",
+    "fedcycle",
     "prrfl",
-    "scaffold",
-    "silobn",
 }  # methods whose oracle is still to be written
-CASES: dict[str, list[dict[str, Any]]] = {"fedprox": [{"mu": 3.0}]}
+CASES: dict[str, list[dict[str, Any]]] = {
+    "fedprox": [{"mu": 3.0}],
+    "feddyn": [{"alpha": 3.0}],
+    "scaffold": [{"eta_g": 0.7}],
+    "apfl": [{}, {"alpha": 0.3, "adaptive": True}],
+    "pfedme": [{"inner_steps": 2, "beta": 0.7}],
+    "perfedavg": [{"variant": Variant.fo}, {"variant": Variant.hf}],
+    "fedala": [{"layers": 2}],
+    "fedamp": [{"alpha": 0.7, "lam": 3.0}],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -76,18 +64,23 @@ def _doubles() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("optimizer", list(Optimizer), ids=lambda optimizer: optimizer.value)
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
 @pytest.mark.parametrize(
     ("name", "given"),
     [pytest.param(n, o, id=" ".join([n, *map(str, o.values())])) for n in ORACLES for o in CASES.get(n, [{}])],
 )
-def test_three_rounds_are_the_oracles(name: str, given: dict[str, Any], optimizer: Optimizer) -> None:
+def test_three_rounds_are_the_oracles(name: str, given: dict[str, Any], optimizer: type[Optimizer]) -> None:
     seen, ending = record(METHODS[name](**given), optimizer)
-    assert ORACLES[name](seen, **given).difference(ending, CLOSE) == ""
+    assert ORACLES[name](seen, **plain(given)).difference(ending, LOOSER.get(name, CLOSE)) == ""
+
+
+def plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as an oracle has them: the value of an Enum."""
+    return {name: getattr(value, "value", value) for name, value in given.items()}
 
 
 def test_two_of_three_sites_of_different_sizes_take_part_and_one_straggles() -> None:
-    seen, _ = record(METHODS["fedavg"](), Optimizer.sgd)
+    seen, _ = record(METHODS["fedavg"](), SGD)
     assert [sorted(round.batches) for round in seen.rounds] == [["brats", "ixi"], ["brats", "oasis"], ["ixi", "oasis"]]
     assert seen.samples == SIZES
     assert len(set(SIZES.values())) == len(SIZES)
@@ -104,8 +97,12 @@ def test_every_method_has_an_oracle() -> None:
 def test_an_oracle_has_the_defaults_of_the_method(name: str) -> None:
     method = METHODS[name]()
     for option, parameter in list(inspect.signature(ORACLES[name]).parameters.items())[1:]:
-        found = getattr(method, option)
-        assert getattr(found, "value", found) == parameter.default, option
+        found = (
+            getattr(method, option)
+            if hasattr(method, option)
+            else vars(import_module(method.__module__))[option.upper()]
+        )
+        assert plain({option: found}) == {option: parameter.default}
 
 
 def test_oracles_import_nothing_of_the_suite() -> None:
@@ -116,7 +113,19 @@ def test_oracles_import_nothing_of_the_suite() -> None:
             assert all(name.split(".")[0] in ALLOWED for name in names), (module, names)
 
 
-ALLOWED = {"__future__", "collections", "copy", "dataclasses", "math", "typing", "torch", "numpy", "world"}
+ALLOWED = {
+    "__future__",
+    "collections",
+    "copy",
+    "dataclasses",
+    "math",
+    "typing",
+    "torch",
+    "numpy",
+    "functools",
+    "world",
+    "averages",
+}
 
 
 # --- an error is found -----------------------------------------------------------------------------------------------
@@ -148,6 +157,6 @@ ERRORS: dict[str, tuple[str, type, str, Broken]] = {
 def test_an_error_is_found(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, owner, attribute, broken = ERRORS[error]
     monkeypatch.setattr(owner, attribute, broken(getattr(owner, attribute)))
-    options = CASES.get(name, [{}])[0]
-    seen, ending = record(METHODS[name](**options), Optimizer.adam)
-    assert "differs by" in ORACLES[name](seen, **options).difference(ending, CLOSE)
+    options = CASES.get(name, [{}])[-1]
+    seen, ending = record(METHODS[name](**options), Adam)
+    assert "differs by" in ORACLES[name](seen, **plain(options)).difference(ending, 1e-5)

@@ -18,7 +18,7 @@ from fedsynth.evaluation.evaluate import serving
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.pfedme import PFedMe
 from fedsynth.networks.blocks import Norm
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
@@ -28,7 +28,7 @@ trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven
 def test_rounds_are_the_papers(beta: float) -> None:
     lam, eta, inner = 1000.0, 3e-4, 3  # the steps are short, larger ones diverge on so small a net
     method = PFedMe(lam=lam, eta=eta, inner_steps=inner, beta=beta)
-    of = trainer(method, optimizer=Optimizer.sgd, lr=2e-5, rounds=8, participation=0.67)
+    of = trainer(method, optimizer=SGD(), lr=2e-5, rounds=8, participation=0.67)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     theta: dict[str, Tensor] = {}
     w, lr, absences = of.server.model, of.options.lr, 0

@@ -21,7 +21,7 @@ from fedsynth.methods.prrfl import PRRFL, STAGES
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Network
 from fedsynth.networks.unet import UNet
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.trainer import Trainer
 
 SITES = ("brats", "ixi", "midas")
@@ -154,7 +154,7 @@ def descend(net: nn.Module, loss: Tensor, lr: float) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_is_the_papers(stage: str) -> None:
     """Mutual learning by L1 between the two images, both of the nets before the step."""
-    of = trainer(PRRFL(), optimizer=Optimizer.sgd, lr=2e-5, rounds=9, local_steps=4)
+    of = trainer(PRRFL(), optimizer=SGD(), lr=2e-5, rounds=9, local_steps=4)
     of.round(1)
     of.round(2)
     site = of.sites["ixi"]

@@ -14,17 +14,17 @@ from support.plain import flat, generator_loss, judge_loss, write_flat
 
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.scaffold import SCAFFOLD
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
-SGD = {"optimizer": Optimizer.sgd, "lr": 5e-5}  # larger steps diverge on so small a net, and rounding with them
+DESCENT = {"optimizer": SGD(), "lr": 5e-5}  # larger steps diverge on so small a net, and rounding with them
 PARTIAL = {"rounds": 6, "participation": 0.67}  # two of three
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
 
 
 @pytest.mark.parametrize("eta_g", [1.0, 0.5])
 def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
-    of = trainer(SCAFFOLD(eta_g=eta_g), **SGD, **PARTIAL)
+    of = trainer(SCAFFOLD(eta_g=eta_g), **DESCENT, **PARTIAL)
     nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
     x = flat(nets["ixi"]["generator"])
     c, own = torch.zeros_like(x), {name: torch.zeros_like(x) for name in nets}
@@ -68,7 +68,7 @@ def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
 def test_the_mean_gradient_is_option_2_under_sgd(clip: float) -> None:
-    of = trainer(SCAFFOLD(), **SGD, **PARTIAL, clip=clip)
+    of = trainer(SCAFFOLD(), **DESCENT, **PARTIAL, clip=clip)
     for round in range(1, 4):
         x, present = of.server.model, of.participants(round)
         c = of.server.memory.get("control", torch.zeros_like(x)).clone()

@@ -21,7 +21,7 @@ from fedsynth.methods.fednova import FedNova
 from fedsynth.methods.fedprox import FedProx
 from fedsynth.methods.fedyogi import FedYogi
 from fedsynth.networks.blocks import Norm
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "oasis": 3}  # training subjects of two slices
@@ -109,7 +109,7 @@ def test_fedprox_without_a_pull_is_fedavg_to_the_bit(norm: Norm) -> None:
 def test_fedprox_steps_by_the_gradient_plus_mu_times_the_distance() -> None:
     """A round of w <- w - lr (gradient + mu (w - w_t)), in plain torch; the first step has no distance yet."""
     mu = 500.0  # the steps are short, larger ones diverge on so small a net
-    sgd = {"sites": ("ixi",), "optimizer": Optimizer.sgd, "lr": 1e-4, "local_steps": 4}
+    sgd = {"sites": ("ixi",), "optimizer": SGD(), "lr": 1e-4, "local_steps": 4}
     of = trainer(FedProx(mu=mu), **sgd)
     site = of.sites["ixi"]
     plain = PlainSite(site, of.options)

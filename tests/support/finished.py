@@ -33,6 +33,8 @@ def identity(
         "dataset": {"name": "phantom", "size": 64} | dict(dataset or {}),
         "scenario": tasks,
         "trainer": BUDGET | {"device": "cpu", "threads": 1, "checkpoint_every": 1} | dict(trainer or {}),
+        "optimizer": {"name": "adam", "betas": [0.5, 0.999]},
+        "schedule": {"name": "linear"},
         "seed": seed,
         "data": dict.fromkeys(tasks["sites"], data),
         "code": {"method": "aaaa00000000", "network": "bbbb00000000", "dataset": "cccc00000000"} | dict(code or {}),

@@ -62,7 +62,7 @@ class PlainSite:
         self.generator, self.judges = nets["generator"], nets["discriminators"]
         self.options, self.feed, self.samples = options, site.feeds[site.name], site.samples
         groups = dict(parts(self.generator)) | {str(task): self.judges[str(task)].parameters() for task in site.tasks}
-        betas = (options.betas[0], options.betas[1])
+        betas = (0.5, 0.999)
         self.adams = {name: torch.optim.Adam(group, options.lr, betas, fused=True) for name, group in groups.items()}
 
     def train(self, round: int, moving: Sequence[str] | None = None) -> None:

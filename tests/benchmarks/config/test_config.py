@@ -19,7 +19,7 @@ from fedsynth.benchmarks.config.schema import Run, register
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import METHODS, NETWORKS
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 
 CONF = ROOT / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -96,12 +96,12 @@ def test_the_scenario_is_the_paper_s_unless_another_is_chosen() -> None:
 
 
 def test_what_leaves_the_boundary_knows_nothing_of_hydra() -> None:
-    found = run("trainer.optimizer=sgd", "trainer.betas=[0.9,0.99]", "method=pflsynth")
+    found = run("optimizer=sgd", "optimizer.momentum=0.9", "schedule=cosine", "method=pflsynth")
     parts = [found.method, found.network, found.dataset, found.scenario, found.trainer]
     assert all(is_dataclass(part) for part in parts)
     assert not any(OmegaConf.is_config(value) for part in parts for value in vars(part).values())
-    assert found.trainer.optimizer is Optimizer.sgd
-    assert type(found.trainer.betas) is list
+    assert found.trainer.optimizer == SGD(momentum=0.9)
+    assert type(run().trainer.optimizer.betas) is list  # type: ignore[attr-defined]  # of Adam
 
 
 def test_an_experiment_for_seconds_fits_every_method() -> None:

@@ -14,8 +14,10 @@ from fedsynth.benchmarks.config.schema import Run
 from fedsynth.benchmarks.records.record import fingerprint
 from fedsynth.federation import FederationError
 from fedsynth.federation.scenario import Scenario
-from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.registry import DATASETS, METHODS, NETWORKS, OPTIMIZERS, REGISTRIES, SCHEDULES
+from fedsynth.runtime.optimizers.optimizer import Optimizer
 from fedsynth.runtime.options import UNCOUNTED, Precision, TrainerOptions
+from fedsynth.runtime.schedules.schedule import Schedule
 
 TASKS = {"ixi": ["T1->T2", "T2->PD"], "oasis": ["T1->T2"]}
 
@@ -46,6 +48,10 @@ def other(value: Any) -> Any:
         return [other(item) for item in value] if value else ["x"]
     if isinstance(value, Mapping):
         return dict(value) | {"x": "x"}
+    if isinstance(value, Optimizer):
+        return OPTIMIZERS["sgd"]()
+    if isinstance(value, Schedule):
+        return SCHEDULES["constant"]()
     return (value / 2 or 0.5) if isinstance(value, float) else value + 1
 
 
@@ -77,6 +83,7 @@ def test_every_option_counts(part: str) -> None:
         {"network": NETWORKS["unet"]()},
         {"dataset": DATASETS["phantom"](size=32)},
         {"trainer": TrainerOptions(device="cpu", zoom=1.0)},
+        {"trainer": TrainerOptions(device="cpu", optimizer=OPTIMIZERS["adam"](betas=[0.9, 0.999]))},
         {"scenario": Scenario("common", ["ixi", "oasis"], TASKS)},
         {"scenario": Scenario("variable", ["ixi"], TASKS)},
         {"scenario": Scenario("variable", ["ixi", "oasis"], TASKS | {"oasis": ["T2->T1"]})},
@@ -118,7 +125,7 @@ def test_data_that_changed_make_another_run(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_code_that_changed_makes_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity(run())
-    codes = {entry.cls: "new" for kind in (METHODS, NETWORKS, DATASETS) for entry in kind.entries().values()}
+    codes = {entry.cls: "new" for kind in REGISTRIES.values() for entry in kind.entries().values()}
     monkeypatch.setattr("fedsynth.benchmarks.config.identity.digests", lambda: codes)
     assert fingerprint(identity(run())) != fingerprint(before)
 
@@ -142,10 +149,8 @@ def test_an_impossible_scenario_has_no_identity() -> None:
 def test_changed_options_are_those_that_are_not_defaults() -> None:
     assert changed(NETWORKS["resnet"]()) == {}
     assert changed(NETWORKS["resnet"](width=8, blocks=9)) == {"width": 8}
-    assert changed(TrainerOptions(precision=Precision.bf16, betas=[0.9, 0.99])) == {
-        "betas": [0.9, 0.99],
-        "precision": "bf16",
-    }
+    assert changed(TrainerOptions(precision=Precision.bf16, rounds=9)) == {"precision": "bf16", "rounds": 9}
+    assert changed(OPTIMIZERS["adam"](betas=[0.9, 0.99])) == {"betas": [0.9, 0.99]}
 
 
 def test_plain_values_are_json() -> None:

@@ -73,7 +73,7 @@ def test_every_value_of_a_grid_is_a_cell_of_its_own(tmp_path: Path) -> None:
         ("network.bloks=3", "where_present.network.bloks: no network has this option; the nearest: blocks"),
         (
             "unett.pools=3",
-            "where_present.unett: no group, method, network or data set has this name; the nearest: unet",
+            "where_present.unett: no group and no choice of one has this name; the nearest: unet",
         ),
         ("unet.blocks=3", "where_present.unet.blocks: no unet has this option"),
         ("layout.chain={size: 32}", "where_present.layout.chain: this option has entries"),

@@ -22,8 +22,12 @@ from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome
 
+FEW = ("ditto", "fedavg", "finetune", "pflsynth", "scaffold")  # of which `make test` hears too
 
-@pytest.mark.parametrize("name", METHODS.entries())
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in METHODS.entries()]
+)
 def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)  # of learning its weights; 30 otherwise
     assert {title: wrong for title, _, wrong in check.check(name) if wrong} == {}

@@ -79,7 +79,7 @@ def test_without_an_import_it_finds_what_is_registered(group: str) -> None:
 def test_all_or_one_kind_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys)
     assert [part.partition("\n")[0] for part in out.split("\n\n")] == [
-        *("methods", "networks", "datasets", "scenarios", "experiments")
+        *("methods", "networks", "datasets", "scenarios", "experiments", "optimizers", "schedules")
     ]
     assert re.search(r"^  fedbn +FedBN.* \(Li et al\., ICLR 2021\)\.$", out, re.MULTILINE)
     assert re.search(r"^  ixi +IXI", out, re.MULTILINE)
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_rest_listed(
     out, err = said(capsys, "methods", status=1)
     assert "  fedavg " in out
     assert f"{broken}, line 2, cannot be parsed: invalid syntax" in err
-    assert f"{empty}: defines no method, no network, no data set" in err
+    assert f"{empty}: defines no network, no data set, no method, no optimiser, no schedule" in err
     assert f"{tmp_path / 'nowhere.py'}: " in err
     assert len(err.splitlines()) == 3
 

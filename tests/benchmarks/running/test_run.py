@@ -72,7 +72,7 @@ def test_a_finished_sweep_is_not_trained_again(
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["network=resnet", "network.blocks=9"], ["method=silobn", "trainer.betas=[0.9,0.99]"]]
+    "words", [[], ["network=resnet", "network.blocks=9"], ["method=silobn", "optimizer.betas=[0.9,0.99]"]]
 )
 def test_what_is_shown_is_what_trains(
     words: list[str],
@@ -94,7 +94,7 @@ def test_what_is_shown_is_what_trains(
     (name,) = Store(tmp_path).names()
     what = Store(tmp_path).identity(name)
     assert shown["network"]["blocks"] == (9 if "network.blocks=9" in words else 2)
-    for part in ("method", "network", "dataset", "trainer"):
+    for part in ("method", "network", "dataset", "trainer", "optimizer", "schedule"):
         own = {option: value for option, value in what[part].items() if option not in ("name", "device", "execution")}
         assert own == {option: shown[part][option] for option in own}
     assert (shown["seed"], shown["scenario"]["name"]) == (what["seed"], what["scenario"]["name"])
@@ -157,7 +157,10 @@ def test_another_method_in_the_sweep_changes_no_number(command: Command, tmp_pat
         (["+foo=1"], "foo"),
         (["+trainer.foo=1"], "trainer.foo|'foo'"),
         (["trainer.rounds=many"], "'many' of type 'str' could not be converted to Integer"),
-        (["trainer.optimizer=adamw"], r"Invalid value 'adamw', expected one of \[adam, sgd\]"),
+        (["optimizer=adamm"], "no optimizer 'adamm'; the nearest: adam, adamw"),
+        (["trainer.optimizer=sgd"], "trainer.optimizer=sgd: it is chosen by optimizer=sgd"),
+        (["optimizer.momentum=0.9"], "optimizer.momentum: Adam has no option 'momentum'; it has: betas"),
+        (["optimizer=sgd", "optimizer.momentum=1"], "optimizer.momentum is 1.0; it must be a number from 0 to below 1"),
         (["trainer.rounds=0"], "trainer.rounds is 0; it must be at least 1"),
         (["scenario.tasks.default=[T1->T2]"], "cannot read .* needs quotes"),
         (["method=local,fedavg"], "add --multirun"),

@@ -243,8 +243,8 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
         "scikit-image's default",
         "Seeds: 3.",
         "Data: phantom size=64.",
-        "batch=1 common_start=true corrupt=0.0 local_epochs=1.0 local_steps=100 lr=0.0002 participation=1.0 "
-        "rounds=100 server_rule=mean; device cpu.",
+        "batch=1 common_start=true corrupt=0.0 local_epochs=1.0 local_steps=100 lr=0.0002 optimizer=adam "
+        "optimizer.betas=[0.5,0.999] participation=1.0 rounds=100 schedule=linear server_rule=mean; device cpu.",
         "Networks: resnet.",
     ):
         assert part in text

@@ -24,7 +24,9 @@ from fedsynth.networks.blocks import Dropout, Noisy
 from fedsynth.networks.mmgan_unet import Imputation
 from fedsynth.networks.network import Norm
 from fedsynth.registry import NETWORKS
-from fedsynth.runtime.options import Optimizer
+from fedsynth.runtime.optimizers.adam import Adam
+from fedsynth.runtime.optimizers.optimizer import Optimizer
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs, Step
 from fedsynth.step.slot import Slot
@@ -36,7 +38,7 @@ SIZES = {"brats": 2, "ixi": 3, "oasis": 4}  # training slices
 SEED = 4  # of which each pair of the three sites meets in one of three rounds, and one straggles in two
 ROUNDS = 3  # of four, so that the learning rate falls in the last and nothing is validated
 DEPTHS = {"blocks": 3, "pools": 2}  # so that parts of the network can be told apart
-RATES = {Optimizer.sgd: 5e-5, Optimizer.adam: 1e-3}
+RATES: dict[type[Optimizer], float] = {SGD: 5e-5, Adam: 1e-3}
 
 
 @contextmanager
@@ -66,11 +68,9 @@ def uneven() -> Federation:
     )
 
 
-def trainer(method: Method, optimizer: Optimizer, **options: Any) -> Trainer:
+def trainer(method: Method, optimizer: type[Optimizer], **options: Any) -> Trainer:
     """On the method's published network, small and without dropout; with batch norm under SGD, so that buffers count too."""
-    network = small(
-        NETWORKS[method.default_network()], method.needs_norm or (Norm.batch if optimizer is Optimizer.sgd else None)
-    )
+    network = small(NETWORKS[method.default_network()], method.needs_norm or (Norm.batch if optimizer is SGD else None))
     changes = {name: value for name, value in (DEPTHS | {"dropout": 0.0}).items() if hasattr(network, name)}
     usual: dict[str, Any] = {
         "rounds": ROUNDS + 1,
@@ -79,22 +79,22 @@ def trainer(method: Method, optimizer: Optimizer, **options: Any) -> Trainer:
         "batch": 2,
         "participation": 0.67,
     }
-    usual |= {"validate_every": 9, "checkpoint_every": 9, "optimizer": optimizer, "lr": RATES[optimizer]}
+    usual |= {"validate_every": 9, "checkpoint_every": 9, "optimizer": optimizer(), "lr": RATES[optimizer]}
     return federations.trainer(method, replace(network, **changes), uneven(), seed=SEED, **(usual | options))
 
 
-def record(method: Method, optimizer: Optimizer, **options: Any) -> tuple[World, Ending]:
+def record(method: Method, optimizer: type[Optimizer], **options: Any) -> tuple[World, Ending]:
     """What the sites of a run started from and were given, and what they ended with. To be called in float64."""
     of = trainer(method, optimizer, **options)
     world = World(
         start={name: deepcopy(site.nets) for name, site in of.sites.items()},
-        common=deepcopy(of.common),
+        common=of.common,
         samples={name: site.samples for name, site in of.sites.items()},
         steps={name: site.full for name, site in of.sites.items()},
         epoch={name: site.epoch for name, site in of.sites.items()},
         fresh=lambda variant: _parts(of.plan, *of.server.fresh(variant)),
         lr=of.options.lr,
-        betas=(of.options.betas[0], of.options.betas[1]) if optimizer is Optimizer.adam else None,
+        betas=(0.5, 0.999) if optimizer is Adam else None,
         planned=of.options.rounds,
         questions={name: _questions(site) for name, site in of.sites.items()},
     )

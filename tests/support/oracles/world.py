@@ -6,7 +6,7 @@ and, of each round, who takes part and the batches of their local steps. The ora
 optimisers below, and returns what all end with:
 
     def fedprox(world, mu=0.01):
-        sites, shared = world.sites(), world.shared(generator)  # copies of the nets; the paths of what travels
+        sites, shared = world.sites(), world.shared(generator)  # with their nets; the paths of what travels
         server = world.initial(shared)                          # the values under these paths, in one flat vector
         for round in world.rounds:
             sent = {}
@@ -19,7 +19,7 @@ optimisers below, and returns what all end with:
             server = mean(sent, world.samples, server)          # what the server makes of it
         return world.ending(sites, shared, server)              # the generator serves, with what the server would send next
 
-`loop` is these lines with what may differ as arguments. `ending` takes a function from a copy of a site to what answers for it,
+`loop` is these lines with what may differ as arguments. `ending` takes a function from a site to what answers for it,
 where that is another generator. Batches that a site draws besides, such as those on which FedALA learns its weights, lie in
 `site.drawn` by purpose (`world.draws` has all), and what a step draws at random in `site.noise`.
 
@@ -30,8 +30,8 @@ endings differ. Both run in float64, where rounding flips no kink of ReLU or L1:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -62,9 +62,10 @@ class Round:
 
 @dataclass
 class World:
-    """What a run has: `start`, the nets of each site; `common`, those of a site with every task; `samples`, each site's training
-    slices; `steps`, the local steps of its full round; `epoch`, the batches that its slices fill. `fresh` draws other nets.
-    `betas` are Adam's, and None under SGD. `questions` are what each site is asked after the last round."""
+    """What a run has; an oracle may go through it once, because it trains the nets in `start`, those of each site. `common`: the
+    nets of a site with every task; `samples`: each site's training slices; `steps`: the local steps of its full round; `epoch`:
+    the batches that its slices fill. `fresh` draws other nets. `betas` are Adam's, and None under SGD. `questions` are what each
+    site is asked after the last round."""
 
     start: dict[str, nn.ModuleDict]
     common: nn.ModuleDict
@@ -80,28 +81,33 @@ class World:
     draws: dict[tuple[int, str, str], list[Batch]] = field(default_factory=dict)
 
     def sites(self) -> dict[str, Site]:
-        """Each site as it is before the first round."""
-        return {name: Site(name, deepcopy(nets), self) for name, nets in self.start.items()}
+        """Each site as it is before the first round. They train the nets of `start` themselves."""
+        return {name: Site(name, nets, self) for name, nets in self.start.items()}
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and then buffers that all sites start from, by path."""
+        return _tensors(self.common)
 
     def shared(self, rule: Rule) -> list[str]:
         """The paths of the tensors of floating type, parameters first, that fulfil a rule."""
-        owned = {path: t for path, t in _tensors(self.common).items() if t.is_floating_point()}
+        owned = {path: tensor for path, tensor in self.tensors.items() if tensor.is_floating_point()}
         return [path for path in owned if rule(path, self.common.get_submodule(path.rpartition(".")[0]))]
 
     def initial(self, paths: Iterable[str], variant: int = 0) -> Tensor:
         """The values under these paths that all sites start from, or those of another draw, in one flat vector."""
-        values = self.fresh(variant) if variant else _tensors(self.common)
+        values = self.fresh(variant) if variant else self.tensors
         return torch.cat([torch.zeros(0), *(values[path].detach().flatten() for path in paths)])
 
     def weights(self, paths: Iterable[str]) -> Tensor:
         """Which numbers under these paths are parameters: True there, False in buffers."""
-        values, owned = _tensors(self.common), dict(self.common.named_parameters())
-        parts = [torch.full((values[path].numel(),), path in owned) for path in paths]
+        owned = dict(self.common.named_parameters())
+        parts = [torch.full((self.tensors[path].numel(),), path in owned) for path in paths]
         return torch.cat([torch.zeros(0, dtype=torch.bool), *parts])
 
     def split(self, paths: Sequence[str], vector: Tensor) -> dict[str, Tensor]:
         """A flat vector as tensors by path."""
-        shapes = [_tensors(self.common)[path].shape for path in paths]
+        shapes = [self.tensors[path].shape for path in paths]
         parts = vector.split([shape.numel() for shape in shapes]) if paths else ()
         return {path: part.view(shape) for path, shape, part in zip(paths, shapes, parts, strict=True)}
 
@@ -112,21 +118,22 @@ class World:
         server: Tensor,
         serve: Callable[[Site], Answer] | None = None,
     ) -> Ending:
-        """What all end with. `serve` may change the copy of a site that it is given; by default the generator serves, with what
-        the server holds."""
+        """What all end with. `serve` may change the site that it is given; by default the generator serves, with what the server
+        holds."""
 
         def plain(site: Site) -> Answer:
             site.write(shared, server)
             return site.answer
 
+        nets = {name: site.copied() for name, site in sites.items()}
         served: dict[str, dict[str, Tensor]] = {}
         for name, site in sites.items():
-            copy = deepcopy(site)
-            copy.enter(self.rounds[-1])
-            answer = (serve or plain)(copy)
-            copy.nets.eval()
+            site.enter(self.rounds[-1])
+            site.movers.clear()
+            answer = (serve or plain)(site)
+            site.nets.eval()
             served[name] = {f"slice {k}": answer(asked).detach() for k, asked in enumerate(self.questions[name])}
-        return Ending({name: site.tensors() for name, site in sites.items()}, self.split(shared, server), served)
+        return Ending(nets, self.split(shared, server), served)
 
 
 @dataclass
@@ -163,16 +170,12 @@ class Site:
 
     def __init__(self, name: str, nets: nn.ModuleDict, world: World) -> None:
         self.name, self.nets, self.samples, self.world = name, nets.train(), world.samples[name], world
+        self.tensors = _tensors(nets)
         self.batches: list[Batch] = []
         self.noise: list[Tensor] = []
         self.own: dict[str, Any] = {}
         self.movers: dict[str, Mover] = {}
         self.round, self.lr = 0, world.lr
-
-    def __deepcopy__(self, seen: dict[int, Any]) -> Site:
-        copy = Site(self.name, deepcopy(self.nets), self.world)
-        copy.own = deepcopy(self.own)
-        return copy
 
     def enter(self, round: Round) -> None:
         self.round, self.lr = round.number, round.lr
@@ -181,23 +184,24 @@ class Site:
         """The batches that were drawn for a purpose in this round."""
         return self.world.draws[self.round, self.name, purpose]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All parameters and buffers by path."""
-        return {path: tensor.detach().clone() for path, tensor in _tensors(self.nets).items()}
+    def copied(self) -> dict[str, Tensor]:
+        """Copies of all parameters and buffers by path."""
+        return {path: tensor.detach().clone() for path, tensor in self.tensors.items()}
 
     def read(self, paths: Sequence[str], root: str = "") -> Tensor:
         """The values under these paths in one flat vector, NaN where the site lacks a net; `root` is put before every path."""
-        held, sizes = _tensors(self.nets), _tensors(self.world.common)
-        lacking = {path: torch.full_like(sizes[path], torch.nan) for path in paths if root + path not in held}
-        return torch.cat([torch.zeros(0), *((lacking.get(p, held.get(root + p))).detach().flatten() for p in paths)])
+        held, sizes = self.tensors, self.world.tensors
+        parts = [
+            held[root + path] if root + path in held else torch.full_like(sizes[path], torch.nan) for path in paths
+        ]
+        return torch.cat([torch.zeros(0), *(part.detach().flatten() for part in parts)])
 
     def write(self, paths: Sequence[str], vector: Tensor, root: str = "") -> None:
         """Put such a vector into the nets."""
-        held = _tensors(self.nets)
         with torch.no_grad():
             for path, part in self.world.split(paths, vector).items():
-                if root + path in held:
-                    held[root + path].copy_(part)
+                if root + path in self.tensors:
+                    self.tensors[root + path].copy_(part)
 
     def flat(self, player: str) -> Tensor:
         """All parameters of a net in one vector that has a gradient."""
