@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fedsynth.federation import Columns
-from fedsynth.networks.conditioning import AdaIN, Mapper
+from fedsynth.networks.conditioning import AdaIN, Mapper, PersonalBlock
 from fedsynth.networks.network import Generator, Role, check_stages
 from fedsynth.networks.switchable_unet import SwitchableUNet
 from fedsynth.networks.unet import UNet, UNetGenerator, unet_channels, unet_stages
@@ -30,51 +30,63 @@ def build(seed: int = 0, network: UNet | None = None) -> UNetGenerator:
     return cast(UNetGenerator, (network or SwitchableUNet(width=4, pools=2, latent=8)).generator(COLUMNS))
 
 
-def test_the_size_is_the_released_ones_but_for_the_code_affine_norms_and_481_normalised_channels() -> None:
+def test_the_size_is_the_released_ones_but_for_the_code_and_affine_norms() -> None:
     released, mapper = 9_991_235, 264_192  # of a code of two columns
-    net = SwitchableUNet().generator(Columns(4, 4))
-    sizes = {
-        kind: sum(p.numel() for m in net.modules() if isinstance(m, kind) for p in m.parameters())
-        for kind in (Mapper, AdaIN, NORMS)
-    }
-    assert sizes[Mapper] == mapper + 6 * 512
-    assert sizes[AdaIN] == (32 + 64 + 128 + 256 + 512 + 256 + 128 + 64) * 2 * 513
-    # 480 channels of transposed convolutions have AdaIN there, and the one of the image
-    whole = sum(p.numel() for p in net.parameters()) - sizes[NORMS]
-    assert whole == released + 6 * 512 - 481 * 2 * 513
+    for image_adain in (True, False):
+        net = SwitchableUNet(image_adain=image_adain).generator(Columns(4, 4))
+        sizes = {
+            kind: sum(p.numel() for m in net.modules() if isinstance(m, kind) for p in m.parameters())
+            for kind in (Mapper, AdaIN, NORMS)
+        }
+        assert sizes[Mapper] == mapper + 6 * 512
+        whole = sum(p.numel() for p in net.parameters()) - sizes[NORMS]
+        assert whole == released + 6 * 512 - (0 if image_adain else 2 * 513)
 
 
-def test_every_stage_but_the_last_two_is_followed_by_adain_and_nothing_is_gated() -> None:
+@pytest.mark.parametrize("image_adain", [False, True])
+def test_there_are_the_released_thirteen_adain_layers_or_all_but_the_images(image_adain: bool) -> None:
+    """As many channels as the released class has in each place, in the order in which they run."""
+    net = SwitchableUNet(image_adain=image_adain).generator(Columns(4, 4))
+    found = [m.adain.style.bias.numel() // 2 for _, m in net.stages() if isinstance(m, PersonalBlock) and m.adain]
+    down, bottom, up = [32, 64, 128, 256], [512], [256, 256, 128, 128, 64, 64, 32]  # risen, merged, ..., risen
+    assert found == down + bottom + up + [1] * image_adain
+    assert len(found) == 12 + image_adain
+
+
+def test_each_decoder_has_adain_after_its_transposed_convolution_and_nothing_is_gated() -> None:
     net = build()
     check_stages(net)
     roles = [role for role, _ in net.stages()]
-    conditioned = [Role.encoder, Role.encoder, Role.bottleneck, Role.decoder]
-    pairs = [role for stage in conditioned for role in (stage, Role.conditioning)]
-    assert roles == [Role.conditioning, *pairs, Role.decoder, Role.head]
-    assert [type(m).__name__ for m in net.personal.modules()].count("ChannelGate") == 0
+    pairs = [role for stage in (Role.encoder, Role.encoder, Role.bottleneck) for role in (stage, Role.conditioning)]
+    decoders = [Role.decoder, Role.conditioning, Role.conditioning, Role.decoder, Role.conditioning]
+    assert roles == [Role.conditioning, *pairs, *decoders, Role.head]
+    assert [type(m).__name__ for m in net.modules()].count("ChannelGate") == 0
 
 
-def test_it_computes_what_its_description_says() -> None:
-    net = build().double()
+@pytest.mark.parametrize("image_adain", [False, True])
+def test_it_computes_what_its_description_says(image_adain: bool) -> None:
+    net = build(network=SwitchableUNet(width=4, pools=2, latent=8, image_adain=image_adain)).double()
     source = torch.rand(2, 1, 8, 12, dtype=torch.float64) * 2 - 1
     codes = torch.cat([code(0, 0, 1), code(1, 2, 0)]).double()
     latent = codes[:, COLUMNS.sites :]
     for layer in net.get_submodule("mapper.layers").children():
         latent = F.leaky_relu((latent @ layer.weight.T * layer.scale) + layer.bias * layer.multiplier, 0.2)
 
-    def styled(k: int, image: Tensor) -> Tensor:
-        style = net.get_submodule(f"personal.{k}.adain.style")
+    def styled(block: str, image: Tensor) -> Tensor:
+        style = net.get_submodule(f"{block}.adain.style")
         s, b = (latent @ style.weight.T * style.scale + style.bias).view(2, 2, -1).unbind(1)
         centred = image - image.mean((2, 3), keepdim=True)
         deviation = (image.var((2, 3), keepdim=True, unbiased=False) + 1e-5).sqrt()
         return centred / deviation * (s + 1)[:, :, None, None] + b[:, :, None, None]
 
-    first, second, bottom, up, last, head = net.backbone
-    a = styled(0, first(source))
-    b = styled(1, second(F.avg_pool2d(a, 2)))
-    x = styled(2, bottom(F.avg_pool2d(b, 2)))
-    x = head(last(styled(3, up(x, b)), a))
-    torch.testing.assert_close(net(source, codes), x, rtol=0, atol=1e-12)
+    first, second, bottom, up, last, (convolution, _) = net.backbone
+    a = styled("personal.0", first(source))
+    b = styled("personal.1", second(F.avg_pool2d(a, 2)))
+    x = styled("personal.2", bottom(F.avg_pool2d(b, 2)))
+    x = styled("personal.3", up.merge(torch.cat([styled("inner.0", up.rise(x)), b], 1)))
+    x = convolution(last.merge(torch.cat([styled("inner.1", last.rise(x)), a], 1)))
+    image = styled("inner.2", x) if image_adain else x
+    torch.testing.assert_close(net(source, codes), image.tanh(), rtol=0, atol=1e-12)
 
 
 def test_the_direction_changes_the_image_and_the_site_does_not() -> None:
@@ -94,23 +106,9 @@ def discs() -> Tensor:
     return torch.stack([(radius < r).float() for r in (0.2, 0.4, 0.6, 0.9)])[:, None] * 2 - 1
 
 
-class ImageNormalised(nn.Module):
-    """The released flaw: the last convolution, then the mean and deviation that the latent asks for, then tanh."""
-
-    def __init__(self, convolution: nn.Module) -> None:
-        super().__init__()
-        self.convolution, self.mean = convolution, nn.Parameter(torch.zeros(1))
-        self.deviation = nn.Parameter(torch.ones(1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return F.instance_norm(self.convolution(image)) * self.deviation + self.mean
-
-
 def flawed() -> UNetGenerator:
-    net = build()
-    head = cast(nn.Sequential, net.backbone[-1])
-    head[0] = ImageNormalised(head[0])
-    return net
+    """As released: the image gets the mean and deviation that the latent asks for."""
+    return build(network=SwitchableUNet(width=4, pools=2, latent=8, image_adain=True))
 
 
 def too_late() -> UNetGenerator:
