@@ -98,7 +98,10 @@ class TrainerOptions:
             (trainer/own_starts.py).
         participation: The share of the sites that take part in a round; at least one does.
         flip: Whether slices are flipped left-right at random.
-        zoom: By how much slices are enlarged before they are cropped at random, as the reference's 286 -> 256 pixels; 1 for none.
+        serve_training: Whether sites serve with their nets in training mode, one slice at a time, as the released pFLSynth code:
+            dropout stays on, and batch norm uses the slice's own statistics.
+        zoom: By how much slices are enlarged before they are cropped at random, by bilinear interpolation; 1 for none. The
+            reference enlarges 256 pixels to 286, by bicubic interpolation.
         validate_every: Rounds from one validation to the next; the last round is always validated.
         checkpoint_every: Rounds from one checkpoint to the next.
         precision: The arithmetic of local steps and of synthesis.
@@ -132,6 +135,7 @@ class TrainerOptions:
     common_start: bool = True
     participation: float = 1.0
     flip: bool = True
+    serve_training: bool = False
     zoom: float = 1.1171875
     validate_every: int = 1
     checkpoint_every: int = 1

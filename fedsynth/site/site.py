@@ -321,13 +321,16 @@ class SiteState:
     def answer(self, batch: Batch) -> Tensor:
         """What the site synthesises from a batch, `[B, 1, H, W]`, in the run's precision; to be asked while it serves.
 
-        If noise is drawn for it, every slice has a stream of its own: its image does not depend on the others of its batch.
+        If noise is drawn for it, every slice has a stream of its own: its image does not depend on the others of its batch. So
+        it is in training mode (`trainer.serve_training`), where batch norm looks at the batch.
         """
-        with self._step.autocast():
+        together = not self._options.serve_training
+        with self._step.autocast(), self.training(not together):
             before = self.slot.noise.get_state()
-            images = self._method.synthesise(self, batch)
-            if torch.equal(self.slot.noise.get_state(), before):
-                return images
+            if together:
+                images = self._method.synthesise(self, batch)
+                if torch.equal(self.slot.noise.get_state(), before):
+                    return images
             alone = []
             for k, name in enumerate(batch.slices):
                 self._reseed("slice", batch.site, str(batch.task), name)

@@ -132,11 +132,12 @@ def test_momentum_stays_at_the_site_from_round_to_round() -> None:
     [
         ("constant", [1, 1, 1, 1]),
         ("linear", [1, 1, 2 / 3, 1 / 3]),
+        ("released", [1, 2 / 3, 1 / 3, 0]),
         ("cosine", [1, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2]),
     ],
 )
 def test_a_schedule_multiplies_the_rate(name: str, factors: list[float]) -> None:
-    assert SCHEDULES.entries().keys() == {"constant", "cosine", "linear"}
+    assert SCHEDULES.entries().keys() == {"constant", "cosine", "linear", "released"}
     of = trainer(Method(), rounds=4, schedule=SCHEDULES[name](), lr=0.5, local_steps=1)
     for round in range(1, 5):
         of.sites["ixi"].enter(round)

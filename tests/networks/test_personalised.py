@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fedsynth.federation import Columns
 from fedsynth.networks.conditioning import EqualisedLinear, Init, Mapper, PersonalBlock
-from fedsynth.networks.network import Role
+from fedsynth.networks.network import Norm, Role
 from fedsynth.networks.personalised import Personalised
 from fedsynth.networks.resnet import ResNet, ResNetGenerator
 
@@ -255,3 +255,20 @@ def test_every_part_of_the_conditioning_gets_a_gradient(init: Init) -> None:
         if not name.startswith("backbone"):
             assert parameter.grad is not None
             assert parameter.grad.any(), name
+
+
+def test_at_a_batch_of_1_instance_norm_is_the_released_batch_norm_in_training_mode() -> None:
+    """The released code trains and serves so. Image and gradient are the same to rounding, in float64 here."""
+    instance = build(width=8, blocks=3, latent=32, dropout=0.0, norm=Norm.instance).double()
+    batch = build(seed=1, width=8, blocks=3, latent=32, dropout=0.0, norm=Norm.batch).double().train()
+    missing = batch.load_state_dict(instance.state_dict(), strict=False).missing_keys
+    assert {name.rpartition(".")[2] for name in missing} == {"running_mean", "running_var", "num_batches_tracked"}
+    source = torch.rand(1, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = [net(source, code(0, 0, 1).double()) for net in (instance, batch)]
+    assert (images[0] - images[1]).abs().max() < 1e-12
+    for image in images:
+        image.square().sum().backward()
+    for (name, one), other in zip(instance.named_parameters(), batch.parameters(), strict=True):
+        assert one.grad is not None, name
+        assert other.grad is not None, name
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-10, msg=name)

@@ -11,7 +11,7 @@ from .schedule import Schedule
 class Linear(Schedule):
     """It is 1, and in the last n = rounds // 2 rounds n / (n + 1), ..., 2 / (n + 1), 1 / (n + 1).
 
-    The released pFLSynth code begins to fall a round earlier and so ends with a round whose rate is 0.
+    The released pFLSynth code begins to fall a round earlier and so ends with a round whose rate is 0: `released` is that.
     """
 
     def factor(self, round: int, rounds: int) -> float:
