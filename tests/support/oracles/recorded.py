@@ -48,7 +48,10 @@ def in_float64() -> Iterator[None]:
     make, before = Feed.make, torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with patch.object(Feed, "make", lambda *given: _doubled(make(*given))):
+        with (
+            patch.object(Feed, "make", lambda *given: _doubled(make(*given))),
+            patch.object(Tensor, "float", Tensor.double),  # by which methods leave a run's bf16
+        ):
             yield
     finally:
         torch.set_default_dtype(before)
