@@ -38,7 +38,7 @@ SIZES = {"brats": 2, "ixi": 3, "oasis": 4}  # training slices
 SEED = 4  # of which each pair of the three sites meets in one of three rounds, and one straggles in two
 ROUNDS = 3  # of four, so that the learning rate falls in the last and nothing is validated
 DEPTHS = {"blocks": 3, "pools": 2}  # so that parts of the network can be told apart
-RATES: dict[type[Optimizer], float] = {SGD: 5e-5, Adam: 1e-3}
+RATES: dict[type[Optimizer], float] = {SGD: 3e-4, Adam: 1e-3}
 
 
 @contextmanager
