@@ -61,6 +61,8 @@ def meaning(cls: type, name: str) -> str:
     """What an option is for: the comment at its field, or what a docstring says of it: its class's, a child's, its type's."""
     if comment := _comments(owner(cls, name)).get(name):
         return comment
+    if argument := _arguments(owner(cls, name)).get(name):
+        return argument
     told = [sentence for parent in cls.__mro__ for sentence in sentences(docstring(parent))]
     about = [re.sub(rf"^`{name}`(:| is)? ", "", sentence) for sentence in told if sentence.startswith(f"`{name}`")]
     kind = get_type_hints(cls)[name]
@@ -82,6 +84,17 @@ def docstring(cls: type) -> str:
     text = inspect.cleandoc(vars(cls).get("__doc__") or "")
     told = re.split(r"^(?:Args|Attributes|Examples?|Raises|Returns):$", text, maxsplit=1, flags=re.MULTILINE)[0]
     return "" if text.startswith(f"{cls.__name__}(") else told
+
+
+@cache
+def _arguments(cls: type) -> dict[str, str]:
+    """Field -> what the section `Args:` of the class's docstring says of it."""
+    _, _, after = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\nArgs:\n")
+    section = re.split(r"^(?=\S)", after, maxsplit=1, flags=re.MULTILINE)[0]
+    return {
+        name: " ".join(text.split())
+        for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    }
 
 
 @cache

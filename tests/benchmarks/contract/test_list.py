@@ -11,6 +11,7 @@ import pytest
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import docstring, meaning, options
 from fedsynth.benchmarks.contract.sources import REGISTRIES, choices, first_sentence
+from fedsynth.federation.scenario import Scenario
 from fedsynth.networks.network import Norm
 from fedsynth.plugins import VARIABLE
 from fedsynth.registry import METHODS, NETWORKS
@@ -189,6 +190,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(capsys: pytest.CaptureFixt
     assert said(capsys, "fedpox", status=2)[1].startswith("fedsynth: there is no 'fedpox'; the nearest: fedprox, ")
     assert said(capsys, "method", status=2)[1].startswith("fedsynth: there is no 'method'; the nearest: methods")
     assert said(capsys, "zzzzzz", status=2)[1].startswith("fedsynth: there is no 'zzzzzz'; `fedsynth list` shows")
+
+
+def test_the_options_of_a_scenario_are_explained() -> None:
+    shown = {own.name: own.meaning for own in options(Scenario)}
+    assert shown["name"] == "What tables call it."
+    assert shown["fail"].startswith("The probability that a site ")
+    assert [name for name, meant in shown.items() if not meant.endswith((".", ")"))] == []
 
 
 def test_every_option_has_a_type_and_a_value() -> None:
