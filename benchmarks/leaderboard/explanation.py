@@ -176,6 +176,11 @@ def _warnings(comparison: PairedComparison, decision: Decision | None) -> Iterat
                 f"{name}: {diverged} of {_counted(len(runs), 'seed')} diverged; a diverged run is scored as the mean training "
                 "image."
             )
+        if below := sum(run.record.below_floor for run in runs):
+            yield (
+                f"{name}: {below} of {_counted(len(runs), 'seed')} ended below the floor, with a validation PSNR below that of "
+                "copying the source."
+            )
     if comparison.a.method != comparison.b.method and comparison.a.network != comparison.b.network:
         yield "A and B differ in method and in network, so the difference is not due to the method alone."
 

@@ -53,7 +53,7 @@ class Record:
     identity: dict[str, Any]  # what the run's hash covers: every option and the digests of data and code
     changed: dict[str, dict[str, Any]]  # options of the method and of the network that are not their defaults
     status: str  # one of STATUSES
-    reason: str  # why the run diverged; empty if it did not
+    reason: str  # why the run diverged, or how far it ended below the floor; else empty
     selected_round: int
     validation_psnr: float  # dB in that round, mean over site-tasks; 0 for a run that diverged
     policy: str  # how the buffers of the network travel
@@ -65,10 +65,11 @@ class Record:
     finished: str
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the tables beside the record
     schema: int = SCHEMA
+    below_floor: bool = False  # its last validation lies below copying the source; such a run once counted as diverged
 
     def check(self) -> None:
         """Raises RecordError for the first field that is not as it must be."""
-        kinds = {"str": str, "int": int, "float": float, "dict": dict}
+        kinds = {"str": str, "int": int, "float": float, "dict": dict, "bool": bool}
         for entry in fields(self):
             value, kind = getattr(self, entry.name), kinds[str(entry.type).partition("[")[0]]
             if type(value) is not kind:

@@ -49,7 +49,7 @@ class RunStatus:
     state: State
     round: int = 0  # the last round that was begun, 0 for none
     rounds: int = 0
-    reason: str = ""  # why it failed, diverged or is damaged
+    reason: str = ""  # why it failed, diverged, ended below the floor or is damaged
     note: Path | None = None  # of a failed run: the file that has the traceback
 
 

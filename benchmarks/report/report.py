@@ -131,6 +131,7 @@ def overview_block(found: Sequence[Table]) -> dict[str, Any]:
             "seeds": len(table.seeds),
             "holes": sum(len(row.missing) for row in table.rows),
             "diverged": sum(row.diverged for row in table.rows),
+            "below floor": sum(row.below_floor for row in table.rows),
             "smoke": table.smoke,
         }
         for table in found

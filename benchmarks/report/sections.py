@@ -40,10 +40,10 @@ def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
         "rows": [
             {
                 "name": plotted.label,
+                "title": plotted.title,
                 "method": plotted.method,
                 "missing": list(row.missing),
                 "diverged": row.diverged,
-                "seeds": len(row.runs),
             }
             for row, plotted in zip(table.rows, plotted_rows(table), strict=True)
         ],

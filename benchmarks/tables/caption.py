@@ -101,6 +101,11 @@ def notes(
                 f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged. A diverged run is scored as the mean training "
                 "image, and its row comes after the rows without one."
             )
+        if row.below_floor:
+            yield (
+                f"{name}: {row.below_floor} of {len(row.seeds)} seeds ended below the floor: the validation PSNR of the last "
+                "round is below that of copying the source. The scores are the row's own."
+            )
     if repeats:
         yield f"{repeats} older runs of the same row and seed (another device or thread count) are left out."
     if without := [score for row in rows if (score := row.scores.get(metric.column)) and score.without]:

@@ -49,6 +49,8 @@ def _identification(table: Table) -> Iterator[Column]:
     yield Column("seeds", seeds, compact=any(row.missing for row in rows))
     diverged = tuple(row.diverged for row in rows)
     yield Column("diverged", diverged, compact=any(diverged))
+    if any(below := tuple(row.below_floor for row in rows)):
+        yield Column("below floor", below)
 
 
 def _scores(table: Table) -> Iterator[Column]:

@@ -150,6 +150,11 @@ class Row:
         return sum(run.record.status == "diverged" for run in self.runs)
 
     @property
+    def below_floor(self) -> int:
+        """How many seeds ended below copying the source."""
+        return sum(run.record.below_floor for run in self.runs)
+
+    @property
     def policy(self) -> str:
         """How the buffers of the network travel."""
         return self.runs[0].record.policy

@@ -58,10 +58,12 @@ Row = dict[str, Any]
 
 @dataclass
 class RunState:
-    """How far a run is; saved with its checkpoint. `diverged` says why it did, and is empty if it did not."""
+    """How far a run is; saved with its checkpoint. `diverged` says what was not finite, and `below_floor` how far the last
+    validation lies below copying the source; both are empty in a run that did well."""
 
     round: int = 0
     diverged: str = ""
+    below_floor: str = ""
     best_round: int = 0
     best_psnr: float = -math.inf
     curve: list[Row] = field(default_factory=list)
@@ -77,8 +79,9 @@ class Outcome:
     """What a run found.
 
     Args:
-        status: "done"; or "diverged", if a number was not finite or the run ended worse than copying the source.
-        reason: Why it diverged, else "".
+        status: "done"; or "diverged", if a loss or a score was not finite.
+        reason: Why it diverged, or how far it ended below the floor; else "".
+        below_floor: Whether the last validation of a run that is done lies below copying the source.
         scores: A row for each of the two selections ("selected" by validation, and the "last" round), site, task and test
             subject, and for each probe (evaluation/generalisation.py). A diverged run has the scores of the mean training image.
         curve: A row for each round and site.
@@ -93,6 +96,7 @@ class Outcome:
 
     status: str
     reason: str
+    below_floor: bool
     scores: list[Row]
     curve: list[Row]
     selected_round: int

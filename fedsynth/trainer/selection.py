@@ -20,7 +20,7 @@ from .snapshots import Snapshots, selected
 
 class Selection:
     """Scores what the sites serve, all but the poisoned ones; keeps a snapshot of the best of the `rounds`, and notes in `state`
-    which it is and whether the run diverged."""
+    which it is, whether the run diverged, and whether it ended below the floor."""
 
     def __init__(
         self,
@@ -53,8 +53,10 @@ class Selection:
         elif psnr > self._state.best_psnr:
             self._state.best_psnr, self._state.best_round = psnr, round
             self._snapshots.write(selected(round), {})
-        if round == self._rounds and not self._state.diverged and psnr < (floor := self._floor()):
-            self._state.diverged = f"validation PSNR ends at {psnr:.2f} dB, below copying the source ({floor:.2f} dB)"
+        if round == self._rounds and psnr < (floor := self._floor()):
+            self._state.below_floor = (
+                f"validation PSNR ends at {psnr:.2f} dB, below copying the source ({floor:.2f} dB)"
+            )
         self._state.costs.evaluation_seconds += time.perf_counter() - started
 
     def scores(self, device: torch.device) -> list[Row]:
@@ -79,7 +81,9 @@ class Selection:
         """The validation PSNR of copying the source, dB: what training must beat."""
         feeds = [feed for site in self._sites.values() for feed in site.feeds.values()]
         return evaluate.mean_psnr(
-            [row for feed in feeds for task in feed.tasks for row in evaluate.copy_source(feed, task, "val")]
+            self._honest(
+                row for feed in feeds for task in feed.tasks for row in evaluate.copy_source(feed, task, "val")
+            )
         )
 
     def _score(self, split: str) -> list[Row]:

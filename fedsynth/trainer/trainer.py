@@ -279,16 +279,26 @@ class Trainer:
         probes = Probes(self.method, self.server, self.sites, self.federation, newcomer)
         return probes.score(self.state.round, bool(self.state.diverged))
 
+    def _scores(self) -> list[Row]:
+        """All test scores. Where one is not finite, the run has diverged after all, and they are those of the mean image."""
+        rows = self.selection.scores(self.device) + self.probe()
+        if bad := next((row for row in rows if not math.isfinite(row["psnr"])), None):
+            where = " ".join(bad[part] for part in ("selection", "site", "task", "subject"))
+            self.state.diverged = f"a test score is not finite: {where}"
+            rows = self.selection.scores(self.device) + self.probe()
+        return rows
+
     def _outcome(self) -> Outcome:
-        digest, diverged = self.digests(), self.state.diverged
-        attributes = Attributes(self.method)
-        scores = self.selection.scores(self.device) + self.probe()
+        digest, attributes = self.digests(), Attributes(self.method)
+        scores = self._scores()
+        diverged, below = self.state.diverged, self.state.below_floor
         attributes.check_unchanged("when it was scored")
         self._note_memory()
         rate = matrix_rate(self.device, self.options.precision)
         return Outcome(
             status="diverged" if diverged else "done",
-            reason=diverged,
+            reason=diverged or below,
+            below_floor=bool(below and not diverged),
             scores=scores,
             curve=self.state.curve,
             selected_round=0 if diverged else self.state.best_round,

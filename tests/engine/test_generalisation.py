@@ -202,7 +202,7 @@ def test_a_newcomer_serves_the_personal_model_that_it_adapted_from_the_servers(m
 
 def test_of_a_diverged_run_probes_are_scored_as_the_mean_image() -> None:
     of = replace(joined(), conditions=Conditions(adapt=[1], adapt_steps=2, across=True))
-    outcome = run(FedAvg(), of, lr=1e6, rounds=3)[1]
+    outcome = run(FedAvg(), of, lr=1e30, rounds=3)[1]
     assert outcome.status == "diverged"
     found = probed(outcome)
     assert {"welcome", "adapted-1", "from-ixi"} <= set(found)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from support.federations import federation, options, resnet, trainer
+from support.federations import TASKS, federation, options, resnet, trainer
 from torch import Tensor, nn
 
 from fedsynth.evaluation import evaluate
@@ -218,14 +219,51 @@ def test_a_score_that_is_not_finite_is_a_result() -> None:
     assert outcome.reason == "the validation score is not finite in round 1"
 
 
-def test_ending_below_copying_the_source_is_a_result() -> None:
-    of = scripted(0.01, 3.0)  # good in the middle does not count
+@dataclass
+class FailsATestSubject(Method):
+    """What it serves is finite, but for one slice that only the test split has."""
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        return batch.target * (math.nan if batch.source.shape[0] > 2 and site.name == "midas" else 1)
+
+
+def test_a_test_score_that_is_not_finite_is_a_result() -> None:
+    of = trainer(FailsATestSubject(), sites=SITES, rounds=1)
     outcome = of.run()
     assert_is_mean_image(outcome, of)
-    floor = [evaluate.copy_source(f, t, "val") for s in of.sites.values() for f in s.feeds.values() for t in f.tasks]
-    expected = evaluate.mean_psnr([row for rows in floor for row in rows])
-    assert outcome.reason.endswith(f"dB, below copying the source ({expected:.2f} dB)")
-    assert scripted(3.0, 0.01).run().status == "done"
+    assert outcome.reason == "a test score is not finite: selected midas T1->T2 midas-4"
+
+
+def test_ending_below_copying_the_source_keeps_scores_and_images_and_is_flagged() -> None:
+    of = scripted(0.01, 3.0)  # good in the middle does not count
+    outcome = of.run()
+    assert (outcome.status, outcome.below_floor, outcome.selected_round) == ("done", True, 1)
+    assert set(outcome.gallery) == {f"{site}/{task}" for site in SITES for task in TASKS[site]}
+    assert means(outcome, "selected") > 20 > means(outcome, "last")
+    assert (outcome.reason, of.state.diverged) == (below(of, SITES), "")
+    good = scripted(3.0, 0.01).run()
+    assert (good.status, good.reason, good.below_floor) == ("done", "", False)
+
+
+def below(of: Trainer, sites: Sequence[str]) -> str:
+    """What is said of a run that ended below copying the source at these sites."""
+    feeds = [of.sites[name].feeds[name] for name in sites]
+    floor = evaluate.mean_psnr([row for f in feeds for task in f.tasks for row in evaluate.copy_source(f, task, "val")])
+    ended = np.mean([row["val_psnr"] for row in of.state.curve if row["round"] == 2 and row["site"] in sites])
+    return f"validation PSNR ends at {ended:.2f} dB, below copying the source ({floor:.2f} dB)"
+
+
+def test_the_floor_is_that_of_the_sites_that_are_scored() -> None:
+    of = scripted(0.01, 3.0)
+    of.selection._poisoned = ["midas"]  # private: as in a scenario with poisoned sites
+    assert of.run().reason == below(of, ["ixi"])
+
+
+def test_a_run_that_is_stopped_before_it_is_scored_is_still_below_the_floor(tmp_path: Path) -> None:
+    scripted(3.0, folder=tmp_path).round(1)
+    again = scripted(3.0, folder=tmp_path)
+    assert again.run().below_floor
+    assert len(again.state.curve) == len(SITES)  # it trained no further
 
 
 # --- accounting ------------------------------------------------------------------------------------------------------

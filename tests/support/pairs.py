@@ -19,7 +19,7 @@ WIGGLE = np.array([0.1, -0.1, 0.1, -0.1, 0.1])  # of seeds
 
 def put(store: Store, method: str, seed: int, shift: Mapping[str, float] | float | None, **more: Any) -> None:
     """Four subjects a site. Given a shift for each site, they differ from OWN by GAIN and that shift; else they are OWN."""
-    facts = {name: more.pop(name) for name in ("costs", "status", "reason", "changed") if name in more}
+    facts = {name: more.pop(name) for name in ("costs", "status", "reason", "changed", "below_floor") if name in more}
     what = finished.identity(method={"name": method} | more.pop("options", {}), seed=seed, **more)
     own = {}
     for site, tasks in what["scenario"]["tasks"].items():

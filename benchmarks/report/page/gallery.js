@@ -28,11 +28,11 @@ function gallery(table, number) {
     const facts = table.images[current], row = Number(slider.value) - 1, [source, target] = facts.site_task.split("/").at(-1).split("->");
     const wanted = pixelsOf(1, row);
     position.textContent = `${row + 1} of ${facts.subjects}`;
-    const outputs = table.rows.map(({ name, diverged, missing }, index) => {
+    const outputs = table.rows.map(({ name, title, diverged, missing }, index) => {
       const column = facts.rows.indexOf(index);
       if (!fits(name, filter)) return null;
       if (column < 0) return html("figure", {}, html("figcaption", {}, name), html("small", {}, diverged ? "diverged: no image" : missing.length ? "a hole: no image" : "no image"));
-      return tile(name, pixelsOf(column + 2, row), wanted, facts, `${facts.psnr[column][row].toFixed(1)} dB`);
+      return tile(title, pixelsOf(column + 2, row), wanted, facts, `${facts.psnr[column][row].toFixed(1)} dB`);
     });
     tiles.replaceChildren(tile(`source ${source.split("+")[0]}`, pixelsOf(0, row), null, facts, ""), tile(`target ${target}`, wanted, null, facts, ""), ...outputs.filter(Boolean));
   }

@@ -2,11 +2,11 @@
 
 function overview() {
   const { tables, ranks, scarce } = data("overview");
-  const counts = ["rows", "seeds", "runs", "holes", "diverged"].map((name) => column(name, tables.map((table) => table[name]), { number: true }));
+  const counts = ["rows", "seeds", "runs", "holes", "diverged", "below floor"].map((name) => column(name, tables.map((table) => table[name]), { number: true }));
   const found = sortable([column("table", tables.map(({ title }) => title)), ...counts,
     column("kind", tables.map(({ smoke }) => (smoke ? "smoke run" : "ranked")))]);
   const meaning = soft("A hole is a seed for which a row has no finished run while other rows have one; a row with a hole has no score. A smoke run is too short, or has too few " +
-    "subjects, to rank methods.");
+    "subjects, to rank methods. A run is below the floor if its last validation PSNR is below that of copying the source.");
   return [[html("h2", {}, "Overview"), found.element, meaning, ...meanRanks(ranks), ...scarce.flatMap(byTrainSize)], [found]];
 }
 

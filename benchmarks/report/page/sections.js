@@ -63,7 +63,7 @@ function curves(table) {
     if (!line) return { name: row.name, look: look[number], points: [] };
     const pairs = (key) => line[axis].map((at, index) => [at, line[key][index]]);
     return {
-      name: row.diverged ? `${row.name} (${row.diverged} of ${row.seeds} diverged)` : row.name, look: look[number], points: pairs("mean"),
+      name: row.title, look: look[number], points: pairs("mean"),
       band: line.low && line[axis].map((at, index) => [at, line.low[index], line.high[index]]),
       dots: site ? [] : own.selected.flatMap((round) => line.round.flatMap((at, index) => (at === round ? [pairs("mean")[index]] : []))),
     };

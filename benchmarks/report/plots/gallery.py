@@ -28,13 +28,13 @@ def draw_gallery(rows: Sequence[PlottedRow], site_task: str, columns: int, subje
     end = error_scale_end(list(outputs.values()), target)
     source_contrasts, target_contrast = site_task.rpartition("/")[2].split("->")
     with style():
-        grid = TileGrid.of(target.shape, columns, 2 + len(rows), [row.label for row in rows])
+        grid = TileGrid.of(target.shape, columns, 2 + len(rows), [row.title for row in rows])
         grid.show(0, known["source"][subject], f"source {source_contrasts.partition('+')[0]}")
         grid.show(1, target, f"target {target_contrast}")
         for number, row in enumerate(rows, start=2):
             if row in outputs:
                 output = outputs[row]
-                grid.show(number, output, row.label)
+                grid.show(number, output, row.title)
                 grid.show_error(
                     number, np.abs(output / 255 - target / 255), end, f"{slice_psnr(output, target):.1f} dB"
                 )

@@ -28,15 +28,15 @@ class PlottedRow:
         return str(self.runs[0].record.identity["method"]["name"])
 
     @property
-    def diverged(self) -> int:
-        """How many seeds diverged."""
-        return sum(run.record.status == "diverged" for run in self.runs)
-
-    @property
     def title(self) -> str:
-        """The label, and how many of its seeds diverged if any did."""
-        outcome = f"{self.diverged} of {len(self.runs)} diverged" if len(self.runs) > 1 else "diverged"
-        return f"{self.label} ({outcome})" if self.diverged else self.label
+        """The label, and how many of its seeds diverged or ended below the floor if any did."""
+        counts = {
+            "diverged": sum(run.record.status == "diverged" for run in self.runs),
+            "below floor": sum(run.record.below_floor for run in self.runs),
+        }
+        several = len(self.runs) > 1
+        told = [f"{count} of {len(self.runs)} {what}" if several else what for what, count in counts.items() if count]
+        return f"{self.label} ({', '.join(told)})" if told else self.label
 
 
 def row_labels(table: Table) -> list[str]:

@@ -118,6 +118,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
+        below_floor=outcome.below_floor,
     )
     record = write_record(folder, record, outcome.scores, outcome.curve)
     trainer.tidy()

@@ -142,6 +142,7 @@ def test_no_record_is_not_a_damaged_one(tmp_path: Path) -> None:
         ({"schema": 2}, "schema 2, but this version reads 1"),
         ({"selected_round": 1.5}, "selected_round is 1.5, not of type int"),
         ({"selected_round": True}, "selected_round is True, not of type int"),
+        ({"below_floor": 1}, "below_floor is 1, not of type bool"),
         ({"costs": {"seconds": math.nan}}, "the cost 'seconds'"),
         ({"run": "fedavg-variable-s0-000000000000"}, "its identity has the hash"),
         ({"identity": finished.identity(seed=1)}, "its identity has the hash"),

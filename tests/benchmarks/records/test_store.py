@@ -125,10 +125,12 @@ def test_diverged_and_damaged_are_told_apart(tmp_path: Path) -> None:
     bad = finished.finish(store, finished.identity(seed=1), status="diverged", reason="the loss is not finite")
     good = finished.finish(store, WHAT)
     assert store.status(bad) == RunStatus(bad, State.diverged, 100, 100, "the loss is not finite")
+    low = finished.finish(store, finished.identity(seed=2), below_floor=True, reason="validation PSNR ends at 8.00 dB")
+    assert store.status(low) == RunStatus(low, State.done, 100, 100, "validation PSNR ends at 8.00 dB")
     (store.folder(good) / "scores.csv").write_text("")
     assert store.status(good).state is State.damaged
     records, damaged = store.records()
-    assert [record.run for record in records] == [bad]
+    assert {record.run: record.below_floor for record in records} == {bad: False, low: True}
     assert len(damaged) == 1
     assert "scores.csv" in damaged[0]
 

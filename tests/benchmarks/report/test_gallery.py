@@ -20,8 +20,8 @@ SOURCE, TARGET, FAR = STREAM.integers(0, 256, (3, 2, 64, 64), dtype=np.uint8)
 CLOSE = TARGET // 2 + 64  # errors of at most a quarter
 
 
-def plotted(label: str, prediction: np.ndarray | None, status: str = "done") -> PlottedRow:
-    record = finished.record(finished.identity(), status=status)
+def plotted(label: str, prediction: np.ndarray | None, status: str = "done", below: bool = False) -> PlottedRow:
+    record = finished.record(finished.identity(), status=status, below_floor=below)
     gallery = {} if prediction is None else {SITE_TASK: {"source": SOURCE, "target": TARGET, "prediction": prediction}}
     return PlottedRow(label, (FinishedRun(record, Path("unused")),), gallery)
 
@@ -77,6 +77,12 @@ def test_the_score_below_an_error_is_the_psnr_of_the_slice() -> None:
 def test_what_has_no_image_says_why() -> None:
     shown = texts([plotted("a", CLOSE), plotted("b", None, "diverged"), plotted("c", None)])
     assert shown[-4:] == ["diverged", "b", "no image", "c"]
+
+
+def test_what_ended_below_the_floor_is_shown_and_marked() -> None:
+    shown = " ".join(texts([plotted("a", CLOSE), plotted("b", FAR, below=True)])).replace("\n", " ")
+    assert "b (below floor)" in shown
+    assert "a (" not in shown
 
 
 def test_long_names_wrap_after_a_slash_and_many_rows_go_on_below() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from support import finished
 
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.tables.columns import columns
 from fedsynth.benchmarks.tables.table import Table, tables
 
 IXI, OASIS, FLAIR = ("ixi", "T1->T2"), ("oasis", "T1->T2"), ("oasis", "T2->FLAIR")
@@ -104,6 +106,32 @@ def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> 
         note.startswith("a on resnet: 1 of 2 seeds diverged. A diverged run is scored as the mean")
         for note in table.notes
     )
+
+
+def test_rows_below_the_floor_keep_their_place_and_are_marked(store: Store) -> None:
+    assert "below floor" not in [column.name for column in columns(only_with(store, below=()))]
+    table = only_with(store, below=(1,))
+    assert [(row.method, row.rank, row.below_floor, row.diverged) for row in table.rows] == [
+        ("a", 1, 1, 0),
+        ("b", 2, 0, 0),
+    ]
+    (marked,) = [column for column in columns(table) if column.name == "below floor"]
+    assert marked.compact
+    assert marked.cells == ["1", "0"]
+    assert any(
+        note.startswith(
+            "a on resnet: 1 of 2 seeds ended below the floor: the validation PSNR of the last round is below"
+        )
+        for note in table.notes
+    )
+
+
+def only_with(store: Store, below: Sequence[int]) -> Table:
+    """Two rows with two seeds; the seeds `below` of the first ended below the floor."""
+    for seed in (0, 1):
+        finished.finish(store, named("a", seed=seed), 30, below_floor=seed in below)
+        finished.finish(store, named("b", seed=seed), 10)
+    return only(store)
 
 
 @pytest.mark.parametrize(
