@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.oracles import averages, imaging, mixtures, personal, servers, world
+from support.oracles import averages, imaging, mixtures, personal, rivals, servers, world
 from support.oracles.recorded import SIZES, in_float64, record
 from support.oracles.world import Ending
 
@@ -27,7 +27,7 @@ from fedsynth.site import SiteState
 from fedsynth.step.slot import Slot
 
 NAMES = METHODS.entries()
-MODULES = (averages, servers, personal, mixtures, imaging)
+MODULES = (averages, servers, personal, mixtures, imaging, rivals)
 ORACLES: dict[str, Callable[..., Ending]] = {
     name: found for module in MODULES for name, found in vars(module).items() if name in NAMES
 }

@@ -100,6 +100,7 @@ def record(method: Method, optimizer: type[Optimizer], **options: Any) -> tuple[
         betas=(0.5, 0.999) if optimizer is Adam else None,
         planned=of.options.rounds,
         questions={name: _questions(site) for name, site in of.sites.items()},
+        slices={name: _slices(site) for name, site in of.sites.items()},
     )
     with _watched(world):
         for round in range(1, ROUNDS + 1):
@@ -111,6 +112,10 @@ def record(method: Method, optimizer: type[Optimizer], **options: Any) -> tuple[
 def _questions(site: SiteState) -> list[Batch]:
     """A slice of each task of each of a site's members."""
     return [feed.batch(task, feed.rows["test"][:1]) for feed in site.feeds.values() for task in feed.tasks]
+
+
+def _slices(site: SiteState) -> list[Batch]:
+    return [feed.batch(task, feed.rows["train"]) for feed in site.feeds.values() for task in feed.tasks]
 
 
 @contextmanager

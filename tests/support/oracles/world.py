@@ -77,6 +77,7 @@ class World:
     betas: tuple[float, float] | None
     planned: int  # rounds of the run, of which an oracle sees the first ones
     questions: dict[str, list[Batch]]
+    slices: dict[str, list[Batch]]  # each site's training slices, all in one batch for each of its tasks
     rounds: list[Round] = field(default_factory=list)
     draws: dict[tuple[int, str, str], list[Batch]] = field(default_factory=dict)
 
