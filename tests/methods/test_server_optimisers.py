@@ -17,6 +17,8 @@ from fedsynth.methods.fedadagrad import FedAdagrad
 from fedsynth.methods.fedadam import FedAdam
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedavgm import FedAvgM
+from fedsynth.methods.fedbadam import FedBAdam
+from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.fednova import FedNova
 from fedsynth.methods.fedprox import FedProx
 from fedsynth.methods.fedyogi import FedYogi
@@ -53,7 +55,8 @@ def adagrad(v: np.ndarray, d: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("method", "beta1", "rule"), [(FedAdam(), 0.9, adam), (FedYogi(), 0.9, yogi), (FedAdagrad(), 0.0, adagrad)]
+    ("method", "beta1", "rule"),
+    [(FedAdam(), 0.9, adam), (FedBAdam(), 0.9, adam), (FedYogi(), 0.9, yogi), (FedAdagrad(), 0.0, adagrad)],
 )
 @pytest.mark.parametrize("participation", [1.0, 0.67])
 def test_the_servers_optimiser_is_the_papers(
@@ -66,6 +69,15 @@ def test_the_servers_optimiser_is_the_papers(
         expected = before + 0.01 * m / (np.sqrt(v) + 1e-3)
         np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-6)
         assert np.abs(after - before).max() > 1e-4
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_fedbadam_shares_what_fedbn_does(norm: Norm) -> None:
+    ours, theirs, all_of_it = (
+        {place.path for layout in (of.plan.model, of.plan.buffers) for place in layout.places}
+        for of in (trainer(method, network=resnet(norm=norm)) for method in (FedBAdam(), FedBN(), FedAdam()))
+    )
+    assert ours == theirs < all_of_it
 
 
 def test_momentum_at_the_server_is_the_papers() -> None:
