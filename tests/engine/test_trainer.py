@@ -24,6 +24,7 @@ from fedsynth.method import Method, Nets
 from fedsynth.methods.fedbn import FedBN
 from fedsynth.methods.local import Local
 from fedsynth.networks.blocks import Dropout, Norm
+from fedsynth.runtime.optimizers.sgd import SGD
 from fedsynth.runtime.options import TrainerOptions
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
@@ -425,6 +426,11 @@ def test_options_that_cannot_be_are_refused(name: str, value: float) -> None:
 
 
 @dataclass
+class OneOption(SGD):
+    alpha: float = 0.0
+
+
+@dataclass
 class Weighs(Method):
     weights: list[float] = field(default_factory=lambda: [0.5, math.inf])
 
@@ -434,8 +440,8 @@ def test_numbers_that_are_not_finite_are_refused_by_name(value: float) -> None:
     for name in ("lr", "zoom", "clip", "local_epochs"):
         with pytest.raises(ValueError, match=f"trainer.{name} is {value}; it must be a finite number"):
             options(**{name: value})
-    with pytest.raises(ValueError, match=r"trainer.betas\[1\] is "):
-        options(betas=[0.5, value])
+    with pytest.raises(ValueError, match=r"trainer.optimizer.alpha is "):
+        options(optimizer=OneOption(alpha=value))
     with pytest.raises(ValueError, match=f"method.l1 is {value}; it"):
         trainer(Method(l1=value), sites=SITES)
     with pytest.raises(ValueError, match=r"method.weights\[1\] is inf; it"):

@@ -172,7 +172,7 @@ def test_an_option_of_swept_methods_waits_for_them(word: str, waits: str) -> Non
     [
         ("trainer.lr=nan", "trainer.lr is nan; it must be a finite number"),
         ("trainer.lr=inf", "trainer.lr is inf"),
-        ("trainer.betas=[0.5,nan]", r"trainer.betas\[1\] is nan"),
+        ("optimizer.betas=[0.5,nan]", r"optimizer.betas is \[0.5, nan\]"),
         ("scenario.straggle=nan", "scenario.straggle is nan"),
         ("+scenario.joins.ixi=nan", "scenario.joins.ixi is nan"),
         ("method.l1=inf", "method.l1 is inf"),
