@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from click import UsageError
 
 from fedsynth.registry import METHODS
 
-from .rules import RULES
+from .crossings import CROSSINGS, Refused
+from .rules import RULES, Rule
 from .toy import ToyFederation
 
 
-def check(name: str) -> list[tuple[str, str, list[str]]]:
-    """(rule, purpose, what is wrong) for every rule, on the method's published network with its default options."""
+class Verdict(NamedTuple):
+    """A rule, what it is for, what is wrong, and why it was refused to try it, if it was."""
+
+    title: str
+    purpose: str
+    wrong: list[str]
+    refusal: str = ""
+
+
+def check(name: str, rules: Sequence[tuple[str, str, Rule]] = (*RULES, *CROSSINGS)) -> list[Verdict]:
+    """A verdict for each rule, on the method's published network with its default options."""
     cls = METHODS[name]
     toy = ToyFederation.of(cls)
     results = []
     raised: dict[str, str] = {}  # an error that ended a run -> the first rule that met it
-    for title, purpose, function in RULES:
+    for title, purpose, function in rules:
+        wrong: list[str] = []
+        refusal = ""
         try:
             wrong = list(function(toy))
+        except Refused as refused:
+            refusal = str(refused)
         except Exception as error:  # a broken plugin may raise anything: that is a finding, not our failure
             text = f"{type(error).__name__}: {error}"
             met = raised.setdefault(text, title)
             wrong = [text if met == title else f"the error of {met!r} ends its run too"]
-        results.append((title, purpose, wrong))
+        results.append(Verdict(title, purpose, wrong, refusal))
     return results
 
 
@@ -39,8 +54,9 @@ def main(methods: Sequence[str], all: bool) -> int:
     failed = 0
     for name in METHODS.entries() if all else methods:
         print(name)
-        for title, purpose, wrong in check(name):
-            print(f"  {'broken' if wrong else 'ok':8}{title}" + (f", so that {purpose}" if wrong else ""))
+        for title, purpose, wrong, refusal in check(name):
+            said = "broken" if wrong else "refused" if refusal else "ok"
+            print(f"  {said:8}{title}" + (f", so that {purpose}" if wrong else f": {refusal}" if refusal else ""))
             for text in wrong:
                 print(f"          {text}")
             failed += bool(wrong)

@@ -248,7 +248,7 @@ class Trainer:
             self.state.costs.rounds_kept += 1
             rule = self.options.server_rule.name
             logging.getLogger(__name__).warning(
-                "round %d: %d uploads are too few for %s, so the server keeps a model", round, len(uploads), rule
+                "round %d: %s has too few uploads (%d arrived), so the server keeps a model", round, rule, len(uploads)
             )
         self.server.settle()
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from fedsynth import streams
 from fedsynth.benchmarks.contract import check
+from fedsynth.benchmarks.contract.crossings import CONDITIONS, CROSSINGS
 from fedsynth.benchmarks.contract.rules import RULES, Rule, step_is_a_function_of_the_phase
 from fedsynth.benchmarks.contract.toy import CHANGES, ToyFederation
 from fedsynth.exchange import Message, Place
@@ -30,7 +33,24 @@ FEW = ("ditto", "fedavg", "finetune", "pflsynth", "scaffold")  # of which `make 
 )
 def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)  # of learning its weights; 30 otherwise
-    assert {title: wrong for title, _, wrong in check.check(name) if wrong} == {}
+    assert {title: wrong for title, _, wrong, _ in check.check(name, RULES) if wrong} == {}
+
+
+REFUSED = {
+    "a robust rule": {"the median", "the trimmed mean", "Krum", "norm clipping"},
+    "own starts": {"own starts"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS.entries())
+def test_registered_methods_hold_under_every_condition(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused is refused for all of its kind."""
+    monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)
+    verdicts = check.check(name, CROSSINGS)
+    assert {verdict.title: verdict.wrong for verdict in verdicts if verdict.wrong} == {}
+    refused = {verdict.title.removeprefix("holds with ") for verdict in verdicts if verdict.refusal} & set(CONDITIONS)
+    assert refused in ([set(), *REFUSED.values()])
 
 
 @dataclass
@@ -241,6 +261,146 @@ def complaints(function: Rule, toy: ToyFederation) -> list[str]:
             yield str(error)
 
     return list(run())
+
+
+# --- what methods did before their crossings were tried ----------------------------------------------------------------
+
+
+@dataclass
+class TunesByItsLastRound(Method):
+    """Fine-tunes as long as it trained last, of which a resumed run knows nothing."""
+
+    def upload(self, site: SiteState) -> Message:
+        site.last = site.steps  # type: ignore[attr-defined]
+        return super().upload(site)
+
+    def personalise(self, site: SiteState) -> None:
+        site.fit(getattr(site, "last", site.full))
+
+
+@dataclass
+class AddsUpDifferences(Method):
+    """FedDyn's state and FedAvgM's momentum, of a mean with other weights than its own."""
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        before = server.model
+        super().aggregate(server, {name: Message(upload, weight=1) for name, upload in uploads.items()})
+        server.memory["h"] = server.memory.get("h", 0) + server.model - before
+        server.model = server.model + server.memory.tensor("h")
+
+
+@dataclass
+class NormalisesFromTheServer(Method):
+    """FedNova that takes the server's model for what every site began with."""
+
+    def upload(self, site: SiteState) -> Message:
+        return Message(super().upload(site), steps=site.steps)
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        moved = {
+            name: Message(upload, model=server.model.lerp(upload.model, 1 / float(upload["steps"])))
+            for name, upload in uploads.items()
+        }
+        super().aggregate(server, moved)
+
+
+@dataclass
+class SendsWhatOthersSent(Method):
+    """Its sites get each other's models, and no mean."""
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        super().aggregate(server, uploads)
+        for name, upload in uploads.items():
+            server.memory[f"model of {name}"] = upload.model
+
+    def download(self, server: Server, name: str) -> Message:
+        other = next((key for key in sorted(server.memory) if not key.endswith(name)), "")
+        return Message(super().download(server, name), model=server.memory.get(other, server.model))
+
+
+@dataclass
+class TunesBesideItsBudget(Method):
+    """Moves by gradients before it serves, whatever it may do."""
+
+    def personalise(self, site: SiteState) -> None:
+        for batch in site.draw("tune", 3):
+            slope = site.slope("generator", dict(self.objective(site.nets, batch))["generator"])
+            site.load(site.pack() - 1e-4 * slope)
+
+
+@dataclass
+class KeepsItsOwnInUpload(Method):
+    """A model of its own that it only keeps if its upload arrives."""
+
+    def upload(self, site: SiteState) -> Message:
+        site.memory["own"] = site.pack()
+        return super().upload(site)
+
+    def personalise(self, site: SiteState) -> None:
+        if "own" in site.memory:
+            site.load(site.memory.tensor("own"))
+
+
+@dataclass
+class DrawsByPlace(Method):
+    """Adds noise that depends on a slice's place in its batch."""
+
+    def synthesise(self, site: SiteState, batch: Batch) -> torch.Tensor:
+        stream = streams.device(site.device, "noise", site.name)
+        return super().synthesise(site, batch) + 0.1 * torch.randn(batch.target.shape, generator=stream)
+
+
+@dataclass
+class SendsNaN(Method):
+    """One of its numbers is not finite."""
+
+    def upload(self, site: SiteState) -> Message:
+        message = super().upload(site)
+        message.model[0] = torch.nan
+        return message
+
+
+@dataclass
+class SendsPairs(Method):
+    """Its uploads have another form than what it is sent."""
+
+    def upload(self, site: SiteState) -> Message:
+        message = super().upload(site)
+        return Message(message, model=torch.stack([message.model, message.model]))
+
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        super().aggregate(server, {name: Message(upload, model=upload.model[0]) for name, upload in uploads.items()})
+
+
+@pytest.mark.parametrize(
+    ("cls", "title"),
+    [
+        (TunesByItsLastRound, "holds with stragglers"),
+        (AddsUpDifferences, "sees only what sites learnt"),
+        (NormalisesFromTheServer, "sees only what sites learnt"),
+        (SendsWhatOthersSent, "averages what it says"),
+        (TunesBesideItsBudget, "gives newcomers equal budgets"),
+        (KeepsItsOwnInUpload, "serves what it learnt"),
+        (DrawsByPlace, "makes each image alone"),
+        (SendsNaN, "holds with the median"),
+        (SendsPairs, "holds with a poisoned site"),
+    ],
+)
+def test_what_does_not_hold_under_a_condition_is_named(cls: type[Method], title: str) -> None:
+    function = next(function for name, _, function in CROSSINGS if name == title)
+    assert complaints(function, ToyFederation.of(cls))
+
+
+def test_what_is_refused_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = [rule for rule in CROSSINGS if rule[0] in ("holds with Krum", "makes each image alone")]
+    monkeypatch.setattr(check, "check", partial(check.check, rules=chosen))
+    assert check.main(["fedamp"], all=False) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "fedamp",
+        "  refused holds with Krum: trainer.server_rule=krum does nothing under method FedAMP, whose sites are not sent a mean "
+        "of models; set it to mean",
+        "  ok      makes each image alone",
+    ]
 
 
 @pytest.mark.parametrize(
