@@ -60,19 +60,19 @@ class Refused(Exception):
     """What was asked makes no sense together, and was refused by name before anything trained."""
 
 
-class Stopped(Exception):
+class Killed(Exception):
     """The process is gone."""
 
 
 def trainer_of(
     toy: ToyFederation, condition: Condition, data: Federation | None = None, folder: Path | None = None
 ) -> Trainer:
-    """A trainer under a condition, with a newcomer that adapts.
+    """A trainer under a condition, with a newcomer that adapts; unless other data are given, sites have one training slice.
 
     Raises:
         Refused: The trainer refuses the method or the condition.
     """
-    of = data or blobs()
+    of = data or blobs(scarce="abc" + NEWCOMER)
     conditions = replace(of.conditions, adapt=[1], **condition.scenario)
     given = {"rounds": ROUNDS, "checkpoint_every": 1, "validate_every": ROUNDS, **condition.trainer}
     try:
@@ -88,10 +88,10 @@ def stopped_before_scoring(trainer: Trainer) -> None:
     """Go on to the end of the last round."""
 
     def stop(device: torch.device) -> list[dict[str, Any]]:
-        raise Stopped
+        raise Killed
 
     trainer.selection.scores = stop  # type: ignore[method-assign]
-    with suppress(Stopped):
+    with suppress(Killed):
         trainer.run()
 
 
@@ -107,11 +107,11 @@ def crossed(condition: str, toy: ToyFederation) -> Iterator[str]:
         yield f"with {condition} {whole.reason}"
     if names := sorted(site for site in whole.digest if again.digest.get(site) != whole.digest[site]):
         yield f"with {condition}, a run that was killed ends with other tensors at {', '.join(names)}"
-    elif scores(again) != scores(whole):
+    elif rows_of(again) != rows_of(whole):
         yield f"with {condition}, a run that was killed ends with the same tensors and other scores"
 
 
-def scores(outcome: Outcome) -> list[str]:
+def rows_of(outcome: Outcome) -> list[str]:
     return [repr(row) for row in outcome.scores]  # NaN is equal to itself
 
 
@@ -232,16 +232,16 @@ def served(trainer: Trainer, server: Server, name: str) -> Tensor:
     site = trainer.sites[name]
     feed = site.feeds[site.members[0]]
     with evaluate.serving(trainer.method, server, site), torch.no_grad():
-        return site.answer(feed.batch(feed.tasks[0], feed.rows["train"][:3]))
+        return site.answer(feed.batch(feed.tasks[0], feed.rows["test"]))
 
 
 def makes_each_image_alone(toy: ToyFederation) -> Iterator[str]:
-    """Three slices in one batch, and each in a batch of its own."""
+    """Slices in one batch, and each in a batch of its own."""
     trainer = trainer_of(toy, Condition({}))
     trainer.round(1)
     site = next(iter(trainer.sites.values()))
     feed = site.feeds[site.members[0]]
-    rows = feed.rows["train"][:3]
+    rows = feed.rows["test"]
     with evaluate.serving(trainer.method, trainer.server, site), torch.no_grad():
         together = site.answer(feed.batch(feed.tasks[0], rows))
         alone = torch.cat([site.answer(feed.batch(feed.tasks[0], rows[k : k + 1])) for k in range(len(rows))])

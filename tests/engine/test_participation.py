@@ -139,7 +139,7 @@ def test_a_poisoned_site_uploads_four_times_the_opposite_and_is_not_scored() -> 
 
 
 @dataclass
-class Uploads(FedAvg):
+class OddUploads(FedAvg):
     """Sends another vector than the plan's from a poisoned site, or one with a NaN."""
 
     broken: bool = False
@@ -153,13 +153,13 @@ class Uploads(FedAvg):
 
 
 def test_a_poisoned_upload_of_another_form_is_an_error_that_names_method_and_site() -> None:
-    of = trainer(Uploads(), resnet(blocks=1), common(poisoned=0.3), local_steps=1)
-    with pytest.raises(ContractError, match=r"method Uploads at site midas: its upload has a model of shape \(2, "):
+    of = trainer(OddUploads(), resnet(blocks=1), common(poisoned=0.3), local_steps=1)
+    with pytest.raises(ContractError, match=r"method OddUploads at site midas: its upload has a model of shape \(2, "):
         of.round(1)
 
 
 @pytest.mark.parametrize("rule", [ServerRule.mean, ServerRule.median])
 def test_an_upload_that_is_not_finite_ends_the_run_and_is_no_tensor_that_a_site_lacks(rule: ServerRule) -> None:
-    of = trainer(Uploads(broken=True), resnet(blocks=1), common(), local_steps=1, server_rule=rule)
+    of = trainer(OddUploads(broken=True), resnet(blocks=1), common(), local_steps=1, server_rule=rule)
     of.round(1)
     assert of.state.diverged == "the upload of site midas is not finite in round 1"
