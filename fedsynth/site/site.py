@@ -244,8 +244,9 @@ class SiteState:
             name: new_optimizer(parameters, self._options, self.device) for name, parameters in groups.items()
         }
         losses: dict[str, Tensor] = {}
+        count = self.spend(count)
         with self.training(True):
-            for k, batch in enumerate(self.draw("fit", self.spend(count))):
+            for k, batch in enumerate(self.draw("fit", count)):
                 self.phase = self._method.phase(self, k)
                 self._step.run((step or self._method.step)(self, batch), self.players, optimizers, losses)
         self.phase = ""
