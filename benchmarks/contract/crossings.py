@@ -198,7 +198,8 @@ def gives_newcomers_equal_budgets(toy: ToyFederation) -> Iterator[str]:
             found[site.trained] = total() - since
         return synthesise(site, batch)
 
-    step.run, trainer.method.receive, trainer.method.synthesise = counted, received, synthesised  # type: ignore[method-assign]
+    step.run = counted  # type: ignore[assignment,method-assign]
+    trainer.method.receive, trainer.method.synthesise = received, synthesised  # type: ignore[method-assign]
     trainer.probe()
     steps = trainer.federation.conditions.adapt_steps
     if found.get(False):
