@@ -44,17 +44,83 @@ FedAvg's mean, weighted by training slices over the sites that took part, wherev
 
 [results/smoke](../results/smoke/README.md) shows how each method did in a short run on the phantom, and says why some score low.
 """
-LEFT_OUT = """## What is not here, and why
-
-| method | why |
-| --- | --- |
-| FedRoD (Chen and Chao, ICLR 2022) | balances the softmax over classes; slices have no class |
-| FedProto (Tan et al., AAAI 2022) | averages one prototype for each class |
-| FedLC (Zhang et al., ICML 2022) | calibrates logits by the labels' frequencies |
-| FedPAC (Xu et al., ICLR 2023) | aligns class-wise feature centroids |
-| FedGen (Zhu et al., ICML 2021) | its generator draws features for a given label |
-| kNN-Per (Marfoq et al., ICML 2022) | interpolates a classifier's output with the labels of neighbours |
-"""
+LEFT_OUT = (  # each with what it is and why it is not here
+    (
+        "FedGIMP (Elmas et al., IEEE TMI 2023)",
+        "a federated generative prior of MR images, fitted to k-space",
+        "reconstruction: there is no source contrast",
+    ),
+    (
+        "FedGAT (Nezhad et al., arXiv 2502.04521, 2025)",
+        "a federated autoregressive transformer makes images on which each site trains a network of its own",
+        "reconstruction; it federates a pretrained foundation model, and this suite has no pretrained weights",
+    ),
+    (
+        "FedPR (Feng et al., CVPR 2023)",
+        "prompts of a pretrained network travel, projected into a null space",
+        "reconstruction; no pretrained weights",
+    ),
+    (
+        "ModFed (Wu et al., arXiv 2304.07502, 2023)",
+        "unrolled networks with data consistency",
+        "reconstruction: there is no k-space",
+    ),
+    (
+        "FedDDPM (arXiv 2503.06426, 2025), FedDM (arXiv 2407.14730, 2024)",
+        "federated diffusion models",
+        "the objective here is LSGAN + L1 for all; diffusion comes when objectives are an axis like networks are",
+    ),
+    (
+        "FedPara (Hyeon-Woo et al., ICLR 2022)",
+        "layers are low-rank products, of which less travels",
+        "it changes the network, not the federation: it would be compared on a network of its own",
+    ),
+    (
+        "FedCP (Zhang et al., KDD 2023)",
+        "each sample's feature vector is split between a global and a personal head",
+        "the heads are a classifier's, on a vector; a generator's features are maps",
+    ),
+    (
+        "HarmoFL (Jiang et al., AAAI 2022)",
+        "images get one amplitude spectrum at all sites; weights are perturbed towards flat minima",
+        "the spectrum is what is synthesised here; the second half is what FedSAM does",
+    ),
+    (
+        "FedDG (Liu et al., CVPR 2021)",
+        "sites exchange amplitude spectra of images",
+        "parts of images leave a site; its loss needs the boundaries of a segmentation",
+    ),
+    (
+        "FedRoD (Chen and Chao, ICLR 2022)",
+        "a balanced and a personal predictor",
+        "it balances the softmax over classes; slices have no class",
+    ),
+    (
+        "FedProto (Tan et al., AAAI 2022)",
+        "prototypes travel",
+        "it averages one for each class",
+    ),
+    (
+        "FedLC (Zhang et al., ICML 2022)",
+        "calibrated logits",
+        "it calibrates them by the labels' frequencies",
+    ),
+    (
+        "FedPAC (Xu et al., ICLR 2023)",
+        "aligned features and mixed heads",
+        "it aligns the centroids of classes",
+    ),
+    (
+        "FedGen (Zhu et al., ICML 2021)",
+        "distillation without data",
+        "its generator draws features for a given label",
+    ),
+    (
+        "kNN-Per (Marfoq et al., ICML 2022)",
+        "a memory of local samples",
+        "it interpolates a classifier's output with the labels of neighbours",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -174,7 +240,15 @@ def page() -> str:
         )
     lines += ["", "## Forms that were derived for SGD", ""]
     lines += [f"- `{name}`: {text}" for name, cls in classes.items() if (text := about_sgd(cls))]
-    lines += ["", LEFT_OUT, "## One by one", ""]
+    lines += [
+        "",
+        "## What is not here, and why",
+        "",
+        "| method | what it is | why it is not here |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in LEFT_OUT]
+    lines += ["", "## One by one", ""]
     for name, cls in classes.items():
         lines += section(name, cls)
     return "\n".join(lines).rstrip() + "\n"

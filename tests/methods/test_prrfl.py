@@ -72,13 +72,13 @@ def aggregated(weights: dict[str, np.ndarray], present: list[str], share: float)
 
 
 def send(of: Trainer, names: tuple[str, ...], seed: int, equal: bool = False) -> dict[str, Tensor]:
-    """Upload random models, weighing differently, and aggregate; the models."""
+    """Upload random models and aggregate; the models."""
     stream, models = torch.Generator().manual_seed(seed), {}
     for name in names:
         drawn = torch.randn(of.plan.model.numel, generator=stream)
         models[name] = next(iter(models.values())).clone() if equal and models else drawn
     none = torch.zeros(of.plan.buffers.numel)
-    uploads = {n: Message(model=m.clone(), buffers=none, weight=k + 1) for k, (n, m) in enumerate(models.items())}
+    uploads = {name: Message(model=model.clone(), buffers=none, weight=1) for name, model in models.items()}
     of.method.aggregate(of.server, uploads)
     return models
 
@@ -133,6 +133,35 @@ def test_a_window_of_nothing_shares_the_sums() -> None:
                 mean = np.sign(sums[name]) * np.mean(np.abs(list(sums.values())))
                 change = (mean - sums[name]) / weight.size
                 np.testing.assert_allclose(weight, before[name][path] + change, atol=1e-5)
+
+
+def windowed(weights: list[np.ndarray], share: float, last: int) -> list[np.ndarray]:
+    """The aggregated matrices where the shared window is from -share n / 2 to share n / 2, without the `last` of them."""
+    spectra = [np.fft.fftshift(np.fft.fft2(weight)) for weight in weights]
+    inside = np.zeros(spectra[0].shape, bool)
+    (up, down), (left, right) = ((n // 2 - int(n * share / 2), n // 2 + int(n * share / 2)) for n in inside.shape)
+    inside[up : down + 1 - last, left : right + 1 - last] = True
+    amplitude = np.mean([np.abs(spectrum) for spectrum in spectra], 0)
+    mixed = [np.where(inside, amplitude, np.abs(s)) * np.exp(1j * np.angle(s)) for s in spectra]
+    return [np.fft.ifft2(np.fft.ifftshift(one)).real for one in mixed]
+
+
+@pytest.mark.parametrize(("layer", "moved"), [((64, 1, 7), (0.09, 0.11)), ((256, 256, 3), (0.012, 0.016))])
+def test_how_far_the_released_window_would_move_weights(
+    layer: tuple[int, int, int], moved: tuple[float, float]
+) -> None:
+    """It leaves the last frequency out in both directions and so is not symmetric. Of layers of `resnet` these are the first and
+    one of a residual block; four sites with independent initial weights, at the first and the last share."""
+    outputs, inputs, kernel = layer
+    stream = np.random.default_rng(0)
+    for share in (0.7, 0.95):
+        weights = [stream.normal(0, 0.02, (inputs * kernel, kernel * outputs)) for _ in range(4)]
+        ours, released = (windowed(weights, share, last) for last in (0, 1))
+        norms = [np.linalg.norm(one - other) / np.linalg.norm(one) for one, other in zip(ours, released, strict=True)]
+        assert moved[0] < np.mean(norms) < moved[1]
+        low_only = aggregated({str(k): w for k, w in enumerate(weights)}, list("0123"), share) if inputs == 1 else {}
+        for k, matrices in low_only.items():
+            np.testing.assert_allclose(matrices, ours[int(k)], atol=1e-9)
 
 
 def test_normalisation_stays_and_all_that_travels_is_the_deputys() -> None:
