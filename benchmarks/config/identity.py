@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from fedsynth.federation import Task
+from fedsynth.federation.intensities import Normalisation
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import REGISTRIES
 from fedsynth.runtime.device import resolve_device
@@ -46,7 +47,8 @@ def identity(run: Run) -> dict[str, Any]:
 
 def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str, Any]:
     """What takes part and how: the tasks of each site that trains, and of each newcomer. Where an option has entries for sites,
-    only those of these sites count. How newcomers adapt is left out where there are none."""
+    only those of these sites count. How newcomers adapt, and what is normalised
+    otherwise, is left out where there is nothing of it."""
     texts = {site: sorted(map(str, own)) for site, own in tasks.items()}
     told = plain(asdict(given)) | {
         "sites": [site for site in texts if site not in given.newcomers],
@@ -55,10 +57,12 @@ def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) ->
         "asks": {site: sorted(str(Task.parse(task)) for task in own) for site, own in sorted(given.asks.items())},
         "poisoned": given.corrupt(site for site in tasks if site not in given.newcomers),
     }
-    for option in ("train_subjects", "shift"):
+    for option in ("train_subjects", "shift", "normalise"):
         own = {site: given.of_site(getattr(given, option), site) for site in tasks}
-        told[option] = {site: value for site, value in own.items() if value}
-    return {name: value for name, value in told.items() if given.newcomers or name not in ("adapt", "adapt_steps")}
+        told[option] = {site: plain(value) for site, value in own.items() if value}
+    without = [] if given.newcomers else ["adapt", "adapt_steps"]
+    without += [] if told["normalise"] else ["normalise"]
+    return {name: value for name, value in told.items() if name not in without}
 
 
 def scenario_of(identity: Mapping[str, Any]) -> Scenario:
@@ -67,6 +71,7 @@ def scenario_of(identity: Mapping[str, Any]) -> Scenario:
     tasks = identity["tasks"] | newcomers
     poisoned = len(identity.get("poisoned", ())) / len(identity["tasks"])
     parts = {"sites": list(tasks), "tasks": tasks, "newcomers": list(newcomers), "poisoned": poisoned}
+    parts["normalise"] = {site: Normalisation[how] for site, how in identity.get("normalise", {}).items()}
     return Scenario(**dict(identity) | parts)
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from .. import streams
 from ..runtime.options import check_finite
 from .federation import Conditions, Federation
+from .intensities import Normalisation, rescaled
 from .site import Dataset, Site, Subject
 from .task import FederationError, Task
 
 ALL = "*"
+T = TypeVar("T")
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Scenario(Conditions):
         newcomers: Those of the sites that train nothing and are served at the end.
         train_subjects: Site or `default` -> how many training subjects it has, the first ones of the data set.
         shift: Site or `default` -> by how many pixels its training contrasts are off the first contrast, at most.
+        normalise: Site or `default` -> how it scales its intensities; sites without an entry have the data set's.
 
     Example:
         >>> from pathlib import Path
@@ -46,6 +50,7 @@ class Scenario(Conditions):
     newcomers: list[str] = field(default_factory=list)
     train_subjects: dict[str, int] = field(default_factory=dict)
     shift: dict[str, int] = field(default_factory=dict)
+    normalise: dict[str, Normalisation] = field(default_factory=dict)
 
     def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
         """Site -> its tasks, both sorted, newcomers included: the order in which they are listed changes nothing.
@@ -95,6 +100,7 @@ class Scenario(Conditions):
             "joins": self.joins,
             "train_subjects": [site for site in self.train_subjects if site != "default"],
             "shift": [site for site in self.shift if site != "default"],
+            "normalise": [site for site in self.normalise if site != "default"],
         }
         for option, sites in named.items():
             if unknown := sorted(set(sites) - set(plan)):
@@ -125,7 +131,7 @@ class Scenario(Conditions):
             if value < bound:
                 raise FederationError(f"scenario {self.name}: {option} is {value}; it must be at least {bound}")
 
-    def of_site(self, option: dict[str, int], site: str) -> int | None:
+    def of_site(self, option: dict[str, T], site: str) -> T | None:
         """A site's value of an option that has an entry a site; None where there is none."""
         return option.get(site, option.get("default"))
 
@@ -147,6 +153,8 @@ class Scenario(Conditions):
                 site = with_few(site, count)
             if pixels := self.of_site(self.shift, name):
                 site = misaligned(site, pixels)
+            if how := self.of_site(self.normalise, name):
+                site = rescaled(site, how)
             sites[name] = site
         for name in self.newcomers:
             if (there := len(sites[name].of("train"))) < max(self.adapt, default=0):

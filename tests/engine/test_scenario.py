@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fedsynth.benchmarks.config.identity import plain, scenario_identity as told
 from fedsynth.benchmarks.records.record import expected_scores, read_scores, welcome_scores
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.federation import FederationError
+from fedsynth.federation.intensities import Normalisation, rescaled
 from fedsynth.federation.scenario import Scenario, misaligned, with_few
 
 SCENARIOS = sorted((ROOT / "conf" / "scenario").glob("*.yaml"))
@@ -40,6 +42,36 @@ def test_training_contrasts_are_moved_whole_and_tests_are_not() -> None:
     ]
     assert len(shifts) == 1
     assert misaligned(own, 3).images.tobytes() == moved.images.tobytes()
+
+
+def test_a_slice_is_scaled_by_its_own_minimum_and_maximum() -> None:
+    own = site("ixi")
+    own = replace(own, images=own.images / 2)
+    found = rescaled(own, Normalisation.slice).images.astype(np.float32)
+    values = own.images.astype(np.float32)
+    low, high = values.min((2, 3), keepdims=True), values.max((2, 3), keepdims=True)
+    np.testing.assert_allclose(found, 2 * (values - low) / (high - low) - 1, atol=2e-3)  # float16
+    assert (found.min((2, 3)) == -1).all()
+    assert (found.max((2, 3)) == 1).all()
+
+
+def test_a_z_score_is_of_the_foreground_of_a_subject_and_ends_at_three_standard_deviations() -> None:
+    own = site("ixi", slices=3)
+    found = rescaled(own, Normalisation.zscore).images.astype(np.float32)
+    for subject in own.subjects:
+        for channel in range(4):
+            values, inside = own.images[subject.slices, channel].astype(np.float64), own.masks[subject.slices]
+            z = (values - values[inside].mean()) / values[inside].std()
+            np.testing.assert_allclose(found[subject.slices, channel], np.clip(z / 3, -1, 1), atol=2e-3)
+
+
+def test_sites_without_an_entry_are_normalised_as_the_data_set_is(tmp_path: Path) -> None:
+    phantom = Phantom(size=16, slices=1, train=1, val=1, test=1)
+    given: dict[str, Any] = {"name": "two", "sites": ["ixi", "oasis"], "tasks": {"default": ["T1->T2"]}}
+    usual = Scenario(**given).federation(phantom, tmp_path)
+    other = Scenario(**given, normalise={"oasis": Normalisation.zscore}).federation(phantom, tmp_path)
+    assert np.array_equal(usual.sites["ixi"].images, other.sites["ixi"].images)
+    assert not np.array_equal(usual.sites["oasis"].images, other.sites["oasis"].images)
 
 
 def test_few_training_subjects_are_the_first_ones() -> None:
@@ -83,6 +115,7 @@ def test_every_scenario_can_be_done_by_the_phantom_and_told_again(path: Path) ->
         ({"newcomers": ["ixi"], "joins": {"ixi": 0.5}}, "'ixi' is a newcomer, which trains in no round"),
         ({"train_subjects": {"default": 0}}, "train_subjects.default is 0; it must be at least 1"),
         ({"shift": {"ixi": -1}}, "shift.ixi is -1; it must be at least 0"),
+        ({"normalise": {"oasys": Normalisation.slice}}, "normalise names 'oasys', which is none of its sites"),
         ({"adapt": [0]}, "adapt is 0; it must be at least 1"),
         ({"asks": {"ixi": ["T1->FLAIR"]}}, "task T1->FLAIR needs FLAIR, which site 'ixi' lacks"),
     ],
