@@ -20,6 +20,10 @@ class FedBN(FedAvg):
 
     All sites have the same weight (1/K), as in the paper's algorithm and code.
 
+    A newcomer has the norms of the common start. Under batch norm it is welcomed with the initial running statistics: by `fedsynth
+    run experiment=smoke scenario=unseen method=fedbn network.norm=batch` at 7.7 dB, and 13.9 with instance norm; after it adapted
+    on one subject at 12.0 and 14.1. SiloBN estimates such statistics on the newcomer's slices.
+
     What differs from the paper: its networks have batch norm; under `network.norm=instance`, the default, a norm has affine
     parameters alone, and no running statistics stay.
 
