@@ -20,7 +20,7 @@ class FedBN(FedAvg):
 
     All sites have the same weight (1/K), as in the paper's algorithm and code.
 
-    A newcomer has the norms of the common start. Under batch norm it is welcomed with the initial running statistics: by `fedsynth
+    A newcomer has the norms of the common start. Under batch norm it is welcomed with the initial statistics: by `fedsynth
     run experiment=smoke scenario=unseen method=fedbn network.norm=batch` at 7.7 dB, and 13.9 with instance norm; after it adapted
     on one subject at 12.0 and 14.1. SiloBN estimates such statistics on the newcomer's slices.
 
