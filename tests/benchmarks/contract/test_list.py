@@ -10,7 +10,7 @@ import pytest
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import docstring, meaning, options
-from fedsynth.benchmarks.contract.sources import REGISTRIES, choices, first_sentence
+from fedsynth.benchmarks.contract.sources import GROUPS, REGISTRIES, choices, first_sentence
 from fedsynth.federation.scenario import Scenario
 from fedsynth.networks.network import Norm
 from fedsynth.plugins import VARIABLE
@@ -75,6 +75,12 @@ def test_without_an_import_it_finds_what_is_registered(group: str) -> None:
     assert set(REGISTRIES[group].entries()) <= {choice.name for choice in found}
     assert broken == {}
     assert all(choice.summary.endswith((".", "?")) and choice.origin == "" for choice in found)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_line_of_the_list_is_one_sentence(group: str) -> None:
+    found, _ = choices(group)
+    assert [own for own in found if not own.summary.endswith((".", "?")) or " fedsynth " in own.summary] == []
 
 
 def test_all_or_one_kind_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
