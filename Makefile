@@ -56,7 +56,7 @@ catalogue: $(READY)
 golden: $(READY)
 	$(BIN)/python tests/support/golden.py
 
-# The tables under results/smoke, with the records that they are made of: about 130 runs of half a minute and more on a core.
+# The tables under results/smoke, with the records that they are made of: about 170 runs of half a minute and more on a core.
 SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2
 smoke: $(READY)
 	$(SMOKE) experiment=as_published --results results/smoke/as_published

@@ -25,7 +25,7 @@ LIST = Verb(
 CHECK = Verb(
     "check",
     "contract.check",
-    "see whether a method keeps the contract, in seconds",
+    "see whether a method keeps the contract, in half a minute",
     [
         words("methods", "[METHOD]...", "Names of methods.", choice_names("method")),
         flag(["--all"], "Every registered method."),
