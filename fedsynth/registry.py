@@ -189,14 +189,7 @@ class Registry(Generic[T]):
         for name, annotation in get_annotations(cls).items():
             if name not in options and "ClassVar" not in str(annotation):
                 raise RegistryError(f"{cls.__name__} lacks its @dataclass decorator, so that {name} is no option")
-        for parent in cls.__mro__[: cls.__mro__.index(self._root)]:
-            for name, value in vars(parent).items():
-                typed = any(name in get_annotations(other) for other in cls.__mro__)
-                if isinstance(value, PLAIN) and not (typed or name.startswith("_") or name.isupper()):
-                    raise RegistryError(
-                        f"{parent.__name__}.{name} = {value!r} has no type, so it is no option; write `{name}: "
-                        f"{type(value).__name__} = {value!r}` under @dataclass, or `{name}: ClassVar = {value!r}` for a constant"
-                    )
+        self._check_attributes(cls)
         for name, option in options.items():
             nearest = next(parent for parent in cls.__mro__ if name in get_annotations(parent))
             theirs = getattr(nearest, "__dataclass_fields__", {}).get(name)
@@ -207,6 +200,19 @@ class Registry(Generic[T]):
                     f"write `{name}: TYPE = DEFAULT` in {cls.__name__}"
                 )
         return cls
+
+    def _check_attributes(self, cls: type[T]) -> None:
+        """Raises RegistryError for what looks like an option or a hook of the class and would silently be none."""
+        for parent in cls.__mro__[: cls.__mro__.index(self._root)]:
+            for name, value in vars(parent).items():
+                if not hasattr(self._root, name) and hasattr(self._root, british := name.replace("z", "s")):
+                    raise RegistryError(f"{parent.__name__}.{name} is called by nobody; the hook is spelt {british}")
+                typed = any(name in get_annotations(other) for other in cls.__mro__)
+                if isinstance(value, PLAIN) and not (typed or name.startswith("_") or name.isupper()):
+                    raise RegistryError(
+                        f"{parent.__name__}.{name} = {value!r} has no type, so it is no option; write `{name}: "
+                        f"{type(value).__name__} = {value!r}` under @dataclass, or `{name}: ClassVar = {value!r}` for a constant"
+                    )
 
 
 METHODS: Registry[Method] = Registry("method", "fedsynth.method:Method", "fedsynth.methods")

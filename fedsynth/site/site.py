@@ -329,14 +329,14 @@ class SiteState:
         with self._step.autocast(), self.training(not together):
             before = self.slot.noise.get_state()
             if together:
-                images = self._method.synthesise(self, batch)
+                images = self._step.contract.checked_images(self._method.synthesise(self, batch), batch.target)
                 if torch.equal(self.slot.noise.get_state(), before):
                     return images
             alone = []
             for k, name in enumerate(batch.slices):
                 self._reseed("slice", batch.site, str(batch.task), name)
                 alone.append(self._method.synthesise(self, batch.alone(k)))
-            return torch.cat(alone)
+            return self._step.contract.checked_images(torch.cat(alone), batch.target)
 
     def enter(self, round: int) -> None:
         """Go to a round: its number and its learning rates, which are the start values times the schedule's factor."""

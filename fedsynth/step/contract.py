@@ -1,4 +1,4 @@
-"""What a method's step has to yield, (player, loss), and what is wrong with what it yields instead."""
+"""What a method has to give, such as a step's pairs of player and loss, and what is wrong with what it gives instead."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ Player = str | tuple[str, ...]  # who moves by a loss: one player, or several at
 Pairs = Generator[tuple[Player, Tensor], None, None]
 
 HOW = "write `yield (player, loss)` for each loss of a step"
-STALE = {  # a part of torch's message -> what the method did
+STALE = {  # a part of torch's message -> what the loss did
     "modified by an inplace operation": "needs a tensor that was changed in place after the loss was computed; an optimiser "
     "changes its player at each yield, so compute a loss after the yield before it, and change no tensor in place that a loss "
     "still needs",
     "backward through the graph a second time": "uses a forward pass that an earlier yield has used up; compute it anew after "
     "that yield, or detach what both use",
 }
+ASTRAY = {  # a part of an error's message -> what the step did
+    "a leaf Variable that requires grad is being used in an in-place operation": "changes a parameter in place; the engine moves "
+    "it by the loss that is yielded for its player",
+    "iteration over a 0-d tensor": "goes through a loss as if it were pairs; what `objective` gives are pairs too",
+    "'NoneType' object is not iterable": "goes through None as if it were pairs; `objective` has to yield too",
+}
 
 
-class StepContract:
-    """What the steps of one method may yield. Every error names the method and is a ContractError."""
+class MethodContract:
+    """What one method may yield and give. Every error names the method and is a ContractError."""
 
     def __init__(self, method: str) -> None:
         self.method = method
@@ -66,14 +72,14 @@ class StepContract:
         return chosen, loss
 
     @contextmanager
-    def explained(self, chosen: Sequence[str]) -> Iterator[None]:
-        """Inside, what torch says of a graph that cannot be followed back is said in the method's words."""
+    def explained(self, what: str, known: Mapping[str, str]) -> Iterator[None]:
+        """Inside, an error that is known by a part of its message is said in the method's words; `what` did it."""
         try:
             yield
-        except RuntimeError as error:
-            for part, what in STALE.items():
+        except (RuntimeError, TypeError) as error:
+            for part, did in known.items():
                 if part in str(error):
-                    raise self._error(f"the loss of {'+'.join(chosen)} {what}; {HOW}. torch says: {error}") from error
+                    raise self._error(f"{what} {did}; {HOW}. The error was: {error}") from error
             raise
 
     def check_gradients(self, chosen: Sequence[str], parameters: Sequence[Tensor]) -> None:
@@ -89,6 +95,24 @@ class StepContract:
         if "generator" not in roles:
             found = "no loss but the discriminators'" if roles else "no loss"
             raise self._error(f"{where} yielded {found}, so nothing that is served was trained; {HOW}")
+
+    def checked_images(self, images: Any, target: Tensor) -> Tensor:
+        """What `synthesise` gives for a batch has the form of its target, and not one that can be compared with it by chance."""
+        if not isinstance(images, Tensor) or images.shape != target.shape:
+            found = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else repr(images)
+            raise self._error(f"synthesise gives {found} for a batch whose target has shape {tuple(target.shape)}")
+        return images
+
+    def check_server(self, returned: object, vectors: Mapping[str, tuple[Any, int]]) -> None:
+        """`aggregate` returns nothing and leaves at the server vectors as long as what travels."""
+        if returned is not None:
+            raise self._error(
+                f"aggregate returns a {type(returned).__name__}; set server.model and server.buffers instead"
+            )
+        for name, (vector, length) in vectors.items():
+            if not isinstance(vector, Tensor) or vector.shape != (length,):
+                found = f"shape {tuple(vector.shape)}" if isinstance(vector, Tensor) else repr(vector)
+                raise self._error(f"aggregate leaves server.{name} with {found}; what travels has shape {(length,)}")
 
     def _error(self, text: str) -> ContractError:
         return ContractError(f"method {self.method}: {text}")

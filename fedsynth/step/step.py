@@ -20,7 +20,7 @@ from ..exchange import ContractError
 from ..feed import Batch
 from ..runtime.flops import FlopCounter
 from ..runtime.options import Execution, Precision, TrainerOptions
-from .contract import Pairs, StepContract
+from .contract import ASTRAY, STALE, MethodContract, Pairs
 from .graph import StepGraph
 from .slot import Slot
 
@@ -38,7 +38,7 @@ class Step:
 
     def __init__(self, method: str, options: TrainerOptions, device: torch.device) -> None:
         self.method, self.clip, self.device = method, options.clip, device
-        self.contract = StepContract(method)
+        self.contract = MethodContract(method)
         self.execution = options.execute(device.type)
         self.precision = options.precision
         self.backwards, self.flops, self.eager = 0, 0, ""
@@ -99,7 +99,7 @@ class Step:
         self.contract.check_step(pairs)
         while True:
             started = time.perf_counter()
-            with self.autocast():
+            with self.autocast(), self.contract.explained("its step", ASTRAY):
                 pair = next(pairs, None)
             self.contract.check_contexts(pairs, self.device.type)
             if pair is None:
@@ -108,7 +108,7 @@ class Step:
             parameters = [parameter for name in chosen for parameter in players[name]]
             for parameter in parameters:
                 parameter.grad = None
-            with self.contract.explained(chosen):
+            with self.contract.explained(f"the loss of {'+'.join(chosen)}", STALE):
                 loss.backward(inputs=parameters)
             self.contract.check_gradients(chosen, parameters)
             self.backwards += 1

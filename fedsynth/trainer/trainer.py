@@ -243,7 +243,11 @@ class Trainer:
     def _aggregate(self, round: int, uploads: Uploads) -> None:
         """The server's part of a round. Where too few uploads arrived for its rule, it stays as it was."""
         if self.server.has_enough(uploads):
-            self.method.aggregate(self.server, uploads)
+            aggregate: Callable[..., object] = self.method.aggregate
+            returned = aggregate(self.server, uploads)
+            held = {"model": self.plan.model.numel, "buffers": self.plan.buffers.numel}
+            vectors = {name: (getattr(self.server, name), length) for name, length in held.items()}
+            self.step.contract.check_server(returned, vectors)
         if self.server.kept:
             self.state.costs.rounds_kept += 1
             rule = self.options.server_rule.name

@@ -308,6 +308,14 @@ def test_a_class_whose_options_are_what_they_say_is_accepted(room: Room, body: s
     assert cls().network == cls.network
 
 
+def test_a_hook_in_other_spelling_is_refused(room: Room) -> None:
+    source = "from fedsynth.method import Method\nclass Mine(Method):\n    def personalize(self, site): site.fit(2)"
+    room.plugin("mine.py", source)
+    methods: Registry[Any] = Registry("method", "fedsynth.method:Method", "room_of_things")
+    (found,) = methods.broken().values()
+    assert found == "RegistryError: Mine.personalize is called by nobody; the hook is spelt personalise"
+
+
 def test_a_built_in_file_holds_one_class(room: Room) -> None:
     room.built_in("pair", ONE.format(name="First") + ONE.format(name="Second"))
     assert room.registry().broken() == {"room_of_things.pair": "RegistryError: defines 2 things; a file holds one"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from fedsynth.exchange import ContractError, Message
 from fedsynth.feed import Batch
 from fedsynth.losses import l1
 from fedsynth.method import Method
+from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 
@@ -83,6 +85,45 @@ class WritesInPlace(Method):
 
 
 @dataclass
+class MovesAParameter(Method):
+    def step(self, site: SiteState, batch: Batch) -> Pairs:
+        next(site.nets["generator"].parameters()).mul_(2)
+        yield "generator", loss_of(site, batch)
+
+
+@dataclass
+class ItsObjectiveReturns(Method):
+    def objective(self, nets: Any, batch: Batch) -> Pairs:
+        return l1(nets["generator"](batch.source, batch.code), batch.target)  # type: ignore[return-value]
+
+
+@dataclass
+class ItsObjectiveDoesNothing(Method):
+    def objective(self, nets: Any, batch: Batch) -> Pairs:
+        pass  # type: ignore[return]
+
+
+@dataclass
+class ReturnsTheMean(Method):
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        return server.mean(uploads, "model")  # type: ignore[return-value]
+
+
+@dataclass
+class ServerOfTwoRows(Method):
+    def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
+        server.model = torch.stack([message.model for message in uploads.values()])
+
+
+@dataclass
+class ServesOneForAll(Method):
+    """Its images fit every target, by broadcasting."""
+
+    def synthesise(self, site: SiteState, batch: Batch) -> Tensor:
+        return super().synthesise(site, batch).mean(0, keepdim=True)
+
+
+@dataclass
 class FitsNothing(Method):
     """Trains as it should, and before it serves with a step that yields nothing."""
 
@@ -139,6 +180,15 @@ class RemembersWhatItServed(Method):
         (YieldsTheLossFirst(), f"its step yields a Tensor where a player's name belongs.*{HOW}"),
         (YieldsThree(), f"its step yields 3 things, where a player and its loss belong; .*{HOW}"),
         (WritesInPlace(), f"the loss of generator needs a tensor that was changed in place.*{HOW}"),
+        (MovesAParameter(), f"its step changes a parameter in place.*{HOW}"),
+        (ItsObjectiveReturns(), f"its step goes through a loss as if it were pairs.*{HOW}"),
+        (ItsObjectiveDoesNothing(), f"its step goes through None as if it were pairs.*{HOW}"),
+        (ReturnsTheMean(), "aggregate returns a Tensor; set server.model and server.buffers instead"),
+        (ServerOfTwoRows(), r"aggregate leaves server.model with shape \(2, \d+\); what travels has shape \(\d+,\)"),
+        (
+            ServesOneForAll(),
+            r"synthesise gives shape \(1, 1, 16, 16\) for a batch whose target has shape \(2, 1, 16, 16\)",
+        ),
         (FitsNothing(), rf"site.fit\(2\) at site ixi yielded no loss.*{HOW}"),
         (CountsItsUploads(), "its attributes changed in round 1: counts.*site.memory.*"),
         (KeepsANet(), "its attributes changed in round 1: own"),
