@@ -94,6 +94,7 @@ def gap(cache: Path, source: str, target: str, **options: bool) -> float:
     return float(np.mean([row["gap"] for row in rows if str(row["task"]).startswith(f"{source}->{target}")]))
 
 
+@pytest.mark.slow
 def test_the_phantoms_sites_differ_until_they_are_made_alike(tmp_path: Path) -> None:
     alike = dict.fromkeys(("same_protocol", "same_quality", "same_population", "keep_skull", "same_fov"), True)
     assert 1.5 < gap(tmp_path, "T1", "T2") < 5  # protocols, scanners, preprocessing

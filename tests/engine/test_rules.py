@@ -153,7 +153,7 @@ def test_one_liar_cannot_carry_the_model_away(
 
     models = {}
     for chosen in (ServerRule.mean, rule):
-        of = trainer(method, server_rule=chosen, corrupt=corrupt)
+        of = trainer(method, server_rule=chosen, corrupt=corrupt, local_steps=1, rounds=9, validate_every=9)
         upload = of.method.upload
         monkeypatch.setattr(of.method, "upload", lie)
         before = of.server.model.clone()

@@ -88,6 +88,7 @@ def test_a_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
     assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == {"fedsynth"}
 
 
+@pytest.mark.slow
 def test_an_installed_wheel(wheel: Path, environment: Environment, tmp_path: Path) -> None:
     environment.install(str(wheel))
     package = environment.site / "fedsynth"
@@ -99,6 +100,7 @@ def test_an_installed_wheel(wheel: Path, environment: Environment, tmp_path: Pat
     assert (environment.scripts / "fedsynth").exists()
 
 
+@pytest.mark.slow
 def test_an_editable_install(environment: Environment, tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "checkout")
     environment.install("-e", str(checkout))

@@ -31,6 +31,7 @@ def run(network: Network, **given: object) -> Run:
     return Run(Method(), network, None, None, options(**given), 0, "results")  # type: ignore[arg-type]  # nobody asks
 
 
+@pytest.mark.slow
 def test_it_measures_and_traces(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
