@@ -19,8 +19,8 @@ from .fedavg import FedAvg
 
 @dataclass
 class FedDyn(FedAvg):
-    """A site's generator has two more terms in its loss, so that the sites agree only at the minimum of the mean of their losses.
-    Let w be the received model. h_k starts at 0 and grows by the site's w_k - w in every round in which it trains:
+    """A site's generator has two more terms in its loss, so that the sites agree only at the minimum of the mean of their
+    losses. Let w be the received model. h_k starts at 0 and grows by the site's w_k - w in every round in which it trains:
 
         alpha_k <h_k, w_k> + alpha_k / 2 |w_k - w|^2
 
@@ -28,9 +28,11 @@ class FedDyn(FedAvg):
     server state, divided by -alpha. The server keeps the mean h of the h_k over all sites, absent ones included, and sends
     w = the plain mean of the w_k that arrived + h. Nothing here depends on the optimiser. Discriminators have no such terms.
 
-    `alpha`: 0.01 as in the released example, for a cross-entropy; its unit is that of the loss's curvature. As there, alpha_k
-    is alpha divided by the ratio of the site's slices to the mean of all sites': the fixed point is then the minimum of the
-    mean loss weighted by slices, as FedAvg's. For alpha -> 0 this is not FedAvg, because h does not vanish.
+    `alpha`: 1. The released example has 0.01 beside a cross entropy of weight 1; alpha's unit is that of the loss's curvature,
+    so 100 L1 needs 100 times as much. The ratio of gradients, of both terms together, is 0.04; with 0.01 it would be 0.0006,
+    and h would grow with nothing to hold it. As there, alpha_k is alpha divided by the ratio of the site's slices to the mean
+    of all sites': the fixed point is then the minimum of the mean loss weighted by slices, as FedAvg's. For alpha -> 0 this is
+    not FedAvg, because h does not vanish.
 
     What differs from the paper: it has one alpha for all sites, which is alpha_k where all have as many slices.
 
@@ -39,7 +41,7 @@ class FedDyn(FedAvg):
     """
 
     equal_weights: ClassVar[bool] = True
-    alpha: float = 0.01  # strength of the regulariser
+    alpha: float = 1.0  # strength of the regulariser
 
     def __post_init__(self) -> None:
         if self.alpha <= 0:

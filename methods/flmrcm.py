@@ -36,6 +36,7 @@ class FLMRCM(FedAvg):
     is sent them; they count in the bytes. Nothing is aligned in a round before any have arrived.
 
     `target`: a site's name; if it is empty, the first site's. `align`: 1, the released weight, relative to L1's, as there.
+    The ratio of gradients is 0.1.
     Identifiers and discriminators stay.
 
     What differs from the paper: it reconstructs, by L1 alone. z_t come from the last round's target model, in eval mode.

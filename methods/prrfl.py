@@ -39,10 +39,10 @@ class PRRFL(FedBN):
     the phases and the other amplitudes stay the site's own. r grows from `window` to 0.95 over the run. Biases are averaged,
     normalisation stays, and all sites have the same weight.
 
-    `alpha1` 0.7, `alpha2` 0.9 and `window` 0.7 are the released code's. In a synthesis task the KL divergence of classes becomes
-    L1 between images, weighed as the loss's L1 (there 1 : 1 with the cross entropy). The ratio of F1 scores becomes q = L1
-    error of the personal model / L1 error of the deputy, both on the site's training slices in eval mode (the released code
-    scores training data).
+    `alpha1` 0.7, `alpha2` 0.9 and `window` 0.7 are the released code's. In a synthesis task the KL divergence of classes
+    becomes L1 between images, weighed as the loss's L1 (there 1 : 1 with the cross entropy); the ratio of gradients is 1.5. The
+    ratio of F1 scores becomes q = L1 error of the personal model / L1 error of the deputy, both on the site's training slices
+    in eval mode (the released code scores training data).
 
     A transposed convolution's input and output channels trade places. An absent site's deputy keeps its phases and high
     frequencies and still takes the others' amplitudes. A site that never trained is sent the plain mean, which becomes its

@@ -35,6 +35,17 @@ their scores can be compared: the objective, LSGAN + 100 L1, where most papers h
 that stay at the sites; the trainer's optimiser, batches and schedule, with an optimiser's state that stays at its site; and
 FedAvg's mean, weighted by training slices over the sites that took part, wherever nothing else is said.
 
+A term that a method adds to the task's loss has a weight, which its paper gives beside another loss. One rule for all: the
+published weight times 100, L1's weight here, if the paper's loss weighs 1, so that the minimum of their sum stays where it was;
+but the published weight, if the term would otherwise drown the task. The *ratio of gradients* in an entry is the median of the
+length of the term's gradient by that of the task's loss, over the local steps of
+
+    python -m fedsynth.benchmarks.contract.gradient_ratio NAME experiment=smoke +where_present.network.blocks=3 \\
+        'scenario.sites=[ixi,oasis]' 'scenario.adapt=[]' trainer.rounds=4
+
+In larger networks and longer rounds pulls are stronger, as weights go further. `fedsynth tune` draws a weight from a tenth to
+ten times its default.
+
 - *travels*: the share of the generator's parameters that is exchanged, on the published network, or else `resnet`, at full size
   with four sites and four contrasts.
 - *up* and *down*: the floats that a site sends and is sent in the second round, as multiples of the number that travels: 2 is a

@@ -52,8 +52,10 @@ class GradientRatios:
         vars(self._method)["objective"] = self._leaves
         try:
             for player, loss in self._step(site, batch):
-                assert self._task is not None
-                leaf, task = self._task
+                if self._task is None:  # a net of the method's own
+                    yield player, loss
+                    continue
+                (leaf, task), self._task = self._task, None
                 if loss is not leaf:
                     self._compare(site, player, loss, task)
                 yield player, loss + task - leaf

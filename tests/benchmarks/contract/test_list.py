@@ -163,7 +163,7 @@ def test_a_method_is_shown_with_its_options_and_what_travels(capsys: pytest.Capt
     head, about, shown, travels = out.strip().split("\n\n")
     assert head.startswith("method fedprox\n  FedProx")
     assert " ".join(about.split()) == " ".join((METHODS["fedprox"].__doc__ or "").split())
-    assert shown.startswith("  method.mu=0.01  (float)\n      ")
+    assert shown.startswith("  method.mu=1  (float)\n      ")
     assert "\n  method.l1=100  (float)\n      weight of the L1 term" in shown
     told = "Published without a network for synthesis; it runs on network=resnet: 100 % of its generator's parameters travel."
     assert " ".join(travels.split()) == told

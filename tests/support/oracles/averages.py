@@ -34,7 +34,7 @@ def fedavg(world: World) -> Ending:
     return loop(world, generator)
 
 
-def fedprox(world: World, mu: float = 0.01) -> Ending:
+def fedprox(world: World, mu: float = 1.0) -> Ending:
     """Li et al. 2020: mu/2 |w - w_t|^2."""
 
     def train(site: Site, server: Tensor) -> None:
@@ -180,7 +180,7 @@ def tuned(world: World, rule: Rule, steps: int, train: Callable[[Site, Tensor], 
 # --- features --------------------------------------------------------------------------------------------------------
 
 
-def moon(world: World, mu: float = 1.0, tau: float = 0.5) -> Ending:
+def moon(world: World, mu: float = 100.0, tau: float = 0.5) -> Ending:
     """Li et al. 2021: features like the received model's, unlike those of the model that the site uploaded last."""
     sites, shared = world.sites(), world.shared(generator)
     server = world.initial(shared)

@@ -71,7 +71,7 @@ def fedala(world: World, eta: float = 1.0, sample: float = 0.8, layers: int = 1,
     return world.ending(sites, shared, server, serve)
 
 
-def fedamp(world: World, sigma: float = 1e-4, alpha: float = 1.0, lam: float = 1.0) -> Ending:
+def fedamp(world: World, sigma: float = 1e-4, alpha: float = 1.0, lam: float = 100.0) -> Ending:
     """Huang et al. 2021: a site keeps its model w_k, which lam / (2 alpha) |w_k - u_k|^2 pulls to u_k. This is w_k plus the sum
     of alpha/K exp(-|w_k - w_j|^2 / (N sigma)) (w_j - w_k) over the models uploaded last. A site that never trained takes the
     mean."""

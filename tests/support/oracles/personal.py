@@ -24,7 +24,7 @@ from .world import (
 )
 
 
-def ditto(world: World, lam: float = 1.0) -> Ending:
+def ditto(world: World, lam: float = 100.0) -> Ending:
     """Li et al. 2021: on every batch a site trains a personal generator, which it pulls towards the received one, and then the
     federated one. It serves the personal one."""
 

@@ -68,7 +68,7 @@ def fednova(world: World) -> Ending:
     return loop(world, generator, train, merge)
 
 
-def feddyn(world: World, alpha: float = 0.01) -> Ending:
+def feddyn(world: World, alpha: float = 1.0) -> Ending:
     """Acar et al. 2021 in the released form: the loss has alpha_k (<h_k, w> + 1/2 |w - w_t|^2), and h_k grows by w_k - w_t. The
     server sends the mean of the models that arrived plus the mean of all h_k. alpha_k is alpha by a site's relative weight."""
     sites, shared = world.sites(), world.shared(generator)

@@ -1,11 +1,11 @@
 """What an oracle works with. An oracle says once more, from the paper, what a method does, and so holds the method to it.
 
-It is a function with the method's name, `def fedprox(world, mu=0.01) -> Ending`, whose keywords are options of the method with
-the paper's defaults. It imports nothing of the engine and nothing of the methods. `world` has the nets that sites start from
+It is a function with the method's name, `def fedprox(world, mu=1.0) -> Ending`, whose keywords are options of the method with
+their defaults. It imports nothing of the engine and nothing of the methods. `world` has the nets that sites start from
 and, of each round, who takes part and the batches of their local steps. The oracle trains by losses in plain torch and by the
 optimisers below, and returns what all end with:
 
-    def fedprox(world, mu=0.01):
+    def fedprox(world, mu=1.0):
         sites, shared = world.sites(), world.shared(generator)  # with their nets; the paths of what travels
         server = world.initial(shared)                          # the values under these paths, in one flat vector
         for round in world.rounds:
