@@ -66,7 +66,9 @@ def test_rounds_are_the_papers(beta: float) -> None:
 def test_a_local_model_that_takes_all_of_theta_is_fedavgs_to_the_bit(norm: Norm) -> None:
     """With one inner step and eta lam = 1, theta starts every step from w_k: no pull is left, whatever lam."""
     on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(method, network=on, zoom=1.1) for method in (PFedMe(inner_steps=1, eta=1 / 15), FedAvg()))
+    ours, plain = (
+        trainer(method, network=on, zoom=1.1) for method in (PFedMe(lam=15.0, inner_steps=1, eta=1 / 15), FedAvg())
+    )
     for of in (ours, plain):
         of.round(1)
         of.round(2)

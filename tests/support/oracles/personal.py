@@ -73,7 +73,7 @@ def apfl(world: World, alpha: float = 0.5, adaptive: bool = False) -> Ending:
     return loop(world, generator, train, remembering(world, last), serve)
 
 
-def pfedme(world: World, lam: float = 15.0, inner_steps: int = 5, eta: float = 0.005, beta: float = 1.0) -> Ending:
+def pfedme(world: World, lam: float = 1500.0, inner_steps: int = 5, eta: float = 5e-5, beta: float = 1.0) -> Ending:
     """Dinh et al. 2020, algorithm 1: K steps of theta on L + lam/2 |theta - w_k|^2, then w_k <- w_k - eta lam (w_k - theta). The
     site serves theta. The mean is weighted by samples, as in the released code; a batch's discriminator moves once."""
     sites, shared = world.sites(), world.shared(generator)
