@@ -1,98 +1,26 @@
-"""FedALA against its algorithm with plain autograd and numpy: what a site starts from, and the weights that it learns."""
+"""FedALA's weights: which layers learn them, how long, within which bounds, and who has none yet."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from functools import partial
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from support import federations
 from support.federations import federation, personalised, resnet
-from support.plain import generator_loss
-from torch.func import functional_call
 
-from fedsynth.feed import Batch
 from fedsynth.methods import fedala
 from fedsynth.methods.fedala import FedALA
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.network import Generator, Network
 from fedsynth.networks.unet import UNet
-from fedsynth.site import SiteState
 
 UNET = UNet(width=4, pools=2, discriminator_width=4, discriminator_layers=1)
 PLAIN = resnet(dropout=0.0)
 trainer = partial(
     federations.trainer, network=PLAIN, sites=federation(("brats", "ixi"), train=5), rounds=9, validate_every=9
 )
-
-
-class Oracle:
-    """One site's adaptive local aggregation, by the released algorithm's lines, over tensors by name."""
-
-    def __init__(self, site: SiteState, top: list[str], eta: float) -> None:
-        self.site, self.top, self.eta = site, top, eta
-        named = dict(site.nets["generator"].named_parameters())
-        self.weights = {name: np.ones(named[name].shape, np.float32) for name in top}
-
-    def initialise(self, served: dict[str, np.ndarray], batches: list[Batch], once: bool) -> tuple[dict[str, Any], int]:
-        """The tensors that the site starts from, and how many passes it took."""
-        net = deepcopy(self.site.nets["generator"]).eval()
-        judges = self.site.nets["discriminators"]
-        local = {name: p.detach().numpy().copy() for name, p in net.named_parameters()}
-        losses: list[float] = []
-        while True:
-            for batch in batches:
-                mixed = self.mixed(local, served)
-                tensors = {name: torch.tensor(value, requires_grad=name in self.top) for name, value in mixed.items()}
-                fake = functional_call(net, tensors, (batch.source, batch.code))
-                loss = generator_loss(judges[str(batch.task)], batch, fake)  # type: ignore[index]  # a ModuleDict
-                gradients = torch.autograd.grad(loss, [tensors[name] for name in self.top])
-                for name, gradient in zip(self.top, gradients, strict=True):
-                    change = self.eta * gradient.numpy() * (served[name] - local[name])
-                    self.weights[name] = np.clip(self.weights[name] - change, 0, 1)
-            losses.append(loss.item())
-            if once or (len(losses) > 10 and np.std(losses[-10:]) < 0.1):
-                return self.mixed(local, served), len(losses)
-
-    def mixed(self, local: dict[str, np.ndarray], served: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        mix = {name: local[name] + (served[name] - local[name]) * self.weights[name] for name in self.top}
-        return served | mix
-
-
-@pytest.mark.parametrize(("layers", "eta"), [(1, 1.0), (0, 1.0), (2, 0.01)])
-def test_what_a_site_starts_from_is_the_papers(layers: int, eta: float) -> None:
-    of = trainer(FedALA(layers=layers, eta=eta), local_steps=6)
-    site = of.sites["ixi"]
-    named = [name for name, _ in site.nets["generator"].named_parameters()]
-    last, before = named[-2:], named[-5:-2]  # a weight and a bias; a weight without one, and a norm's two
-    top = {1: last, 2: before + last, 0: named}[layers]
-    oracle = Oracle(site, top, eta)
-    of.round(1)
-    for round in (2, 3):
-        site.enter(round)
-        served = {n: of.plan.model.part(of.server.model, f"generator.{n}").numpy().copy() for n in named}
-        batches = site.draw("weights", 4)  # 80 % of 10 slices, in batches of 2
-        expected, passes = oracle.initialise(served, batches, once=round == 3)
-        assert (passes > 10) is (round == 2)
-        counted = of.step.backwards
-        with site.hook("receive"):
-            message = of.method.download(of.server, "ixi").delivered()
-            of.method.receive(site, message)
-        assert of.step.backwards - counted == 4 * passes
-        weights = site.memory.tensor("weights")
-        for name, p in site.nets["generator"].named_parameters():
-            np.testing.assert_allclose(p.detach(), expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
-            part = of.plan.model.part(weights, f"generator.{name}")
-            np.testing.assert_allclose(part, oracle.weights.get(name, np.ones(part.shape)), rtol=1e-3, atol=1e-5)
-        learned = np.concatenate([oracle.weights[name].ravel() for name in top])
-        assert ((learned > 0) & (learned < 1)).mean() > 0.1  # the comparison is not of ones alone
-        for _ in site.train({}):
-            pass
-        of.method.upload(site)
 
 
 @pytest.mark.parametrize("norm", Norm)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
-import numpy as np
 import pytest
 import torch
 from support import federations
 from support.federations import resnet, uneven
-from support.plain import in_float64, mean, mean_distance, reversed_code, squares_to_one, write
+from support.oracles.world import distance
+from support.plain import in_float64, reversed_code, squares_to_one
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
@@ -45,15 +44,11 @@ def generator_loss(of: Trainer, nets: nn.ModuleDict, batch: Batch, losses: Losse
     fake_y, fake_x = g(batch.source, there), g(other.target, back)
     loss = squares_to_one(d_y(fake_y, fake_y)) + squares_to_one(d_x(fake_x, fake_x))
     if losses is not Losses.paired:
-        loss = (
-            loss
-            + CYCLE * mean_distance(g(fake_y, back), batch.source)
-            + CYCLE * mean_distance(g(fake_x, there), other.target)
-        )
-        loss = loss + IDENTITY * mean_distance(g(other.target, there), other.target)
-        loss = loss + IDENTITY * mean_distance(g(batch.source, back), batch.source)
+        loss = loss + CYCLE * distance(g(fake_y, back), batch.source) + CYCLE * distance(g(fake_x, there), other.target)
+        loss = loss + IDENTITY * distance(g(other.target, there), other.target)
+        loss = loss + IDENTITY * distance(g(batch.source, back), batch.source)
     if losses is not Losses.unpaired:
-        loss = loss + 100 * mean_distance(fake_y, batch.target) + 100 * mean_distance(fake_x, other.source)
+        loss = loss + 100 * distance(fake_y, batch.target) + 100 * distance(fake_x, other.source)
     return loss
 
 
@@ -76,57 +71,6 @@ def test_the_losses_are_cyclegans(losses: Losses) -> None:
     torch.testing.assert_close(loss, generator_loss(of, nets, batch, losses), rtol=1e-10, atol=0)
     flow = torch.autograd.grad(told, list(nets["generator"].parameters()), allow_unused=True)
     assert all(slope is None for slope in flow)
-
-
-class Plain:
-    """Copies of a site's nets that train by the losses above, with an Adam each."""
-
-    def __init__(self, of: Trainer, name: str, losses: Losses) -> None:
-        self.of, self.site, self.losses = of, of.sites[name], losses
-        self.nets = deepcopy(self.site.nets)
-        betas = (0.5, 0.999)
-        leaves = [self.nets["generator"]]
-        for kind in ("discriminators", "discriminators_back"):
-            leaves += list(cast(nn.ModuleDict, self.nets[kind]).values())
-        self.adams = {id(net): torch.optim.Adam(net.parameters(), of.options.lr, betas, fused=True) for net in leaves}
-
-    def train(self, round: int) -> None:
-        for adam in self.adams.values():
-            adam.param_groups[0]["lr"] = self.of.options.lr * self.of.options.rate(round)
-        for draw in self.site.feeds[self.site.name].train(round, second=True):
-            batch = draw.make()
-            judges = [self.nets[kind][str(batch.task)] for kind in ("discriminators", "discriminators_back")]
-            self.move(judges, judges_loss(self.of, self.nets, batch))
-            self.move([self.nets["generator"]], generator_loss(self.of, self.nets, batch, self.losses))
-
-    def move(self, nets: list[nn.Module], loss: Tensor) -> None:
-        self.nets.zero_grad()
-        loss.backward()
-        for net in nets:
-            self.adams[id(net)].step()
-
-
-def test_two_rounds_are_the_papers() -> None:
-    of = trainer(FedCycle(cycle=CYCLE, identity=IDENTITY), local_steps=3)
-    plain = {name: Plain(of, name, Losses.both) for name in of.sites}
-    for round in (1, 2):
-        of.round(round)
-        for site in plain.values():
-            site.train(round)
-        owners: dict[str, list[Plain]] = {}
-        for site in plain.values():
-            for path, _ in site.nets.named_parameters():
-                owners.setdefault(path.rsplit(".body.", 1)[0] if "disc" in path else "generator", []).append(site)
-        for path, sites in owners.items():
-            have = list({id(site): site for site in sites}.values())
-            nets = [site.nets.get_submodule(path) for site in have]
-            weights = [site.site.samples for site in have]
-            write(nets, mean(nets, weights, [name for name, _ in nets[0].named_parameters()]))
-    assert len({len({id(s) for s in sites}) for sites in owners.values()}) > 1  # some tasks are of one site alone
-    for site in plain.values():
-        for path, tensor in site.nets.named_parameters():
-            ours = of.plan.model.part(of.server.model, path)
-            np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-4, atol=1e-6, err_msg=path)
 
 
 @pytest.mark.parametrize("name", SIZES)

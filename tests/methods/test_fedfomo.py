@@ -12,7 +12,7 @@ import pytest
 import torch
 from support import federations
 from support.federations import federation, resnet
-from support.plain import generator_loss
+from support.oracles.world import generator_loss
 
 from fedsynth.exchange import Memory, Message
 from fedsynth.feed import Batch

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import pytest
 import torch
 from support import federations
 from support.federations import uneven
-from support.plain import in_float64, mean_distance, reversed_code, squares_to_one
+from support.oracles.world import distance
+from support.plain import in_float64, reversed_code, squares_to_one
 from support.probes import facts
 from torch import Tensor, nn
 
@@ -52,28 +52,14 @@ def test_the_losses_are_the_released_ones(losses: Losses) -> None:
     ) / 2
     loss = squares_to_one(d_y(fake_y, fake_y)) + squares_to_one(d_x(fake_x, fake_x))
     if losses is not Losses.paired:
-        loss = loss + 10 * (mean_distance(f(fake_y, back), x) + mean_distance(g(fake_x, batch.code), y))
-        loss = loss + 10 * (mean_distance(g(fake_y, batch.code), fake_y) + mean_distance(f(fake_x, back), fake_x))
+        loss = loss + 10 * (distance(f(fake_y, back), x) + distance(g(fake_x, batch.code), y))
+        loss = loss + 10 * (distance(g(fake_y, batch.code), fake_y) + distance(f(fake_x, back), fake_x))
     if losses is not Losses.unpaired:
-        loss = loss + 100 * (mean_distance(fake_y, batch.target) + mean_distance(fake_x, other.source))
+        loss = loss + 100 * (distance(fake_y, batch.target) + distance(fake_x, other.source))
     (_, told), (players, found) = of.method.objective(nets, batch)
     assert players == ("generator", "generator_back")
     torch.testing.assert_close(told, judged, rtol=1e-10, atol=0)
     torch.testing.assert_close(found, loss, rtol=1e-10, atol=0)
-
-
-def test_both_generators_are_averaged_by_training_slices_and_discriminators_stay() -> None:
-    of = trainer(FedMed())
-    of.round(1)
-    for place in of.plan.model.places:
-        parts = [of.sites[name].tensors[place.path].detach().double().numpy() for name in SIZES]
-        expected = np.average(parts, axis=0, weights=list(SIZES.values()))
-        found = of.plan.model.part(of.server.model, place.path).numpy()
-        np.testing.assert_array_equal(found, expected.astype(np.float32))
-        assert not np.array_equal(parts[0], parts[1])
-    held = {path for path, _ in of.sites["ixi"].nets.named_parameters() if path.startswith("generator")}
-    assert {place.path for place in of.plan.model.places} == held
-    assert {path.split(".")[0] for path in held} == {"generator", "generator_back"}
 
 
 def test_the_generators_start_differently_and_each_has_an_optimiser() -> None:

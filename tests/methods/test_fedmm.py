@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 from typing import Any, cast
@@ -31,7 +30,6 @@ from fedsynth.trainer import Trainer
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 LACKS = {"brats": "PD", "ixi": "FLAIR"}
-GIVEN = [(1, 0, 1, 0), (1, 0, 0, 0), (1, 0, 0, 1)]
 
 
 def trainer(
@@ -87,31 +85,6 @@ def test_the_losses_are_mmgans(name: str) -> None:
         torch.testing.assert_close((told, loss), expected, rtol=1e-10, atol=0)
         slopes = torch.autograd.grad(told, list(nets["generator"].parameters()), allow_unused=True)
         assert all(slope is None for slope in slopes)
-
-
-def test_local_steps_are_those_of_a_plain_loop() -> None:
-    of = trainer(local_steps=4)
-    site = of.sites["ixi"]
-    nets = deepcopy(site.nets)
-    betas = (0.5, 0.999)
-    adams = {
-        name: torch.optim.Adam(nets[name].parameters(), of.options.lr, betas, fused=True)
-        for name in (JUDGE, "generator")
-    }
-    drawn = list[list[float]]()
-    site.nets["scenario"].register_forward_hook(lambda _, __, given: drawn.append(given.tolist()))
-    site.enter(1)
-    local(of, "ixi", 1)
-    assert len(drawn) == 4
-    for draw, given in zip(site.schedule(), drawn, strict=True):
-        batch = draw.make()
-        for turn, name in enumerate((JUDGE, "generator")):
-            for adam in adams.values():
-                adam.zero_grad()
-            losses(nets, batch, given)[turn].backward()
-            adams[name].step()
-    for (path, ours), (_, plain) in zip(site.nets.named_parameters(), nets.named_parameters(), strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-6, msg=path)
 
 
 def test_with_two_contrasts_and_no_discriminator_it_is_fedavgs_l1() -> None:
@@ -201,17 +174,6 @@ def test_a_step_keeps_to_its_phase(phase: str, missing: set[int]) -> None:
 
 
 # --- what travels and is served --------------------------------------------------------------------------------------
-
-
-def test_the_generator_is_averaged_by_samples_and_the_discriminator_stays() -> None:
-    of = trainer()
-    of.round(1)
-    assert {place.net for place in of.plan.model.places} == {"generator"}
-    vectors = [site.pack().double().numpy() for site in of.sites.values()]
-    weights = [site.samples for site in of.sites.values()]
-    assert len(set(weights)) == 3
-    expected = np.average(vectors, axis=0, weights=weights).astype(np.float32)
-    np.testing.assert_array_equal(of.server.model.numpy(), expected)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""FedMRI against its equations in plain torch: the shared encoder, the uniform mean, the weighted contrastive term."""
+"""FedMRI's contrastive term by hand, when it begins, what travels, and what a site is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 import torch
 from support import federations
 from support.federations import uneven
-from support.plain import PlainSite, generator_loss, judge_loss, mean, write
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
@@ -39,66 +38,6 @@ def encoder(net: nn.Module) -> dict[str, Tensor]:
     """What the U-Net has before its first transposed convolution, by name."""
     front = tuple(f"backbone.{k}." for k in range(3))  # two halvings, and the stage below them
     return {path: p for path, p in net.named_parameters() if path.startswith(front)}
-
-
-def apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([torch.norm(one[path] - other[path], p=1) for path in other]).sum()
-
-
-def frozen(net: nn.Module) -> dict[str, Tensor]:
-    return {path: p.detach().clone() for path, p in encoder(net).items()}
-
-
-def train(
-    site: PlainSite, beta: float, shared: Mapping[str, Tensor], sent: list[dict[str, Tensor]], round: int
-) -> list[float]:
-    """One round of a site; returns the contrastive ratios that were added."""
-    ratios = []
-    for adam in site.adams.values():
-        adam.param_groups[0]["lr"] = site.options.lr * site.options.rate(round)
-    for k, draw in enumerate(site.feed.train(round)):
-        batch = draw.make()
-        judge = site.judges[str(batch.task)]
-        fake = site.generator(batch.source, batch.code)
-        site.move(str(batch.task), judge_loss(judge, batch, fake))
-        loss = generator_loss(judge, batch, fake)
-        if round > 1 and k > 0:
-            own = encoder(site.generator)
-            ratio = apart(own, shared) / (torch.stack([apart(own, other) for other in sent]).sum() + 1e-14)
-            ratios.append(float(ratio.detach()))
-            loss = loss + beta * ratio
-        site.move("", loss)
-    return ratios
-
-
-@pytest.mark.parametrize("participation", [1.0, 0.67])
-def test_rounds_are_the_papers(participation: float) -> None:
-    beta = 1000.0  # so that the term counts as much as the others on so small a net
-    of = trainer(FedMRI(beta=beta), participation=participation, rounds=4)
-    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
-    everyone = [site.generator for site in plain.values()]
-    names = list(encoder(everyone[0]))
-    sent: dict[str, dict[str, Tensor]] = {}
-    ratios, known = [], []
-    for round in (1, 2, 3):
-        present = of.participants(round)
-        of.round(round)
-        known.append(len(sent))
-        for name in present:
-            ratios += train(plain[name], beta, frozen(plain[name].generator), list(sent.values()), round)
-        sent |= {name: frozen(plain[name].generator) for name in present}
-        write(everyone, mean([plain[name].generator for name in present], [1] * len(present), names))
-        for path in names:
-            ours = of.plan.model.part(of.server.model, f"generator.{path}")
-            np.testing.assert_allclose(ours, encoder(everyone[0])[path].detach(), rtol=1e-4, atol=2e-6)
-    assert known[1] == (3 if participation == 1 else 2)
-    assert all(0.02 < ratio < 0.5 for ratio in ratios)
-    assert len(set(ratios)) == len(ratios) > 5
-    for name in present:  # with the decoders of those who trained last
-        for path, tensor in plain[name].generator.named_parameters():
-            if path not in names:
-                ours = of.sites[name].tensors[f"generator.{path}"].detach()
-                np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-4, atol=2e-6)
 
 
 def test_the_term_and_its_gradient_by_hand() -> None:

@@ -1,15 +1,12 @@
-"""FedPer and LG-FedAvg in plain torch and numpy: one split by stages, of which one keeps the end and the other the start."""
+"""The one split by stages of which FedPer keeps the end and LG-FedAvg the start."""
 
 from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import pytest
-import torch
 from support import federations
 from support.federations import personalised, resnet, uneven
-from support.plain import PlainSite, mean, write
 
 from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
@@ -66,29 +63,6 @@ def test_lgfedavg_always_shares_and_keeps_a_stage(share: float) -> None:
     of = trainer(LGFedAvg(share=share))
     roles = {(place.role, place.index) for place in of.plan.model.places}
     assert roles == {(Role.head, 1)} if share < 0.5 else (Role.encoder, 1) not in roles and (Role.encoder, 2) in roles
-
-
-@pytest.mark.parametrize("method", [FedPer(head_stages=2), LGFedAvg()], ids=str)
-def test_two_rounds_are_the_papers(method: FedAvg) -> None:
-    of = trainer(method)
-    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
-    generators = [site.generator for site in plain.values()]
-    shared = [path.removeprefix("generator.") for path in of.plan.model.offsets]
-    for round in (1, 2):
-        of.round(round)
-        for site in plain.values():
-            site.train(round)
-        averages = mean(generators, [site.samples for site in plain.values()], shared)
-        for name, site in plain.items():  # what each site trained, all of it
-            for path, tensor in site.generator.named_parameters():
-                close(of.sites[name].tensors[f"generator.{path}"], tensor.detach(), path)
-        for name, value in averages.items():
-            close(of.plan.model.part(of.server.model, f"generator.{name}"), value, name)
-        write(generators, averages)
-
-
-def close(ours: torch.Tensor, expected: torch.Tensor | np.ndarray, name: str) -> None:
-    np.testing.assert_allclose(ours.detach(), expected, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 @pytest.mark.parametrize("norm", Norm)

@@ -1,16 +1,14 @@
-"""FedRep against its algorithm in plain torch and numpy: heads first, then bodies, which alone are averaged."""
+"""When FedRep trains heads and when bodies, and that the two make the generator."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pytest
 from support import federations
 from support.federations import personalised, resnet
-from support.plain import PlainSite, mean, write
-from torch import Tensor, nn
+from torch import nn
 
 from fedsynth.methods.fedrep import FedRep
 from fedsynth.networks.network import Generator, Network, Role
@@ -27,34 +25,6 @@ def parts(generator: nn.Module) -> dict[str, list[nn.Parameter]]:
     *_, last = (module for module in generator.modules() if isinstance(module, nn.Conv2d) and module.out_channels == 1)
     head = list(last.parameters())
     return {"head": head, "body": [p for p in generator.parameters() if all(p is not own for own in head)]}
-
-
-@EVERY
-def test_two_rounds_are_the_papers(on: Network) -> None:
-    of = trainer(FedRep(), network=on, local_steps=5)
-    plain = {name: PlainSite(site, of.options, parts) for name, site in of.sites.items()}
-    generators = [site.generator for site in plain.values()]
-    named = list(generators[0].named_parameters())
-    body = [name for name, p in named if any(p is own for own in parts(generators[0])["body"])]
-    assert len(named) - len(body) == 2  # a weight and a bias
-    for round in (1, 2):
-        of.round(round)
-        for site in plain.values():
-            site.train(round, ["head"] * 3 + ["body"] * 2)
-        averages = mean(generators, [site.samples for site in plain.values()], body)
-        for name, site in plain.items():  # before the bodies are averaged: what each site trained
-            trained = {f"generator.{path}": p for path, p in site.generator.named_parameters()}
-            trained |= {f"discriminators.{path}": p for path, p in site.judges.named_parameters()}
-            for path, tensor in trained.items():
-                close(of.sites[name].tensors[path], tensor.detach(), path)
-        assert list(of.plan.model.offsets) == [f"generator.{name}" for name in body]
-        for name, value in averages.items():
-            close(of.plan.model.part(of.server.model, f"generator.{name}"), value, name)
-        write(generators, averages)
-
-
-def close(ours: Tensor, expected: Tensor | np.ndarray, name: str) -> None:
-    np.testing.assert_allclose(ours.detach(), expected, rtol=1e-5, atol=1e-7, err_msg=name)
 
 
 @pytest.mark.parametrize(

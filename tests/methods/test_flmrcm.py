@@ -1,4 +1,4 @@
-"""FL-MRCM against its algorithm in plain torch: adversarial alignment of each source site's latents with the target's."""
+"""FL-MRCM's identifier and latents: their sizes, who sends them, who aligns with whom, and that alignment brings them together."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from support import federations
 from support.federations import PlainNetwork, federation, options, resnet, uneven
-from support.plain import PlainSite, generator_loss, judge_loss, mean, write
-from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small
 from fedsynth.exchange import ContractError, Message
@@ -35,75 +31,6 @@ def _few_latents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
-
-
-def bottleneck(generator: nn.Module, source: Tensor) -> Tensor:
-    """The residual network's maps before its first transposed convolution, averaged over quarters."""
-    image = source
-    for stage in generator.backbone[:6]:
-        image = stage(image)
-    rows = image.unflatten(3, (2, -1)).unflatten(2, (2, -1)).mean((3, 5))
-    return rows.flatten(1)
-
-
-def cross_entropy(logits: Tensor, wanted: tuple[float, float]) -> Tensor:
-    p, y = torch.sigmoid(logits), torch.tensor(wanted)
-    return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
-
-
-def train(site: PlainSite, identifier: nn.Module, adam: torch.optim.Adam, theirs: Tensor | None, round: int) -> None:
-    """The local steps of a round; `theirs` are the target's latents, if any have come."""
-    for one in (adam, *site.adams.values()):
-        one.param_groups[0]["lr"] = site.options.lr * site.options.rate(round)
-    source, target = (1.0, 0.0), (0.0, 1.0)
-    for draw in site.feed.train(round):
-        batch = draw.make()
-        judge = site.judges[str(batch.task)]
-        fake, own = site.generator(batch.source, batch.code), bottleneck(site.generator, batch.source)
-        if theirs is not None:
-            loss = cross_entropy(identifier(own.detach()), source) + cross_entropy(identifier(theirs), target)
-            adam.zero_grad()
-            (loss / 2).backward()
-            adam.step()
-        site.move(str(batch.task), judge_loss(judge, batch, fake))
-        loss = generator_loss(judge, batch, fake)
-        if theirs is not None:
-            loss = loss + 100 * 3.0 * cross_entropy(identifier(own), target) / 2
-        site.move("", loss)
-
-
-@pytest.mark.parametrize("participation", [1.0, 0.67])
-def test_rounds_are_the_papers(participation: float) -> None:
-    of = trainer(FLMRCM(target="ixi", align=3.0), participation=participation, rounds=4, local_steps=2)
-    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
-    identifiers = {name: deepcopy(site.nets["identifier"]) for name, site in of.sites.items()}
-    given: dict[str, Any] = {"lr": of.options.lr, "betas": (0.5, 0.999), "fused": True}
-    adams = {name: torch.optim.Adam(net.parameters(), **given) for name, net in identifiers.items()}
-    everyone = [site.generator for site in plain.values()]
-    names = [name for name, _ in everyone[0].named_parameters()]
-    held: dict[str, Tensor] = {}  # who was sent what last
-    sent = None
-    for round in (1, 2, 3):
-        present = of.participants(round)
-        of.round(round)
-        for name in present:
-            if sent is not None and name != "ixi":
-                held[name] = sent
-            train(plain[name], identifiers[name], adams[name], held.get(name), round)
-        if "ixi" in present:
-            drawn = of.sites["ixi"].draw("latents", 5)
-            sent = torch.cat([bottleneck(plain["ixi"].generator, batch.source[:1]) for batch in drawn]).detach()
-        write(everyone, mean([plain[name].generator for name in present], [1] * len(present), names))
-        for path in names:
-            ours = of.plan.model.part(of.server.model, f"generator.{path}")
-            np.testing.assert_allclose(ours, everyone[0].get_parameter(path).detach(), rtol=1e-3, atol=5e-6)
-        for name in present:
-            for path, tensor in identifiers[name].named_parameters():
-                ours = of.sites[name].tensors[f"identifier.{path}"].detach()
-                np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-3, atol=5e-6)
-    assert sent is not None
-    np.testing.assert_allclose(of.server.memory.tensor("latents"), sent, rtol=1e-3, atol=1e-5)
-    assert set(held) == {"brats", "midas"}
 
 
 @dataclass

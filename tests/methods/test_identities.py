@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from support import federations
-from support.federations import federation, uneven
+from support.federations import federation
 from support.probes import facts
 from torch import Tensor
 
@@ -225,21 +225,6 @@ def test_bytes_are_what_travelled(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert of.state.costs.bytes_up == sum(counts["up"].values())
     assert of.state.costs.bytes_down == sum(counts["down"].values())
     assert (of.state.costs.bytes_up == 0) is (name == "local" or name in POOLED)
-
-
-@pytest.mark.parametrize(("name", "uniform"), [("fedavg", False), ("fedbn", True), ("pflsynth", False)])
-def test_the_server_takes_the_mean_of_those_who_took_part(name: str, uniform: bool) -> None:
-    sizes = {"brats": 2, "ixi": 5, "oasis": 3}
-    of = trainer(name, uneven(sizes), participation=0.67)
-    for round in (1, 2, 3):
-        of.round(round)
-        present = [of.sites[site] for site in of.participants(round)]
-        assert len(present) == 2
-        vectors = [site.pack().double().numpy() for site in present]
-        weights = [1 if uniform else site.samples for site in present]
-        assert [site.samples for site in present] == [2 * sizes[site.name] for site in present]
-        expected = np.average(vectors, axis=0, weights=weights).astype(np.float32)
-        np.testing.assert_array_equal(of.server.model.numpy(), expected)
 
 
 # --- who is there, and in which order --------------------------------------------------------------------------------

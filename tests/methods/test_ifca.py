@@ -1,18 +1,15 @@
-"""IFCA against its algorithm in plain torch and numpy: every site trains the model that fits it best, clusters are averaged."""
+"""What IFCA fulfils besides its equations: with which models it starts, which stay as they were, and which are served."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from support import federations
 from support.federations import resnet, uneven
-from support.plain import PlainSite, generator_loss, mean, write
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedsynth.method import Method
 from fedsynth.methods.fedavg import FedAvg
@@ -42,48 +39,6 @@ def plant(of: Trainer, *fitting: str, norm: Norm = Norm.instance) -> None:
     """Make the clusters' models those that were trained at these sites, so that who chooses which is known."""
     of.server.memory["models"] = torch.stack([fitted(name, norm)[0] for name in fitting])
     of.server.memory["buffers"] = torch.stack([fitted(name, norm)[1] for name in fitting])
-
-
-def losses(of: Trainer, name: str, models: list[nn.Module]) -> list[float]:
-    """The mean loss of each model on the site's data, as the site's own discriminators see it at the start of a round."""
-    site = of.sites[name]
-    batches = site.draw("choice", -(-site.samples // of.options.batch))
-    judges = site.nets["discriminators"]
-    with torch.no_grad():
-        table = [
-            [generator_loss(judges[str(b.task)], b, model.eval()(b.source, b.code)).item() for b in batches]  # type: ignore[index]  # a ModuleDict
-            for model in models
-        ]
-    return [float(np.mean(row)) for row in table]
-
-
-def test_two_rounds_are_the_papers() -> None:
-    of = trainer(local_steps=4)
-    plant(of, "ixi", "midas")
-    plain = {name: PlainSite(site, of.options) for name, site in of.sites.items()}
-    names = [name for name, _ in plain["ixi"].generator.named_parameters()]
-    models = [deepcopy(plain["ixi"].generator) for _ in range(2)]
-    for model, vector in zip(models, of.server.memory.tensor("models"), strict=True):
-        nn.utils.vector_to_parameters(vector.clone(), model.parameters())
-    for round in (1, 2):
-        chosen: dict[int, list[PlainSite]] = {}
-        for name, site in plain.items():
-            of.sites[name].enter(round)
-            choice = int(np.argmin(losses(of, name, models)))
-            assert choice == {"ixi": 0, "midas": 1}.get(name, choice)  # the one that was trained there
-            write([site.generator], mean([models[choice]], [1], names))
-            site.train(round)
-            chosen.setdefault(choice, []).append(site)
-        assert sorted(len(sites) for sites in chosen.values()) == [1, 2]  # a mean, and two models
-        for choice, sites in chosen.items():
-            write([models[choice]], mean([s.generator for s in sites], [s.samples for s in sites], names))
-        of.round(round)
-        assert {n: of.sites[n].memory["cluster"] for n in plain} == {
-            n: c for c, sites in chosen.items() for n, site in plain.items() if site in sites
-        }
-        for ours, model in zip(of.server.memory.tensor("models"), models, strict=True):
-            expected = nn.utils.parameters_to_vector(model.parameters()).detach()
-            np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("norm", Norm)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from support.oracles import averages, imaging, mixtures, personal, rivals, servers, world
-from support.oracles.recorded import SIZES, in_float64, record
+from support.oracles.recorded import SIZES, doubles, record
 from support.oracles.world import Ending
 
 from fedsynth.exchange import Message
@@ -57,7 +57,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
 
 @pytest.fixture(autouse=True)
 def _doubles() -> Iterator[None]:
-    with in_float64():
+    with doubles():
         yield
 
 

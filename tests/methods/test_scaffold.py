@@ -1,8 +1,7 @@
-"""SCAFFOLD against its algorithm 1 with option II, in plain torch; and what its controls must always fulfil."""
+"""What SCAFFOLD's controls must always fulfil, and when they change."""
 
 from __future__ import annotations
 
-from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 from support import federations
 from support.federations import resnet, uneven
-from support.plain import flat, generator_loss, judge_loss, write_flat
 
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.scaffold import SCAFFOLD
@@ -20,50 +18,6 @@ SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 DESCENT = {"optimizer": SGD(), "lr": 5e-5}  # larger steps diverge on so small a net, and rounding with them
 PARTIAL = {"rounds": 6, "participation": 0.67}  # two of three
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
-
-
-@pytest.mark.parametrize("eta_g", [1.0, 0.5])
-def test_rounds_are_algorithm_1_under_sgd(eta_g: float) -> None:
-    of = trainer(SCAFFOLD(eta_g=eta_g), **DESCENT, **PARTIAL)
-    nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
-    x = flat(nets["ixi"]["generator"])
-    c, own = torch.zeros_like(x), {name: torch.zeros_like(x) for name in nets}
-    absences = 0
-    for round in range(1, 4):
-        lr = of.options.lr * of.options.rate(round)
-        models, changes, present = [], [], of.participants(round)
-        absences += len(nets) - len(present)
-        for name in present:
-            generator, judges = nets[name]["generator"], nets[name]["discriminators"]
-            write_flat(generator, x)
-            draws = of.sites[name].feeds[name].train(round)
-            for draw in draws:
-                batch = draw.make()
-                judge = judges[str(batch.task)]
-                fake = generator(batch.source, batch.code)
-                slopes = torch.autograd.grad(judge_loss(judge, batch, fake), list(judge.parameters()))
-                write_flat(judge, flat(judge) - lr * torch.cat([slope.flatten() for slope in slopes]))
-                slopes = torch.autograd.grad(generator_loss(judge, batch, fake), list(generator.parameters()))
-                write_flat(generator, flat(generator) - lr * (torch.cat([s.flatten() for s in slopes]) - own[name] + c))
-            y = flat(generator)
-            new = own[name] - c + (x - y) / (len(draws) * lr)
-            models.append(y)
-            changes.append(new - own[name])
-            own[name] = new
-        shares = torch.tensor([SIZES[name] for name in present]) / sum(SIZES[name] for name in present)
-        x = x + eta_g * sum(share * (y - x) for share, y in zip(shares, models, strict=True))
-        c = c + sum(changes) / len(nets)
-        of.round(round)
-        np.testing.assert_allclose(of.server.model, x, atol=3e-4)  # rounding may flip kinks
-        assert np.quantile(np.abs(np.asarray(of.server.memory.tensor("control")) - np.asarray(c)), 0.9) < 0.3
-        for name in present:
-            assert (
-                np.quantile(np.abs(np.asarray(of.sites[name].memory.tensor("control")) - np.asarray(own[name])), 0.9)
-                < 0.3
-            )
-    assert absences == 3
-    assert float(c.norm()) > 1
-    assert float((own["ixi"] - c).norm()) > 1  # what was corrected
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
@@ -78,25 +32,6 @@ def test_the_mean_gradient_is_option_2_under_sgd(clip: float) -> None:
             site = of.sites[name]
             expected = own[name] - c + (x - site.pack()) / (site.steps * site.lr)
             np.testing.assert_allclose(site.memory.tensor("control"), expected, atol=2e-3)
-
-
-def test_a_control_is_the_mean_gradient_before_correction() -> None:
-    """Under Adam, where the way gone does not tell it. With one local step it is the gradient at the received model."""
-    of = trainer(SCAFFOLD(), local_steps=1)
-    of.round(1)
-    nets = {name: deepcopy(site.nets) for name, site in of.sites.items()}
-    for net in nets.values():
-        write_flat(net["generator"], of.server.model)
-    of.round(2)
-    for name, net in nets.items():
-        [draw] = of.sites[name].feeds[name].train(2)
-        batch = draw.make()
-        # the only step's discriminator has moved before the generator, and not since
-        judge = of.sites[name].nets["discriminators"][str(batch.task)]
-        fake = net["generator"](batch.source, batch.code)
-        slopes = torch.autograd.grad(generator_loss(judge, batch, fake), list(net["generator"].parameters()))
-        raw = torch.cat([slope.flatten() for slope in slopes])
-        np.testing.assert_allclose(of.sites[name].memory.tensor("control"), raw, rtol=1e-4, atol=2e-6)
 
 
 def test_the_first_round_is_fedavgs_to_the_bit() -> None:

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import torch
 from support import federations
+from support.plain import in_float64
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -42,23 +43,19 @@ RATES: dict[type[Optimizer], float] = {SGD: 3e-4, Adam: 1e-3}
 
 
 @contextmanager
-def in_float64() -> Iterator[None]:
+def doubles() -> Iterator[None]:
     """Inside, the engine computes in float64: rounding then is too small to push a value over a kink of ReLU or L1, and what
     two programs differ in is no rounding."""
     make, before = Feed.make, torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         with (
-            patch.object(Feed, "make", lambda *given: _doubled(make(*given))),
+            patch.object(Feed, "make", lambda *given: in_float64(make(*given))),
             patch.object(Tensor, "float", Tensor.double),  # by which methods leave a run's bf16
         ):
             yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _doubled(batch: Batch) -> Batch:
-    return replace(batch, **{n: getattr(batch, n).double() for n in ("images", "present", "source", "target", "code")})
 
 
 def uneven() -> Federation:
