@@ -1,4 +1,4 @@
-"""FL-MRCM's identifier and latents: their sizes, who sends them, who aligns with whom, and that alignment brings them together."""
+"""FL-MRCM's identifier and latents: their sizes, who sends them, who aligns with whom, and that it brings them together."""
 
 from __future__ import annotations
 

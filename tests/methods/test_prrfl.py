@@ -145,15 +145,8 @@ def test_what_the_deputy_learned_from_others_reaches_what_is_served() -> None:
     for of in (kept, taught):
         of.round(1)
         of.round(2)
-    one, other = (of.sites["ixi"].nets["personal"]["generator"] for of in (kept, taught))  # type: ignore[index]  # a ModuleDict
-    assert (
-        float(
-            (nn.utils.parameters_to_vector(one.parameters()) - nn.utils.parameters_to_vector(other.parameters()))
-            .abs()
-            .max()
-        )
-        > 1e-4
-    )
+    one, other = (of.sites["ixi"].pack("personal") for of in (kept, taught))
+    assert float((one - other).abs().max()) > 1e-4
 
 
 def test_who_never_trained_serves_the_mean_deputy() -> None:
