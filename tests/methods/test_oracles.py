@@ -33,10 +33,14 @@ ORACLES: dict[str, Callable[..., Ending]] = {
 }
 CLOSE = 1e-9  # both compute in float64
 LOOSER = {
-    "feddecorr": 1e-7,  # adds 1e-8 to variances, which the oracle does without
-    "pflsynth_pooled": 1e-6,
-    "fedmm": 1e-7,
-}  # their training amplifies rounding: images differ by 2e-8 and weights by 3e-10
+    "fedmm": 1e-7,  # it amplifies rounding: weights differ by 3e-10
+    "feddecorr": 1e-7,  # it adds 1e-8 to variances, which the oracle does without
+}
+POOLED = {
+    "pgan",
+    "pix2pix",
+    "pflsynth_pooled",
+}  # they are `pooled` to the bit on the networks that they name (test_pooled.py)
 
 # Options under which a default that is too weak, or off, for three rounds on small nets does something.
 CASES: dict[str, list[dict[str, Any]]] = {
@@ -87,7 +91,7 @@ def test_two_of_three_sites_of_different_sizes_take_part_and_one_straggles() -> 
 
 
 def test_every_method_has_an_oracle() -> None:
-    assert set(NAMES) == set(ORACLES)
+    assert set(NAMES) - POOLED == set(ORACLES)
 
 
 @pytest.mark.parametrize("name", ORACLES)

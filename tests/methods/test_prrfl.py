@@ -10,6 +10,7 @@ import pytest
 import torch
 from support import federations
 from support.federations import resnet
+from support.oracles.imaging import aggregated
 from torch import Tensor, nn
 
 from fedsynth.evaluation.evaluate import serving
@@ -91,8 +92,8 @@ def test_how_far_the_released_window_would_move_weights(
         norms = [np.linalg.norm(one - other) / np.linalg.norm(one) for one, other in zip(ours, released, strict=True)]
         assert moved[0] < np.mean(norms) < moved[1]
         low_only = aggregated({str(k): w for k, w in enumerate(weights)}, list("0123"), share) if inputs == 1 else {}
-        for k, matrices in low_only.items():
-            np.testing.assert_allclose(matrices, ours[int(k)], atol=1e-9)
+        for k, matrix in low_only.items():
+            np.testing.assert_allclose(matrix, ours[int(k)], atol=1e-9)
 
 
 def test_normalisation_stays_and_all_that_travels_is_the_deputys() -> None:

@@ -63,9 +63,6 @@ def pooled(world: World) -> Ending:
     return loop(world, lambda *_: False)
 
 
-pgan = pix2pix = pflsynth_pooled = pooled  # on other networks
-
-
 # --- a part travels --------------------------------------------------------------------------------------------------
 
 
@@ -74,9 +71,14 @@ def alike(server: Tensor, sent: Mapping[str, Tensor]) -> Tensor:
     return mean(sent, dict.fromkeys(sent, 1.0), server)
 
 
+def without_norms(path: str, owner: nn.Module) -> bool:
+    """The rule that all of the generator but its normalisation travels."""
+    return generator(path, owner) and not isinstance(owner, NORMS)
+
+
 def fedbn(world: World) -> Ending:
     """Li et al. 2021, algorithm 1: all but normalisation, averaged with equal weights."""
-    return loop(world, lambda path, owner: generator(path, owner) and not isinstance(owner, NORMS), merge=alike)
+    return loop(world, without_norms, merge=alike)
 
 
 def silobn(world: World) -> Ending:

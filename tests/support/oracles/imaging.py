@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import floor
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .averages import NORMS, alike, stage
+from .averages import alike, stage, without_norms
 from .world import (
     Batch,
     Ending,
@@ -217,7 +217,7 @@ def prrfl(world: World, alpha1: float = 0.7, alpha2: float = 0.9, window: float 
     """Chen et al. 2021: a personal model and a deputy, which travels, learn from each other by how good the deputy is. The server
     gives each site its own deputy back, with the mean amplitude of the low frequencies of each weight."""
     sites = world.sites()
-    shared = world.shared(lambda path, owner: generator(path, owner) and not isinstance(owner, NORMS))
+    shared = world.shared(without_norms)
     server, deputies = world.initial(shared), dict[str, Tensor]()
     for round in world.rounds:
         sent = {}
@@ -255,7 +255,9 @@ def prrfl(world: World, alpha1: float = 0.7, alpha2: float = 0.9, window: float 
             if averaged[path].ndim < 2:
                 fresh = dict.fromkeys(parts, averaged[path])
             else:
-                fresh = aggregated({name: part[path] for name, part in parts.items()}, [*sent], share)
+                matrices = {name: as_matrix(part[path]) for name, part in parts.items()}
+                mixed = aggregated(matrices, [*sent], share)
+                fresh = {name: as_weight(matrix, averaged[path].shape) for name, matrix in mixed.items()}
             for name, value in fresh.items():
                 parts[name][path] = value
         deputies = {name: torch.cat([part[path].flatten() for path in shared]) for name, part in parts.items()}
@@ -264,11 +266,9 @@ def prrfl(world: World, alpha1: float = 0.7, alpha2: float = 0.9, window: float 
     )
 
 
-def aggregated(weights: Mapping[str, Tensor], senders: list[str], share: float) -> dict[str, Tensor]:
-    """Progressive Fourier aggregation of one weight, as (input channels x kernel rows) by (kernel columns x output channels)."""
-    first = next(iter(weights.values()))
-    o, i, h, w = first.shape
-    spectra = {n: np.fft.fft2(np.transpose(v.numpy(), (1, 2, 3, 0)).reshape(i * h, w * o)) for n, v in weights.items()}
+def aggregated(matrices: Mapping[str, np.ndarray], senders: Sequence[str], share: float) -> dict[str, np.ndarray]:
+    """Progressive Fourier aggregation: the mean amplitude of the senders in the central share of the frequencies of each."""
+    spectra = {name: np.fft.fft2(matrix) for name, matrix in matrices.items()}
     common = np.mean([np.abs(spectra[name]) for name in senders], 0)
     low = [np.abs(np.fft.fftfreq(n, 1 / n)) <= floor(n * share / 2) for n in common.shape]
     found = {}
@@ -276,5 +276,17 @@ def aggregated(weights: Mapping[str, Tensor], senders: list[str], share: float) 
         amplitude = np.where(np.outer(*low), common, np.abs(spectrum))
         back = np.fft.ifft2(amplitude * np.exp(1j * np.angle(spectrum)))
         assert np.abs(back.imag).max() < 1e-9
-        found[name] = torch.from_numpy(back.real.reshape(i, h, w, o).transpose(3, 0, 1, 2).copy())
+        found[name] = back.real
     return found
+
+
+def as_matrix(weight: Tensor) -> np.ndarray:
+    """(input channels x kernel rows) by (kernel columns x output channels)."""
+    _, i, h, _ = weight.shape
+    return np.transpose(weight.numpy(), (1, 2, 3, 0)).reshape(i * h, -1)
+
+
+def as_weight(matrix: np.ndarray, shape: torch.Size) -> Tensor:
+    """The weight of such a matrix."""
+    o, i, h, w = shape
+    return torch.from_numpy(matrix.reshape(i, h, w, o).transpose(3, 0, 1, 2).copy())

@@ -1,34 +1,14 @@
-"""FedBAdam and the cost-weighted means of the tumour-segmentation challenges; FedExP, FedSAM and FedDecorr."""
+"""The cost-weighted means of the tumour-segmentation challenges; FedExP, FedSAM and FedDecorr."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from .world import Answer, Ending, Site, World, gan_step, generator, generator_loss, image_of, judge_loss, loop, mean
-
-NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d)
-
-
-def fedbadam(world: World, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3, eta: float = 0.01) -> Ending:
-    """Fiszer et al. 2026: FedAdam over all but the normalisation."""
-
-    def rule(path: str, owner: nn.Module) -> bool:
-        return path.startswith("generator.") and not isinstance(owner, NORMS)
-
-    weights = world.weights(world.shared(rule))
-    m, v = torch.zeros(len(weights)), torch.full((len(weights),), tau**2)
-
-    def merge(server: Tensor, sent: Mapping[str, Tensor]) -> Tensor:
-        averaged = mean(sent, world.samples, server)
-        m.mul_(beta1).add_((1 - beta1) * (averaged - server))
-        v.mul_(beta2).add_((1 - beta2) * (averaged - server) ** 2)
-        return torch.where(weights, server + eta * m / (v.sqrt() + tau), averaged)
-
-    return loop(world, rule, merge=merge)
 
 
 def weighted_by_costs(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from .world import Ending, Site, World, gan_step, generator, generator_loss, image_of, judge_loss, loop, mean
+from .averages import without_norms
+from .world import Ending, Rule, Site, World, gan_step, generator, generator_loss, image_of, judge_loss, loop, mean
 
 
 def fedavgm(world: World, momentum: float = 0.9) -> Ending:
@@ -22,9 +23,16 @@ def fedavgm(world: World, momentum: float = 0.9) -> Ending:
     return loop(world, generator, merge=merge)
 
 
-def adaptive(world: World, beta1: float, tau: float, eta: float, second: Callable[[Tensor, Tensor], Tensor]) -> Ending:
+def adaptive(
+    world: World,
+    beta1: float,
+    tau: float,
+    eta: float,
+    second: Callable[[Tensor, Tensor], Tensor],
+    rule: Rule = generator,
+) -> Ending:
     """Reddi et al. 2021, algorithm 2, with m starting at 0 and v at tau^2. `second`: the new v of v and the squared change."""
-    weights = world.weights(world.shared(generator))
+    weights = world.weights(world.shared(rule))
     m, v = torch.zeros(len(weights)), torch.full((len(weights),), tau**2)
 
     def merge(server: Tensor, sent: Mapping[str, Tensor]) -> Tensor:
@@ -34,11 +42,16 @@ def adaptive(world: World, beta1: float, tau: float, eta: float, second: Callabl
         v.copy_(second(v, change**2))
         return torch.where(weights, server + eta * m / (v.sqrt() + tau), averaged)
 
-    return loop(world, generator, merge=merge)
+    return loop(world, rule, merge=merge)
 
 
 def fedadam(world: World, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3, eta: float = 0.01) -> Ending:
     return adaptive(world, beta1, tau, eta, lambda v, square: beta2 * v + (1 - beta2) * square)
+
+
+def fedbadam(world: World, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3, eta: float = 0.01) -> Ending:
+    """Fiszer et al. 2026: FedAdam of all but the normalisation."""
+    return adaptive(world, beta1, tau, eta, lambda v, square: beta2 * v + (1 - beta2) * square, without_norms)
 
 
 def fedyogi(world: World, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3, eta: float = 0.01) -> Ending:
