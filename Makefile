@@ -28,7 +28,7 @@ test-slow: $(READY)
 
 test-all: test test-slow
 
-# What CI has no room for: simulations of error rates, many random faults.
+# What CI has no room for: simulations of error rates, every method under every condition.
 test-long: $(READY)
 	$(PYTEST) -m long
 

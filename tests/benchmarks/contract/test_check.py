@@ -26,6 +26,7 @@ from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome
 
 FEW = ("fedavg", "pflsynth")  # of which `make test` hears too
+CROSSED = (*FEW, "feddyn", "finetune", "ifca")  # under every condition; of the others `make test-long` hears
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,9 @@ REFUSED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS.entries())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name not in CROSSED)) for name in METHODS.entries()]
+)
 def test_registered_methods_hold_under_every_condition(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused for all of its kind."""
     monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)
