@@ -19,7 +19,8 @@ class FedAvgM(FedAvg):
 
     `momentum`: 0.9, which the paper finds best where the sites' data differ most. Buffers are averaged without momentum.
 
-    What differs from the paper: nothing but what all methods share: `tests/methods/test_server_optimisers.py` works its rule out.
+    What differs from the paper: nothing but what all methods share: `tests/support/oracles/servers.py` says it in plain
+    torch, and `tests/methods/test_oracles.py` follows three rounds of both.
 
     What differs from the released code: the authors released none with the paper. That of Reddi et al.
     (google-research/federated) has the same rule, with a server's learning rate, which is 1 here.

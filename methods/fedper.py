@@ -20,7 +20,8 @@ class FedPer(FedAvg):
     `head_stages`: 1, the layer that makes the output and the paper's smallest head; it tries up to four blocks, and 0 is FedAvg.
     Conditioning goes with the stage that it follows, the mapper with the first.
 
-    What differs from the paper: nothing but what all methods share: `tests/methods/test_fedper.py` follows two rounds of it.
+    What differs from the paper: nothing but what all methods share: `tests/support/oracles/averages.py` says it in plain
+    torch, and `tests/methods/test_oracles.py` follows three rounds of both.
 
     What differs from the released code: the authors' is not known.
     """

@@ -20,7 +20,8 @@ class LGFedAvg(FedAvg):
     residual blocks it is 9 of 15, where pFLSynth shares 7. At least one stage travels and one stays. Conditioning goes with
     the stage that it follows, the mapper with the first.
 
-    What differs from the paper: nothing but what all methods share: `tests/methods/test_fedper.py` follows two rounds of it.
+    What differs from the paper: nothing but what all methods share: `tests/support/oracles/averages.py` says it in plain
+    torch, and `tests/methods/test_oracles.py` follows three rounds of both.
 
     What differs from the released code: it starts from a FedAvg model; here all start from the common start. It keeps each
     site's best model by its test score; here none is chosen by that. Its mean is not weighted, but its sites have one size.

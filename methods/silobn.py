@@ -26,7 +26,8 @@ class SiloBN(FedAvg):
     paper does for a new centre (AdaBN, Li et al. 2016). On a network without running statistics this would be FedAvg under
     another name, so it is refused. It has no options.
 
-    What differs from the paper: nothing but what all methods share: `tests/methods/test_silobn.py` follows two rounds of it.
+    What differs from the paper: nothing but what all methods share: `tests/support/oracles/averages.py` says it in plain
+    torch, and `tests/methods/test_oracles.py` follows three rounds of both.
 
     What differs from the released code: the authors' is not known.
     """
