@@ -94,6 +94,7 @@ class Method:
         partial: Whether the method shares a part of the generator: then all of it or none of it is an error on any network.
         equal_weights: Whether all sites weigh the same in the server's mean; if not, a site weighs as its training slices.
         averages: Whether what the sites are sent is made of `server.mean`; if not, a robust server rule would do nothing.
+        weighs: Whether the method differs from FedAvg by the sites' weights alone, which most robust server rules ignore.
         needs_common_start: Whether the method makes no sense where sites start from weights of their own.
 
     Example:
@@ -114,6 +115,7 @@ class Method:
     partial: ClassVar[bool] = False
     equal_weights: ClassVar[bool] = False
     averages: ClassVar[bool] = True
+    weighs: ClassVar[bool] = False
     needs_common_start: ClassVar[bool] = False
     adversarial: float = 1.0  # weight of the LSGAN terms
     l1: float = 100.0  # weight of the L1 term, as pix2pix (Isola et al. 2017) and pFLSynth

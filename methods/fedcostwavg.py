@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -35,6 +36,7 @@ class FedCostWAvg(FedAvg):
     round and nothing else.
     """
 
+    weighs: ClassVar[bool] = True
     alpha: float = 0.5  # share of a weight that goes by size
 
     def __post_init__(self) -> None:

@@ -24,7 +24,8 @@ class FedExP(FedAvg):
     Where the changes of K sites of one size are as long and orthogonal, eta is K / 2: with few sites it is seldom above 1.
 
     A site serves the mean of the server's last two models, which the paper evaluates, as single ones oscillate: it has both,
-    as it began the round with one. One that was absent from the last round serves the last alone. Buffers are averaged.
+    as it began the round with one. One that was absent from the last round serves the last alone, and so does everyone after
+    round 1, before which nothing was learnt. Buffers are averaged.
 
     `epsilon`: 1e-3, as the released code has for CIFAR-10, CIFAR-100 and CINIC-10; its unit is a squared length of D, and the
     paper tunes it by powers of ten.
@@ -51,10 +52,10 @@ class FedExP(FedAvg):
         if eta > 1:
             server.model = before + eta * change
 
-    def upload(self, site: SiteState) -> Message:
-        assert site.received is not None
-        site.memory["began"], site.memory["round"] = site.received, torch.tensor(site.round)
-        return super().upload(site)
+    def receive(self, site: SiteState, message: Message) -> None:
+        super().receive(site, message)
+        if site.at_work and site.round > 1:  # in round 1 it may be the site's own start, which no server ever had
+            site.memory["began"], site.memory["round"] = message.model, torch.tensor(site.round)
 
     def personalise(self, site: SiteState) -> None:
         if "began" in site.memory and int(site.memory["round"]) == site.round:

@@ -21,6 +21,7 @@ from fedsynth.evaluation import evaluate
 from fedsynth.exchange import ContractError, Message, Place
 from fedsynth.federation import Federation
 from fedsynth.feed import Batch
+from fedsynth.method import Method
 from fedsynth.runtime.options import ServerRule
 from fedsynth.server import Server
 from fedsynth.server.uploads import Uploads
@@ -48,8 +49,10 @@ CONDITIONS = {
     "sites that join late": Condition({"joins": {"b": 0.5}}),
     "a poisoned site": Condition({"poisoned": 0.34}),
     "some of the sites": Condition({}, {"participation": 0.5}),
-    "own starts": Condition({}, {"common_start": False}),
-    "the median": Condition({}, {"server_rule": ServerRule.median}),
+    "own starts": Condition(
+        {"joins": {"b": 0.5}}, {"common_start": False}
+    ),  # and a site that then starts from the server's
+    "the median": Condition({"poisoned": 0.34}, {"server_rule": ServerRule.median}),  # which is there for such sites
     "the trimmed mean": Condition({}, {"server_rule": ServerRule.trimmed_mean, "corrupt": 0.34}),
     "Krum": Condition({}, {"server_rule": ServerRule.krum}),
     "norm clipping": Condition({}, {"server_rule": ServerRule.norm_clip}),
@@ -122,7 +125,7 @@ def sees_what_sites_learnt(toy: ToyFederation) -> Iterator[str]:
     uploads = Uploads(trainer.folder / "uploads", trainer.options, trainer.device)
     trainer.train_sites(1, uploads)
     before = trainer.server.model.clone()
-    trainer.method.aggregate(trainer.server, uploads)
+    aggregate(trainer, uploads)
     moved = float((trainer.server.model - before).abs().max()) if len(before) else 0.0
     if moved > SLACK:
         yield f"its server moves a weight by {moved:.1g}, although no site learnt anything"
@@ -169,6 +172,31 @@ def averages_what_it_says(toy: ToyFederation) -> Iterator[str]:
             return
 
 
+def differs_by_more_than_weights(toy: ToyFederation) -> Iterator[str]:
+    """Two rounds under the median, and under the mean if the server's model is then FedAvg's."""
+    plain = replace(toy, method=Method(toy.method.adversarial, toy.method.l1))
+    if not toy.method.averages or toy.method.weighs:
+        return
+    for rule in (ServerRule.median, ServerRule.mean):
+        models = []
+        for of in (toy, plain):
+            trainer = trainer_of(of, Condition({}, {"server_rule": rule}), blobs(scarce="b"))
+            if not trainer.plan.model.numel:
+                return
+            for round in range(1, ROUNDS + 1):
+                uploads = Uploads(trainer.folder / "uploads", trainer.options, trainer.device)
+                trainer.train_sites(round, uploads)
+                aggregate(trainer, uploads)
+            models.append(trainer.server.model)
+        alike = torch.equal(*models)
+        if alike is (rule is ServerRule.mean):
+            return
+    yield (
+        "under trainer.server_rule=median its server has FedAvg's model to the last bit, and under mean it has not: set "
+        "`weighs = True`"
+    )
+
+
 def gives_newcomers_equal_budgets(toy: ToyFederation) -> Iterator[str]:
     """Local steps, and gradients beside them, until a newcomer serves."""
     trainer = trainer_of(toy, Condition({}))
@@ -210,19 +238,32 @@ def gives_newcomers_equal_budgets(toy: ToyFederation) -> Iterator[str]:
 
 
 def serves_what_it_learnt(toy: ToyFederation) -> Iterator[str]:
-    """One site trains in two runs; its upload arrives in one and is lost in the other. From one server, it serves the same."""
+    """One site trains in two runs; its upload arrives in one and is lost in the other. From one server, which has aggregated two
+    rounds, it serves the same."""
     there, lost = (trainer_of(toy, Condition({"lose": share})) for share in (0.0, 0.99))
-    name = min(set(lost.sites) - set(lost.participants.arrivals(1)), default="")
+    rounds = range(1, ROUNDS + 1)
+    name = min(set(lost.sites).difference(*map(lost.participants.arrivals, rounds)), default="")
     if not name:
         return
-    for trainer in (there, lost):
-        trainer.train_sites(1, Uploads(trainer.folder / "uploads", trainer.options, trainer.device))
+    lost.server = there.server
+    for round in rounds:
+        for trainer in (lost, there):
+            uploads = Uploads(trainer.folder / "uploads", trainer.options, trainer.device)
+            trainer.train_sites(round, uploads)
+        aggregate(there, uploads)
     images = [served(trainer, there.server, name) for trainer in (there, lost)]
     if not torch.equal(*images):
         yield (
             "a site whose upload was lost serves other images than if it had arrived; `upload` is not called then, so keep "
             "there only what is about the upload"
         )
+
+
+def aggregate(trainer: Trainer, uploads: Uploads) -> None:
+    """The server's part of a round."""
+    trainer.method.aggregate(trainer.server, uploads)
+    uploads.clear()
+    trainer.server.settle()
 
 
 def served(trainer: Trainer, server: Server, name: str) -> Tensor:
@@ -261,6 +302,7 @@ CROSSINGS: list[tuple[str, str, Rule]] = [
     ),
     ("sees only what sites learnt", "what a server remembers holds where sites start apart", sees_what_sites_learnt),
     ("averages what it says", "a robust server rule is never without effect", averages_what_it_says),
+    ("differs by more than weights", "a robust server rule does not make it FedAvg", differs_by_more_than_weights),
     ("gives newcomers equal budgets", "what newcomers are served compares", gives_newcomers_equal_budgets),
     ("serves what it learnt", "a lost upload costs the server alone", serves_what_it_learnt),
     ("makes each image alone", "a score does not depend on how slices were put together", makes_each_image_alone),

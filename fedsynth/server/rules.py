@@ -9,6 +9,20 @@ import torch
 from torch import Tensor
 
 from ..federation import count_of
+from ..runtime.options import ServerRule
+
+
+def has_effect(rule: ServerRule, corrupt: float, count: int) -> bool:
+    """Whether a rule makes anything of so many uploads; if not, Krum has too few, and any other robust rule is the plain mean."""
+    match rule:
+        case ServerRule.mean:
+            return True
+        case ServerRule.krum:
+            return count >= fewest_for_krum(corrupt, count)
+        case ServerRule.norm_clip:
+            return count > 1  # one length is its own median
+        case _:
+            return trimmed(0.5 if rule is ServerRule.median else corrupt, count) > 0
 
 
 def trimmed(corrupt: float, count: int) -> int:

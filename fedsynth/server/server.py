@@ -50,8 +50,8 @@ class Server:
         self.held = {name: site.held for name, site in sites.items()}
         self.model, self.buffers = self.fresh(0)
         self.memory = Memory()
-        self.kept = False  # whether in this round the server kept a model, as too few sites sent one for its rule
-        self._starts: Mapping[str, Callable[[], nn.ModuleDict]] = {}  # in round 1, of sites with weights of their own
+        self.too_few = False  # whether in this round too few sites sent a model for the run's server rule
+        self._starts: dict[str, Tensor] = {}  # in round 1, the parameters of sites with weights of their own
 
     def fresh(self, variant: int) -> tuple[Tensor, Tensor]:
         """The parameters and the buffers that travel of newly drawn nets; variant 0 is the start that all sites have."""
@@ -60,20 +60,25 @@ class Server:
 
     def start_from(self, starts: Mapping[str, Callable[[], nn.ModuleDict]], weights: Mapping[str, float]) -> None:
         """Hold the weighted mean of the sites' own starts, until round 1 is aggregated; what none of them has stays as it is."""
-        self._starts = starts
+        buffers = {}
+        for name, start in starts.items():
+            named = _tensors(start())
+            self._starts[name], buffers[name] = self.plan.model.pack(named), self.plan.buffers.pack(named)
         self.model, self.buffers = (
-            layout.mean(
-                ((layout.pack(_tensors(start())), weights[name], self.held[name]) for name, start in starts.items()),
-                otherwise,
+            layout.mean(((vector, weights[name], self.held[name]) for name, vector in vectors.items()), otherwise)
+            for layout, vectors, otherwise in (
+                (self.plan.model, self._starts, self.model),
+                (self.plan.buffers, buffers, self.buffers),
             )
-            for layout, otherwise in ((self.plan.model, self.model), (self.plan.buffers, self.buffers))
         )
 
     def began(self, name: str) -> Tensor:
         """The parameters from which a site's training in this round began: `model`, or in round 1 of a run without a common start
         the site's own."""
         start = self._starts.get(name)
-        return self.model if start is None else self.plan.model.pack(_tensors(start()), self.model)
+        if start is None:
+            return self.model
+        return start.where(self.plan.model.where(lambda place: place.path in self.held[name], start.device), self.model)
 
     def tree(self) -> dict[str, Any]:
         """All that the server holds, by reference."""
@@ -87,15 +92,15 @@ class Server:
     def settle(self) -> None:
         """End an aggregation: `model` and `buffers` become vectors of their own, as it may have set them to what memory holds."""
         self.model, self.buffers, self._starts = self.model.clone(), self.buffers.clone(), {}
-        self.kept = False
+        self.too_few = False
 
     def has_enough(self, uploads: Mapping[str, Message]) -> bool:
-        """Whether the run's server rule can make one vector of so many uploads; where it cannot, that is noted in `kept`."""
-        enough = self._options.server_rule is not ServerRule.krum or (
-            len(uploads) >= rules.fewest_for_krum(self._options.corrupt, len(uploads))
-        )
-        self.kept |= not enough
-        return enough
+        """Whether the run's server rule can make one vector of so many uploads. Krum needs some; the others become the plain mean
+        of few. Either is noted in `too_few`."""
+        rule = self._options.server_rule
+        effect = rules.has_effect(rule, self._options.corrupt, len(uploads))
+        self.too_few |= not effect
+        return effect or rule is not ServerRule.krum
 
     def mean(self, uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
         """The weighted mean of a vector that all uploads hold, or what the run's `trainer.server_rule` takes in its place.

@@ -51,6 +51,7 @@ class SiteState:
             does to serve, it is `full`.
         budget: How many local steps the site may still do, in training and to serve; None for any number. Newcomers have one.
         epoch: How many batches an epoch fills, the last of them perhaps only in part.
+        at_work: Whether the site is in its part of a round, from its download to its upload, and is not to be scored.
         phase: The phase of the step (`Method.phase`); "" outside a step.
 
     Example:
@@ -92,7 +93,7 @@ class SiteState:
         self.epoch = sum(feed.epoch for feed in feeds.values())
         self.round, self.rounds, self.phase, self.lr, self.factor = 0, options.rounds, "", options.lr, 1.0
         self.state: State = (name, 0)
-        self.at_work = False  # in mid-training: its slot cannot be given away
+        self.at_work = False  # while it is, its slot cannot be given away
         self.plan, self._slots = plan, slots
         self.start = start  # the nets as they are before the first round
         self._method, self._step, self._options, self._seed = method, step, options, seed

@@ -31,7 +31,7 @@ class Costs:
     evaluation_seconds: float = 0.0
     flops: int = 0  # floating-point operations of all local steps, counted, not measured
     gradient_evaluations: int = 0  # backward passes, of every player
-    rounds_kept: int = 0  # in which Krum had too few uploads, so that the server kept a model
+    rounds_with_too_few: int = 0  # uploads for the server rule: Krum kept a model, others were the plain mean
     peak_memory_bytes: int = 0
 
     def add(self, rows: Iterable[Mapping[str, Any]], flops: int, seconds: Mapping[str, float]) -> None:

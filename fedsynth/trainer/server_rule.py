@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
-from ..exchange import ContractError, Plan
+from math import prod
+
+from ..exchange import ContractError
 from ..method import Method
 from ..runtime.options import ServerRule, TrainerOptions
-from ..server import rules
+from ..server import Server, rules
 from .participation import Participation
 
 
-def check_server_rule(method: Method, plan: Plan, options: TrainerOptions, participants: Participation) -> None:
+def check_server_rule(method: Method, server: Server, options: TrainerOptions, participants: Participation) -> None:
     """Check the server rule of a run, of which is known whose uploads arrive in which round.
 
     Raises:
-        ContractError: The method would not be touched by a robust rule.
+        ContractError: The method would not be touched by a robust rule, or not differ from FedAvg under it.
         ValueError: No round has enough uploads for the rule to withstand anything.
     """
     if (rule := options.server_rule) is ServerRule.mean:
         return
     asked, name = f"trainer.server_rule={rule.name}", type(method).__name__
-    if not plan.model.numel + plan.buffers.numel:
+    if not server.plan.model.numel + server.plan.buffers.numel:
         raise ContractError(f"{asked} does nothing under method {name}, of which nothing travels; set it to mean")
     if not method.averages:
         raise ContractError(
             f"{asked} does nothing under method {name}, whose sites are not sent a mean of models; set it to mean"
         )
+    if method.weighs and rule is not ServerRule.norm_clip:
+        raise ContractError(
+            f"{asked} ignores weights, by which alone method {name} differs from FedAvg; set it to mean or norm_clip, or "
+            "run method=fedavg"
+        )
+    models = max(prod(method.download(server, site).model.shape[:-1]) for site in server.names)
     arriving = {len(participants.arrivals(round)) for round in range(1, options.rounds + 1)}
-    most = max(arriving)
+    if any(rules.has_effect(rule, options.corrupt, n // models) for n in arriving):
+        return
+    most, each = max(arriving), max(arriving) // models
     asked += f" with trainer.corrupt={options.corrupt} and at most {most} uploads a round"
-    if rule is ServerRule.krum and not any(n >= rules.fewest_for_krum(options.corrupt, n) for n in arriving):
+    if models > 1:
+        asked += f" for {models} models of method {name}, {each} a model"
+    if rule is ServerRule.krum:
         raise ValueError(
-            f"{asked}: Krum needs at least {rules.fewest_for_krum(options.corrupt, most)}; use more sites, a higher "
+            f"{asked}: Krum needs at least {rules.fewest_for_krum(options.corrupt, each)}; use more sites, a higher "
             "trainer.participation or a smaller trainer.corrupt"
         )
-    share = 0.5 if rule is ServerRule.median else options.corrupt
-    if rule in (ServerRule.median, ServerRule.trimmed_mean) and not any(rules.trimmed(share, n) for n in arriving):
-        least = f"trainer.corrupt={1 / most:.2g} trims one at each end" if most > 2 else "it needs at least 3"
-        raise ValueError(f"{asked} leaves out no upload, so it would be the plain mean; {least}")
+    clips = rule is ServerRule.norm_clip
+    least = f"it needs at least {2 if clips else 3}"
+    if rule is ServerRule.trimmed_mean and each > 2:
+        least = f"trainer.corrupt={1 / each:.2g} trims one at each end"
+    raise ValueError(
+        f"{asked} {'shortens' if clips else 'leaves out'} no upload, so it would be the plain mean; {least}"
+    )

@@ -23,7 +23,7 @@ from ..method import Method
 from ..networks.network import Network
 from ..runtime import checkpoint
 from ..runtime.device import matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
-from ..runtime.options import UNCOUNTED, TrainerOptions, check_finite
+from ..runtime.options import UNCOUNTED, ServerRule, TrainerOptions, check_finite
 from ..server import Server
 from ..server.uploads import Uploads
 from ..site import SiteState
@@ -117,7 +117,7 @@ class Trainer:
         self.participants = Participation(list(self.sites), options, federation.conditions, seed)
         self.server = Server(self.plan, self.sites, make.build, options, seed)
         check_own_starts(method, self.server, options)
-        check_server_rule(method, self.plan, options, self.participants)
+        check_server_rule(method, self.server, options, self.participants)
         self.state = RunState()
         self._secured = 0  # the best round that the checkpoint knows
         self.snapshots = Snapshots(folder, self.server, self.sites, self.slots, self.offload)
@@ -248,11 +248,15 @@ class Trainer:
             held = {"model": self.plan.model.numel, "buffers": self.plan.buffers.numel}
             vectors = {name: (getattr(self.server, name), length) for name, length in held.items()}
             self.step.contract.check_server(returned, vectors)
-        if self.server.kept:
-            self.state.costs.rounds_kept += 1
-            rule = self.options.server_rule.name
+        if self.server.too_few:
+            self.state.costs.rounds_with_too_few += 1
+            rule = self.options.server_rule
             logging.getLogger(__name__).warning(
-                "round %d: %s has too few uploads (%d arrived), so the server keeps a model", round, rule, len(uploads)
+                "round %d: %s has too few uploads (%d arrived), so %s",
+                round,
+                rule.name,
+                len(uploads),
+                "the server keeps a model" if rule is ServerRule.krum else "it is the plain mean",
             )
         self.server.settle()
 

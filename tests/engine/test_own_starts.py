@@ -115,6 +115,17 @@ def test_fednova_normalises_what_the_sites_learnt() -> None:
     np.testing.assert_allclose(of.server.model, start + shares @ steps * np.average(learnt, 0, shares), atol=1e-6)
 
 
+def test_the_nets_of_a_start_are_made_once_for_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    of, made = own(FedNova()), []
+    site = of.sites["ixi"]
+    start = site.start
+    monkeypatch.setattr(site, "start", lambda: made.append(site.name) or start())
+    meet(of.server, of.sites.values(), equal_weights=False)
+    for _ in range(2):
+        assert torch.equal(of.server.began("ixi"), of.plan.model.pack(dict(start().named_parameters())))
+    assert made == ["ixi"]
+
+
 def test_a_tensor_that_few_sites_have_starts_from_these() -> None:
     of = own(FedGAN())
     meet(of.server, of.sites.values(), equal_weights=False)

@@ -19,6 +19,7 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedavgm import FedAvgM
 from fedsynth.methods.fedfomo import FedFomo
 from fedsynth.methods.fedgan import FedGAN
+from fedsynth.methods.fedpidavg import FedPIDAvg
 from fedsynth.methods.ifca import IFCA
 from fedsynth.methods.local import Local
 from fedsynth.methods.prrfl import PRRFL
@@ -111,6 +112,13 @@ def test_clipping_cuts_long_updates_to_the_median_length() -> None:
             "at most 2 uploads a round: Krum needs at least 3",
         ),
         (FedAvg(), {"server_rule": ServerRule.median, "participation": 0.5}, "leaves out no upload.* needs at least 3"),
+        (
+            FedAvg(),
+            {"server_rule": ServerRule.norm_clip, "participation": 0.25},
+            "shortens no upload.* needs at least 2",
+        ),
+        (IFCA(), {"server_rule": ServerRule.krum}, "for 2 models of method IFCA, 2 a model: Krum needs at least 3"),
+        (FedPIDAvg(), {"server_rule": ServerRule.median}, "ignores weights, by which alone method FedPIDAvg differs"),
     ],
 )
 def test_a_rule_that_could_do_nothing_is_refused_before_training(
@@ -120,23 +128,55 @@ def test_a_rule_that_could_do_nothing_is_refused_before_training(
         trainer(method, **options)
 
 
-@pytest.mark.parametrize("method", [FedAvg(), FedAvgM(), IFCA()])
+@pytest.mark.parametrize("method", [FedAvg(), FedAvgM()])
 def test_where_krum_has_too_few_uploads_the_server_stays_as_it_was(
     method: Method, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With failures, rounds have from one to four uploads; of IFCA's clusters, none has three."""
+    """With failures, rounds have from one to four uploads."""
     sites = replace(federation(), conditions=Conditions(fail=0.4))
     of = trainer(method, sites=sites, server_rule=ServerRule.krum, rounds=6, local_steps=1)
     sizes = {round: len(of.participants(round)) for round in range(1, 7)}
     assert {size >= 3 for size in sizes.values()} == {True, False}
     for round, size in sizes.items():
-        before, kept = of.server.model.clone(), of.state.costs.rounds_kept
+        before, kept = of.server.model.clone(), of.state.costs.rounds_with_too_few
         of.round(round)
         if size < 3:
             assert torch.equal(of.server.model, before)
-            assert of.state.costs.rounds_kept == kept + 1
-            assert f"round {round}: krum has too few uploads ({size} arrived)" in caplog.text
+            assert (
+                f"round {round}: krum has too few uploads ({size} arrived), so the server keeps a model" in caplog.text
+            )
+        assert of.state.costs.rounds_with_too_few == kept + (size < 3)
     assert of.run().status == "done"
+
+
+@pytest.mark.parametrize(
+    ("rule", "corrupt", "fewest"),
+    [(ServerRule.median, 0.0, 3), (ServerRule.trimmed_mean, 0.4, 3), (ServerRule.norm_clip, 0.0, 2)],
+)
+def test_rounds_with_too_few_uploads_for_anything_but_the_plain_mean_are_counted(
+    rule: ServerRule, corrupt: float, fewest: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    sites = replace(federation(), conditions=Conditions(fail=0.4))
+    of = trainer(FedAvg(), sites=sites, server_rule=rule, corrupt=corrupt, rounds=6, local_steps=1)
+    few = [round for round in range(1, 7) if len(of.participants(round)) < fewest]
+    assert 0 < len(few) < 6
+    for round in range(1, 7):
+        of.round(round)
+        assert (f"round {round}: {rule.name} has too few" in caplog.text) == (round in few)
+    assert of.state.costs.rounds_with_too_few == caplog.text.count("so it is the plain mean") == len(few)
+
+
+def test_a_cluster_of_one_is_noted() -> None:
+    of = trainer(IFCA(), server_rule=ServerRule.norm_clip)
+    models, buffers = of.method.download(of.server, "ixi")["model"], of.server.buffers
+    uploads = {
+        name: Message(model=models[0] + k, buffers=buffers, weight=1, cluster=int(name == "oasis"))
+        for k, name in enumerate(of.server.names)
+    }
+    assert of.server.has_enough(uploads)
+    assert not of.server.too_few
+    of.method.aggregate(of.server, uploads)
+    assert of.server.too_few
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from support.federations import trainer, uneven
 
 from fedsynth.evaluation.evaluate import serving
 from fedsynth.exchange import Message
+from fedsynth.federation import Conditions
 from fedsynth.methods.fedexp import FedExP
 from fedsynth.trainer import Trainer
 
@@ -59,14 +62,37 @@ def served(of: Trainer, name: str) -> torch.Tensor:
 
 def test_who_trained_in_the_last_round_serves_the_mean_of_the_last_two_models() -> None:
     of = trainer(FedExP(), sites=uneven(SIZES), rounds=9, validate_every=9, participation=0.67, local_steps=1)
-    for round in (1, 2):
+    for round in (1, 2, 3):
         before = of.server.model.clone()
         of.round(round)
         present = of.participants(round)
         assert len(present) == 2
         for name in SIZES:
-            expected = (before + of.server.model) / 2 if name in present else of.server.model
-            torch.testing.assert_close(served(of, name), expected)
+            both = name in present and round > 1
+            torch.testing.assert_close(served(of, name), (before + of.server.model) / 2 if both else of.server.model)
+
+
+def test_with_starts_of_their_own_sites_serve_models_of_the_server_alone() -> None:
+    """In round 1 a site begins with a model that the server never had."""
+    of = trainer(FedExP(), sites=uneven(SIZES), rounds=9, validate_every=9, common_start=False, local_steps=1)
+    of.round(1)
+    first = of.server.model.clone()
+    for name in SIZES:
+        assert torch.equal(served(of, name), first)
+    of.round(2)
+    for name in SIZES:
+        torch.testing.assert_close(served(of, name), (first + of.server.model) / 2)
+
+
+def test_who_lost_its_upload_serves_what_others_serve() -> None:
+    sites = replace(uneven(SIZES), conditions=Conditions(lose=0.6))
+    of = trainer(FedExP(), sites=sites, rounds=9, validate_every=9, local_steps=1)
+    of.round(1)
+    before = of.server.model.clone()
+    of.round(2)
+    assert len(of.participants.arrivals(2)) < len(of.participants(2)) == 3
+    for name in SIZES:
+        torch.testing.assert_close(served(of, name), (before + of.server.model) / 2)
 
 
 def test_an_impossible_option_is_named() -> None:
