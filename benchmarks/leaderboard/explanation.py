@@ -181,6 +181,8 @@ def _warnings(comparison: PairedComparison, decision: Decision | None) -> Iterat
                 f"{name}: {below} of {_counted(len(runs), 'seed')} ended below the floor, with a validation PSNR below that of "
                 "copying the source."
             )
+        if row.rounds_with_too_few:
+            yield f"{name}: in {_counted(row.rounds_with_too_few, 'round')} too few uploads arrived for its trainer.server_rule."
     if comparison.a.method != comparison.b.method and comparison.a.network != comparison.b.network:
         yield "A and B differ in method and in network, so the difference is not due to the method alone."
 

@@ -90,28 +90,40 @@ def notes(
             "change places."
         )
     for row in rows:
-        name = f"{row.method} on {row.network}"
-        if row.missing:
-            yield (
-                f"{name} has {len(row.seeds)} of {len(seeds)} seeds and therefore neither average nor rank; there is no "
-                f"finished run of {', '.join(f'seed {seed}' for seed in row.missing)}."
-            )
-        if row.diverged:
-            yield (
-                f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged. A diverged run is scored as the mean training "
-                "image, and its row comes after the rows without one."
-            )
-        if row.below_floor:
-            yield (
-                f"{name}: {row.below_floor} of {len(row.seeds)} seeds ended below the floor: the validation PSNR of the last "
-                "round is below that of copying the source. The scores are the row's own."
-            )
+        yield from _of_row(row, seeds)
     if repeats:
         yield f"{repeats} older runs of the same row and seed (another device or thread count) are left out."
     if without := [score for row in rows if (score := row.scores.get(metric.column)) and score.without]:
         yield (
             f"{metric.heading} is the mean over {without[0].subjects} (site, task, subject); {without[0].without} have no such "
             "score and are left out."
+        )
+
+
+def _of_row(row: Row, seeds: Sequence[int]) -> Iterator[str]:
+    """What became of the runs of a row."""
+    name = f"{row.method} on {row.network}"
+    if row.missing:
+        yield (
+            f"{name} has {len(row.seeds)} of {len(seeds)} seeds and therefore neither average nor rank; there is no "
+            f"finished run of {', '.join(f'seed {seed}' for seed in row.missing)}."
+        )
+    if row.diverged:
+        yield (
+            f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged. A diverged run is scored as the mean training "
+            "image, and its row comes after the rows without one."
+        )
+    if row.below_floor:
+        yield (
+            f"{name}: {row.below_floor} of {len(row.seeds)} seeds ended below the floor: the validation PSNR of the last "
+            "round is below that of copying the source. The scores are the row's own."
+        )
+    if row.rounds_with_too_few:
+        rule = row.identity["trainer"]["server_rule"]
+        yield (
+            f"{name}: in {row.rounds_with_too_few} of {len(row.seeds) * row.identity['trainer']['rounds']} rounds too few "
+            f"uploads arrived for trainer.server_rule={rule}: there "
+            f"{'the server kept a model' if rule == 'krum' else 'it was the plain mean'}."
         )
 
 

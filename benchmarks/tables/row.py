@@ -155,6 +155,11 @@ class Row:
         return sum(run.record.below_floor for run in self.runs)
 
     @property
+    def rounds_with_too_few(self) -> int:
+        """In how many rounds of all seeds too few uploads arrived for the server rule."""
+        return sum(int(run.record.costs.get("rounds_with_too_few", 0)) for run in self.runs)
+
+    @property
     def policy(self) -> str:
         """How the buffers of the network travel."""
         return self.runs[0].record.policy

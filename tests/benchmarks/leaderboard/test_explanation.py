@@ -228,7 +228,8 @@ def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
         more: dict[str, Any] = {"trainer": {"rounds": 2}}
         bad: dict[str, Any] = {"status": "diverged", "reason": "nan"} if seed == 3 else {}
         put(store, "a", seed, 1.0, costs={"bytes_up": 0.0}, **more, **bad)
-        put(store, "b", seed, None, network={"name": "unet"}, costs={"bytes_up": 0.0}, below_floor=seed > 2, **more)
+        costs = {"bytes_up": 0.0, "rounds_with_too_few": float(seed)}
+        put(store, "b", seed, None, network={"name": "unet"}, costs=costs, below_floor=seed > 2, **more)
     text, _ = said(store, capsys, "a", "b")
     assert text.startswith("variable on phantom: smoke run\n")
     assert (
@@ -237,6 +238,7 @@ def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert "A: 1 of 5 seeds diverged; a diverged run is scored as the mean training image." in text
     assert "B: 2 of 5 seeds ended below the floor, with a validation PSNR below that of copying the source." in text
+    assert "B: in 10 rounds too few uploads arrived for its trainer.server_rule." in text
     assert "A and B differ in method and in network, so the difference is not due to the method alone." in text
     assert "MB up, all sites and rounds 0.0 0.0 -\n" in text
     assert "Verdict: a/resnet" in text

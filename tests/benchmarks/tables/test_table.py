@@ -126,6 +126,17 @@ def test_rows_below_the_floor_keep_their_place_and_are_marked(store: Store) -> N
     )
 
 
+def test_rounds_with_too_few_uploads_for_the_server_rule_are_told(store: Store) -> None:
+    for seed, few in enumerate((10, 50)):
+        for rule in ("median", "krum"):
+            what = named("a", seed=seed, trainer={"server_rule": rule})
+            finished.finish(store, what, 30, costs={"rounds_with_too_few": float(few * (rule == "krum"))})
+    assert [note for note in only(store).notes if "too few uploads" in note] == [
+        "a server_rule=krum on resnet: in 60 of 200 rounds too few uploads arrived for trainer.server_rule=krum: there the "
+        "server kept a model."
+    ]
+
+
 def only_with(store: Store, below: Sequence[int]) -> Table:
     """Two rows with two seeds; the seeds `below` of the first ended below the floor."""
     for seed in (0, 1):
