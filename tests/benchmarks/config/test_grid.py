@@ -175,3 +175,18 @@ def test_every_experiment_s_cells_can_be_run(name: str) -> None:
     found = cells([f"experiment={name}", "seed=0", *own])
     assert len(found) > 1
     assert {cell.run.seed for cell in found} == {0}
+
+
+def test_the_rival_study_asks_of_t1_t2_and_flair_at_five_sites() -> None:
+    """Two with tumours and three without, which normalise alike or not."""
+    found = cells(["experiment=rival_study", "method=fedavg", "seed=0"])
+    asked = {
+        (cell.run.scenario.tasks["default"][0], bool(cell.run.scenario.normalise), cell.run.trainer.server_rule.name)
+        for cell in found
+    }
+    directions = ("T1->T2", "T1->FLAIR", "T2->FLAIR")
+    rules = ((False, "mean"), (True, "mean"), (False, "trimmed_mean"))
+    assert asked == {(direction, *rule) for direction in directions for rule in rules}
+    assert len(found) == len(asked)
+    (sites,) = {tuple(cell.run.scenario.sites) for cell in found}
+    assert sorted(site.split("-")[1] for site in sites) == ["brats"] * 2 + ["oasis"] * 3

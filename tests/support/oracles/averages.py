@@ -71,6 +71,11 @@ def alike(server: Tensor, sent: Mapping[str, Tensor]) -> Tensor:
     return mean(sent, dict.fromkeys(sent, 1.0), server)
 
 
+def fedmean(world: World) -> Ending:
+    """Fiszer et al. 2026: the mean of the models, all alike."""
+    return loop(world, generator, merge=alike)
+
+
 def without_norms(path: str, owner: nn.Module) -> bool:
     """The rule that all of the generator but its normalisation travels."""
     return generator(path, owner) and not isinstance(owner, NORMS)
