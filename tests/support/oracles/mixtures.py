@@ -19,7 +19,9 @@ def loss_of(site: Site, batches: list[Batch]) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def fedala(world: World, eta: float = 1.0, sample: float = 0.8, layers: int = 1, most_passes: int = 30) -> Ending:
+def fedala(
+    world: World, eta: float = 1.0, sample: float = 0.8, layers: int = 1, most_passes: int = 30, spread: float = 10.0
+) -> Ending:
     """Zhang et al. 2023: a site starts from local + (global - local) W in the last layers, where it learns W on its own data; the
     first time in many passes, later in one. A site that never trained takes the global model."""
     sites, shared = world.sites(), world.shared(generator)
@@ -46,7 +48,7 @@ def fedala(world: World, eta: float = 1.0, sample: float = 0.8, layers: int = 1,
                 slope[weights] = site.slope(loss, "generator")
                 site.own["W"] = (site.own["W"] - eta * slope * gap).clip(0, 1)
             losses.append(loss.item())
-            settled = len(losses) > 10 and np.std(losses[-10:]) < 0.1
+            settled = len(losses) > 10 and np.std(losses[-10:]) < spread
             if site.own["settled"] or settled or len(losses) == most_passes:
                 break
         site.own["settled"] = True
