@@ -14,8 +14,8 @@ class FedMean(FedAvg):
 
     What differs from the paper: it could be read in its abstract alone; the rule is that of the authors' public code.
 
-    What differs from the released code: nothing but what all methods share: `tests/methods/test_oracles.py` holds it to three
-    rounds of a plain mean. Buffers have equal weights too, as there.
+    What differs from the released code: nothing but what all methods share: `tests/support/oracles/averages.py` says it in plain
+    torch, and `tests/methods/test_oracles.py` follows three rounds of both. Buffers have equal weights too, as there.
     """
 
     equal_weights: ClassVar[bool] = True

@@ -15,7 +15,8 @@ class PFLSynthPooled(Pooled):
     What differs from the paper: its text was not at hand.
 
     What differs from the released code: that code tells the site of a slice by the slice's place among the training slices of
-    all, also for validation and test slices; here every slice comes with its own site's code. The rest as in `pflsynth`.
+    all, also for validation and test slices; here every slice comes with its own site's code. The rest as in `pflsynth`. It has
+    no oracle of its own: `tests/methods/test_pooled.py` holds it to `pooled` on this network, bit for bit.
     """
 
     published: ClassVar[str] = "personalised"

@@ -16,7 +16,8 @@ class PGAN(Pooled):
     reads three neighbouring slices. pFLSynth's released code does neither, and this suite has no pretrained weights.
 
     What differs from the released code: pFLSynth's is meant. Its generator adds a learned image of 256 x 256 before the tanh,
-    which ties it to one size; here that is one number. The rest as in `pflsynth`.
+    which ties it to one size; here that is one number. The rest as in `pflsynth`. It has no oracle of its own:
+    `tests/methods/test_pooled.py` holds it to `pooled` on this network, bit for bit.
     """
 
     published: ClassVar[str] = "resnet"

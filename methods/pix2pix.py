@@ -16,7 +16,8 @@ class Pix2pix(Pooled):
     dropout as noise.
 
     What differs from the released code: pFLSynth's is meant. It trains this for 100 epochs and others for 150; here all methods
-    have as many steps. The rest as in `pflsynth`.
+    have as many steps. The rest as in `pflsynth`. It has no oracle of its own: `tests/methods/test_pooled.py` holds it to
+    `pooled` on this network, bit for bit.
     """
 
     published: ClassVar[str] = "unet"

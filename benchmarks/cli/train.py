@@ -89,7 +89,7 @@ TUNE = Verb(
     "give methods equally many trials, judged by validation",
     [
         METHODS,
-        counted("--trials", 8, "Runs a method, the published default included"),
+        counted("--trials", 8, "Runs a method, the default included"),
         JOBS,
         click.Option(
             ["--write"],

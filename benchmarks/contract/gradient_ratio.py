@@ -1,8 +1,9 @@
 """How much a method's own term weighs beside the task's loss: the norms of their gradients, compared at every local step.
 
-    python -m fedsynth.benchmarks.contract.gradient_ratio fedprox feddyn experiment=demo trainer.rounds=4 trainer.zoom=1
+    python -m fedsynth.benchmarks.contract.gradient_ratio fedprox feddyn OPTION=VALUE ...
 
-prints for each method the median over all steps from round 2 on, and the quartiles: some terms are 0 in round 1. A gradient is
+measures it in runs of these options; those of the numbers that docstrings give are at the head of docs/catalogue.md. It prints
+for each method the median over all steps from round 2 on, and the quartiles: some terms are 0 in round 1. A gradient is
 taken by the parameters on which the term acts. A method without such a term has no row.
 """
 

@@ -1,6 +1,6 @@
 """`fedsynth tune`: every method gets as many trials, drawn by one policy, and is judged by its validation score alone.
 
-Trial 0 is the published default. In all others the learning rate and the method's own numbers are drawn; trials of one number
+Trial 0 is the default. In all others the learning rate and the method's own numbers are drawn; trials of one number
 have the same learning rate for every method. A positive number is drawn log-uniformly from a tenth to ten times its default, a
 share of 0 uniformly from [0, 1], and a count of at least 1 among a half, one and two times its default. What the method refuses
 is drawn again. Switches and choices are variants of a method and keep their default, as do the weights of the common objective.
