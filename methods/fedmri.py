@@ -30,8 +30,9 @@ class FedMRI(FedAvg):
     Here w is the encoder, and the w_j are the encoders that all sites, this one included, uploaded last: the term keeps w close
     to the mean and away from single sites. `beta`: 100, as in the released configuration
     `different_dataset_different_subsample`, where the loss beside it is a mean squared error of weight 1; here it is LSGAN +
-    100 L1. The ratio of gradients is 0.5: 100 times as much would drown the task, so the published value stays. Every site is
-    sent all other sites' encoders, which count in its bytes. A site that has not uploaded yet has no w_j.
+    100 L1. The ratio of gradients is 0.5, with quartiles of 0.2 and 1: it varies from step to step and from run to run. 100
+    times as much would drown the task, so the published value stays. Every site is sent all other sites' encoders, which count
+    in its bytes. A site that has not uploaded yet has no w_j.
 
     What differs from the paper: it reconstructs, by two such networks, one in k-space and one in image space, whose encoders
     travel both. Synthesis has no k-space, so this is the image network alone, which is also what the released `train.py`

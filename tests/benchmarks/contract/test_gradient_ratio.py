@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import shlex
+
 import pytest
 import torch
 from torch import Tensor
 
-from fedsynth.benchmarks.contract.gradient_ratio import GradientRatios, ratios
+from fedsynth.benchmarks.contract.catalogue import HEAD
+from fedsynth.benchmarks.contract.gradient_ratio import GradientRatios, main, ratios
 from fedsynth.benchmarks.contract.toy import ToyFederation
 from fedsynth.feed import Batch
 from fedsynth.methods.fedprox import FedProx
@@ -56,3 +61,13 @@ def test_watching_changes_no_number_and_leaves_nothing(name: str) -> None:
     (expected, _), (model, steps) = trained(False), trained(True)
     torch.testing.assert_close(model, expected, rtol=1e-4, atol=1e-5)
     assert (steps > 0) is (name != "fedavg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fedprox", "feddecorr"])
+def test_the_catalogue_s_command_measures_what_a_docstring_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = re.findall(r"gradient_ratio NAME ((?:.*\\\n)*.*)", HEAD)
+    main([name, *shlex.split(command.replace("\\\n", " "))])
+    median = float(capsys.readouterr().out.splitlines()[1].split()[1])
+    (said,) = re.findall(r"ratio of gradients is ([\d.]+\d)", inspect.getdoc(METHODS[name]) or "")
+    assert f"{median:.1g}" == said
