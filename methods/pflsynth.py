@@ -36,13 +36,14 @@ class PFLSynth(Method):
 
     What differs from the paper: its text was not at hand; figures and abstract agree with this and with the released code.
 
-    What differs from the released code (icon-lab/pFLSynth at 252494d): six things, which `experiment=released` switches back.
-    Norm: it has batch norm that always runs in training mode, also when it serves, on batches of 1. That *is* instance norm, to
-    rounding (`tests/networks/test_personalised.py`), which is the default here and holds for any batch. Serving: nothing there
-    is ever put into eval mode, so that dropout, too, stays on and its images are random. Latent: its initial weights leave the
-    latent dead, so that the image does not depend on the code (`network.init`). Start: its sites start from different weights.
-    Schedule: its rate falls one round earlier, and is 0 in the last round. Zoom: it enlarges slices by bicubic interpolation,
-    here by bilinear; and it also crops validation and test slices at random.
+    What differs from the released code (icon-lab/pFLSynth at 252494d): seven things, of which `experiment=released` switches
+    the first six back. Norm: it has batch norm that always runs in training mode, also when it serves, on batches of 1. That
+    *is* instance norm, to rounding (`tests/networks/test_personalised.py`), which is the default here and holds for any batch.
+    Serving: nothing there is ever put into eval mode, so that dropout, too, stays on and its images are random. Latent: its
+    initial weights leave the latent dead, so that the image does not depend on the code (`network.init`). Start: its sites
+    start from different weights. Schedule: its rate falls one round earlier, and is 0 in the last round. Intensities: it scales
+    each slice to its own minimum and maximum, here a data set scales each volume. Zoom: it enlarges slices by bicubic
+    interpolation, here by bilinear, and crops validation and test slices at random, too.
     """
 
     published: ClassVar[str] = "personalised"

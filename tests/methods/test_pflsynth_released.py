@@ -11,12 +11,13 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from support.oracles.recorded import in_float64
+from support.oracles.recorded import doubles
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.config.compose import composed, load_choices
 from fedsynth.benchmarks.config.schema import Run
 from fedsynth.evaluation.evaluate import serving
+from fedsynth.federation.intensities import Normalisation
 from fedsynth.feed import Batch, Draw
 from fedsynth.networks.blocks import Norm
 from fedsynth.networks.conditioning import Init
@@ -55,7 +56,7 @@ def test_it_has_the_released_sizes_and_every_switch() -> None:
     options = run.trainer
     assert (options.common_start, options.serve_training, options.schedule) == (False, True, Released())
     assert (options.rounds, options.local_epochs, options.batch, options.lr) == (150, 1.0, 1, 2e-4)
-    assert run.scenario.name == "variable"
+    assert (run.scenario.name, run.scenario.normalise) == ("variable", {"default": Normalisation.slice})
 
 
 def test_the_schedule_is_the_released_ones() -> None:
@@ -106,8 +107,8 @@ def test_four_rounds_are_the_released_loops(tmp_path: Path) -> None:
         batches[site.name, site.round] = [draw.make() for draw in draws]
         return draws
 
-    with in_float64(), patch.object(SiteState, "schedule", noted):
-        of = trainer(released(*SMALL, "network.dropout=0"), tmp_path)
+    with doubles(), patch.object(SiteState, "schedule", noted):
+        of = trainer(released(*SMALL, "network.dropout=0", "trainer.zoom=1"), tmp_path)  # both take the same batches
         models = {name: Model(deepcopy(site.nets)) for name, site in of.sites.items()}
         for round in range(1, ROUNDS + 1):
             of.round(round)
