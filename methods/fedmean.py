@@ -19,3 +19,4 @@ class FedMean(FedAvg):
     """
 
     equal_weights: ClassVar[bool] = True
+    weighs: ClassVar[bool] = True

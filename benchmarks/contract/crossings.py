@@ -173,8 +173,10 @@ def averages_what_it_says(toy: ToyFederation) -> Iterator[str]:
 
 
 def differs_by_more_than_weights(toy: ToyFederation) -> Iterator[str]:
-    """Two rounds under the median, and under the mean if the server's model is then FedAvg's."""
+    """Two rounds under the median, and under the mean if the server's model is then FedAvg's. FedAvg weighs sites equally if the
+    method says that it does."""
     plain = replace(toy, method=Method(toy.method.adversarial, toy.method.l1))
+    vars(plain.method)["equal_weights"] = toy.method.equal_weights
     if not toy.method.averages or toy.method.weighs:
         return
     for rule in (ServerRule.median, ServerRule.mean):

@@ -19,6 +19,7 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedavgm import FedAvgM
 from fedsynth.methods.fedfomo import FedFomo
 from fedsynth.methods.fedgan import FedGAN
+from fedsynth.methods.fedmean import FedMean
 from fedsynth.methods.fedpidavg import FedPIDAvg
 from fedsynth.methods.ifca import IFCA
 from fedsynth.methods.local import Local
@@ -118,6 +119,7 @@ def test_clipping_cuts_long_updates_to_the_median_length() -> None:
             "shortens no upload.* needs at least 2",
         ),
         (IFCA(), {"server_rule": ServerRule.krum}, "for 2 models of method IFCA, 2 a model: Krum needs at least 3"),
+        (FedMean(), {"server_rule": ServerRule.trimmed_mean, "corrupt": 0.25}, "ignores weights.* FedMean differs"),
         (FedPIDAvg(), {"server_rule": ServerRule.median}, "ignores weights, by which alone method FedPIDAvg differs"),
     ],
 )
