@@ -13,13 +13,14 @@ from torch import nn
 
 from fedsynth import streams
 from fedsynth.benchmarks.contract import check
-from fedsynth.benchmarks.contract.crossings import CONDITIONS, CROSSINGS
+from fedsynth.benchmarks.contract.crossings import CONDITIONS, CROSSINGS, trainer_of
 from fedsynth.benchmarks.contract.rules import RULES, Rule, step_is_a_function_of_the_phase
 from fedsynth.benchmarks.contract.toy import CHANGES, ToyFederation
 from fedsynth.exchange import Message, Place
 from fedsynth.feed import Batch
 from fedsynth.method import Blueprint, Method
 from fedsynth.registry import METHODS
+from fedsynth.runtime.options import ServerRule
 from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
@@ -51,6 +52,15 @@ def test_registered_methods_hold_under_every_condition(name: str, monkeypatch: p
     assert {verdict.title: verdict.wrong for verdict in verdicts if verdict.wrong} == {}
     refused = {verdict.title.removeprefix("holds with ") for verdict in verdicts if verdict.refusal} & set(CONDITIONS)
     assert refused == set().union(*(kind for kind in REFUSED if kind & refused))
+
+
+def test_own_starts_meet_a_site_that_joins_late_and_the_median_a_poisoned_one() -> None:
+    toy = ToyFederation.of(Method)
+    late, poisoned = (trainer_of(toy, CONDITIONS[name]) for name in ("own starts", "the median"))
+    assert not late.options.common_start
+    assert [late.participants(round) for round in (1, 2)] == [["a", "c"], ["a", "b", "c"]]
+    assert poisoned.federation.poisoned == {"c"}
+    assert poisoned.options.server_rule is ServerRule.median
 
 
 @dataclass
