@@ -54,8 +54,8 @@ class PRRFL(FedBN):
     What differs from the released code: the same. Recovery is not forced on the first epoch of a round: rounds here have one,
     and that code would then always exchange. The shared frequencies are |f| <= r n / 2 in both directions, as in the paper, so
     that weights stay real. That code leaves out the last one in both directions and drops an imaginary part: a weight of
-    `resnet` would differ by 1 to 11 % of its norm. The sites' weights are independent draws there
-    (`tests/methods/test_prrfl.py`); the share depends on the weights, so that of trained ones may be another.
+    `resnet` would differ by 1 to 11 % of its norm, and by 3 to 12 % at width 8, where layers have fewer frequencies
+    (`tests/methods/test_prrfl.py`, for weights that are drawn independently; those of trained networks may differ more).
     """
 
     partial: ClassVar[bool] = False

@@ -78,12 +78,20 @@ def windowed(weights: list[np.ndarray], share: float, last: int) -> list[np.ndar
     return [np.fft.ifft2(np.fft.ifftshift(one)).real for one in mixed]
 
 
-@pytest.mark.parametrize(("layer", "moved"), [((64, 1, 7), (0.09, 0.11)), ((256, 256, 3), (0.012, 0.016))])
+@pytest.mark.parametrize(
+    ("layer", "moved"),
+    [
+        ((64, 1, 7), (0.09, 0.115)),
+        ((256, 256, 3), (0.012, 0.016)),
+        ((8, 1, 7), (0.11, 0.13)),
+        ((32, 32, 3), (0.03, 0.045)),
+    ],
+)
 def test_how_far_the_released_window_would_move_weights(
     layer: tuple[int, int, int], moved: tuple[float, float]
 ) -> None:
     """It leaves the last frequency out in both directions and so is not symmetric. Of layers of `resnet` these are the first and
-    one of a residual block; four sites with independent initial weights, at the first and the last share."""
+    one of a residual block, at widths 64 and 8; four sites with independent initial weights, at the first and the last share."""
     outputs, inputs, kernel = layer
     stream = np.random.default_rng(0)
     for share in (0.7, 0.95):
