@@ -46,8 +46,10 @@ RUN = Verb(
         click.Option(["--cfg"], type=click.Choice(["job"]), help="Show the configuration and train nothing."),
     ],
     about="""\b
-Groups:  method, network, dataset, scenario, experiment; `fedsynth list` shows the choices
-Options: method.*, network.*, dataset.*, scenario.*, trainer.*, seed, tracker
+Groups:  method, network, dataset, scenario, experiment, optimizer, schedule;
+         `fedsynth list` shows the choices
+Options: method.*, network.*, dataset.*, scenario.*, trainer.*, optimizer.*,
+         schedule.*, seed, tracker
 
 `fedsynth sweep` trains an experiment's grids; `run` leaves them out. With hydra/launcher=joblib hydra.launcher.n_jobs=2, -m
 trains two runs at a time (pip install 'fedsynth[sweep]').""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -17,6 +18,7 @@ import fedsynth
 from fedsynth.benchmarks.cli import PROGRAM, main
 from fedsynth.benchmarks.cli.read import COLUMNS, FORMATS
 from fedsynth.benchmarks.cli.verb import Verb
+from fedsynth.benchmarks.contract.sources import GROUPS
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots import style
 
@@ -98,6 +100,15 @@ def test_options_stand_anywhere(words: list[str]) -> None:
     params = PROGRAM.commands["run"].make_context("run", [*words]).params
     assert params["multirun"]
     assert params["overrides"] == tuple(word for word in words if "=" in word)
+
+
+def test_the_help_of_run_has_every_group(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", "-h"])
+    groups, options = re.findall(
+        r"^  (?:Groups|Options): (.*?)(?:;|\n\n)", capsys.readouterr().out, re.DOTALL | re.MULTILINE
+    )
+    assert sorted(groups.replace(",", "").split()) == sorted(GROUPS)
+    assert [group for group in GROUPS if group != "experiment" and f"{group}.*" not in options] == []
 
 
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
