@@ -15,9 +15,8 @@ from fedsynth.site import SiteState
 from .fedavg import FedAvg
 
 WINDOW = 10  # the last passes, whose losses show whether the weights have converged, as in the released code
-SPREAD = (
-    10.0  # the weights have converged if the losses' standard deviation is below this: the released 0.1 times L1's 100
-)
+# The weights have converged if the losses' standard deviation is below this: the released 0.1 times L1's 100.
+SPREAD = 10.0
 MOST_PASSES = 30  # ours: the released code has no limit
 
 
