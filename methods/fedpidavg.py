@@ -21,9 +21,9 @@ class FedPIDAvg(FedCostWAvg):
 
         alpha n_k / sum_j n_j + beta d_k / sum_j d_j + gamma m_k / sum_j m_j,   d_k = max(c_k' - c_k, 0)
 
-    where m_k sums the site's costs of this round and of the last five in which it trained. In the first round sizes alone
-    count, and where no cost fell, all d are alike. `alpha` 0.45, `beta` 0.45 and `gamma` 0.1 are the paper's; they must sum to
-    1. Costs are FedCostWAvg's.
+    where m_k sums the site's costs of this round and of the last five in which it trained, and beta is 1 - alpha - gamma. In the
+    first round sizes alone count, and where no cost fell, all d are alike. `alpha` 0.45 and `gamma` 0.1, and so beta 0.45, are
+    the paper's. Costs are FedCostWAvg's.
 
     What differs from the paper: its d_k has no maximum, so that a site whose cost rose has a negative weight, and all weights
     are unbounded where falls and rises cancel. Its other part, to let the sites with the most slices take part less often, is
@@ -37,16 +37,13 @@ class FedPIDAvg(FedCostWAvg):
 
     before: ClassVar[int] = 5  # rounds whose costs m_k has besides this one's
     alpha: float = 0.45  # share of a weight that goes by size
-    beta: float = 0.45  # share that goes by the fall of the cost
     gamma: float = 0.1  # share that goes by the sum of the last costs
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "gamma"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"method.{name} is {getattr(self, name)}; it must be from 0 to 1")
-        if abs(self.alpha + self.beta + self.gamma - 1) > 1e-9:
+        super().__post_init__()
+        if not 0 <= self.gamma <= 1 - self.alpha:
             raise ValueError(
-                f"method.alpha, beta and gamma are {self.alpha}, {self.beta} and {self.gamma}; they must sum to 1"
+                f"method.gamma is {self.gamma}; it must be from 0 to {1 - self.alpha:g}, which method.alpha leaves"
             )
 
     def weights(self, server: Server, uploads: Mapping[str, Message]) -> dict[str, float]:
@@ -59,7 +56,8 @@ class FedPIDAvg(FedCostWAvg):
             {name: max(float(own[-1]) - costs[name], 0.0) if len(own) else 0.0 for name, own in known.items()}
         )
         sums = shares({name: float(own.sum()) + costs[name] for name, own in known.items()})
-        return {name: self.alpha * sizes[name] + self.beta * falls[name] + self.gamma * sums[name] for name in costs}
+        beta = 1 - self.alpha - self.gamma
+        return {name: self.alpha * sizes[name] + beta * falls[name] + self.gamma * sums[name] for name in costs}
 
     def costs(self, server: Server, name: str) -> Tensor:
         """The last costs of a site before this round, the newest last."""

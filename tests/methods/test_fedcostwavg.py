@@ -65,7 +65,7 @@ def test_pid_adds_the_falls_and_the_sums_of_six_costs() -> None:
 
 
 def test_where_no_cost_fell_all_falls_are_alike() -> None:
-    found = weights(FedPIDAvg(alpha=0.0, beta=1.0, gamma=0.0), [FIRST, FIRST])
+    found = weights(FedPIDAvg(alpha=0.0, gamma=0.0), [FIRST, FIRST])
     assert found == pytest.approx(dict.fromkeys(SIZES, 1 / 3))
 
 
@@ -86,7 +86,7 @@ def test_the_cost_is_the_mean_l1_of_all_tasks_on_all_training_slices() -> None:
     [
         (lambda: FedCostWAvg(alpha=1.5), r"method\.alpha is 1\.5"),
         (lambda: FedPIDAvg(gamma=-0.1), r"method\.gamma is -0\.1"),
-        (lambda: FedPIDAvg(gamma=0.2), "must sum to 1"),
+        (lambda: FedPIDAvg(gamma=0.6), "from 0 to 0.55"),
     ],
 )
 def test_an_impossible_option_is_named(make: Callable[[], Method], told: str) -> None:

@@ -89,13 +89,13 @@ def network(name: str, norm: Norm = Norm.instance) -> Network:
 
 
 def trainer(name: str, sites: tuple[str, ...] | Federation = SITES, on: Network | None = None, **given: Any) -> Trainer:
-    usual: dict[str, Any] = {"rounds": 3, "local_steps": 2, "zoom": 1.1, "validate_every": 3}
+    usual: dict[str, Any] = {"rounds": 9, "local_steps": 2, "zoom": 1.1, "validate_every": 9, "checkpoint_every": 9}
     return federations.trainer(METHODS[name](), on or network(name), sites, **(usual | given))
 
 
 def trained(name: str, *args: Any, rounds: int = 3, **given: Any) -> Trainer:
-    """A trainer after its last round, before it is scored and perhaps put back to the selected one."""
-    of = trainer(name, *args, rounds=rounds, **given)
+    """A trainer after some of its rounds, which neither validates nor writes."""
+    of = trainer(name, *args, **given)
     for round in range(1, rounds + 1):
         of.round(round)
     return of

@@ -46,14 +46,14 @@ def fedcostwavg(world: World, alpha: float = 0.5) -> Ending:
     return weighted_by_costs(world, weigh)
 
 
-def fedpidavg(world: World, alpha: float = 0.45, beta: float = 0.45, gamma: float = 0.1) -> Ending:
+def fedpidavg(world: World, alpha: float = 0.45, gamma: float = 0.1) -> Ending:
     """Maechler et al. 2022: sizes, old cost less new cost where it fell, and the sum of the last six costs."""
 
     def weigh(sizes: dict[str, float], costs: dict[str, list[float]]) -> dict[str, float]:
         d = {name: max(own[-2] - own[-1], 0.0) if len(own) > 1 else 0.0 for name, own in costs.items()}
         d = d if any(d.values()) else dict.fromkeys(d, 1.0)
         m = {name: sum(own[-6:]) for name, own in costs.items()}
-        parts = ((alpha, sizes), (beta, d), (gamma, m))
+        parts = ((alpha, sizes), (1 - alpha - gamma, d), (gamma, m))
         return {name: sum(share * part[name] / sum(part.values()) for share, part in parts) for name in sizes}
 
     return weighted_by_costs(world, weigh)
