@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..exchange import ContractError
@@ -27,14 +30,26 @@ class Attributes:
             )
 
 
-def _mark(value: Any) -> object:
-    """What tells a value from a later one: of tensors and nets who they are and how often they were written, else the text."""
+def _mark(value: Any, inside: frozenset[int] = frozenset()) -> object:
+    """What tells a value from a later one: of tensors and nets who they are and how often they were written, of arrays and
+    generators of random numbers their content, of other objects the text and their attributes. `inside`: the objects that it
+    lies in, which are not gone into again."""
     if isinstance(value, Tensor):
         return id(value), value._version
+    if isinstance(value, torch.Generator):
+        return id(value), value.get_state().numpy().tobytes()
+    if isinstance(value, np.ndarray):
+        return value.shape, str(value.dtype), value.tobytes()
+    if isinstance(value, np.random.Generator):
+        return id(value), repr(value.bit_generator.state)
+    if id(value) in inside:
+        return id(value)
+    inside |= {id(value)}
     if isinstance(value, nn.Module):
         return id(value), [_mark(tensor) for tensor in (*value.parameters(), *value.buffers())]
     if isinstance(value, dict):
-        return [(_mark(key), _mark(own)) for key, own in value.items()]
+        return [(_mark(key, inside), _mark(own, inside)) for key, own in value.items()]
     if isinstance(value, list | tuple):
-        return [_mark(own) for own in value]
-    return repr(value)
+        return [_mark(own, inside) for own in value]
+    own = getattr(value, "__dict__", None)
+    return repr(value), _mark(own, inside) if isinstance(own, dict) and not isinstance(value, ModuleType) else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.federations import trainer
@@ -15,9 +16,11 @@ from fedsynth.exchange import ContractError, Message
 from fedsynth.feed import Batch
 from fedsynth.losses import l1
 from fedsynth.method import Method
+from fedsynth.methods.fedavg import FedAvg
 from fedsynth.server import Server
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
+from fedsynth.trainer.attributes import Attributes
 
 HOW = r"`yield \(player, loss\)`"
 
@@ -207,6 +210,32 @@ class KeepsItsOptions(Method):
     def __init__(self) -> None:
         super().__init__()
         self.table: dict[str, Any] = {"net": nn.Linear(1, 1), "weights": torch.ones(3), "not a number": float("nan")}
+
+
+class Counter:
+    """A plain object."""
+
+    def __init__(self) -> None:
+        self.count, self.itself = 0, self
+
+
+@pytest.mark.parametrize(
+    ("kept", "change"),
+    [
+        (np.zeros(5000), lambda array: array.__setitem__(2500, 1)),
+        (torch.Generator(), lambda stream: torch.rand(1, generator=stream)),
+        (np.random.default_rng(0), lambda stream: stream.random()),
+        (Counter(), lambda counter: setattr(counter, "count", 1)),
+    ],
+)
+def test_what_changes_in_place_is_noticed(kept: Any, change: Callable[[Any], object]) -> None:
+    method = FedAvg()
+    vars(method)["kept"] = kept
+    attributes = Attributes(method)
+    attributes.check_unchanged("at once")
+    change(kept)
+    with pytest.raises(ContractError, match="its attributes changed in round 1: kept"):
+        attributes.check_unchanged("in round 1")
 
 
 def test_attributes_that_stay_are_no_fault() -> None:
