@@ -102,18 +102,16 @@ CHANGES = {  # positions in ixi's code for T1->T2: sites brats ixi midas oasis, 
 
 
 @pytest.mark.parametrize("rounds", [0, 1])
-@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("init", [Init.designed, Init.scaled, Init.released])
-def test_the_code_moves_the_output(init: Init, change: str, rounds: int) -> None:
-    network = personalised(width=16, latent=64, init=init)
-    of = trainer(PFLSynth(), network, local_steps=4)
+def test_the_code_moves_the_output(init: Init, rounds: int) -> None:
+    of = trainer(PFLSynth(), personalised(width=16, latent=64, init=init), local_steps=4)
     for round in range(1, rounds + 1):
         of.round(round)
-    moved = movement(of, *CHANGES[change])
+    moved = [movement(of, *change) for change in CHANGES.values()]
     if init is Init.released:
-        assert moved < 1e-7
+        assert max(moved) < 1e-7
     else:
-        assert moved > 1e-2
+        assert min(moved) > 1e-2
 
 
 # Ablations
