@@ -25,7 +25,7 @@ LIST = Verb(
 CHECK = Verb(
     "check",
     "contract.check",
-    "see whether a method keeps the contract, in half a minute to a minute",
+    "see whether a method keeps the contract, within a minute",
     [
         words("methods", "[METHOD]...", "Names of methods.", choice_names("method")),
         flag(["--all"], "Every registered method."),

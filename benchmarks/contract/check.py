@@ -1,4 +1,4 @@
-"""`fedsynth check`: the contract's rules, tried on a method in half a minute to a minute on a CPU, each with what it is for."""
+"""`fedsynth check`: the contract's rules, tried on a method within about a minute on a CPU, each with what it is for."""
 
 from __future__ import annotations
 

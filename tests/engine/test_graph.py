@@ -78,6 +78,7 @@ def test_a_played_step_is_the_step(method: Method) -> None:
     assert RECORDED
 
 
+@pytest.mark.slow
 def test_one_graph_a_task_and_phase() -> None:
     of = recorded(Everything(), rounds=2, local_steps=64)
     of.round(1)

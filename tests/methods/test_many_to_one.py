@@ -192,6 +192,7 @@ def test_methods_that_translate_back_refuse(method: Method) -> None:
 RESUMED: list[tuple[Method, type[Network]]] = [(FedAvg(), ResNet), (PFLSynth(), Personalised), (FedMM(), MMGANUNet)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "network"), RESUMED)
 def test_a_run_of_several_sources_resumes_bit_for_bit(method: Method, network: type[Network], tmp_path: Path) -> None:
     start = partial(trainer, method, small(network), several(), seed=1, rounds=3, zoom=1.1, checkpoint_every=1)

@@ -65,7 +65,7 @@ def _doubles() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("optimizer", [SGD, Adam])
+@pytest.mark.parametrize("optimizer", [SGD, pytest.param(Adam, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "given"),
     [pytest.param(n, o, id=" ".join([n, *map(str, o.values())])) for n in ORACLES for o in CASES.get(n, [{}])],
@@ -165,6 +165,7 @@ ERRORS: dict[str, Error] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_is_found(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, owner, attribute, wrong = ERRORS[error]

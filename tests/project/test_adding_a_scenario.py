@@ -13,6 +13,7 @@ from fedsynth.benchmarks.records.store import Store
 PAGE = DocPage("adding-a-scenario")
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEDSYNTH_CONF", raising=False)

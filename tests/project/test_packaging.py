@@ -111,6 +111,7 @@ def test_a_bare_checkout(checkout: Path, environment: Environment) -> None:
     expect(probe(environment, checkout), checkout / "fedsynth", checkout)
 
 
+@pytest.mark.slow
 def test_a_bare_checkout_is_not_mixed_with_another_that_is_installed(
     checkout: Path, environment: Environment, tmp_path: Path
 ) -> None:
