@@ -23,6 +23,7 @@ trainer = partial(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_with_weights_that_stay_1_it_is_fedavg(norm: Norm) -> None:
     on = resnet(norm=norm)

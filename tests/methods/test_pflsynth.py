@@ -143,6 +143,7 @@ def test_a_local_mapper_stays() -> None:
     assert not any(mapper for _, _, mapper in shared(PFLSynth(local_mapper=True), personalised()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [Share.all, Share.none])
 def test_all_and_none_are_averaging_and_local_training(share: Share) -> None:
     plain = FedAvg() if share is Share.all else Local()

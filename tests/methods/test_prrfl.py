@@ -138,6 +138,7 @@ def test_the_stage_follows_from_the_errors() -> None:
             assert of.method.phase(site, 0) == of.method.phase(site, 2) == stage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_where_the_deputy_always_recovers_local_training_is_served_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)

@@ -26,13 +26,11 @@ from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome
 
-FEW = ("pflsynth",)  # of which `make test` hears too
-CROSSED = (*FEW, "fedavg", "feddyn", "finetune", "ifca")  # under every condition; of the others `make test-long` hears
+CROSSED = ("fedavg", "feddyn", "finetune", "ifca", "pflsynth")  # under every condition; the others by `make test-long`
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FEW)) for name in METHODS.entries()]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS.entries())
 def test_registered_methods_conform(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedsynth.methods.fedala.MOST_PASSES", 1)  # of learning its weights; 30 otherwise
     assert {title: wrong for title, _, wrong, _ in check.check(name, RULES) if wrong} == {}

@@ -48,6 +48,7 @@ def test_it_measures_and_traces(
     assert (tmp_path / "trace/local/trace.json").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["cost", "fedavgg", "experiment=smoke"]) == 2
     assert "fedavg" in capfd.readouterr().err

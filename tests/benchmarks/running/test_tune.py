@@ -78,6 +78,7 @@ def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, caps
     assert again.out == first.out
 
 
+@pytest.mark.slow
 def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: the second of three trials is the best of one method, the default that of another."""
     scores = {"fedavg": [20.0, 21.5, 19.0], "fedprox": [20.0, 19.5, 19.0]}
