@@ -251,6 +251,5 @@ def test_of_forty_methods_ten_scenarios_and_five_seeds_only_one_table_is_laid_ou
     assert index.stat().st_size < 25e6
     chromium.open(index)
     click(chromium, "#tab-table-2")
-    tables = "[...document.querySelectorAll('main table')]"
-    shown, every = (chromium.run(f"{tables}{which}.length") for which in (".filter((table) => table.offsetHeight)", ""))
-    assert 0 < shown <= every / 5  # what makes the page open at once, however many tables it holds
+    tables = chromium.run("document.querySelectorAll('main table').length")
+    assert 0 < tables < 10  # of ten scenarios: a tab's table is made when it is opened, so that the page opens at once
