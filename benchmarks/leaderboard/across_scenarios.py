@@ -11,12 +11,12 @@ from ..stats.multiple import LEVEL, significance_letters
 from ..stats.profiles import profiles
 from ..stats.ranks import Ranks
 from ..stats.scores import Floats, StatsError
-from ..tables.columns import six_digits
 from ..tables.metric import Metric
 from ..tables.ranking import SharedRows, ranking
 from ..tables.row import RowName
 from ..tables.table import Table
-from ..tables.view import Column, TableView, name_columns
+from ..tables.views.columns import six_digits
+from ..tables.views.view import Column, TableView, name_columns
 
 
 def across_scenarios(tables: Sequence[Table]) -> list[TableView]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from statistics import median
 
 from ..records.record import canonical
-from ..tables.columns import gain_columns, mean_column
 from ..tables.row import Row
 from ..tables.table import Table, comparable
-from ..tables.view import Column, TableView, name_columns, without_empty
+from ..tables.views.columns import gain_columns, mean_column
+from ..tables.views.view import Column, TableView, name_columns, without_empty
 
 
 def by_train_size(tables: Sequence[Table]) -> list[TableView]:

@@ -18,7 +18,7 @@ from ..stats.scores import StatsError
 from ..tables.lookup import no_such_row, quoted, rows_named
 from ..tables.metric import Metric
 from ..tables.table import Table, tables
-from ..tables.view import TableViewError
+from ..tables.views.view import TableViewError
 from .explanation import explanation, wrapped
 from .leaderboard import with_selection
 from .paired_comparison import PairedComparison

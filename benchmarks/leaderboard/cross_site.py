@@ -10,11 +10,11 @@ from statistics import fmean
 from ..records.score_table import Values
 from ..stats.scores import Scores
 from ..tables.caption import SELECTED
-from ..tables.columns import gain_columns, statistic_column
 from ..tables.row import Row, Score
 from ..tables.statistics import row_statistics
 from ..tables.table import Table, contenders
-from ..tables.view import Column, TableView, name_columns, without_empty
+from ..tables.views.columns import gain_columns, statistic_column
+from ..tables.views.view import Column, TableView, name_columns, without_empty
 
 CrossSiteMeans = Mapping[tuple[str, str], float]  # (home, site) -> mean over the site's tasks, subjects and seeds
 

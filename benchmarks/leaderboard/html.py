@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from ..tables.view import TableView
+from ..tables.views.view import TableView
 
 LEADERS = {1: "<strong>{}</strong>", 2: "<u>{}</u>"}
 

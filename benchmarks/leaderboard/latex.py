@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..stats.multiple import LEVEL
-from ..tables.view import Column, TableView
+from ..tables.views.view import Column, TableView
 
 ESCAPED = {
     "\\": r"\textbackslash{}",

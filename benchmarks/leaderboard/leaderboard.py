@@ -14,12 +14,12 @@ from ..records.finished import FinishedRun, finished_runs
 from ..records.record import SELECTIONS, RecordError, expected_scores, welcome_scores
 from ..records.store import Store
 from ..tables.caption import scores_of
-from ..tables.columns import table_view
 from ..tables.lookup import no_such_row, rows_named
 from ..tables.metric import Metric
 from ..tables.row import RowName
 from ..tables.table import Table, tables
-from ..tables.view import TableView, TableViewError
+from ..tables.views.columns import table_view
+from ..tables.views.view import TableView, TableViewError
 from .across_scenarios import across_scenarios
 from .by_train_size import by_train_size
 from .cross_site import cross_site

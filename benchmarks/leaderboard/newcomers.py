@@ -8,10 +8,10 @@ from dataclasses import replace
 from ..records.record import canonical
 from ..stats.compare import FEW_SEEDS
 from ..tables.caption import SELECTED
-from ..tables.columns import gain_columns, mean_column, statistic_column
 from ..tables.row import Row, Score
 from ..tables.table import Table, build, contestant
-from ..tables.view import Column, TableView, name_columns, without_empty
+from ..tables.views.columns import gain_columns, mean_column, statistic_column
+from ..tables.views.view import Column, TableView, name_columns, without_empty
 
 
 def newcomers(table: Table) -> TableView | None:

@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from ..records.text_table import markdown_table, text_table
-from ..tables.view import Column, TableView
+from ..tables.views.view import Column, TableView
 
 WIDTH = 120  # characters of a line on the terminal
 NAMES = ("method", "network")

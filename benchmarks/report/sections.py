@@ -14,10 +14,10 @@ from ..records.data_card import card_rows
 from ..records.record import METRICS
 from ..records.score_table import Means, mean_of_known
 from ..stats.validation_curve import CurveOverSeeds, ValidationCurve
-from ..tables.columns import columns
 from ..tables.metric import Metric
 from ..tables.row import Row, SiteTask
 from ..tables.table import Table
+from ..tables.views.columns import columns
 from .plots.plotted_row import plotted_rows
 
 POINTS = 60  # of a curve, evenly spaced over its rounds, the last included

@@ -39,7 +39,7 @@ def test_every_metric_is_on_its_page() -> None:
 
 
 def test_columns_and_options_that_pages_explain_exist() -> None:
-    columns = (ROOT / "benchmarks/tables/columns.py").read_text()
+    columns = (ROOT / "benchmarks/tables/views/columns.py").read_text()
     text = re.sub(r"\{head\} ", "PSNR ", columns)
     (section,) = re.findall(r"^## The columns of a table\n(.*?)^## ", page("statistics"), re.DOTALL | re.MULTILINE)
     assert [name for name in first_column(section) if f'"{name}"' not in text] == []

@@ -13,7 +13,7 @@ from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.bayes import signed_rank
-from fedsynth.benchmarks.tables.view import TableView
+from fedsynth.benchmarks.tables.views.view import TableView
 
 LEVELS = {
     "fedavg": [21.0, 22, 20, 19, 24, 21],

@@ -16,7 +16,7 @@ from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
 from fedsynth.benchmarks.stats.scores import Scores
-from fedsynth.benchmarks.tables.view import TableView
+from fedsynth.benchmarks.tables.views.view import TableView
 
 A, B = ("a", "T1->T2"), ("b", "T1->T2")
 TASKS = {"a": ["T1->T2"], "b": ["T1->T2"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 from fedsynth.benchmarks.leaderboard.html import to_html
-from fedsynth.benchmarks.tables.view import Column, TableView
+from fedsynth.benchmarks.tables.views.view import Column, TableView
 
 
 class Cells(HTMLParser):

@@ -14,7 +14,7 @@ from fedsynth.benchmarks.leaderboard.latex import escape, to_latex
 from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.tables.view import Column, TableView
+from fedsynth.benchmarks.tables.views.view import Column, TableView
 
 ODD = r"a_b & 50 % of {x} #1 $ ~ ^ \ T1->T2 <>| +- `code_1`"
 

@@ -23,8 +23,8 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.record import read_scores
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.images import PIXELS, TileBudget
-from fedsynth.benchmarks.tables.columns import columns
 from fedsynth.benchmarks.tables.table import tables
+from fedsynth.benchmarks.tables.views.columns import columns
 
 
 @pytest.fixture(scope="module")

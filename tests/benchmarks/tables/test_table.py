@@ -11,8 +11,8 @@ from support import finished
 
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.tables.columns import columns
 from fedsynth.benchmarks.tables.table import Table, tables
+from fedsynth.benchmarks.tables.views.columns import columns
 
 IXI, OASIS, FLAIR = ("ixi", "T1->T2"), ("oasis", "T1->T2"), ("oasis", "T2->FLAIR")
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from fedsynth.benchmarks.tables.view import Column
+from fedsynth.benchmarks.tables.views.view import Column
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
 
-from ..stats.reach import at_traffic, reach
-from .table import Table, contenders
+from ...stats.reach import at_traffic, reach
+from ..table import Table, contenders
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..stats.multiple import Decision
-from ..stats.reliability import Reliability
-from ..stats.rising import rising
+from ...stats.multiple import Decision
+from ...stats.reliability import Reliability
+from ...stats.rising import rising
+from ..metric import Metric
+from ..row import SHOWN, Row
+from ..statistics import RowStatistics
+from ..table import Table
 from .communication_cost import communication_costs, mean_if_complete
-from .metric import Metric
-from .row import SHOWN, Row
-from .statistics import RowStatistics
-from .table import Table
 from .view import Column, TableView, name_columns, without_empty
 
 

@@ -1,0 +1,1 @@
+"""Tables as every format shows them: columns of values, and the words that belong to them."""
