@@ -88,6 +88,7 @@ class Row:
     bytes_down: float
     rank: int | None = None
     statistics: RowStatistics | None = None
+    below_lookup: bool | None = None  # its mean is worse than that of the look-up table; None where that is not known
 
     @classmethod
     def of(
@@ -99,7 +100,7 @@ class Row:
         selection: str,
         metric: Metric,
     ) -> Row:
-        """The row of these runs, without its rank and statistics, which other rows decide; `seeds` are those of the table."""
+        """The row of these runs, without what the table decides: rank, statistics, flags. `seeds` are those of the table."""
         missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in runs}))
         scores: dict[str, Score] = {}
         matrix = None

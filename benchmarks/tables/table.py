@@ -21,6 +21,7 @@ from ..records.record import Record, canonical
 from .caption import ELSEWHERE, caption, notes, titles
 from .labels import MOVING, OWN, Names
 from .metric import Metric
+from .reference_lines import ReferenceLine, is_below_lookup, reference_lines
 from .row import Row
 from .statistics import Contender, row_statistics
 
@@ -39,6 +40,7 @@ class Table:
     smoke: bool
     notes: tuple[str, ...]
     caption: tuple[str, ...]
+    lines: tuple[ReferenceLine, ...]  # what needs no training, and the noise ceiling
 
     @property
     def record(self) -> Record:
@@ -94,6 +96,8 @@ def build(title: str, runs: Sequence[FinishedRun], selection: str, metric: Metri
         Row.of(own, method, network, seeds, selection, metric)
         for own, method, network in zip(entries, names.methods, names.networks, strict=True)
     ]
+    lines = reference_lines(kept, selection)
+    rows = [replace(row, below_lookup=is_below_lookup(row, lines, metric)) for row in rows]
     small = too_small(kept[0])
     rows = _ordered(rows, metric, ranks=not small)
     found, reasons = row_statistics(contenders(rows))
@@ -109,6 +113,7 @@ def build(title: str, runs: Sequence[FinishedRun], selection: str, metric: Metri
         smoke=bool(small),
         notes=(*notes(rows, names, seeds, small, len(runs) - len(kept), metric), *reasons),
         caption=tuple(caption(kept, names, policy, selection, metric, len(rows) > 1)),
+        lines=lines,
     )
 
 
