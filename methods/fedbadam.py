@@ -20,8 +20,8 @@ class FedBAdam(FedAdam):
     public code, on Flower. Options have FedAdam's defaults, so that the two differ in what travels alone.
 
     What differs from the released code: there FedAdam is Flower's, with bias correction and with v starting at 0, and `eta` is
-    Flower's 0.1, where 0.01 is FedAdam's here; `tau` is 1e-3 in both. Its layers are chosen by "norm" or "bn" in their names,
-    here by their class. Sites there train a U-Net with batch norm, by Adam and MSE + DSSIM.
+    Flower's 0.1, where 0.01 is FedAdam's here; `tau` is 1e-3 in both. It finds the layers by "norm" or "bn" in their names;
+    here their class tells. Sites there train a U-Net with batch norm, by Adam and MSE + DSSIM.
     """
 
     partial: ClassVar[bool] = True

@@ -35,7 +35,7 @@ ROUNDS = 2
 SLACK = 1e-4  # of single numbers, for rounding
 
 
-class Condition(NamedTuple):
+class RunCondition(NamedTuple):
     """What a run may meet: of the scenario, and of the trainer's options."""
 
     scenario: Mapping[str, Any]
@@ -43,19 +43,19 @@ class Condition(NamedTuple):
 
 
 CONDITIONS = {
-    "stragglers": Condition({"straggle": 0.99}, {"local_steps": 3}),
-    "failures": Condition({"fail": 0.5}),
-    "lost uploads": Condition({"lose": 0.5}),
-    "sites that join late": Condition({"joins": {"b": 0.5}}),
-    "a poisoned site": Condition({"poisoned": 0.34}),
-    "some of the sites": Condition({}, {"participation": 0.5}),
-    "own starts": Condition(
+    "stragglers": RunCondition({"straggle": 0.99}, {"local_steps": 3}),
+    "failures": RunCondition({"fail": 0.5}),
+    "lost uploads": RunCondition({"lose": 0.5}),
+    "sites that join late": RunCondition({"joins": {"b": 0.5}}),
+    "a poisoned site": RunCondition({"poisoned": 0.34}),
+    "some of the sites": RunCondition({}, {"participation": 0.5}),
+    "own starts": RunCondition(
         {"joins": {"b": 0.5}}, {"common_start": False}
     ),  # and a site that then starts from the server's
-    "the median": Condition({"poisoned": 0.34}, {"server_rule": ServerRule.median}),  # which is there for such sites
-    "the trimmed mean": Condition({}, {"server_rule": ServerRule.trimmed_mean, "corrupt": 0.34}),
-    "Krum": Condition({}, {"server_rule": ServerRule.krum}),
-    "norm clipping": Condition({}, {"server_rule": ServerRule.norm_clip}),
+    "the median": RunCondition({"poisoned": 0.34}, {"server_rule": ServerRule.median}),  # which is there for such sites
+    "the trimmed mean": RunCondition({}, {"server_rule": ServerRule.trimmed_mean, "corrupt": 0.34}),
+    "Krum": RunCondition({}, {"server_rule": ServerRule.krum}),
+    "norm clipping": RunCondition({}, {"server_rule": ServerRule.norm_clip}),
 }
 
 
@@ -68,7 +68,7 @@ class Killed(Exception):
 
 
 def trainer_of(
-    toy: ToyFederation, condition: Condition, data: Federation | None = None, folder: Path | None = None
+    toy: ToyFederation, condition: RunCondition, data: Federation | None = None, folder: Path | None = None
 ) -> Trainer:
     """A trainer under a condition, with a newcomer that adapts; unless other data are given, sites have one training slice.
 
@@ -93,7 +93,7 @@ def stopped_before_scoring(trainer: Trainer) -> None:
     def stop(device: torch.device) -> list[dict[str, Any]]:
         raise Killed
 
-    trainer.selection.scores = stop  # type: ignore[method-assign]
+    vars(trainer.selection)["scores"] = stop  # for this trainer alone
     with suppress(Killed):
         trainer.run()
 
@@ -120,7 +120,7 @@ def rows_of(outcome: Outcome) -> list[str]:
 
 def sees_what_sites_learnt(toy: ToyFederation) -> Iterator[str]:
     """Sites that start apart and learn nothing leave the server's model at the mean of their starts."""
-    condition = Condition({"straggle": 0.9}, {"common_start": False, "lr": 1e-9, "local_steps": 6})
+    condition = RunCondition({"straggle": 0.9}, {"common_start": False, "lr": 1e-9, "local_steps": 6})
     trainer = trainer_of(toy, condition, blobs(scarce="b"))
     uploads = Uploads(trainer.folder / "uploads", trainer.options, trainer.device)
     trainer.train_sites(1, uploads)
@@ -133,7 +133,7 @@ def sees_what_sites_learnt(toy: ToyFederation) -> Iterator[str]:
 
 def averages_what_it_says(toy: ToyFederation) -> Iterator[str]:
     """Adds 1 to every mean that the server takes of models: what a method sends must then be another."""
-    ordinary = trainer_of(toy, Condition({}))
+    ordinary = trainer_of(toy, RunCondition({}))
     if not ordinary.plan.model.numel:
         return
     if not toy.method.averages:
@@ -141,19 +141,21 @@ def averages_what_it_says(toy: ToyFederation) -> Iterator[str]:
             try:
                 trainer_of(
                     toy,
-                    Condition({}, {"server_rule": rule, "corrupt": 0.34 if rule is ServerRule.trimmed_mean else 0.0}),
+                    RunCondition(
+                        {}, {"server_rule": rule, "corrupt": 0.34 if rule is ServerRule.trimmed_mean else 0.0}
+                    ),
                 )
             except Refused:
                 continue
             yield f"it does not average, and trainer.server_rule={rule.name} is not refused"
         return
-    moved = trainer_of(toy, Condition({}))
+    moved = trainer_of(toy, RunCondition({}))
     mean = moved.server.mean
 
     def more(uploads: Mapping[str, Message], key: str, weights: Mapping[str, float] | None = None) -> Tensor:
         return mean(uploads, key, weights) + (key == "model")
 
-    moved.server.mean = more  # type: ignore[method-assign]
+    vars(moved.server)["mean"] = more
     for trainer in (ordinary, moved):
         trainer.round(1)
     for name in ordinary.server.names:
@@ -182,7 +184,7 @@ def differs_by_more_than_weights(toy: ToyFederation) -> Iterator[str]:
     for rule in (ServerRule.median, ServerRule.mean):
         models = []
         for of in (toy, plain):
-            trainer = trainer_of(of, Condition({}, {"server_rule": rule}), blobs(scarce="b"))
+            trainer = trainer_of(of, RunCondition({}, {"server_rule": rule}), blobs(scarce="b"))
             if not trainer.plan.model.numel:
                 return
             for round in range(1, ROUNDS + 1):
@@ -201,7 +203,7 @@ def differs_by_more_than_weights(toy: ToyFederation) -> Iterator[str]:
 
 def gives_newcomers_equal_budgets(toy: ToyFederation) -> Iterator[str]:
     """Local steps, and gradients beside them, until a newcomer serves."""
-    trainer = trainer_of(toy, Condition({}))
+    trainer = trainer_of(toy, RunCondition({}))
     trainer.round(1)
     step, run = trainer.step, trainer.step.run
     taken, inside, since = 0, 0, 0
@@ -229,8 +231,8 @@ def gives_newcomers_equal_budgets(toy: ToyFederation) -> Iterator[str]:
             found[site.trained] = total() - since
         return synthesise(site, batch)
 
-    step.run = counted  # type: ignore[assignment,method-assign]
-    trainer.method.receive, trainer.method.synthesise = received, synthesised  # type: ignore[method-assign]
+    vars(step)["run"] = counted
+    vars(trainer.method).update(receive=received, synthesise=synthesised)
     trainer.probe()
     steps = trainer.federation.conditions.adapt_steps
     if found.get(False):
@@ -242,7 +244,7 @@ def gives_newcomers_equal_budgets(toy: ToyFederation) -> Iterator[str]:
 def serves_what_it_learnt(toy: ToyFederation) -> Iterator[str]:
     """One site trains in two runs; its upload arrives in one and is lost in the other. From one server, which has aggregated two
     rounds, it serves the same."""
-    there, lost = (trainer_of(toy, Condition({"lose": share})) for share in (0.0, 0.99))
+    there, lost = (trainer_of(toy, RunCondition({"lose": share})) for share in (0.0, 0.99))
     rounds = range(1, ROUNDS + 1)
     name = min(set(lost.sites).difference(*map(lost.participants.arrivals, rounds)), default="")
     if not name:
@@ -278,7 +280,7 @@ def served(trainer: Trainer, server: Server, name: str) -> Tensor:
 
 def makes_each_image_alone(toy: ToyFederation) -> Iterator[str]:
     """Slices in one batch, and each in a batch of its own."""
-    trainer = trainer_of(toy, Condition({}))
+    trainer = trainer_of(toy, RunCondition({}))
     trainer.round(1)
     site = next(iter(trainer.sites.values()))
     feed = site.feeds[site.members[0]]

@@ -104,7 +104,7 @@ class Observation:
 
 def _global_streams() -> dict[str, str]:
     torchs = torch.get_rng_state().numpy().tobytes().hex()
-    return {"torch": torchs, "numpy": str(np.random.get_state()), "random": str(random.getstate())}  # noqa: NPY002
+    return {"torch": torchs, "numpy": str(np.random.get_state()), "random": str(random.getstate())}  # noqa: NPY002  # watched
 
 
 def _numbers(site: SiteState) -> dict[str, Any]:

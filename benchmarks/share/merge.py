@@ -30,7 +30,7 @@ from ..tables.table import tables
 from .pack import FILES
 
 
-class Refused(ValueError):
+class NotTaken(ValueError):
     """A record or a source is not taken; the message says why."""
 
 
@@ -68,15 +68,15 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
             for found in tqdm(find_records(source, refuse), str(source), unit="run", leave=False, disable=None):
                 try:
                     count[merge_record(found, store)] += 1
-                except Refused as error:
+                except NotTaken as error:
                     refuse(found.origin, error)
-        except (Refused, BadZipFile, OSError) as error:
+        except (NotTaken, BadZipFile, OSError) as error:
             refuse(str(source), error)
     return count
 
 
 def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterator[FoundRecord]:
-    """Every folder with a `record.json`, at any depth. Raises Refused where there is none, BadZipFile, OSError."""
+    """Every folder with a `record.json`, at any depth. Raises NotTaken where there is none, BadZipFile, OSError."""
     any_found = False
     if source.is_dir():
         for folder in sorted(path.parent for path in source.resolve().rglob("record.json")):
@@ -94,7 +94,7 @@ def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterato
                     read = partial(_read_from_archive, archive, inside.parent)
                     yield FoundRecord(inside.parent.name, f"{source}: {inside.parent}", read)
     if not any_found:
-        raise Refused("no record.json in it; give what `fedsynth records pack` wrote, or a folder with finished runs")
+        raise NotTaken("no record.json in it; give what `fedsynth records pack` wrote, or a folder with finished runs")
 
 
 def _read_from_folder(folder: Path, name: str) -> bytes:
@@ -114,10 +114,10 @@ def escapes_folder(member: str) -> bool:
 def merge_record(found: FoundRecord, store: Store) -> str:
     """Bring a run into the store; returns "taken" or "there already".
 
-    Raises Refused, and OSError where the store cannot be written.
+    Raises NotTaken, and OSError where the store cannot be written.
     """
     if not re.fullmatch(r"[\w.-]{1,200}-[0-9a-f]{12}", found.run):
-        raise Refused(f"{found.run!r} is not the name of a run; a record lies in the folder of its run")
+        raise NotTaken(f"{found.run!r} is not the name of a run; a record lies in the folder of its run")
     with TemporaryDirectory(prefix=".merge-", dir=store.runs.parent) as scratch:
         folder = Path(scratch) / found.run
         folder.mkdir()
@@ -130,14 +130,14 @@ def merge_record(found: FoundRecord, store: Store) -> str:
             flush(store.runs)
             return "taken"
         if not (place / "record.json").exists():
-            raise Refused(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
+            raise NotTaken(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
         if any(not _same_content(place / name, folder / name) for name in FILES):
-            raise Refused(f"{place} is there with other content; to take this one, move that folder away")
+            raise NotTaken(f"{place} is there with other content; to take this one, move that folder away")
     return "there already"
 
 
 def check_complete(folder: Path) -> None:
-    """Raises Refused for a record that cannot be trusted, or of which no table can be made."""
+    """Raises NotTaken for a record that cannot be trusted, or of which no table can be made."""
     try:
         record = read_record(folder)
         if {*record.files, "record.json"} != {*FILES}:
@@ -145,17 +145,17 @@ def check_complete(folder: Path) -> None:
         record.check_scores(read_scores(folder))
         tables([FinishedRun(record, folder)])
     except RecordError as error:
-        raise Refused(f"{str(error).replace(f'{folder}/', '').partition('; ')[0]}; ask for it anew") from error
+        raise NotTaken(f"{str(error).replace(f'{folder}/', '').partition('; ')[0]}; ask for it anew") from error
     except (ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
-        raise Refused(f"not a record of this suite ({type(error).__name__}: {error})") from error
+        raise NotTaken(f"not a record of this suite ({type(error).__name__}: {error})") from error
 
 
 def _read_files(found: FoundRecord) -> dict[str, bytes]:
-    """The files of a run by name. Raises Refused where one is missing or damaged."""
+    """The files of a run by name. Raises NotTaken where one is missing or damaged."""
     try:
         return {name: found.read(name) for name in FILES}
     except (BadZipFile, ZlibError, EOFError, RuntimeError, OSError, KeyError) as error:
-        raise Refused(f"not whole ({error}); ask for it anew") from error
+        raise NotTaken(f"not whole ({error}); ask for it anew") from error
 
 
 def _same_content(ours: Path, theirs: Path) -> bool:

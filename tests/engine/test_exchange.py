@@ -231,9 +231,9 @@ def test_memory_takes_tensors_and_numbers_under_names_and_nothing_else() -> None
     memory.update(count=1, share=0.5, flag=True)
     for value in (nn.Linear(1, 1), [1.0], None, "text", np.zeros(3)):
         with pytest.raises(ContractError, match="tensors and plain numbers only"):
-            memory["x"] = value  # type: ignore[assignment]  # what is refused
+            memory["x"] = value
     with pytest.raises(ContractError, match="a key of memory is a string"):
-        memory[1] = 1.0  # type: ignore[index]  # would come back from a checkpoint as "1"
+        memory[1] = 1.0
     assert dict(memory) == {"count": 1, "share": 0.5, "flag": True}
     with pytest.raises(TypeError, match=r"memory\['count'\] is the number 1, not a tensor"):
         memory.tensor("count")
@@ -251,7 +251,7 @@ def test_memory_is_put_back_as_it_was() -> None:
     assert memory.tensor("c").data_ptr() == address
     assert {key: memory[key] for key in memory if key != "c"} == {"count": 1, "gone": 2}
     memory["c"] = torch.zeros(3)
-    assert before["c"].tolist() == [0, 1, 2]  # type: ignore[union-attr]  # a tensor
+    assert before["c"].tolist() == [0, 1, 2]
 
 
 # --- distance and inner product --------------------------------------------------------------------------------------
@@ -265,11 +265,11 @@ def pairs() -> tuple[list[Tensor], list[Tensor]]:
 
 
 def naive_distance(parameters: list[Tensor], vectors: list[Tensor]) -> Tensor:
-    return sum(((p - v) ** 2).sum() for p, v in zip(parameters, vectors, strict=True)) / 2  # type: ignore[return-value]
+    return sum(((p - v) ** 2).sum() for p, v in zip(parameters, vectors, strict=True)) / 2
 
 
 def naive_inner(parameters: list[Tensor], vectors: list[Tensor]) -> Tensor:
-    return sum((p * v).sum() for p, v in zip(parameters, vectors, strict=True))  # type: ignore[return-value]
+    return sum((p * v).sum() for p, v in zip(parameters, vectors, strict=True))
 
 
 @pytest.mark.parametrize(("fast", "naive"), [(distance, naive_distance), (inner, naive_inner)])
@@ -294,7 +294,7 @@ def test_a_second_derivative_is_refused_rather_than_wrong(fast: Any) -> None:
 
 def test_the_gradient_of_inner_is_the_vector_itself() -> None:
     weight, vector = torch.randn(5, requires_grad=True), torch.randn(5)
-    inner([(weight, vector)]).backward()  # type: ignore[union-attr]  # a tensor where there are pairs
+    inner([(weight, vector)]).backward()
     assert weight.grad is not None
     assert torch.equal(weight.grad, vector)
 

@@ -72,11 +72,11 @@ def test_a_sites_own_model_is_told_at_other_sites_that_it_is_at_home() -> None:
     seen = set()
     synthesise = of.method.synthesise
 
-    def watch(state, batch):  # type: ignore[no-untyped-def]
+    def watch(state, batch):
         seen.add((state.name, batch.site, tuple(batch.code[0, :3].tolist())))
         return synthesise(state, batch)
 
-    of.method.synthesise = watch  # type: ignore[method-assign]
+    of.method.synthesise = watch
     of.probe()
     codes = dict(zip(NAMES, ((1, 0, 0), (0, 1, 0), (0, 0, 1)), strict=True))
     assert seen == {(name, name, codes[name]) for name in NAMES}
@@ -94,16 +94,16 @@ def test_an_asked_task_is_scored_with_its_code_and_never_trained() -> None:
     seen = set()
     step, synthesise = made.method.step, made.method.synthesise
 
-    def train(state, batch):  # type: ignore[no-untyped-def]
+    def train(state, batch):
         seen.add((state.name, str(batch.task)))
         return step(state, batch)
 
-    def serve(state, batch):  # type: ignore[no-untyped-def]
+    def serve(state, batch):
         if state.name == "brats" and str(batch.task) == "T2->PD":
             np.testing.assert_array_equal(batch.code[0].cpu(), of.code("brats", batch.task))
         return synthesise(state, batch)
 
-    made.method.step, made.method.synthesise = train, serve  # type: ignore[method-assign]
+    made.method.step, made.method.synthesise = train, serve
     found = probed(made.run())
     assert {(row["site"], row["task"]) for row in found["asked"]} == {("brats", "T2->PD")}
     assert ("brats", "T2->PD") not in seen
@@ -170,11 +170,11 @@ def test_scaffold_does_not_correct_a_newcomer() -> None:
     seen = []
     step = of.method.step
 
-    def watch(state, batch):  # type: ignore[no-untyped-def]
+    def watch(state, batch):
         seen.append(float(state.memory["correction"].abs().max()))
         return step(state, batch)
 
-    of.method.step = watch  # type: ignore[method-assign]
+    of.method.step = watch
     of.probe()
     assert set(seen) == {0.0}
 
@@ -186,7 +186,7 @@ def test_a_newcomer_serves_the_personal_model_that_it_adapted_from_the_servers(m
     gaps = {}
     synthesise = of.method.synthesise
 
-    def watch(state, batch):  # type: ignore[no-untyped-def]
+    def watch(state, batch):
         gap = max(
             float((t - state.tensors[f"personal.{p}"]).abs().max())
             for p, t in state.tensors.items()
@@ -195,7 +195,7 @@ def test_a_newcomer_serves_the_personal_model_that_it_adapted_from_the_servers(m
         gaps[state.trained] = gap
         return synthesise(state, batch)
 
-    of.method.synthesise = watch  # type: ignore[method-assign]
+    of.method.synthesise = watch
     of.probe()
     assert gaps[False] == 0
     assert 0 < gaps[True] < 1e-3

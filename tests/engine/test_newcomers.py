@@ -28,12 +28,12 @@ def test_a_newcomer_is_served_what_travels_and_keeps_the_common_start_for_the_re
     seen = {}
     synthesise = of.method.synthesise
 
-    def watch(state, batch):  # type: ignore[no-untyped-def]
+    def watch(state, batch):
         seen[state.name] = {path: tensor.clone() for path, tensor in state.tensors.items()}
         seen["code"] = batch.code[0].clone()
         return synthesise(state, batch)
 
-    of.method.synthesise = watch  # type: ignore[method-assign]
+    of.method.synthesise = watch
     rows = [row for row in of.probe() if row["selection"] == "welcome"]
     assert {(row["site"], row["task"]) for row in rows} == {("oasis", "T1->T2")}
     assert all(np.isfinite(row["psnr"]) for row in rows)

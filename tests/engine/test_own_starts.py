@@ -41,19 +41,19 @@ def followed(of: Trainer, round: int) -> dict[str, tuple[np.ndarray, np.ndarray,
     ended: dict[str, tuple[np.ndarray, np.ndarray, float]] = {}
     receive, aggregate = of.method.receive, of.method.aggregate
 
-    def received(site, message):  # type: ignore[no-untyped-def]
+    def received(site, message):
         receive(site, message)
         if site.at_work:  # and not to be scored
             began[site.name] = site.pack().double().numpy()
 
-    def aggregated(server, uploads):  # type: ignore[no-untyped-def]
+    def aggregated(server, uploads):
         for name, upload in uploads.items():
             ended[name] = (began[name], upload.model.double().numpy(), server.samples[name])
         aggregate(server, uploads)
 
-    of.method.receive, of.method.aggregate = received, aggregated  # type: ignore[method-assign]
+    of.method.receive, of.method.aggregate = received, aggregated
     of.round(round)
-    of.method.receive, of.method.aggregate = receive, aggregate  # type: ignore[method-assign]
+    of.method.receive, of.method.aggregate = receive, aggregate
     return ended
 
 

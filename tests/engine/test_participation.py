@@ -69,7 +69,7 @@ def test_an_upload_that_is_lost_is_missed_by_the_server_alone() -> None:
     start = {name: site.pack("personal") for name, site in of.sites.items()}
     seen: list[str] = []
     upload = of.method.upload
-    of.method.upload = lambda site: seen.append(site.name) or upload(site)  # type: ignore[method-assign,func-returns-value]
+    of.method.upload = lambda site: seen.append(site.name) or upload(site)
     outcome = of.run()
     assert seen == [*of.participants.arrivals(1), *of.participants.arrivals(2)]
     assert len(seen) == 2
@@ -125,11 +125,11 @@ def test_a_poisoned_site_uploads_four_times_the_opposite_and_is_not_scored() -> 
     for key, of in (("honest", plain_), ("bad", bad)):
         aggregate = of.method.aggregate
 
-        def watch(server, uploads, key=key, aggregate=aggregate):  # type: ignore[no-untyped-def]
+        def watch(server, uploads, key=key, aggregate=aggregate):
             sent[key] = {name: message.model.clone() for name, message in uploads.items()}
             aggregate(server, uploads)
 
-        of.method.aggregate = watch  # type: ignore[method-assign]
+        of.method.aggregate = watch
         of.round(1)
     assert torch.equal(sent["honest"]["brats"], sent["bad"]["brats"])
     change = sent["honest"]["midas"] - start

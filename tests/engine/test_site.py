@@ -81,7 +81,7 @@ def test_along_pairs_every_parameter_with_its_part(site: SiteState, player: str)
     for (name, parameter), (_, part) in zip(site.nets.get_submodule(player).named_parameters(), pairs, strict=True):
         assert part.shape == parameter.shape
         assert torch.equal(part, site.plan.model.part(vector, f"{plain}.{name}"))
-    naive: Tensor = sum(((p.double() - v.double()) ** 2).sum() for p, v in pairs) / 2  # type: ignore[assignment]
+    naive: Tensor = sum(((p.double() - v.double()) ** 2).sum() for p, v in pairs) / 2
     assert float(torch.as_tensor(site.distance(player, vector)).detach()) == pytest.approx(
         float(naive.detach()), rel=1e-5
     )

@@ -37,14 +37,14 @@ def in_turns(
 @pytest.mark.parametrize("tasks", [None, SAME], ids=["four kinds of nets", "one kind of nets"])
 def test_turns_change_no_number(tasks: dict[str, tuple[str, ...]] | None) -> None:
     given = {"tasks": tasks, "rounds": 3, "participation": 0.75}
-    whole = facts(in_turns(Everything(), **given, resident=4).run())  # type: ignore[arg-type]  # options by name
+    whole = facts(in_turns(Everything(), **given, resident=4).run())
     for resident, width, offload in (
         (1, 1, Offload.host),
         (1, 1, Offload.disk),
         (2, 2, Offload.disk),
         (4, 4, Offload.host),
     ):
-        turns = in_turns(Everything(), width, **given, resident=resident, offload=offload)  # type: ignore[arg-type]  # as above
+        turns = in_turns(Everything(), width, **given, resident=resident, offload=offload)
         assert facts(turns.run()) == whole, (resident, width, offload)
 
 

@@ -141,7 +141,7 @@ def test_a_part_of_a_player_that_the_loss_does_not_touch_stays() -> None:
 @pytest.mark.parametrize("clip", [0.01, 1e6, 0.0])
 def test_clipping_bounds_a_players_gradient(clip: float) -> None:
     of = Pair()
-    of.optimizers = {n: torch.optim.SGD(p, 1.0) for n, p in of.players.items()}  # type: ignore[assignment]
+    of.optimizers = {n: torch.optim.SGD(p, 1.0) for n, p in of.players.items()}
     before, loss = flat(of.g), of.d(of.g(of.x)).square().sum() * 100
     norm = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, of.players["g"], retain_graph=True)]).norm()
     of.run(iter_pairs(("g", lambda: loss)), clip=clip)

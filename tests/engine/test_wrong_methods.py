@@ -51,7 +51,7 @@ class TrainsItsJudgesAlone(Method):
 @dataclass
 class Returns(Method):
     def step(self, site: SiteState, batch: Batch) -> Pairs:
-        return loss_of(site, batch)  # type: ignore[return-value]
+        return loss_of(site, batch)
 
 
 @dataclass
@@ -63,19 +63,19 @@ class ReturnsNothing(Method):
 @dataclass
 class YieldsALoss(Method):
     def step(self, site: SiteState, batch: Batch) -> Pairs:
-        yield loss_of(site, batch)  # type: ignore[misc]
+        yield loss_of(site, batch)
 
 
 @dataclass
 class YieldsTheLossFirst(Method):
     def step(self, site: SiteState, batch: Batch) -> Pairs:
-        yield loss_of(site, batch), "generator"  # type: ignore[misc]
+        yield loss_of(site, batch), "generator"
 
 
 @dataclass
 class YieldsThree(Method):
     def step(self, site: SiteState, batch: Batch) -> Pairs:
-        yield "generator", loss_of(site, batch), 1.0  # type: ignore[misc]
+        yield "generator", loss_of(site, batch), 1.0
 
 
 @dataclass
@@ -97,19 +97,19 @@ class MovesAParameter(Method):
 @dataclass
 class ItsObjectiveReturns(Method):
     def objective(self, nets: Any, batch: Batch) -> Pairs:
-        return l1(nets["generator"](batch.source, batch.code), batch.target)  # type: ignore[return-value]
+        return l1(nets["generator"](batch.source, batch.code), batch.target)
 
 
 @dataclass
 class ItsObjectiveDoesNothing(Method):
     def objective(self, nets: Any, batch: Batch) -> Pairs:
-        pass  # type: ignore[return]
+        pass
 
 
 @dataclass
 class ReturnsTheMean(Method):
     def aggregate(self, server: Server, uploads: Mapping[str, Message]) -> None:
-        return server.mean(uploads, "model")  # type: ignore[return-value]
+        return server.mean(uploads, "model")
 
 
 @dataclass

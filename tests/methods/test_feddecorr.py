@@ -39,7 +39,7 @@ def test_without_a_weight_it_is_fedavg_to_the_bit_and_with_one_features_decorrel
         site = of.sites["ixi"]
         [batch] = site.draw("look", 1)
         seen: list[torch.Tensor] = []
-        stages = [module for role, module in site.nets["generator"].stages() if role.name == "bottleneck"]  # type: ignore[operator]  # a generator
+        stages = [module for role, module in site.nets["generator"].stages() if role.name == "bottleneck"]
         handle = stages[-1].register_forward_hook(lambda _, __, maps, seen=seen: seen.append(maps))
         with torch.no_grad():
             site.answer(batch)

@@ -35,7 +35,7 @@ def loss(site: SiteState, model: np.ndarray, buffers: np.ndarray, count: int) ->
         values = []
         for batch in site.draw("weights", count):
             fake = generator(batch.source, batch.code)
-            values.append(float(generator_loss(judges[str(batch.task)], batch, fake)))  # type: ignore[index]  # a ModuleDict
+            values.append(float(generator_loss(judges[str(batch.task)], batch, fake)))
     return float(np.mean(values))
 
 
@@ -59,7 +59,7 @@ def test_a_site_mixes_by_the_papers_weights(norm: Norm) -> None:
             candidates = [(site.pack().numpy(), site.pack_buffers().numpy())]
             for other in others:
                 keys = (f"model of {other}", f"buffers of {other}")
-                candidates.append(tuple(of.server.memory.tensor(key).numpy() for key in keys))  # type: ignore[arg-type]  # two
+                candidates.append(tuple(of.server.memory.tensor(key).numpy() for key in keys))
             start, start_buffers = (site.memory.tensor(key).numpy().copy() for key in ("start", "start buffers"))
             baseline = loss(site, start, start_buffers, 2)  # half of the 4 batches of 8 slices
             gains = [

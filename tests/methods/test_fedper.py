@@ -78,4 +78,4 @@ def test_without_a_head_fedper_is_fedavg_to_the_bit(norm: Norm) -> None:
 )
 def test_options_out_of_range_are_refused(method: type[Method], option: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"method\.{option} is {value}; it must be"):
-        method(**{option: value})  # type: ignore[arg-type]
+        method(**{option: value})

@@ -274,12 +274,12 @@ def test_what_ran_before_changes_nothing_and_nothing_is_left_behind(name: str) -
     torch.manual_seed(7)
     np.random.seed(7)  # noqa: NPY002  # the global stream is what this test is about
     random.seed(7)
-    states = [torch.get_rng_state(), str(np.random.get_state()), random.getstate()]  # noqa: NPY002
+    states = [torch.get_rng_state(), str(np.random.get_state()), random.getstate()]  # noqa: NPY002  # as above
     of = trainer(name)
     before = deepcopy(vars(of.method))
     assert facts(of.run()) == expected
-    assert torch.equal(torch.get_rng_state(), states[0])  # type: ignore[arg-type]  # a tensor
-    assert [str(np.random.get_state()), random.getstate()] == states[1:]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert [str(np.random.get_state()), random.getstate()] == states[1:]  # noqa: NPY002  # as above
     assert vars(of.method) == before
 
 

@@ -89,7 +89,7 @@ def test_a_site_serves_the_model_that_it_chose_wherever_it_stands(norm: Norm, na
         site.enter(1)
         with site.preserved(), site.hook("serve"):
             of.method.receive(site, of.method.download(of.server, name).delivered())
-            cluster = int(site.memory["cluster"])  # type: ignore[arg-type]  # a number
+            cluster = int(site.memory["cluster"])
             assert torch.equal(site.pack(), of.server.memory.tensor("models")[cluster])
             assert torch.equal(site.pack_buffers(), of.server.memory.tensor("buffers")[cluster])
         chosen.append(order[cluster])

@@ -110,4 +110,4 @@ def test_with_alpha_0_both_variants_move_by_the_same_gradient_as_fedavg() -> Non
 @pytest.mark.parametrize(("option", "value"), [("alpha", -1.0), ("delta", 0.0)])
 def test_options_out_of_range_are_refused(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"method\.{option} is {value}; it must be"):
-        PerFedAvg(**{option: value})  # type: ignore[arg-type]
+        PerFedAvg(**{option: value})

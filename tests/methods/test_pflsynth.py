@@ -185,7 +185,7 @@ def test_a_network_without_a_part_of_the_code_does_not_read_it(condition: str, b
 
 @pytest.mark.parametrize("part", ["adain", "gate"])
 def test_a_part_of_the_block_can_be_left_out(part: str) -> None:
-    net = Personalised(width=4, blocks=1, latent=8, **{part: False}).generator(Columns(4, 4))  # type: ignore[arg-type]
+    net = Personalised(width=4, blocks=1, latent=8, **{part: False}).generator(Columns(4, 4))
     blocks = [module for module in net.modules() if isinstance(module, PersonalBlock)]
     assert all(getattr(block, part) is None for block in blocks)
     with pytest.raises(ValueError, match="both off"):

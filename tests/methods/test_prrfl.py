@@ -124,7 +124,7 @@ def test_the_stage_follows_from_the_errors() -> None:
     with site.hook("receive"):
         of.method.receive(site, message)
         errors = []
-        for net in (site.nets["personal"]["generator"], site.nets["generator"]):  # type: ignore[index]  # a ModuleDict
+        for net in (site.nets["personal"]["generator"], site.nets["generator"]):
             with torch.no_grad():
                 gaps = [(net(b.source, b.code) - b.target).abs().mean() for b in site.draw("stage", 3)]
             errors.append(float(torch.stack(gaps).mean()))
@@ -132,7 +132,7 @@ def test_the_stage_follows_from_the_errors() -> None:
     assert abs(quality - 1) > 1e-3
     bounds = {"recover": (1.01, 1.1), "exchange": (0.99, 1.01), "sublimate": (0.9, 0.99)}
     for stage, (first, second) in bounds.items():
-        of.method.alpha1, of.method.alpha2 = first * quality, second * quality  # type: ignore[attr-defined]  # a PRRFL
+        of.method.alpha1, of.method.alpha2 = first * quality, second * quality
         with site.preserved(), site.hook("receive"):
             of.method.receive(site, message)
             assert of.method.phase(site, 0) == of.method.phase(site, 2) == stage

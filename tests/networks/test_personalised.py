@@ -31,7 +31,7 @@ CHANGED = {"site": code(1, 0, 1), "source": code(0, 2, 1), "target": code(0, 0, 
 
 def build(seed: int = 0, **options: object) -> ResNetGenerator:
     torch.manual_seed(seed)
-    net = Personalised(**options).generator(Columns(SITES, CONTRASTS))  # type: ignore[arg-type]
+    net = Personalised(**options).generator(Columns(SITES, CONTRASTS))
     assert isinstance(net, ResNetGenerator)
     return net.eval()
 

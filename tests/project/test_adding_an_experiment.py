@@ -51,11 +51,11 @@ def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 @pytest.mark.usefixtures("folder")
 def test_options_count_in_the_order_that_the_page_says(folder: Path) -> None:
     def blocks(*words: str) -> int:
-        return Run.of(composed(["experiment=local_steps", *words])).network.blocks  # type: ignore[attr-defined]
+        return Run.of(composed(["experiment=local_steps", *words])).network.blocks
 
     assert blocks() == 1
     assert blocks("network.blocks=9") == 9  # the default of the class
-    assert Run.of(composed(["experiment=local_steps", "network=unet"])).network.pools == 2  # type: ignore[attr-defined]
+    assert Run.of(composed(["experiment=local_steps", "network=unet"])).network.pools == 2
     with pytest.raises(OptionError, match=r"there is no tuned/mine.yaml"):
         cells(["experiment=local_steps", "method=fedprox"])
     tuned = folder / "conf" / "tuned" / "mine.yaml"

@@ -52,7 +52,7 @@ def federation(
 ) -> Federation:
     """The paper's four sites with their variable tasks, or some of them."""
     plan = {name: tuple(Task.parse(text) for text in tasks[name]) for name in names}
-    return Federation({name: site(name, **shape) for name in names}, plan)  # type: ignore[arg-type]  # options of `site`
+    return Federation({name: site(name, **shape) for name in names}, plan)
 
 
 def uneven(sizes: Mapping[str, int]) -> Federation:
@@ -63,12 +63,12 @@ def uneven(sizes: Mapping[str, int]) -> Federation:
 
 
 def resnet(**options: object) -> ResNet:
-    return ResNet(**({"width": 4, "blocks": 3, "discriminator_width": 4, "discriminator_layers": 1} | options))  # type: ignore[arg-type]  # options by name
+    return ResNet(**({"width": 4, "blocks": 3, "discriminator_width": 4, "discriminator_layers": 1} | options))
 
 
 def personalised(**options: object) -> Personalised:
     small = {"width": 4, "blocks": 3, "latent": 8, "discriminator_width": 4, "discriminator_layers": 1}
-    return Personalised(**(small | options))  # type: ignore[arg-type]  # options by name
+    return Personalised(**(small | options))
 
 
 class PlainGenerator(Generator):
@@ -93,7 +93,7 @@ class PlainNetwork(Network):
 
 def options(**given: object) -> TrainerOptions:
     quick = {"rounds": 2, "local_steps": 3, "batch": 2, "lr": 1e-3, "zoom": 1.0, "device": "cpu"}
-    return TrainerOptions(**(quick | given))  # type: ignore[arg-type]  # options by name
+    return TrainerOptions(**(quick | given))
 
 
 def trainer(

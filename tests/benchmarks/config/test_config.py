@@ -74,7 +74,7 @@ def test_an_experiment_leaves_another_data_set_than_the_phantom_as_it_is(experim
 @pytest.mark.parametrize("experiment", ["smoke", "demo", "paper"])
 def test_one_s_own_data_are_taken_as_they_are(experiment: str) -> None:
     found = run(f"experiment={experiment}", "dataset=folder", "dataset.root=somewhere").dataset
-    assert (found.root, found.val, found.chain.size) == ("somewhere", 0.1, 256)  # type: ignore[attr-defined]  # a layout's
+    assert (found.root, found.val, found.chain.size) == ("somewhere", 0.1, 256)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -101,7 +101,7 @@ def test_what_leaves_the_boundary_knows_nothing_of_hydra() -> None:
     assert all(is_dataclass(part) for part in parts)
     assert not any(OmegaConf.is_config(value) for part in parts for value in vars(part).values())
     assert found.trainer.optimizer == SGD(momentum=0.9)
-    assert type(run().trainer.optimizer.betas) is list  # type: ignore[attr-defined]  # of Adam
+    assert type(run().trainer.optimizer.betas) is list
 
 
 def test_an_experiment_for_seconds_fits_every_method() -> None:

@@ -183,7 +183,7 @@ class Grows(Method):
 
     def receive(self, site: SiteState, message: Message) -> None:
         held = site.memory.get("seen", message.model[None])
-        site.memory["seen"] = torch.cat([held, message.model[None]])  # type: ignore[list-item]  # a tensor by construction
+        site.memory["seen"] = torch.cat([held, message.model[None]])
         super().receive(site, message)
 
 
@@ -278,7 +278,7 @@ class TunesByItsLastRound(Method):
     """Fine-tunes as long as it trained last, of which a resumed run knows nothing."""
 
     def upload(self, site: SiteState) -> Message:
-        site.last = site.steps  # type: ignore[attr-defined]
+        site.last = site.steps
         return super().upload(site)
 
     def personalise(self, site: SiteState) -> None:

@@ -186,7 +186,7 @@ def test_the_front_has_what_no_other_beats_with_as_few_bytes() -> None:
 
 def test_rows_that_send_nothing_stand_at_zero(rows: list[PlottedRow]) -> None:
     (axes,) = draw_pareto(rows, points(rows), 1).axes
-    figure_bytes(axes.figure)  # type: ignore[arg-type]
+    figure_bytes(axes.figure)
     assert axes.get_xticklabels()[0].get_text() == "0"
     assert axes.lines[0].get_xdata()[0] == axes.get_xticks()[0]
 

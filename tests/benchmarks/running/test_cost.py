@@ -28,7 +28,7 @@ GPU = torch.device("cuda")
 
 
 def run(network: Network, **given: object) -> Run:
-    return Run(Method(), network, None, None, options(**given), 0, "results")  # type: ignore[arg-type]  # nobody asks
+    return Run(Method(), network, None, None, options(**given), 0, "results")
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ register()
 
 
 def drawn(default: object, count: int = 300) -> list[float]:
-    return [tune.draw_value(default, streams.host("test", number)) for number in range(count)]  # type: ignore[misc]
+    return [tune.draw_value(default, streams.host("test", number)) for number in range(count)]
 
 
 def test_positive_numbers_are_drawn_log_uniformly_around_their_default() -> None:

@@ -127,7 +127,7 @@ def test_given_masks_are_found_by_their_pattern(tmp_path: Path) -> None:
 )
 def test_an_invalid_layout_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(FederationError, match=message):
-        Layout(**options)  # type: ignore[arg-type]  # options by name
+        Layout(**options)
 
 
 def test_what_the_folder_lacks_is_said(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_folder_of_other_things_is_never_replaced(root: Path, tmp_path: Path) 
 )
 def test_a_damaged_store_is_refused(root: Path, tmp_path: Path, damage: object, message: str) -> None:
     store = trees.layout("folder", root).prepare()
-    damage(store.folder)  # type: ignore[operator]  # a function
+    damage(store.folder)
     dataset = Prepared([str(store.folder)])
     with pytest.raises(FederationError, match=message):
         dataset.contrasts(), dataset.fingerprint("north"), dataset.load("north", tmp_path)

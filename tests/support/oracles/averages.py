@@ -113,7 +113,7 @@ def stage(path: str) -> int:
 
 def lgfedavg(world: World, share: float = 0.6) -> Ending:
     """Liang et al. 2020: the last layers travel, the first stay."""
-    count = len(world.common.get_submodule("generator.backbone"))  # type: ignore[arg-type]  # a list of modules
+    count = len(world.common.get_submodule("generator.backbone"))
     return loop(world, lambda path, _: stage(path) >= count - round(share * count))
 
 
@@ -123,7 +123,7 @@ def fedper(world: World, head_stages: int = 1) -> Ending:
 
 
 def body_of(world: World, head_stages: int) -> Rule:
-    count = len(world.common.get_submodule("generator.backbone"))  # type: ignore[arg-type]  # a list of modules
+    count = len(world.common.get_submodule("generator.backbone"))
     return lambda path, _: 0 <= stage(path) < count - head_stages
 
 

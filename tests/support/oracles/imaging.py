@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import floor
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def pflsynth(world: World, local_share: float = 5 / 9) -> Ending:
 def fedmri(world: World, beta: float = 100.0) -> Ending:
     """Feng et al. 2023: the encoder travels. From the second round and step on it is kept near the server's, and away from those
     that the sites uploaded last: beta |w - w_t|_1 / (sum_j |w - w_j|_1)."""
-    half = len(world.common.get_submodule("generator.backbone")) // 2  # type: ignore[arg-type]  # a list of modules
+    half = len(world.common.get_submodule("generator.backbone")) // 2
     sites, shared = world.sites(), world.shared(lambda path, _: 0 <= stage(path) < half)
     weights, server, uploaded = world.weights(shared), world.initial(shared), dict[str, Tensor]()
 
@@ -123,21 +124,13 @@ def bce(site: Site, latents: Tensor, domain: int) -> Tensor:
 
 
 def fedcycle(world: World, losses: str = "both", cycle: float = 10.0, identity: float = 0.0) -> Ending:
-    """Song and Ye 2021: one generator, told the direction by its code. All nets travel."""
+    """Song and Ye 2021: one generator, told the direction by its code, leaves real images of its target unchanged. All nets
+    travel."""
 
     def train(site: Site, server: Tensor) -> None:
         net = site.nets["generator"]
         for batch in site.batches:
-            x, y, code, reverse = batch.source, batch.second.target, batch.code, reversed_code(batch)
-            fake_x, fake_y = net(y, reverse), net(x, code)
-            loss = cycle_losses(site, batch, fake_x, fake_y)
-            if losses != "paired":
-                loss = loss + cycle * (distance(net(fake_y, reverse), x) + distance(net(fake_x, code), y))
-                if identity:
-                    loss = loss + identity * (distance(net(y, code), y) + distance(net(x, reverse), x))
-            if losses != "unpaired":
-                loss = loss + 100 * (distance(fake_y, batch.target) + distance(fake_x, batch.second.source))
-            site.move("generator", loss)
+            site.move("generator", unpaired(site, batch, (net, net), losses, cycle, identity, of_own=False))
 
     return loop(world, lambda *_: True, train)
 
@@ -146,18 +139,10 @@ def fedmed(world: World, losses: str = "both", cycle: float = 10.0, identity: fl
     """Wang et al. 2023: CycleGAN's two generators travel, discriminators stay; each generator leaves its own output unchanged."""
 
     def train(site: Site, server: Tensor) -> None:
-        there, back = site.nets["generator"], site.nets["generator_back"]
+        nets = site.nets["generator"], site.nets["generator_back"]
+        both = [parameter for net in nets for parameter in net.parameters()]
         for batch in site.batches:
-            x, y, code, reverse = batch.source, batch.second.target, batch.code, reversed_code(batch)
-            fake_x, fake_y = back(y, reverse), there(x, code)
-            loss = cycle_losses(site, batch, fake_x, fake_y)
-            if losses != "paired":
-                loss = loss + cycle * (distance(back(fake_y, reverse), x) + distance(there(fake_x, code), y))
-                again = distance(there(fake_y, code), fake_y) + distance(back(fake_x, reverse), fake_x)
-                loss = loss + identity * again
-            if losses != "unpaired":
-                loss = loss + 100 * (distance(fake_y, batch.target) + distance(fake_x, batch.second.source))
-            site.move("generator", loss, [*there.parameters(), *back.parameters()])
+            site.move("generator", unpaired(site, batch, nets, losses, cycle, identity, of_own=True), both)
 
     return loop(world, lambda path, _: path.startswith(("generator.", "generator_back.")), train)
 
@@ -169,7 +154,26 @@ def reversed_code(batch: Batch) -> Tensor:
     return torch.cat([batch.code[:, : -2 * count], target, source], 1)
 
 
-def cycle_losses(site: Site, batch: Batch, fake_x: Tensor, fake_y: Tensor) -> Tensor:
+def unpaired(
+    site: Site, batch: Batch, nets: tuple[Any, Any], losses: str, cycle: float, identity: float, of_own: bool
+) -> Tensor:
+    """The generators' loss, once both discriminators have moved: LSGAN's; unless only paired slices count, consistency over a
+    cycle and identity, of a generator's own output or of real images; unless only unpaired ones count, 100 L1."""
+    there, back = nets
+    x, y, code, reverse = batch.source, batch.second.target, batch.code, reversed_code(batch)
+    fake_x, fake_y = back(y, reverse), there(x, code)
+    loss = fooling(site, batch, fake_x, fake_y)
+    if losses != "paired":
+        loss = loss + cycle * (distance(back(fake_y, reverse), x) + distance(there(fake_x, code), y))
+        if identity:
+            kept_x, kept_y = (fake_x, fake_y) if of_own else (x, y)
+            loss = loss + identity * (distance(there(kept_y, code), kept_y) + distance(back(kept_x, reverse), kept_x))
+    if losses != "unpaired":
+        loss = loss + 100 * (distance(fake_y, batch.target) + distance(fake_x, batch.second.source))
+    return loss
+
+
+def fooling(site: Site, batch: Batch, fake_x: Tensor, fake_y: Tensor) -> Tensor:
     """Both discriminators move; what remains is LSGAN's loss of the generators."""
     fooled = []
     for root, real, fake in (

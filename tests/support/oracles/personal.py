@@ -30,8 +30,11 @@ def ditto(world: World, lam: float = 100.0) -> Ending:
 
     def train(site: Site, server: Tensor) -> None:
         received = site.flat("generator").detach()
+
+        def pull() -> Tensor:
+            return lam / 2 * (site.flat("personal.generator") - received).square().sum()
+
         for batch in site.batches:
-            pull = lambda: lam / 2 * (site.flat("personal.generator") - received).square().sum()  # noqa: E731
             gan_step(site, batch, pull, "personal.")
             gan_step(site, batch)
 
