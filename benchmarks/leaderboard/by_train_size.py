@@ -61,7 +61,7 @@ def _side_by_side(family: Sequence[Table]) -> TableView:
         "is corrected for all gains with as many subjects (Holm). Beats local at: the numbers of subjects where the gain is "
         "significant and above 0.",
     )
-    notes = tuple(dict.fromkeys(note for table in family for note in table.notes if note.startswith(("Smoke", "Few"))))
+    notes = tuple(dict.fromkeys(note for table in family for note in table.notes if note.startswith("Not ranked")))
     return TableView(
         f"{family_title(family)}: by training subjects", family[0].selection, without_empty(shown), notes, caption
     )

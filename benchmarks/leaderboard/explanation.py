@@ -15,7 +15,6 @@ from ..stats.multiple import Decision
 from ..stats.reliability import reliability
 from ..stats.scores import Scores
 from ..tables.caption import scores_of
-from ..tables.table import too_small
 from .paired_comparison import PairedComparison
 from .text import WIDTH
 
@@ -166,9 +165,8 @@ def _warnings(comparison: PairedComparison, decision: Decision | None) -> Iterat
     """What must be read with the verdict."""
     if decision and decision.significant is not None:
         yield "p holds for a pair that was chosen before looking; among all pairs of a table, some p are small by chance."
-    if comparison.table.smoke:
-        small = ", ".join(too_small(comparison.table.record))
-        yield f"Smoke run: a site has {small} that ranks need. More training may reverse the difference."
+    if comparison.table.not_ranked:
+        yield f"The table is not ranked: {'; '.join(comparison.table.not_ranked)}."
     for name, row in (("A", comparison.a), ("B", comparison.b)):
         runs = comparison.runs(row)
         if diverged := sum(run.record.status == "diverged" for run in runs):

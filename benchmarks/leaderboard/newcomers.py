@@ -55,7 +55,8 @@ def newcomer_scores(row: Row, table: Table) -> dict[int, float]:
 
 def rescored(table: Table, selection: str) -> Table:
     """The table with other scores of the same runs."""
-    return build(table.title, [run for row in table.rows for run in row.runs], selection, table.metric)
+    runs = [run for row in table.rows for run in row.runs]
+    return build(table.title, runs, selection, table.metric, table.longer)
 
 
 def _subject_counts(table: Table) -> tuple[int, ...]:

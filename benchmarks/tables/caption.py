@@ -1,4 +1,4 @@
-"""What a table says in words: its title, its notes, which must be read with the numbers, and its caption."""
+"""What a table says in words: its title, notes that must be read with the numbers, a short caption, and how the numbers were made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from ..records.record import Record, canonical, sha256
 from ..stats.compare import FEW_SEEDS
-from ..stats.rising import LIMITED
 from .labels import MOVING, Names, option_text, own_options, shared_options
 from .metric import Metric
 from .row import Row
@@ -74,23 +73,15 @@ def _values_of_sites(values: Mapping[str, Any], sites: Sequence[str]) -> list[tu
 
 
 def notes(
-    rows: Sequence[Row], names: Names, seeds: Sequence[int], small: Sequence[str], repeats: int, metric: Metric
+    rows: Sequence[Row], names: Names, not_ranked: Sequence[str], repeats: int, metric: Metric
 ) -> Iterator[str]:
-    """What must be read with the numbers. `small`: what a site lacks for ranks; `repeats`: how many older runs are left out."""
-    if small:
-        yield (
-            f"Smoke run: a site has {', '.join(small)} that ranks need. Rows are ordered by their mean {metric.heading} and have "
-            "no rank, because ranks at this budget may change with training."
-        )
+    """What must be read with the numbers. `not_ranked`: why there are no ranks; `repeats`: how many older runs are left out."""
+    if not_ranked:
+        yield f"Not ranked: {'; '.join(not_ranked)}."
     if names.usual:
         yield f"Unless a row says otherwise: {'; '.join(names.usual)}."
-    if len(seeds) < FEW_SEEDS:
-        yield (
-            f"Few seeds ({len(seeds)}): with fewer than {FEW_SEEDS} no significance is drawn, and with other seeds rows may "
-            "change places."
-        )
     for row in rows:
-        yield from _of_row(row, seeds)
+        yield from _of_row(row)
     if repeats:
         yield f"{repeats} older runs of the same row and seed (another device or thread count) are left out."
     if without := [score for row in rows if (score := row.scores.get(metric.column)) and score.without]:
@@ -100,75 +91,54 @@ def notes(
         )
 
 
-def _of_row(row: Row, seeds: Sequence[int]) -> Iterator[str]:
+def _of_row(row: Row) -> Iterator[str]:
     """What became of the runs of a row."""
-    name = f"{row.method} on {row.network}"
+    name, count = f"{row.method} on {row.network}", len(row.seeds)
     if row.missing:
         yield (
-            f"{name} has {len(row.seeds)} of {len(seeds)} seeds and therefore neither average nor rank; there is no "
+            f"{name} has {count} of {count + len(row.missing)} seeds and therefore neither average nor rank; there is no "
             f"finished run of {', '.join(f'seed {seed}' for seed in row.missing)}."
         )
     if row.diverged:
         yield (
-            f"{name}: {row.diverged} of {len(row.seeds)} seeds diverged. A diverged run is scored as the mean training "
-            "image, and its row comes after the rows without one."
+            f"{name}: {row.diverged} of {count} seeds diverged and are scored as the mean training image, so the row comes after "
+            "those without. Its +- and its p do not hold (docs/statistics.md says how far they are off), and it has no rank."
         )
     if row.below_floor:
         yield (
-            f"{name}: {row.below_floor} of {len(row.seeds)} seeds ended below the floor: the validation PSNR of the last "
-            "round is below that of copying the source. The scores are the row's own."
+            f"{name}: {row.below_floor} of {count} seeds ended below the floor: the validation PSNR of the last round is below that "
+            "of copying the source. The scores are the row's own."
         )
     if row.rounds_with_too_few:
         rule = row.identity["trainer"]["server_rule"]
         yield (
-            f"{name}: in {row.rounds_with_too_few} of {len(row.seeds) * row.identity['trainer']['rounds']} rounds too few "
-            f"uploads arrived for trainer.server_rule={rule}: there "
-            f"{'the server kept a model' if rule == 'krum' else 'it was the plain mean'}."
+            f"{name}: in {row.rounds_with_too_few} of {count * row.identity['trainer']['rounds']} rounds too few uploads arrived for "
+            f"trainer.server_rule={rule}: there {'the server kept a model' if rule == 'krum' else 'it was the plain mean'}."
         )
 
 
-def caption(
-    records: Sequence[Record], names: Names, policy: str, selection: str, metric: Metric, several: bool
-) -> Iterator[str]:
-    """What the numbers are. `policy` is empty where rows differ in it; `several`: there is a second row."""
+def caption(records: Sequence[Record], selection: str, metric: Metric, several: bool) -> Iterator[str]:
+    """What the numbers are, in a few sentences; docs/statistics.md has the rest. `several`: there is a second row."""
+    seeds = {record.identity["seed"] for record in records}
+    if records[0].identity["dataset"]["name"] in SIMULATED:
+        yield "The data are simulated: the numbers are not evidence of clinical performance."
+    spread = "; +- is half of its 95 % interval for other seeds and other subjects at these sites" if len(seeds) > 1 else ""
+    yield (
+        f"Scores of {scores_of(selection)}: the mean over subjects, then site-tasks, then {_counted(len(seeds), 'seed')}{spread}."
+    )
+    if several:
+        marked = ", with * where it is not 0 (5 % for all gains of the table)" if len(seeds) >= FEW_SEEDS else ""
+        yield f"Gain: the difference in {metric.heading} to `local` on the same network{marked}; what has no * is not shown to differ."
+    yield "MB: what all sites send and receive in a run. Columns without a * are exploratory."
+
+
+def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]:
+    """How the numbers were made. `policy` is empty where rows differ in it."""
     first, shared = records[0].identity, shared_options(records)
     elsewhere = {*ELSEWHERE, *own_options(records)}
     budget = {name: value for name, value in first["trainer"].items() if name not in elsewhere} | _moving(first)
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
-    if first["dataset"]["name"] in SIMULATED:
-        yield "The data are simulated: the numbers are not evidence of clinical performance."
-    yield (
-        f"Scores are those of {scores_of(selection)}. A score is the mean over a subject's slices, then over subjects, then "
-        "over site-tasks, then over seeds; sd is the standard deviation over seeds."
-    )
-    yield (
-        "PSNR is in dB, for images in [0, 1] with a peak of 1, and at most 60. SSIM is multiplied by 100 and computed with "
-        "scikit-image's default (a uniform 7x7 window). Lower NMSE is better."
-    )
-    yield from _tests_used(len(seeds), metric, several)
-    yield (
-        f"The worst site, the worst 5 % (the mean over the worst 5 % of a seed's subjects) and the sd over sites are those of "
-        f"{metric.heading}."
-    )
-    yield (
-        "Rising is the gain in validation PSNR, in dB, over the last quarter of the rounds: the slope of a least-squares line "
-        "through the rounds that were validated then, or through the last three where there are fewer, mean over seeds. A row "
-        f"that rises by more than {LIMITED:g} is limited by its budget."
-    )
-    yield (
-        "Rounds to local and MB to local tell when a row's validation PSNR first reaches that of `local` on the same network at "
-        "its selected round. Both are means over seeds; the MB are those of all sites, up and down; - means that some seed "
-        "never reaches it."
-    )
-    yield (
-        "PSNR at equal MB is a row's best validation PSNR within the bytes of the row that sends the fewest (rows that send "
-        "nothing aside)."
-    )
-    yield (
-        "MB up and MB down are 10^6 bytes a site and round. Parameters are those of a site's generator, gradient evaluations "
-        "those of a whole run. Seconds a round and MB of peak memory are indicative: other runs may have shared the machine."
-    )
     yield f"Sites: {'; '.join(_site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
     yield f"Seeds: {', '.join(map(str, seeds))}."
     yield f"Data: {first['dataset']['name']} {_options(data)}."
@@ -179,34 +149,6 @@ def caption(
     if policy:
         yield f"Running statistics of the normalisation: {policy}."
     yield _provenance(records)
-
-
-def _tests_used(seeds: int, metric: Metric, several: bool) -> Iterator[str]:
-    """What the statistics are; `several`: there is a second row."""
-    enough = seeds >= FEW_SEEDS
-    if seeds > 1:
-        yield (
-            f"+- is half of the 95 % interval of {metric.heading}, for other seeds and other subjects at these sites (two-way "
-            "random effects of seeds and subjects, Satterthwaite's degrees of freedom)."
-        )
-    if several:
-        better = "" if metric.sign > 0 else f" It is above 0 where {metric.heading} is lower."
-        yield (
-            f"Gain is the difference in {metric.heading} to `local` with the same network, to its best row where it has "
-            f"several.{better}"
-        )
-    if several and seeds > 1:
-        corrected = "; its p is corrected for all gains of the table (Holm)" if enough else ""
-        yield (
-            f"The +- of a gain comes from the same model on paired differences and is not corrected{corrected}. Effect is the "
-            "gain divided by its sd over subjects. Sites gaining is the share of sites whose gain is above 0. Gap closed is the "
-            "gain as a share of the gain of `pooled`, where that is significantly above 0 (5 %)."
-        )
-    if several and enough:
-        yield (
-            "Rows that share a letter in groups do not differ significantly (all pairs of the table, the same model, Holm at "
-            "5 %)."
-        )
 
 
 def _provenance(records: Sequence[Record]) -> str:
@@ -225,6 +167,10 @@ def _provenance(records: Sequence[Record]) -> str:
         f"{_listed(record.environment['device'] for record in records)}; commit {_listed(commits) or 'unknown'}; "
         f"{', '.join(libraries) or 'versions unknown'}."
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Tables that are independent blocks, and the ranks of the rows that all of them have.
 
-A block is a scenario on a data set (stats/ranks.py says why a site is none). Smoke runs rank nothing and are left out.
+A block is a scenario on a data set (stats/ranks.py says why a site is none). Tables that are not ranked (rank_rule.py) are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SharedRows:
 
     @classmethod
     def of(cls, tables: Sequence[Table]) -> SharedRows:
-        ranked = tuple(table for table in tables if not table.smoke)
+        ranked = tuple(table for table in tables if not table.not_ranked)
         rows = tuple({row.name: row for row in table.rows if row.matrix} for table in ranked)
         names = sorted(set.intersection(*map(set, rows))) if rows else []
         means = [
@@ -62,7 +62,7 @@ def ranking(tables: Sequence[Table]) -> Ranking:
     shared = SharedRows.of(tables)
     if not shared.tables:
         raise StatsError(
-            f"{len(tables)} tables, all of them smoke runs, which rank nothing" if tables else "there is no table"
+            f"none of {len(tables)} tables is ranked; the notes of each say why" if tables else "there is no table"
         )
     if len(shared.names) < METHODS:
         raise StatsError(

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from math import isnan
+from math import isnan, sqrt
 from operator import itemgetter
 from statistics import fmean, stdev
 from typing import Any
 
 from ..records.finished import FinishedRun
 from ..records.score_table import Key, Values, mean_of_known
+from ..stats.rising import LIMITED, rising
 from ..stats.scores import Scores
 from ..stats.validation_curve import ValidationCurve
 from .metric import Metric
@@ -75,18 +76,20 @@ def _picks(keys: tuple[Key, ...]) -> list[tuple[SiteTask, Callable[[list[float]]
 
 @dataclass(frozen=True)
 class Row:
-    """A method on a network. A row with a missing seed has neither scores nor rank, and a row of a smoke run has no rank."""
+    """A method on a network. A row with a missing seed has neither scores nor rank; rank_rule.py says when there are ranks."""
 
     method: str  # its name, the options that were changed and, where it tells rows apart, the digest of its code
     network: str
     runs: tuple[FinishedRun, ...]  # one a seed, by seed
     missing: tuple[int, ...]  # seeds that other rows of the table have
+    metric: Metric  # orders the table
     scores: dict[str, Score]  # by metric, in the units of metric.py; without the metrics that no subject has a score in
     matrix: Scores | None  # of the table's metric, seeds x (site, task, subject), higher is better
     curves: tuple[ValidationCurve, ...]  # of every run; empty where one has no round in which all sites were validated
+    rising: tuple[float, ...]  # dB in the last quarter of the rounds, a seed each; empty where a run has too few rounds
     bytes_up: float  # a site and round
     bytes_down: float
-    rank: int | None = None
+    rank: tuple[int, int] | None = None  # the best and the worst that it may be
     statistics: RowStatistics | None = None
     below_lookup: bool | None = None  # its mean is worse than that of the look-up table; None where that is not known
 
@@ -120,7 +123,9 @@ class Row:
         if not all(curve.is_whole and len(curve.rounds) for curve in curves):
             curves = ()
         up, down = (fmean([*chain(*(table.column(name) for table in tables))]) for name in ("bytes_up", "bytes_down"))
-        return cls(method, network, tuple(runs), missing, scores, matrix, curves, up, down)
+        slopes = [slope for curve in curves if (slope := rising(curve)) is not None]
+        rise = tuple(slopes) if len(slopes) == len(curves) else ()
+        return cls(method, network, tuple(runs), missing, metric, scores, matrix, curves, rise, up, down)
 
     @property
     def name(self) -> RowName:
@@ -149,6 +154,31 @@ class Row:
     def diverged(self) -> int:
         """How many seeds diverged."""
         return sum(run.record.status == "diverged" for run in self.runs)
+
+    @property
+    def still_rises(self) -> bool | None:
+        """Whether the mean rise plus two standard errors reaches LIMITED dB and half of the interval of the gain (of the mean, for a
+        row without a gain): then more rounds may change what the table says of the row. None where it is not known."""
+        if not self.rising:
+            return None
+        error = stdev(self.rising) / sqrt(len(self.rising)) if len(self.rising) > 1 else 0.0
+        limit, own = LIMITED, self.statistics
+        if own and own.margin is not None and self.metric.column == "psnr":
+            limit = max(limit, own.gain.comparison.margin if own.gain else own.margin)
+        return fmean(self.rising) + 2 * error >= limit
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What must be read with the row's numbers, in a few words each."""
+        count = len(self.seeds)
+        known = {
+            f"{len(self.missing)} of {count + len(self.missing)} seeds missing": self.missing,
+            f"{self.diverged} of {count} diverged": self.diverged,
+            f"{self.below_floor} of {count} below copied source": self.below_floor,
+            "below look-up table": self.below_lookup,
+            "rising": self.still_rises,
+        }
+        return tuple(flag for flag, holds in known.items() if holds)
 
     @property
     def below_floor(self) -> int:

@@ -3,9 +3,8 @@
 Runs share a table when they had the same scenario, data and training budget. A row is a method and a network with their
 options and code, averaged over seeds (row.py); statistics.py says how sure its score is, and columns.py prints it.
 
-A table is a *smoke run* and ranks nothing where fewer than STEPS local steps a site were trained, or a site has fewer than
-TEST_SUBJECTS or VAL_SUBJECTS: training would still change the order, or the mean and the selected round would depend on single
-subjects. (The released pFLSynth code trains 150 epochs of at least 2,500 slices at each site for which it gives a number.)
+rank_rule.py says when the rows have ranks. A table is a *smoke run* where a site trained fewer than SMOKE_STEPS local steps: it shows
+that the code runs.
 """
 
 from __future__ import annotations
@@ -14,18 +13,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from fedsynth.runtime.options import TrainerOptions
 
 from ..records.finished import FinishedRun
 from ..records.record import Record, canonical
-from .caption import ELSEWHERE, caption, notes, titles
+from ..stats.multiple import LEVEL, pairwise
+from .caption import ELSEWHERE, caption, facts, notes, titles
+from .headline import headline
 from .labels import MOVING, OWN, Names
 from .metric import Metric
+from .rank_rule import may_be_ranked, rank_intervals, reasons_against_ranks
 from .reference_lines import ReferenceLine, is_below_lookup, reference_lines
 from .row import Row
 from .statistics import Contender, row_statistics
 
-STEPS, TEST_SUBJECTS, VAL_SUBJECTS = 10_000, 20, 5
+SMOKE_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,13 @@ class Table:
     metric: Metric  # orders the rows; statistics are of it
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
+    longer: tuple[FinishedRun, ...]  # runs that differ from those of the table in having twice the rounds
     smoke: bool
+    not_ranked: tuple[str, ...]  # why rows have no ranks; empty where they have
+    headline: str  # who leads, by how much, and whether that is settled
     notes: tuple[str, ...]
     caption: tuple[str, ...]
+    facts: tuple[str, ...]  # sites, data, training, records: "Name: ..."
     lines: tuple[ReferenceLine, ...]  # what needs no training, and the noise ceiling
 
     @property
@@ -65,7 +73,16 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
         groups.setdefault(canonical(comparable(run.record)), []).append(run)
     keys = sorted(groups)
     titled = zip(titles([comparable(groups[key][0].record) for key in keys]), keys, strict=True)
-    return [build(title, groups[key], selection, Metric.of(metric)) for title, key in sorted(titled)]
+    return [
+        build(title, groups[key], selection, Metric.of(metric), groups.get(_with_twice_the_rounds(groups[key][0]), ()))
+        for title, key in sorted(titled)
+    ]
+
+
+def _with_twice_the_rounds(run: FinishedRun) -> str:
+    """The key of the runs that have twice the rounds of this one, and its table's everything else."""
+    shared = comparable(run.record)
+    return canonical(shared | {"trainer": shared["trainer"] | {"rounds": 2 * shared["trainer"]["rounds"]}})
 
 
 def comparable(record: Record) -> dict[str, Any]:
@@ -83,12 +100,12 @@ def contestant(record: Record) -> dict[str, Any]:
     return {part: record.identity[part] for part in ("method", "network", "code")} | own
 
 
-def build(title: str, runs: Sequence[FinishedRun], selection: str, metric: Metric) -> Table:
-    """The table of comparable runs, given oldest first: of the runs of one row and seed, the newest counts."""
-    newest: dict[str, dict[int, FinishedRun]] = {}
-    for run in runs:
-        newest.setdefault(canonical(contestant(run.record)), {})[run.record.identity["seed"]] = run
-    entries = [[own[seed] for seed in sorted(own)] for _, own in sorted(newest.items())]
+def build(
+    title: str, runs: Sequence[FinishedRun], selection: str, metric: Metric, longer: Sequence[FinishedRun] = ()
+) -> Table:
+    """The table of comparable runs, given oldest first: of the runs of one row and seed, the newest counts. `longer`: runs that
+    differ from these in having twice the rounds."""
+    entries = _newest(runs)
     kept = [run.record for entry in entries for run in entry]
     seeds = sorted({record.identity["seed"] for record in kept})
     names = Names.of([entry[0].record for entry in entries])
@@ -98,42 +115,72 @@ def build(title: str, runs: Sequence[FinishedRun], selection: str, metric: Metri
     ]
     lines = reference_lines(kept, selection)
     rows = [replace(row, below_lookup=is_below_lookup(row, lines, metric)) for row in rows]
-    small = too_small(kept[0])
-    rows = _ordered(rows, metric, ranks=not small)
+    rows = _ordered(rows, metric)
     found, reasons = row_statistics(contenders(rows))
     rows = [replace(row, statistics=statistics) for row, statistics in zip(rows, found, strict=True)]
+    rows, not_ranked = _ranked(rows, longer)
     policies = {row.policy for row in rows}
     policy = policies.pop() if len(policies) == 1 else ""
+    smoke = local_steps(kept[0]) < SMOKE_STEPS
     return Table(
-        title=f"{title}: smoke run" if small else title,
+        title=f"{title}: smoke run" if smoke else title,
         selection=selection,
         metric=metric,
         rows=tuple(rows),
         seeds=tuple(seeds),
-        smoke=bool(small),
-        notes=(*notes(rows, names, seeds, small, len(runs) - len(kept), metric), *reasons),
-        caption=tuple(caption(kept, names, policy, selection, metric, len(rows) > 1)),
+        longer=tuple(longer),
+        smoke=smoke,
+        not_ranked=not_ranked,
+        headline=headline(rows, metric, not_ranked),
+        notes=(*notes(rows, names, not_ranked, len(runs) - len(kept), metric), *reasons),
+        caption=tuple(caption(kept, selection, metric, len(rows) > 1)),
+        facts=tuple(facts(kept, names, policy)),
         lines=lines,
     )
 
 
-def _ordered(rows: Sequence[Row], metric: Metric, ranks: bool) -> list[Row]:
-    """The rows by their mean, the best first. Rows with diverged seeds come after those without, and rows without a score come
-    last and have no rank.
+def _newest(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
+    """The runs of each row, one a seed."""
+    newest: dict[str, dict[int, FinishedRun]] = {}
+    for run in runs:
+        newest.setdefault(canonical(contestant(run.record)), {})[run.record.identity["seed"]] = run
+    return [[own[seed] for seed in sorted(own)] for _, own in sorted(newest.items())]
 
-    Rows whose means are the same as printed share a rank.
-    """
+
+def _ranked(rows: Sequence[Row], longer: Sequence[FinishedRun]) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows with their ranks, or without and the reasons why."""
+    family = [row for row in rows if may_be_ranked(row)]
+    trained_on = {canonical(contestant(own[0].record)): own for own in _newest(longer)}
+    matching = [
+        [
+            run
+            for run in trained_on.get(canonical(contestant(row.runs[0].record)), ())
+            if run.record.identity["seed"] in row.seeds
+        ]
+        for row in family
+    ]
+    if reasons := reasons_against_ranks(family, matching):
+        return list(rows), reasons
+    scores = [row.matrix for row in family if row.matrix]
+    means = np.array([own.values.mean(0) @ own.design.weights for own in scores])
+    ranks = dict(
+        zip(
+            [row.name for row in family],
+            rank_intervals((pairwise(scores) < LEVEL) & (means[:, None] > means)),
+            strict=True,
+        )
+    )
+    return [replace(row, rank=ranks.get(row.name)) for row in rows], ()
+
+
+def _ordered(rows: Sequence[Row], metric: Metric) -> list[Row]:
+    """The rows by their mean, the best first. Rows with diverged seeds come after those without, rows without a score last."""
 
     def order(row: Row) -> tuple[bool, float, float]:
         share, score = row.diverged / len(row.seeds), row.scores.get(metric.column)
         return (True, 0, 0) if score is None else (False, share, -metric.sign * round(score.mean, metric.digits))
 
-    found = sorted(rows, key=lambda row: (order(row), row.method, row.network))
-    keys = [order(row) for row in found]
-    return [
-        replace(row, rank=keys.index(key) + 1) if ranks and not key[0] else row
-        for row, key in zip(found, keys, strict=True)
-    ]
+    return sorted(rows, key=lambda row: (order(row), row.method, row.network))
 
 
 def contenders(rows: Sequence[Row]) -> list[Contender]:
@@ -157,14 +204,8 @@ def _network(row: Row) -> dict[str, Any]:
     return {"options": row.identity["network"], "code": row.code["network"]}
 
 
-def too_small(record: Record) -> list[str]:
-    """What a site of a run has too little of for ranks; empty if the run may rank."""
+def local_steps(record: Record) -> float:
+    """The fewest local steps that a site of a run trains."""
     trainer, sizes = record.identity["trainer"], record.data["subjects_and_slices"].values()
     budget = TrainerOptions(**{name: trainer[name] for name in ("local_epochs", "local_steps", "batch")})
-    steps = min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]
-    found = {
-        "local steps": (steps, STEPS),
-        "test subjects": (min(splits["test"][0] for splits in sizes), TEST_SUBJECTS),
-        "validation subjects": (min(splits["val"][0] for splits in sizes), VAL_SUBJECTS),
-    }
-    return [f"{value:,.0f} of {least:,} {name}" for name, (value, least) in found.items() if value < least]
+    return min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]

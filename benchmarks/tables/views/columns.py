@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Literal
 
 from ...stats.multiple import Decision
 from ...stats.reliability import Reliability
-from ...stats.rising import rising
 from ..metric import Metric
 from ..row import SHOWN, Row
 from ..statistics import RowStatistics
 from ..table import Table
-from .communication_cost import communication_costs, mean_if_complete
+from .communication_cost import communication_costs
 from .view import Column, TableView, name_columns, without_empty
 
 
@@ -40,8 +40,9 @@ def columns(table: Table) -> tuple[Column, ...]:
 def _identification(table: Table) -> Iterator[Column]:
     """Which rows these are, and what became of their runs."""
     rows = table.rows
-    if not table.smoke:
-        yield Column("rank", tuple(row.rank for row in rows))
+    if not table.not_ranked:
+        ranks = tuple(row.rank and "-".join(map(str, dict.fromkeys(row.rank))) for row in rows)
+        yield Column("rank", ranks)
     yield from name_columns([row.name for row in rows])
     if len({row.policy for row in rows}) > 1:
         yield Column("buffers", tuple(row.policy for row in rows), compact=False)
@@ -140,7 +141,7 @@ def _site_tasks(table: Table) -> Iterator[Column]:
 
 def _training(table: Table) -> Iterator[Column]:
     """How training went: whether it was cut short, and when it reached what training alone does."""
-    slopes = [mean_if_complete([rising(curve) for curve in row.curves]) for row in table.rows]
+    slopes = [fmean(row.rising) if row.rising else None for row in table.rows]
     yield Column("rising", tuple(map(six_digits, slopes)), 2, False)
     costs = communication_costs(table)
     yield Column("rounds to local", tuple(six_digits(own.rounds) for own in costs), 1, False, better=-1)

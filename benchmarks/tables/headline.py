@@ -1,0 +1,33 @@
+"""One sentence over a table: who leads, by how much, and is it settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .metric import Metric
+from .row import Row
+
+ASIDE = ("pooled",)  # it trains on everybody's images, so it leads no comparison of federated methods
+
+
+def headline(rows: Sequence[Row], metric: Metric, not_ranked: Sequence[str]) -> str:
+    """`rows`: of a table, the best first, with their ranks; `not_ranked`: why they have none."""
+    rivals = [row for row in rows if row.matrix and not row.diverged and row.identity["method"]["name"] not in ASIDE]
+    if not rivals:
+        return "Nobody leads: no row has every seed and no diverged one."
+    if all(row.below_lookup for row in rivals):
+        return f"Nobody leads: no row reaches the look-up table, which needs no training; {_ahead(rivals, metric)}."
+    if not_ranked:
+        more = f" and {len(not_ranked) - 1} more" if len(not_ranked) > 1 else ""
+        return f"{_ahead(rivals, metric)}; it is not settled ({not_ranked[0]}{more})."
+    level = [row.full_name for row in rivals[1:] if row.rank and row.rank[0] == 1]
+    if level:
+        return f"{_ahead(rivals, metric)}, but {', '.join(level)} {'is' if len(level) == 1 else 'are'} not shown to differ from it."
+    return f"{_ahead(rivals, metric)}, and every other row is shown to be worse: that is settled."
+
+
+def _ahead(rivals: Sequence[Row], metric: Metric) -> str:
+    """The best row, its score, and how far it is from the second."""
+    means = [metric.sign * row.scores[metric.column].mean for row in rivals[:2]]
+    text = f"{rivals[0].full_name} has the best {metric.heading} with {metric.plain(means[0])}{metric.unit}"
+    return f"{text}, {metric.spread(means[0] - means[1])} ahead of {rivals[1].full_name}" if len(rivals) > 1 else text
