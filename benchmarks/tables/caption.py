@@ -1,4 +1,4 @@
-"""What a table says in words: its title, notes that must be read with the numbers, a short caption, and how the numbers were made."""
+"""What a table says in words: title, notes that must be read with the numbers, a short caption, and how the numbers were made."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def _values_of_sites(values: Mapping[str, Any], sites: Sequence[str]) -> list[tu
     return [("default", found[0][1])] if same and len(values) == len(sites) > 1 else found
 
 
-def notes(
-    rows: Sequence[Row], names: Names, not_ranked: Sequence[str], repeats: int, metric: Metric
-) -> Iterator[str]:
+def notes(rows: Sequence[Row], names: Names, not_ranked: Sequence[str], repeats: int, metric: Metric) -> Iterator[str]:
     """What must be read with the numbers. `not_ranked`: why there are no ranks; `repeats`: how many older runs are left out."""
     if not_ranked:
         yield f"Not ranked: {'; '.join(not_ranked)}."
@@ -106,14 +104,14 @@ def _of_row(row: Row) -> Iterator[str]:
         )
     if row.below_floor:
         yield (
-            f"{name}: {row.below_floor} of {count} seeds ended below the floor: the validation PSNR of the last round is below that "
-            "of copying the source. The scores are the row's own."
+            f"{name}: {row.below_floor} of {count} seeds ended below the floor: the validation PSNR of the last round is below "
+            "that of copying the source. The scores are the row's own."
         )
     if row.rounds_with_too_few:
         rule = row.identity["trainer"]["server_rule"]
         yield (
-            f"{name}: in {row.rounds_with_too_few} of {count * row.identity['trainer']['rounds']} rounds too few uploads arrived for "
-            f"trainer.server_rule={rule}: there {'the server kept a model' if rule == 'krum' else 'it was the plain mean'}."
+            f"{name}: in {row.rounds_with_too_few} of {count * row.identity['trainer']['rounds']} rounds too few uploads arrived "
+            f"for trainer.server_rule={rule}: there {'the server kept a model' if rule == 'krum' else 'it was the plain mean'}."
         )
 
 
@@ -122,13 +120,19 @@ def caption(records: Sequence[Record], selection: str, metric: Metric, several: 
     seeds = {record.identity["seed"] for record in records}
     if records[0].identity["dataset"]["name"] in SIMULATED:
         yield "The data are simulated: the numbers are not evidence of clinical performance."
-    spread = "; +- is half of its 95 % interval for other seeds and other subjects at these sites" if len(seeds) > 1 else ""
+    spread = (
+        "; +- is half of its 95 % interval for other seeds and other subjects at these sites" if len(seeds) > 1 else ""
+    )
     yield (
         f"Scores of {scores_of(selection)}: the mean over subjects, then site-tasks, then {_counted(len(seeds), 'seed')}{spread}."
     )
     if several:
-        marked = ", with * where it is not 0 (5 % for all gains of the table)" if len(seeds) >= FEW_SEEDS else ""
-        yield f"Gain: the difference in {metric.heading} to `local` on the same network{marked}; what has no * is not shown to differ."
+        marked = (
+            ", * where it is not 0 (5 % for all gains together); without *: not shown to differ"
+            if len(seeds) >= FEW_SEEDS
+            else ""
+        )
+        yield f"Gain: the difference in {metric.heading} to `local` on the same network{marked}."
     yield "MB: what all sites send and receive in a run. Columns without a * are exploratory."
 
 

@@ -22,7 +22,7 @@ def headline(rows: Sequence[Row], metric: Metric, not_ranked: Sequence[str]) -> 
         return f"{_ahead(rivals, metric)}; it is not settled ({not_ranked[0]}{more})."
     level = [row.full_name for row in rivals[1:] if row.rank and row.rank[0] == 1]
     if level:
-        return f"{_ahead(rivals, metric)}, but {', '.join(level)} {'is' if len(level) == 1 else 'are'} not shown to differ from it."
+        return f"{_ahead(rivals, metric)}; not shown to differ from it: {', '.join(level)}."
     return f"{_ahead(rivals, metric)}, and every other row is shown to be worse: that is settled."
 
 

@@ -30,7 +30,14 @@ from ..stats.rising import LIMITED
 from ..stats.scores import Floats
 from .row import Row
 
-CORE = ("local", "pooled", "fedavg", "fedbn", "lgfedavg", "pflsynth")  # a decay to nothing flattens any curve, so these train on
+CORE = (
+    "local",
+    "pooled",
+    "fedavg",
+    "fedbn",
+    "lgfedavg",
+    "pflsynth",
+)  # a decay to nothing flattens any curve, so these train on
 TEST_SUBJECTS, VAL_SUBJECTS = 20, 5
 EARLIER = 0.75  # of the rounds: three quarters
 
@@ -76,8 +83,8 @@ def still_rising(rows: Sequence[Row]) -> Iterator[str]:
 def changed_by_twice_the_rounds(rows: Sequence[Row], longer: Sequence[Sequence[FinishedRun]]) -> Iterator[str]:
     """Condition (b), its second half: core methods with twice the rounds and a schedule of that length, by validation."""
     core = [entry for entry in zip(rows, longer, strict=True) if entry[0].identity["method"]["name"] in CORE]
-    if missing := [row.full_name for row, runs in core if not runs]:
-        yield f"no run of twice the rounds of {', '.join(missing)}"
+    if missing := {row.identity["method"]["name"]: None for row, runs in core if not runs}:
+        yield f"no run with twice the rounds of {', '.join(missing)}"
     changes = {row.full_name: _change(row, runs) for row, runs in core if runs}
     if changed := [f"{name} by {change:+.2f} dB" for name, change in changes.items() if abs(change) >= LIMITED]:
         yield f"twice the rounds change {', '.join(changed)}"
@@ -105,7 +112,13 @@ def other_pairs_earlier(rows: Sequence[Row]) -> Iterator[str]:
 def _best_until(rows: Sequence[Row], share: float) -> Floats:
     """[rows, seeds]: the best mean validation PSNR in the first `share` of the rounds, as a round is selected."""
     return np.array(
-        [[curve.overall[curve.rounds <= max(share * curve.rounds[-1], curve.rounds[0])].max() for curve in row.curves] for row in rows]
+        [
+            [
+                curve.overall[curve.rounds <= max(share * curve.rounds[-1], curve.rounds[0])].max()
+                for curve in row.curves
+            ]
+            for row in rows
+        ]
     )
 
 

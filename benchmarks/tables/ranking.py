@@ -1,6 +1,6 @@
 """Tables that are independent blocks, and the ranks of the rows that all of them have.
 
-A block is a scenario on a data set (stats/ranks.py says why a site is none). Tables that are not ranked (rank_rule.py) are left out.
+A block is a scenario on a data set (stats/ranks.py says why a site is none). Tables without ranks (rank_rule.py) are left out.
 """
 
 from __future__ import annotations

@@ -157,8 +157,11 @@ class Row:
 
     @property
     def still_rises(self) -> bool | None:
-        """Whether the mean rise plus two standard errors reaches LIMITED dB and half of the interval of the gain (of the mean, for a
-        row without a gain): then more rounds may change what the table says of the row. None where it is not known."""
+        """Whether more rounds may change what the table says of the row; None where it is not known.
+
+        They may if the mean rise plus two standard errors reaches LIMITED dB and half of the interval of the gain (of the
+        mean, for a row without a gain).
+        """
         if not self.rising:
             return None
         error = stdev(self.rising) / sqrt(len(self.rising)) if len(self.rising) > 1 else 0.0

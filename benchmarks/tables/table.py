@@ -3,8 +3,8 @@
 Runs share a table when they had the same scenario, data and training budget. A row is a method and a network with their
 options and code, averaged over seeds (row.py); statistics.py says how sure its score is, and columns.py prints it.
 
-rank_rule.py says when the rows have ranks. A table is a *smoke run* where a site trained fewer than SMOKE_STEPS local steps: it shows
-that the code runs.
+rank_rule.py says when the rows have ranks. A table is a *smoke run* where a site trained fewer than SMOKE_STEPS local steps: it
+shows that the code runs.
 """
 
 from __future__ import annotations

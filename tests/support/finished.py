@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsynth.benchmarks.records.record import COSTS, METRICS, SELECTIONS, Record, fingerprint, write_record
@@ -90,6 +90,18 @@ def curve(what: dict[str, Any], up: float = 2e6, down: float = 3e6) -> list[dict
     numbers = {"loss_generator": 1.0, "loss_discriminator": 0.25, "val_psnr": 20.0, "val_ssim": 0.5}
     numbers |= {"bytes_up": up, "bytes_down": down, "seconds": 0.5, "gradient_evaluations": 200}
     return [{"round": round, "site": site} | numbers for round in (1, 2) for site in what["scenario"]["sites"]]
+
+
+def settled(
+    what: dict[str, Any], psnr: Sequence[float] = (19.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0, 20.0)
+) -> list[dict[str, Any]]:
+    """A curve with this validation PSNR after each eighth of the rounds; without one, a run that has long settled."""
+    first, rounds = curve(what)[: len(what["scenario"]["sites"])], what["trainer"]["rounds"]
+    return [
+        row | {"round": rounds * (number + 1) // len(psnr), "val_psnr": value}
+        for number, value in enumerate(psnr)
+        for row in first
+    ]
 
 
 def finish(store: Store, what: dict[str, Any], psnr: Any = 20.0, rows: Any = None, **facts: Any) -> str:

@@ -71,10 +71,10 @@ def test_costs_are_means_over_seeds_and_bytes_also_over_sites_and_rounds(store: 
     assert (row.cost("seconds"), row.cost("parameters")) == (20, 1_500_000.5)
 
 
-def test_ranks_follow_the_mean_and_are_shared_where_the_printed_numbers_are_the_same(store: Store) -> None:
+def test_rows_follow_their_means(store: Store) -> None:
     for name, psnr in {"a": 21.001, "b": 22, "c": 20.999, "d": 20.99}.items():
         finished.finish(store, named(name), psnr)
-    assert [(row.method, row.rank) for row in only(store).rows] == [("b", 1), ("a", 2), ("c", 2), ("d", 4)]
+    assert [row.method for row in only(store).rows] == ["b", "a", "c", "d"]
 
 
 def test_a_hole_has_neither_average_nor_rank(store: Store) -> None:
@@ -84,8 +84,9 @@ def test_a_hole_has_neither_average_nor_rank(store: Store) -> None:
             finished.finish(store, named("b", seed=seed), 30)
     table = only(store)
     first, second = table.rows
-    assert (first.method, first.rank, first.missing) == ("a", 1, ())
-    assert (second.method, second.rank, second.psnr, second.ssim, second.missing) == ("b", None, None, None, (1,))
+    assert (first.method, first.missing) == ("a", ())
+    assert (second.method, second.psnr, second.ssim, second.missing) == ("b", None, None, (1,))
+    assert second.flags == ("1 of 3 seeds missing",)
     assert (
         "b on resnet has 2 of 3 seeds and therefore neither average nor rank; there is no finished run of seed 1."
         in table.notes
@@ -100,21 +101,18 @@ def test_diverged_rows_come_after_the_others_with_their_scores(store: Store) -> 
         finished.finish(store, named("d", seed=seed), 12, status="diverged")
     finished.finish(store, named("e"), 50)
     table = only(store)
-    found = [(row.method, row.rank, row.diverged, row.psnr and row.psnr.mean) for row in table.rows]
-    assert found == [("b", 1, 0, 10), ("a", 2, 1, 30), ("c", 3, 2, 40), ("d", 4, 2, 12), ("e", None, 0, None)]
-    assert any(
-        note.startswith("a on resnet: 1 of 2 seeds diverged. A diverged run is scored as the mean")
-        for note in table.notes
-    )
+    found = [(row.method, row.diverged, row.psnr and row.psnr.mean) for row in table.rows]
+    assert found == [("b", 0, 10), ("a", 1, 30), ("c", 2, 40), ("d", 2, 12), ("e", 0, None)]
+    assert "1 of 2 diverged" in table.rows[1].flags
+    (note,) = [note for note in table.notes if note.startswith("a on resnet: 1 of 2 seeds diverged")]
+    assert "Its +- and its p do not hold" in note
 
 
 def test_rows_below_the_floor_keep_their_place_and_are_marked(store: Store) -> None:
     assert "below floor" not in [column.name for column in columns(only_with(store, below=()))]
     table = only_with(store, below=(1,))
-    assert [(row.method, row.rank, row.below_floor, row.diverged) for row in table.rows] == [
-        ("a", 1, 1, 0),
-        ("b", 2, 0, 0),
-    ]
+    assert [(row.method, row.below_floor, row.diverged) for row in table.rows] == [("a", 1, 0), ("b", 0, 0)]
+    assert [row.flags for row in table.rows] == [("1 of 2 below copied source",), ("below look-up table",)]
     (marked,) = [column for column in columns(table) if column.name == "below floor"]
     assert marked.compact
     assert marked.cells == ["1", "0"]
@@ -174,7 +172,7 @@ def test_a_learning_rate_of_ones_own_is_a_row_of_the_same_table(store: Store) ->
     finished.finish(store, named("a", trainer={"lr": 1e-3}), 21)
     table = only(store)
     assert [row.method for row in table.rows] == ["a lr=0.001", "a lr=0.0002"]
-    assert not any(" lr=" in line for line in table.caption)
+    assert not any(" lr=" in line for line in table.facts)
 
 
 @pytest.mark.parametrize("other", [{"device": "cuda"}, {"threads": 4}, {"checkpoint_every": 5}], ids=str)
@@ -234,7 +232,7 @@ def test_options_that_differ_name_the_row_and_shared_ones_the_caption(store: Sto
         ("ditto mu=0.5", "personalised init=scaled"),
         ("local", "unet"),
     ]
-    assert "Networks: all with blocks=3 width=8." in table.caption
+    assert "Networks: all with blocks=3 width=8." in table.facts
 
 
 def test_what_most_rows_have_is_told_in_a_note(store: Store) -> None:
@@ -268,18 +266,17 @@ def test_a_network_that_all_rows_share_is_told_in_the_caption(store: Store) -> N
         finished.finish(store, named(name, network={"width": 8}), changed=changed)
     table = only(store)
     assert {row.network for row in table.rows} == {"resnet"}
-    assert "Networks: resnet width=8." in table.caption
+    assert "Networks: resnet width=8." in table.facts
 
 
 def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     finished.finish(store, named("a", seed=3))
     finished.finish(store, named("b", seed=3), policy="buffers local")
-    text = "\n".join(only(store).caption)
+    text = "\n".join((*only(store).caption, *only(store).facts))
     for part in (
         "the round with the best validation PSNR",
+        "the mean over subjects, then site-tasks, then 1 seed.",
         "ixi T1->T2 (10 train, 5 val, 20 test subjects); oasis T1->T2, T2->FLAIR (10 train",
-        "at most 60",
-        "scikit-image's default",
         "Seeds: 3.",
         "Data: phantom size=64.",
         "batch=1 common_start=true corrupt=0.0 local_epochs=1.0 local_steps=100 lr=0.0002 optimizer=adam "
@@ -288,50 +285,15 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
     ):
         assert part in text
     assert "Running statistics" not in text  # rows differ in it: it is a column
-    assert "those of the last round" in "\n".join(only(store, "last").caption)
+    assert "Scores of the last round" in "\n".join(only(store, "last").caption)
 
 
-@pytest.mark.parametrize(
-    ("trainer", "sizes", "reasons"),
-    [
-        ({"rounds": 100, "local_steps": 100}, {}, []),
-        ({"rounds": 99, "local_steps": 101}, {}, ["9,999 of 10,000 local steps"]),
-        # 80 slices in batches of 4 are 20 steps a round
-        ({"rounds": 500, "local_steps": 0, "batch": 4}, {}, []),
-        ({"rounds": 499, "local_steps": 0, "batch": 4}, {}, ["9,980 of 10,000 local steps"]),
-        ({"participation": 0.5}, {}, ["5,000 of 10,000 local steps"]),
-        ({}, {"test": [19, 152]}, ["19 of 20 test subjects"]),
-        (
-            {"rounds": 1},
-            {"val": [4, 32]},
-            ["100 of 10,000 local steps", "4 of 5 validation subjects"],
-        ),
-    ],
-)
-def test_what_is_too_small_is_a_smoke_run_without_ranks(
-    store: Store, trainer: dict[str, Any], sizes: dict[str, Any], reasons: list[str]
-) -> None:
-    data = {"size": [64, 64], "subjects_and_slices": {"ixi": finished.SIZES, "oasis": finished.SIZES | sizes}}
-    for name, psnr in {"a": 20, "b": 21}.items():
-        finished.finish(store, named(name, trainer=trainer), psnr, data=data)
+@pytest.mark.parametrize(("steps", "smoke"), [(99, True), (100, False)])
+def test_a_smoke_run_is_called_so(store: Store, steps: int, smoke: bool) -> None:
+    finished.finish(store, named("a", trainer={"rounds": 1, "local_steps": steps}))
     table = only(store)
-    assert [row.method for row in table.rows] == ["b", "a"]
-    if not reasons:
-        assert not table.smoke
-        assert [row.rank for row in table.rows] == [1, 2]
-        return
-    assert table.smoke
-    assert table.title == "variable on phantom: smoke run"
-    assert [row.rank for row in table.rows] == [None, None]
-    assert all(reason in table.notes[0] for reason in reasons)
-    assert "ranks at this budget may change with training" in table.notes[0]
-
-
-@pytest.mark.parametrize(("count", "few"), [(4, True), (5, False)])
-def test_few_seeds_are_marked(store: Store, count: int, few: bool) -> None:
-    for seed in range(count):
-        finished.finish(store, named("a", seed=seed))
-    assert any(note.startswith(f"Few seeds ({count})") for note in only(store).notes) is few
+    assert table.smoke is smoke
+    assert table.title == "variable on phantom" + ": smoke run" * smoke
 
 
 def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
@@ -344,7 +306,7 @@ def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
     finished.finish(store, named("a"), environment=environment, finished="2026-01-03T00:00:00+00:00")
     newer = environment | {"commit": "d" * 40, "dirty": False, "versions": {"numpy": "2.0.0", "torch": "2.1"}}
     finished.finish(store, named("b"), environment=newer, finished="2026-01-05T00:00:00+00:00")
-    text = "\n".join(only(store).caption)
+    text = "\n".join((*only(store).caption, *only(store).facts))
     assert "The data are simulated: the numbers are not evidence of clinical performance." in text
     assert (
         "Records: 2, finished 2026-01-03 to 2026-01-05; hardware cpu (any); commit cccccccccc with changes, dddddddddd; "
@@ -354,7 +316,7 @@ def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
 
 def test_data_that_are_not_simulated_are_not_called_so(store: Store) -> None:
     finished.finish(store, named("a", dataset={"name": "prepared"}))
-    assert "simulated" not in "\n".join(only(store).caption)
+    assert "simulated" not in "\n".join((*only(store).caption, *only(store).facts))
 
 
 def test_tests_are_told_where_they_are_used(store: Store) -> None:
@@ -363,9 +325,9 @@ def test_tests_are_told_where_they_are_used(store: Store) -> None:
     assert "Gain" not in "\n".join(only(store).caption)
     for seed in range(5):
         finished.finish(store, named("local", seed=seed))
-    text = "\n".join(only(store).caption)
-    assert "its p is corrected for all gains of the table (Holm)" in text
-    assert "Rows that share a letter in groups" in text
+    text = "\n".join((*only(store).caption, *only(store).facts))
+    assert "Gain: the difference in PSNR to `local` on the same network, * where" in text
+    assert "without *: not shown to differ" in text
 
 
 def test_an_option_of_each_site_is_told_once_where_sites_agree(store: Store) -> None:
