@@ -75,7 +75,7 @@ smoke: $(READY)
 	$(BIN)/fedsynth tune all experiment=smoke '+where_present.network={blocks: 3, pools: 2, latent: 64, dropout: 0.0}' \
 		network.init=scaled --results results/smoke/tuned --trials 3 --jobs 2
 	for table in as_published equal_footing flaws tuned; do \
-		$(BIN)/fedsynth leaderboard --results results/smoke/$$table --out results/smoke/$$table; done
+		$(BIN)/fedsynth records publish smoke/$$table --results results/smoke/$$table; done
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

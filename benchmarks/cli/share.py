@@ -51,9 +51,15 @@ PUBLISH = Verb(
         click.Option(
             ["--out"], type=PATH, default=Path("results"), metavar="DIR", help="Where NAME is to be (default: results)."
         ),
+        click.Option(
+            ["--part"],
+            is_flag=True,
+            help="Only runs that are not there yet, as an archive of their own: a sweep goes on.",
+        ),
     ],
-    about="""OUT/NAME gets the records, scores and curves of the runs, the tables made of them and a README to be written by hand,
-which is never overwritten. Checkpoints, images and logs stay where they are.""",
+    about="""OUT/NAME gets the records, scores and curves of the runs in one archive, the tables made of them and a README to be
+written by hand, which is never overwritten. Checkpoints, images and logs stay where they are. Without --part, the archives that
+are there become one.""",
     examples=["fedsynth records publish equal_footing '*-variable-*'"],
 )
 EXPORT = Verb(

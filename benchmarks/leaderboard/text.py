@@ -54,13 +54,14 @@ def to_markdown(views: Sequence[TableView]) -> str:
 
 
 def to_csv(views: Sequence[TableView]) -> str:
-    """All tables below each other, numbers with all their digits. A column that a table does not have is empty there."""
+    """All tables below each other, numbers with six digits. A column that a table does not have is empty there."""
     rows: list[dict[str, Any]] = []
     for view in views:
         columns = view.csv_columns
         for values in zip(*(column.values for column in columns), strict=True):
             facts = {"table": view.title, "scores": view.selection}
-            rows.append(facts | dict(zip((column.name for column in columns), values, strict=True)))
+            numbers = [float(f"{value:.6g}") if isinstance(value, float) else value for value in values]
+            rows.append(facts | dict(zip((column.name for column in columns), numbers, strict=True)))
     heads = dict.fromkeys(head for row in rows for head in row)
     out = io.StringIO()
     writer = csv.DictWriter(out, list(heads), restval="", lineterminator="\n")

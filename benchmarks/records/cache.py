@@ -14,10 +14,11 @@ import sys
 import time
 from dataclasses import fields
 from functools import lru_cache
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from typing import Any
 from weakref import finalize
 
+from .archive import FILES
 from .record import SCHEMA, Record, read_record, sha256
 from .score_table import Index, ScoreTable, index_of
 from .store import Store
@@ -27,7 +28,6 @@ BATCH = 500  # runs of a transaction, so that no other process waits for long
 SETTLED = (
     1.0  # seconds since a file's last change: a second change in the same tick of the clock would not show in its times
 )
-FILES = ("record.json", "scores.csv", "curve.csv")
 VERSION = 2  # to be raised when other things of a run are cached, or in another form
 NAME = f"records-{sha256(repr((VERSION, SCHEMA, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
 TABLES = """
@@ -52,7 +52,7 @@ class RecordCache:
             except (OSError, sqlite3.Error) as error:
                 self._disable(error)
 
-    def record(self, folder: Path) -> Record:
+    def record(self, folder: Traversable) -> Record:
         """The record of a run's folder. Raises what `read_record` raises."""
         if self._database is None:
             return read_record(folder)
@@ -83,7 +83,7 @@ class RecordCache:
         except sqlite3.Error as error:
             self._disable(error)
 
-    def _add(self, folder: Path, record: Record, stamp: str) -> None:
+    def _add(self, folder: Traversable, record: Record, stamp: str) -> None:
         """Add a run, unless one of its tables has another digest than the record says."""
         assert self._database
         try:
@@ -128,11 +128,11 @@ def _parsed_heads(heads: str) -> tuple[Index, list[str]]:
     return index_of(tuple(name for name, _ in columns), tuple(tuple(own) for _, own in columns)), numbers
 
 
-def _stamp(folder: Path) -> str:
-    """The size and times of a run's files; empty where one is missing or has just changed."""
+def _stamp(folder: Traversable) -> str:
+    """The size and times of a run's files; empty where one is missing, has just changed or lies in an archive."""
     try:
         found = [os.stat(f"{folder}/{name}") for name in FILES]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     if max(own.st_ctime for own in found) > time.time() - SETTLED:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from importlib.resources.abc import Traversable
 
 from .cache import RecordCache
 from .record import Record
@@ -20,7 +20,7 @@ class FinishedRun:
     """A finished run. Its tables are read when they are asked for, so that thousands of runs fit into memory."""
 
     record: Record
-    folder: Path
+    folder: Traversable
     cache: RecordCache | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -35,7 +35,7 @@ class FinishedRun:
 
     def values(self, selection: str, metrics: Sequence[str]) -> dict[str, Values]:
         """The scores of one selection by each metric; empty where the run has no such scores."""
-        table = self.score_table if selection != UNSHOWN else ScoreTable.read(self.folder / "scores.csv", without="")
+        table = self.score_table if selection != UNSHOWN else self._read("scores.csv", without="")
         return table.values(selection, metrics)
 
     @property
@@ -46,7 +46,10 @@ class FinishedRun:
 
     def _table(self, name: str) -> ScoreTable:
         cached = self.cache.score_table(self.record, name) if self.cache else None
-        return cached or ScoreTable.read(self.folder / name)
+        return cached or self._read(name)
+
+    def _read(self, name: str, without: str = UNSHOWN) -> ScoreTable:
+        return ScoreTable.parsed(self.record.run, (self.folder / name).read_text(), without)
 
 
 def finished_runs(store: Store, patterns: Sequence[str] = ()) -> list[FinishedRun]:
@@ -64,4 +67,4 @@ def finished_runs(store: Store, patterns: Sequence[str] = ()) -> list[FinishedRu
     if not records:
         named = f" named {' or '.join(patterns)}" if patterns else ""
         print(f"fedsynth: no finished run{named} in {store.runs}; {HOW}", file=sys.stderr)
-    return [FinishedRun(record, store.folder(record.run), cache) for record in records]
+    return [FinishedRun(record, store.kept(record.run), cache) for record in records]

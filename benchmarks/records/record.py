@@ -15,8 +15,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 from fedsynth.runtime.atomic import write_atomically
 
@@ -36,6 +39,7 @@ COSTS = (
     *("seconds", "peak_memory_bytes", "bytes_up", "bytes_down", "parameters"),
     *("parameters_travelling", "parameters_discriminators", "gradient_evaluations"),
 )
+DIGITS = 9  # of a score: images are float32, which has seven, and a table prints four
 TEXT = frozenset({"selection", "site", "task", "subject"})  # every other column is a number
 
 Rows = list[dict[str, Any]]
@@ -152,16 +156,16 @@ def sealed(record: Record) -> bytes:
     return json.dumps(facts | {"seal": sha256(canonical(facts).encode())}, indent=1, allow_nan=False).encode()
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Traversable) -> Record:
     """The record of a folder. Raises RecordError for one that is damaged, FileNotFoundError where there is none."""
-    path = folder / "record.json"
+    path = folder.joinpath("record.json")
     remedy = "the same command again sets it aside and trains anew"
     try:
         content = json.loads(path.read_bytes())
         seal = content.pop("seal")
         record = Record(**content)
         intact = seal == sha256(canonical(content).encode())
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, BadZipFile, ZlibError) as error:
         raise RecordError(f"{path}: not a record ({type(error).__name__}: {error}); {remedy}") from error
     if not intact:
         raise RecordError(f"{path}: not what the run wrote; {remedy}")
@@ -169,30 +173,34 @@ def read_record(folder: Path) -> Record:
         raise RecordError(f"{path}: the record of {record.run}; move it back, or {remedy}")
     record.check()
     for name, digest in record.files.items():
-        if not (folder / name).is_file() or sha256((folder / name).read_bytes()) != digest:
+        try:
+            intact = sha256((folder / name).read_bytes()) == digest
+        except (FileNotFoundError, BadZipFile, ZlibError):
+            intact = False
+        if not intact:
             raise RecordError(f"{folder / name}: missing or not what the run wrote; {remedy}")
     return record
 
 
-def read_scores(folder: Path) -> Rows:
+def read_scores(folder: Traversable) -> Rows:
     """One row for each selection, site, task and test subject."""
     return rows_of_csv((folder / "scores.csv").read_text())
 
 
-def read_curve(folder: Path) -> Rows:
+def read_curve(folder: Traversable) -> Rows:
     """One row for each round and site."""
     return rows_of_csv((folder / "curve.csv").read_text())
 
 
 def csv_of_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    """Rows as CSV; floats keep every digit. Raises RecordError for a row with other columns."""
+    """Rows as CSV, floats with DIGITS digits. Raises RecordError for a row with other columns."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
         if set(row) != set(columns):
             raise RecordError(f"a row has the columns {sorted(row)}, not {sorted(columns)}")
-        writer.writerow([row[name] if name in TEXT else repr(_plain_number(row[name])) for name in columns])
+        writer.writerow([row[name] if name in TEXT else _cell(row[name]) for name in columns])
     return out.getvalue().encode()
 
 
@@ -202,6 +210,6 @@ def rows_of_csv(text: str) -> Rows:
     return [{name: cell if name in TEXT else float(cell) for name, cell in row.items()} for row in rows]
 
 
-def _plain_number(value: Any) -> int | float:
-    """A Python number from a scalar of numpy or torch."""
-    return value if type(value) is int else float(value)
+def _cell(value: Any) -> str:
+    """A number of Python, numpy or torch as text."""
+    return str(value) if type(value) is int else f"{float(value):.{DIGITS}g}"

@@ -1,7 +1,8 @@
 """The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
 
 `<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
-checkpoint, `attempt-<n>.txt` for each failure, and once the run is finished `record.json` with its tables (record.py).
+checkpoint, `attempt-<n>.txt` for each failure, and once the run is finished `record.json` with its tables (record.py). A
+published store keeps its finished runs in `<results>/records*.zip` (archive.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import cached_property
+from importlib.resources.abc import Traversable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import write_atomically
 
+from .archive import archives, kept_in
 from .record import Record, RecordError, read_record
 
 
@@ -60,21 +64,43 @@ class Store:
         self.runs = results / "runs"
 
     def folder(self, run: str) -> Path:
+        """Where a run trains."""
         return self.runs / run
+
+    def kept(self, run: str) -> Traversable:
+        """Where the record of a run is: in its folder, or in an archive of the store."""
+        folder = self.folder(run)
+        return folder if (folder / "record.json").is_file() else self._archived[0].get(run, folder)
+
+    def __contains__(self, run: str) -> bool:
+        return run in self._archived[0] or self.folder(run).exists()
+
+    @cached_property
+    def _archived(self) -> tuple[dict[str, Traversable], list[str]]:
+        """The runs in archives, and for each archive that cannot be read the reason."""
+        found: dict[str, Traversable] = {}
+        damaged = []
+        for path in archives(self.runs.parent):
+            try:
+                found |= kept_in(path)
+            except RecordError as error:
+                damaged.append(str(error))
+        return found, damaged
 
     def names(self, patterns: Sequence[str] = ()) -> list[str]:
         """The runs whose names match any of the shell-style patterns (all without one), sorted."""
-        folders = sorted(path.name for path in self.runs.iterdir() if path.is_dir()) if self.runs.is_dir() else []
-        return [name for name in folders if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+        folders = {path.name for path in self.runs.iterdir() if path.is_dir()} if self.runs.is_dir() else set()
+        names = sorted(folders.union(self._archived[0]))
+        return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def records(
-        self, patterns: Sequence[str] = (), read: Callable[[Path], Record] = read_record
+        self, patterns: Sequence[str] = (), read: Callable[[Traversable], Record] = read_record
     ) -> tuple[list[Record], list[str]]:
         """The records of the finished runs, by name, and for those that cannot be trusted the reason; `read` reads a folder."""
-        records, damaged = [], []
+        records, damaged = [], [*self._archived[1]]
         for name in tqdm(self.names(patterns), "reading", unit="run", disable=None, leave=False):
             try:
-                records.append(read(self.folder(name)))
+                records.append(read(self.kept(name)))
             except FileNotFoundError:
                 continue
             except RecordError as error:
@@ -84,7 +110,7 @@ class Store:
     def record(self, run: str) -> Record | None:
         """The run's record, or None if it is not finished. Raises RecordError for a damaged one."""
         try:
-            return read_record(self.folder(run))
+            return read_record(self.kept(run))
         except FileNotFoundError:
             return None
 
@@ -92,7 +118,7 @@ class Store:
         """The identity of a run that was begun; empty where it cannot be read."""
         for name, inside in (("identity.json", ()), ("record.json", ("identity",))):
             try:
-                found = json.loads((self.folder(run) / name).read_bytes())
+                found = json.loads((self.kept(run) / name).read_bytes())
                 return dict(found[inside[0]] if inside else found)
             except (OSError, ValueError, KeyError, TypeError):
                 continue

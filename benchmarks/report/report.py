@@ -103,7 +103,7 @@ def data_blocks(
 
 def gallery_size(table: Table) -> tuple[int, list[int]]:
     """How many rows have images, and how many subjects they have at each site-task."""
-    folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").exists()]
+    folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").is_file()]
     return len(folders), [len(own["target"]) for own in read_gallery(folders[0]).values()] if folders else []
 
 

@@ -53,7 +53,7 @@ class Criteria:
     def select(self, store: Store, name: str) -> tuple[str, str] | None:
         """The state of a run that is selected and what there is to say of it; None for one that is not."""
         status = store.status(name)
-        if status.state is State.running:
+        if status.state is State.running or not store.folder(name).is_dir():  # what was published is not removed
             return None
         edited = edited_code(store.identity(name))
         if not (self.named or self.superseded or self.states or self.older is not None):

@@ -88,7 +88,7 @@ def look(store: Store, planned: Identities | None, patterns: Sequence[str]) -> t
 
 def status_of(store: Store, run: str) -> RunStatus | None:
     """Where a run stands; None if it was never begun."""
-    return store.status(run) if store.folder(run).exists() else None
+    return store.status(run) if run in store else None
 
 
 def planned_runs(overrides: Sequence[str], results: Path) -> Identities:

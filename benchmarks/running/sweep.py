@@ -95,7 +95,7 @@ class Sweep:
 
     def share(self, cell: Cell) -> float:
         """The share of its rounds that a cell still has to train."""
-        if not self.store.folder(cell.name).exists():
+        if cell.name not in self.store:
             return 1.0
         where = self.store.status(cell.name)
         return 1.0 - max(0, where.round - 1) / where.rounds if where.rounds else 1.0

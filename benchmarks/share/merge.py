@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
@@ -23,11 +24,11 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import flush, write_atomically
 
+from ..records.archive import FILES
 from ..records.finished import FinishedRun
 from ..records.record import RecordError, read_record, read_scores
 from ..records.store import Store
 from ..tables.table import tables
-from .pack import FILES
 
 
 class NotTaken(ValueError):
@@ -124,12 +125,12 @@ def merge_record(found: FoundRecord, store: Store) -> str:
         for name, content in _read_files(found).items():
             write_atomically(folder / name, content)
         check_complete(folder)
-        place = store.folder(found.run)
-        if not place.exists():
-            folder.rename(place)
+        if found.run not in store:
+            folder.rename(store.folder(found.run))
             flush(store.runs)
             return "taken"
-        if not (place / "record.json").exists():
+        place = store.kept(found.run)
+        if not (place / "record.json").is_file():
             raise NotTaken(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
         if any(not _same_content(place / name, folder / name) for name in FILES):
             raise NotTaken(f"{place} is there with other content; to take this one, move that folder away")
@@ -158,6 +159,6 @@ def _read_files(found: FoundRecord) -> dict[str, bytes]:
         raise NotTaken(f"not whole ({error}); ask for it anew") from error
 
 
-def _same_content(ours: Path, theirs: Path) -> bool:
+def _same_content(ours: Traversable, theirs: Path) -> bool:
     """A file that we lack is not the same as any."""
-    return ours.exists() and ours.read_bytes() == theirs.read_bytes()
+    return ours.is_file() and ours.read_bytes() == theirs.read_bytes()

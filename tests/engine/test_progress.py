@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from weakref import WeakSet
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_what_is_soon_done_says_nothing(clock: list[float], capsys: pytest.Captu
 
 
 def test_on_a_terminal_it_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProgressBar, "_instances", WeakSet())  # a bar that another test left open would stand above it
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stderr", terminal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from importlib.resources.abc import Traversable
 
 import numpy as np
 
@@ -53,11 +53,11 @@ def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:
     ]
 
 
-def read_gallery(folder: Path) -> Gallery:
+def read_gallery(folder: Traversable) -> Gallery:
     """The images in the folder of a run; empty if it has none."""
     path, gallery = folder / "gallery.npz", dict[str, dict[str, np.ndarray]]()
-    if path.exists():
-        with np.load(path) as arrays:
+    if path.is_file():
+        with path.open("rb") as file, np.load(file) as arrays:
             for name in arrays.files:
                 site_task, _, kind = name.rpartition("/")
                 gallery.setdefault(site_task, {})[kind] = arrays[name]

@@ -46,15 +46,15 @@ def write(tmp_path: Path, record: Record, scores: list[dict[str, Any]], curve: l
     return folder
 
 
-def test_numbers_come_back_to_the_last_digit(tmp_path: Path) -> None:
-    scores, curve = finished.scores(WHAT, 0.1 + 0.2), finished.curve(WHAT)
+def test_numbers_come_back_with_nine_digits(tmp_path: Path) -> None:
+    scores, curve = finished.scores(WHAT, 100 / 3), finished.curve(WHAT)
     scores[0]["nmse"], scores[0]["psnr_fg"], scores[0]["mae"] = np.float32(0.1), math.nan, np.float64(1e-17)
     curve[0]["val_psnr"], curve[1]["bytes_up"] = math.nan, 2**53 + 1
     folder = write(tmp_path, finished.record(WHAT, costs={"seconds": 1 / 3}), scores, curve)
     assert read_record(folder).costs["seconds"] == 1 / 3
     assert read_record(folder).identity == WHAT
     first = read_scores(folder)[0]
-    assert (first["psnr"], first["nmse"], first["mae"]) == (0.1 + 0.2, float(np.float32(0.1)), 1e-17)
+    assert (first["psnr"], np.float32(first["nmse"]), first["mae"]) == (33.3333333, np.float32(0.1), 1e-17)
     assert math.isnan(first["psnr_fg"])
     assert (first["site"], first["task"], first["subject"]) == ("ixi", "T1->T2", "test000")
     assert math.isnan(read_curve(folder)[0]["val_psnr"])
@@ -90,7 +90,7 @@ def test_a_record_cut_short_anywhere_is_refused(folder: Path) -> None:
 def test_changed_or_missing_tables_are_refused(folder: Path, name: str) -> None:
     path = folder / name
     content = path.read_bytes()
-    for changed in (content.replace(b"20.0", b"30.0", 1), content[:-1], content + b"\n", b""):
+    for changed in (content.replace(b",20,", b",30,", 1), content[:-1], content + b"\n", b""):
         path.write_bytes(changed)
         with pytest.raises(RecordError, match=name):
             read_record(folder)

@@ -135,7 +135,7 @@ def edited(folder: Path) -> None:
 
 def better(folder: Path) -> None:
     path = folder / "scores.csv"
-    path.write_text(path.read_text().replace("20.0", "29.0"))
+    path.write_text(path.read_text().replace(",20,", ",29,"))
 
 
 def cut(folder: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from support import finished
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.archive import kept_in
 from fedsynth.benchmarks.records.store import Store
 
 
@@ -39,12 +41,12 @@ def test_the_folder_is_whole_and_makes_its_tables_again(
         "leaderboard.csv",
         "leaderboard.md",
         "leaderboard.tex",
-        "runs",
+        "records.zip",
     ]
-    runs = sorted((folder / "runs").iterdir())
-    assert [run.name.partition("-")[0] for run in runs] == ["fedavg", "local"]
-    for run in runs:
-        assert sorted(path.name for path in run.iterdir()) == ["curve.csv", "record.json", "scores.csv"]
+    with ZipFile(folder / "records.zip") as archive:
+        files = [name.split("/") for name in archive.namelist()]
+    assert [run.partition("-")[0] for run, _ in files] == ["fedavg"] * 3 + ["local"] * 3
+    assert [file for _, file in files] == ["scores.csv", "curve.csv", "record.json"] * 2
     assert main(["leaderboard", "--results", str(folder), "--out", str(tmp_path / "again")]) == 0
     for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.tex"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
@@ -59,8 +61,23 @@ def test_published_again_it_grows_and_keeps_the_readme(store: Store) -> None:
     assert "local" not in before.partition("\n\n- ")[0]
     assert publish(store, "look", "local-*") == 0
     assert (folder / "README.md").read_text() == "mine"
-    assert len(list((folder / "runs").iterdir())) == 2
+    assert len(Store(folder).names()) == 2
     assert "| local |" in (folder / "leaderboard.md").read_text()
+
+
+def test_parts_make_the_same_tables_and_become_one_archive(store: Store) -> None:
+    folder = store.runs.parent / "look"
+    for pattern in ("fedavg-*", "*", "*"):
+        assert publish(store, "look", pattern, "--part") == 0
+    assert sorted(path.name for path in folder.glob("*.zip")) == ["records-1.zip", "records-2.zip"]
+    assert [len(kept_in(path)) for path in sorted(folder.glob("*.zip"))] == [1, 1]
+    in_parts = (folder / "leaderboard.md").read_bytes()
+    assert publish(store, "look") == 0
+    assert [path.name for path in folder.glob("*.zip")] == ["records.zip"]
+    assert (folder / "leaderboard.md").read_bytes() == in_parts
+    content = (folder / "records.zip").read_bytes()
+    assert publish(store, "look", "local-*") == 0
+    assert (folder / "records.zip").read_bytes() == content
 
 
 @pytest.mark.parametrize("name", ["../away", "/tmp/x", "", "runs", "a//b", ".hidden", "a/"])
@@ -69,10 +86,11 @@ def test_a_bad_name_is_refused(store: Store, capsys: pytest.CaptureFixture[str],
     assert "cannot be the name of the folder" in capsys.readouterr().err
 
 
-def test_a_store_is_not_published_into_itself(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_may_be_published_where_it_is(store: Store) -> None:
     command = ["records", "publish", "results", "--results", str(store.runs.parent)]
-    assert main([*command, "--out", str(store.runs.parents[1])]) == 2
-    assert "is where the runs are; give another NAME, or --out" in capsys.readouterr().err
+    assert main([*command, "--out", str(store.runs.parents[1])]) == 0
+    assert len(kept_in(store.runs.parent / "records.zip")) == 2
+    assert len(Store(store.runs.parent).names()) == 3  # the run that is not finished is still there
 
 
 def test_nothing_finished_publishes_nothing(store: Store) -> None:
