@@ -19,8 +19,9 @@ from click import UsageError
 from fedsynth.runtime.atomic import write_atomically
 
 from ..leaderboard.leaderboard import table_views, write_views
-from ..records.archive import archives, write_archive
+from ..records.archive import archives, kept_in, write_archive
 from ..records.finished import FinishedRun, finished_runs
+from ..records.record import RecordError
 from ..records.store import Store
 
 ENDINGS = ("md", "csv", "tex")
@@ -48,7 +49,7 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path, part: boo
         return 1
     try:
         size = publish(runs, out, name, part)
-    except OSError as error:
+    except (OSError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     print(f"published {len(runs)} run{'s' * (len(runs) != 1)} in {folder} ({size / 1e6:.1f} MB)")
@@ -56,16 +57,20 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path, part: boo
 
 
 def publish(runs: Sequence[FinishedRun], out: Path, name: str, part: bool = False) -> int:
-    """Archive the runs beside those of `out/name`, then make the tables of all. Returns the bytes of all archives there."""
+    """Archive the runs beside those of `out/name`, then make the tables of all. Returns the bytes of all archives there.
+
+    Raises OSError, and RecordError for an archive there that cannot be read: nothing is written over it.
+    """
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
-    places, there = archives(folder), Store(folder)
+    places = archives(folder)
+    there = {run: kept for path in places for run, kept in kept_in(path).items()}
     if part:
         kept = {run.record.run: run.folder for run in runs if run.record.run not in there}
         place = next(path for number in count(1) if not (path := folder / f"records-{number}.zip").exists())
         replaced = []
     else:
-        kept = {run: there.kept(run) for run in there.names()} | {run.record.run: run.folder for run in runs}
+        kept = there | {run.record.run: run.folder for run in runs}
         place, replaced = folder / "records.zip", places
     if kept:
         write_archive(place, sorted(kept.items()))
