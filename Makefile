@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow test-all test-long lint speed peers catalogue golden smoke
+.PHONY: demo test test-slow test-all test-long lint speed peers catalogue golden screenshots smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -55,6 +55,11 @@ catalogue: $(READY)
 
 golden: $(READY)
 	$(BIN)/python tests/support/golden.py
+
+# Of the demo, or of another store: make screenshots RESULTS=results/scarce
+RESULTS ?= results
+screenshots: $(READY)
+	$(BIN)/python tests/support/screenshots.py $(RESULTS) $(RESULTS)/screenshots
 
 # The tables under results/smoke, with the records that they are made of: about 170 runs of half a minute and more on a core.
 SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2

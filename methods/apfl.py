@@ -1,4 +1,7 @@
-"""APFL mixes a personal model with the federated one (Deng, Kamani and Mahdavi, arXiv 2003.13461, 2020)."""
+"""APFL mixes a personal model with the federated one (Deng, Kamani and Mahdavi, arXiv 2003.13461, 2020).
+
+Paper: https://arxiv.org/abs/2003.13461
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ditto trains a personal model beside the federated one (Li et al., ICML 2021)."""
+"""Ditto trains a personal model beside the federated one (Li et al., ICML 2021).
+
+Paper: https://arxiv.org/abs/2012.04221
+"""
 
 from __future__ import annotations
 

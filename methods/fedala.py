@@ -1,4 +1,7 @@
-"""FedALA learns how much of the global model each site takes (Zhang et al., AAAI 2023)."""
+"""FedALA learns how much of the global model each site takes (Zhang et al., AAAI 2023).
+
+Paper: https://arxiv.org/abs/2212.01197
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedAMP sends each site a mixture of the models that resemble its own (Huang et al., AAAI 2021)."""
+"""FedAMP sends each site a mixture of the models that resemble its own (Huang et al., AAAI 2021).
+
+Paper: https://arxiv.org/abs/2007.03797
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedAvg averages the sites' models into one (McMahan et al., AISTATS 2017)."""
+"""FedAvg averages the sites' models into one (McMahan et al., AISTATS 2017).
+
+Paper: https://arxiv.org/abs/1602.05629
+"""
 
 from __future__ import annotations
 

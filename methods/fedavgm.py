@@ -1,4 +1,7 @@
-"""FedAvgM adds momentum at the server (Hsu, Qi and Brown, arXiv 1909.06335, 2019)."""
+"""FedAvgM adds momentum at the server (Hsu, Qi and Brown, arXiv 1909.06335, 2019).
+
+Paper: https://arxiv.org/abs/1909.06335
+"""
 
 from __future__ import annotations
 

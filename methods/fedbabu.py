@@ -1,4 +1,7 @@
-"""FedBABU trains the body under a fixed head and fine-tunes both to serve (Oh, Kim and Yun, ICLR 2022)."""
+"""FedBABU trains the body under a fixed head and fine-tunes both to serve (Oh, Kim and Yun, ICLR 2022).
+
+Paper: https://arxiv.org/abs/2106.06042
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedBN keeps normalisation at the site (Li et al., ICLR 2021)."""
+"""FedBN keeps normalisation at the site (Li et al., ICLR 2021).
+
+Paper: https://arxiv.org/abs/2102.07623
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""pFLSynth's released FedBN gives all sites one site's normalisation (icon-lab/pFLSynth at 252494d, 2024)."""
+"""pFLSynth's released FedBN gives all sites one site's normalisation (icon-lab/pFLSynth at 252494d, 2024).
+
+Paper: https://doi.org/10.1016/j.media.2024.103121
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedCostWAvg weighs sites by their sizes and by how much their costs fell (Mächler et al., BrainLes at MICCAI 2021)."""
+"""FedCostWAvg weighs sites by their sizes and by how much their costs fell (Mächler et al., BrainLes at MICCAI 2021).
+
+Paper: https://arxiv.org/abs/2111.08649
+"""
 
 from __future__ import annotations
 

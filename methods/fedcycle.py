@@ -1,4 +1,7 @@
-"""FedCycle learns one switchable generator from unpaired images (Song and Ye, arXiv 2106.09246, 2021)."""
+"""FedCycle learns one switchable generator from unpaired images (Song and Ye, arXiv 2106.09246, 2021).
+
+Paper: https://arxiv.org/abs/2106.09246
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedDecorr keeps features from collapsing into few dimensions (Shi et al., ICLR 2023)."""
+"""FedDecorr keeps features from collapsing into few dimensions (Shi et al., ICLR 2023).
+
+Paper: https://arxiv.org/abs/2210.00226
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedDyn adds a dynamic regulariser to every site's loss (Acar et al., ICLR 2021)."""
+"""FedDyn adds a dynamic regulariser to every site's loss (Acar et al., ICLR 2021).
+
+Paper: https://arxiv.org/abs/2111.04263
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedExP extrapolates the server's step where sites pull apart (Jhunjhunwala, Wang and Joshi, ICLR 2023)."""
+"""FedExP extrapolates the server's step where sites pull apart (Jhunjhunwala, Wang and Joshi, ICLR 2023).
+
+Paper: https://arxiv.org/abs/2301.09604
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedFomo mixes for every site the models that lower its loss (Zhang et al., ICLR 2021)."""
+"""FedFomo mixes for every site the models that lower its loss (Zhang et al., ICLR 2021).
+
+Paper: https://arxiv.org/abs/2012.08565
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedGAN averages generators and discriminators (Rasouli, Sun and Rajagopal, arXiv 2006.07228, 2020)."""
+"""FedGAN averages generators and discriminators (Rasouli, Sun and Rajagopal, arXiv 2006.07228, 2020).
+
+Paper: https://arxiv.org/abs/2006.07228
+"""
 
 from __future__ import annotations
 

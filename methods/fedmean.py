@@ -1,4 +1,7 @@
-"""FedMean is FedAvg with the same weight for every site (Fiszer et al., Biomedical Signal Processing and Control, 2026)."""
+"""FedMean is FedAvg with the same weight for every site (Fiszer et al., Biomedical Signal Processing and Control, 2026).
+
+Paper: https://doi.org/10.1016/j.bspc.2026.109649
+"""
 
 from __future__ import annotations
 

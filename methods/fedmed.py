@@ -1,4 +1,7 @@
-"""FedMed-GAN averages CycleGAN's generators, not its discriminators (Wang et al., Neurocomputing 2023)."""
+"""FedMed-GAN averages CycleGAN's generators, not its discriminators (Wang et al., Neurocomputing 2023).
+
+Paper: https://arxiv.org/abs/2201.08953
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedMM trains one generator for every subset of contrasts (MM-GAN: Sharma and Hamarneh, IEEE TMI 2020)."""
+"""FedMM trains one generator for every subset of contrasts (MM-GAN: Sharma and Hamarneh, IEEE TMI 2020).
+
+Paper: https://arxiv.org/abs/1904.12200
+"""
 
 from __future__ import annotations
 

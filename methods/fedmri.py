@@ -1,4 +1,7 @@
-"""FedMRI shares the encoder, trained with a contrastive term, under local decoders (Feng et al., IEEE TMI 2023)."""
+"""FedMRI shares the encoder, trained with a contrastive term, under local decoders (Feng et al., IEEE TMI 2023).
+
+Paper: https://arxiv.org/abs/2112.05752
+"""
 
 from __future__ import annotations
 

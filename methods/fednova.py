@@ -1,4 +1,7 @@
-"""FedNova averages updates that are normalised by their numbers of steps (Wang et al., NeurIPS 2020)."""
+"""FedNova averages updates that are normalised by their numbers of steps (Wang et al., NeurIPS 2020).
+
+Paper: https://arxiv.org/abs/2007.07481
+"""
 
 from __future__ import annotations
 

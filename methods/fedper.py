@@ -1,4 +1,7 @@
-"""FedPer shares a base under personal last layers (Arivazhagan et al., arXiv 1912.00818, 2019)."""
+"""FedPer shares a base under personal last layers (Arivazhagan et al., arXiv 1912.00818, 2019).
+
+Paper: https://arxiv.org/abs/1912.00818
+"""
 
 from __future__ import annotations
 

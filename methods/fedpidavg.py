@@ -1,4 +1,7 @@
-"""FedPIDAvg weighs sites by sizes, and by falls and sums of their costs (Mächler et al., BrainLes at MICCAI 2022)."""
+"""FedPIDAvg weighs sites by sizes, and by falls and sums of their costs (Mächler et al., BrainLes at MICCAI 2022).
+
+Paper: https://arxiv.org/abs/2304.12117
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedProx pulls each site towards the model that it received (Li et al., MLSys 2020)."""
+"""FedProx pulls each site towards the model that it received (Li et al., MLSys 2020).
+
+Paper: https://arxiv.org/abs/1812.06127
+"""
 
 from __future__ import annotations
 

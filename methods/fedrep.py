@@ -1,4 +1,7 @@
-"""FedRep shares a representation under local heads (Collins et al., ICML 2021)."""
+"""FedRep shares a representation under local heads (Collins et al., ICML 2021).
+
+Paper: https://arxiv.org/abs/2102.07078
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""FedSAM looks for flat minima at the sites (Qu et al., ICML 2022; Caldarola, Caputo and Ciccone, ECCV 2022)."""
+"""FedSAM looks for flat minima at the sites (Qu et al., ICML 2022; Caldarola, Caputo and Ciccone, ECCV 2022).
+
+Papers: https://arxiv.org/abs/2206.02618, https://arxiv.org/abs/2203.11834
+"""
 
 from __future__ import annotations
 

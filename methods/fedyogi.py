@@ -1,4 +1,7 @@
-"""FedYogi uses Yogi at the server (Reddi et al., ICLR 2021)."""
+"""FedYogi uses Yogi at the server (Reddi et al., ICLR 2021).
+
+Paper: https://arxiv.org/abs/2003.00295
+"""
 
 from __future__ import annotations
 

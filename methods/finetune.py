@@ -1,4 +1,7 @@
-"""Finetune adapts FedAvg's model at every site before it serves (Wang et al., arXiv 1910.10252, 2019)."""
+"""Finetune adapts FedAvg's model at every site before it serves (Wang et al., arXiv 1910.10252, 2019).
+
+Paper: https://arxiv.org/abs/1910.10252
+"""
 
 from __future__ import annotations
 

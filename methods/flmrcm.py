@@ -1,4 +1,7 @@
-"""FL-MRCM aligns the sites' latent features with those of a target site (Guo et al., CVPR 2021)."""
+"""FL-MRCM aligns the sites' latent features with those of a target site (Guo et al., CVPR 2021).
+
+Paper: https://arxiv.org/abs/2103.02148
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""IFCA clusters the sites and trains a model for each cluster (Ghosh et al., NeurIPS 2020)."""
+"""IFCA clusters the sites and trains a model for each cluster (Ghosh et al., NeurIPS 2020).
+
+Paper: https://arxiv.org/abs/2006.04088
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""LG-FedAvg shares the last layers and keeps the first ones local (Liang et al., arXiv 2001.01523, 2020)."""
+"""LG-FedAvg shares the last layers and keeps the first ones local (Liang et al., arXiv 2001.01523, 2020).
+
+Paper: https://arxiv.org/abs/2001.01523
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""MOON keeps a site's features like the received model's by contrast (Li, He and Song, CVPR 2021)."""
+"""MOON keeps a site's features like the received model's by contrast (Li, He and Song, CVPR 2021).
+
+Paper: https://arxiv.org/abs/2103.16257
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Per-FedAvg learns a start from which one local step goes far (Fallah, Mokhtari and Ozdaglar, NeurIPS 2020)."""
+"""Per-FedAvg learns a start from which one local step goes far (Fallah, Mokhtari and Ozdaglar, NeurIPS 2020).
+
+Paper: https://arxiv.org/abs/2002.07948
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""pFedMe trains personal models by Moreau envelopes (Dinh, Tran and Nguyen, NeurIPS 2020)."""
+"""pFedMe trains personal models by Moreau envelopes (Dinh, Tran and Nguyen, NeurIPS 2020).
+
+Paper: https://arxiv.org/abs/2006.08848
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""pFLSynth personalises federated MRI synthesis (Dalmaz et al., Medical Image Analysis 2024)."""
+"""pFLSynth personalises federated MRI synthesis (Dalmaz et al., Medical Image Analysis 2024).
+
+Paper: https://doi.org/10.1016/j.media.2024.103121
+"""
 
 from __future__ import annotations
 

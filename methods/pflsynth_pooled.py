@@ -1,4 +1,7 @@
-"""pFLSynth without federation trains its network on all sites' slices in one place (Dalmaz et al. 2024)."""
+"""pFLSynth without federation trains its network on all sites' slices in one place (Dalmaz et al. 2024).
+
+Paper: https://doi.org/10.1016/j.media.2024.103121
+"""
 
 from __future__ import annotations
 

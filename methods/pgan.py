@@ -1,4 +1,7 @@
-"""pGAN is a conditional GAN, trained on all sites' slices in one place (Dar et al., IEEE TMI 2019)."""
+"""pGAN is a conditional GAN, trained on all sites' slices in one place (Dar et al., IEEE TMI 2019).
+
+Paper: https://arxiv.org/abs/1802.01221
+"""
 
 from __future__ import annotations
 

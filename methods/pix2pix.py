@@ -1,4 +1,7 @@
-"""pix2pix translates paired images, trained on all sites' slices in one place (Isola et al., CVPR 2017)."""
+"""pix2pix translates paired images, trained on all sites' slices in one place (Isola et al., CVPR 2017).
+
+Paper: https://arxiv.org/abs/1611.07004
+"""
 
 from __future__ import annotations
 

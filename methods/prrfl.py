@@ -1,4 +1,7 @@
-"""PRR-FL shares the low frequencies of a deputy of the personal model (Chen et al., MICCAI 2021)."""
+"""PRR-FL shares the low frequencies of a deputy of the personal model (Chen et al., MICCAI 2021).
+
+Paper: https://arxiv.org/abs/2110.00394
+"""
 
 from __future__ import annotations
 

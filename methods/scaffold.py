@@ -1,4 +1,7 @@
-"""SCAFFOLD corrects the drift of each site by control variates (Karimireddy et al., ICML 2020)."""
+"""SCAFFOLD corrects the drift of each site by control variates (Karimireddy et al., ICML 2020).
+
+Paper: https://arxiv.org/abs/1910.06378
+"""
 
 from __future__ import annotations
 

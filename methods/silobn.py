@@ -1,4 +1,7 @@
-"""SiloBN keeps running statistics at the site (Andreux et al., DART workshop at MICCAI 2020)."""
+"""SiloBN keeps running statistics at the site (Andreux et al., DART workshop at MICCAI 2020).
+
+Paper: https://arxiv.org/abs/2008.07424
+"""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def section(name: str, cls: type[Method]) -> list[str]:
     """A method's part of the page."""
     parent = next((other for other, entry in METHODS.entries().items() if entry.cls is cls.__mro__[1]), "")
     own = [option for option in options(cls) if option.name not in Method.__dataclass_fields__]
-    lines = [f"### {name}", "", (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0], ""]
+    lines = [f"### {name}", "", *(inspect.getdoc(sys.modules[cls.__module__]) or "").splitlines(), ""]
     network = (
         f"`{cls.published}`"
         if cls.default_network() == cls.published

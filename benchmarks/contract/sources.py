@@ -42,6 +42,8 @@ class Choice(NamedTuple):
     name: str
     summary: str
     origin: str = ""
+    documentation: str = ""  # of a class: the docstring of its module, then its own
+    file: Path | None = None  # of a class
 
 
 class SourceError(Exception):
@@ -119,6 +121,7 @@ class _Module(NamedTuple):
     """A parsed file: its classes, and what its imports mean, both by the name that the file uses."""
 
     name: str
+    path: Path
     text: str  # of its docstring
     classes: dict[str, ast.ClassDef]
     imports: dict[str, str]  # "Method": "fedsynth.method.Method"
@@ -127,13 +130,13 @@ class _Module(NamedTuple):
 def _built_in(name: str, group: str) -> list[Choice]:
     module = _module(name)
     found = _defined(module, group) if module else []
-    return [Choice(name.rpartition(".")[2], _summary(found[0]))] if found else []
+    return [_choice(name.rpartition(".")[2], found[0])] if found else []
 
 
 def _entry_point(point: EntryPoint) -> list[Choice]:
     if (found := _class(f"{point.module}.{point.attr}")) is None:
         raise SourceError(f"there is no class {point.value}")
-    return [Choice(point.name, _summary(found), _package(point))]
+    return [_choice(point.name, found, _package(point))]
 
 
 def _package(point: EntryPoint) -> str:
@@ -147,12 +150,13 @@ def _plugin(path: Path, group: str) -> list[Choice]:
         raise SourceError(f"defines no {', no '.join(registry.kind for registry in REGISTRIES.values())}")
     found = _defined(module, group)
     names = [path.stem if len(found) == 1 else own.name.lower() for _, own in found]
-    return [Choice(name, _summary(own), str(path)) for name, own in zip(names, found, strict=True)]
+    return [_choice(name, own, str(path)) for name, own in zip(names, found, strict=True)]
 
 
-def _summary(found: tuple[_Module, ast.ClassDef]) -> str:
+def _choice(name: str, found: tuple[_Module, ast.ClassDef], origin: str = "") -> Choice:
     module, own = found
-    return first_sentence(module.text or ast.get_docstring(own) or "")
+    texts = [text for text in (module.text, ast.get_docstring(own) or "") if text]
+    return Choice(name, first_sentence("\n\n".join(texts)), origin, "\n\n".join(texts), module.path)
 
 
 def _defined(module: _Module, group: str) -> list[tuple[_Module, ast.ClassDef]]:
@@ -207,7 +211,7 @@ def _parsed(name: str, path: Path, changed: int) -> _Module:
     except SyntaxError as error:
         raise SourceError(f"{path}, line {error.lineno}, cannot be parsed: {error.msg}") from error
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    module = _Module(name, ast.get_docstring(tree) or "", {}, {})
+    module = _Module(name, path, ast.get_docstring(tree) or "", {}, {})
     for statement in _statements(tree.body):
         if isinstance(statement, ast.ClassDef):
             module.classes[statement.name] = statement

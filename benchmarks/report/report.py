@@ -1,18 +1,21 @@
 """`fedsynth report`: one self-contained HTML page with the tables of the finished runs, their curves and their images.
 
-The page depends only on the runs and the files that they left: made again, it is the same byte for byte. It holds its numbers
-as JSON, one block a tab, and its images as data URIs. The scripts in page/ draw a tab when it is opened; the page works from a
-file and needs no network.
+The page depends only on the runs, the files that they left and the source of their methods: made again, it is the same byte for
+byte. It holds its numbers as JSON, one block a tab, and its images as data URIs. The scripts in page/ draw a tab when it is
+opened; the page works from a file and needs no network.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,20 +27,35 @@ from fedsynth.runtime.atomic import write_atomically
 from ..leaderboard.by_train_size import families, family_title, train_subjects
 from ..records.finished import FinishedRun, finished_runs
 from ..records.record import Record
-from ..records.score_table import Means
+from ..records.score_table import Means, mean_of_known
 from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking
+from ..tables.row import RowName
 from ..tables.table import Table, tables
 from .failures import failures
 from .images import TileBudget, tile_picture
+from .methods import methods_block
 from .plots.plotted_row import plotted_rows, read_gallery
 from .plots.style import COLOURS
 from .plots.tile_grid import ERRORS
 from .sections import json_number, table_block
 
 PAGE = Path(__file__).with_name("page")
-SCRIPTS = ("elements", "sortable", "chart", "sections", "gallery", "overview", "tabs")
+SCRIPTS = ("elements", "settings", "sortable", "chart", "methods", "sections", "curves", "gallery", "overview", "tabs")
+RUN = (
+    "run",
+    "method",
+    "network",
+    "seed",
+    "score",
+    "seconds",
+    "outcome",
+    "selected round",
+    "commit",
+    "device",
+    "finished (UTC)",
+)
 
 
 def main(patterns: Sequence[str], results: Path, out: Path | None) -> int:
@@ -48,13 +66,16 @@ def main(patterns: Sequence[str], results: Path, out: Path | None) -> int:
         return 1
     file = (out or results / "report") / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, report_page(store, runs, patterns).encode())
+    write_atomically(file, report_page(store, runs, patterns, file.parent).encode())
     print(f"wrote {file}")
     return 0
 
 
-def report_page(store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = ()) -> str:
-    """The whole page as HTML."""
+def report_page(
+    store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = (), folder: Path | None = None
+) -> str:
+    """The whole page as HTML; `folder` is where it will lie, from which it links to the records."""
+    records = os.path.relpath(store.runs, folder or store.runs.parent / "report")
     run_means = {
         run.record.run: run.score_table.means()
         for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)
@@ -71,7 +92,10 @@ def report_page(store: Store, runs: Sequence[FinishedRun], patterns: Sequence[st
         style=Markup((PAGE / "page.css").read_text()),
         script=Markup(script),
         digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        blocks=[(name, embedded_json(block)) for name, block in data_blocks(store, runs, patterns, found, run_means)],
+        blocks=[
+            *((name, embedded_json(block)) for name, block in data_blocks(store, runs, patterns, found, run_means)),
+            ("records", embedded_json(f"./{quote(Path(records).as_posix())}")),
+        ],
     )
 
 
@@ -88,16 +112,20 @@ def data_blocks(
     error_colours = matplotlib.colormaps[ERRORS](range(256), bytes=True)[:, :3]
     yield "common", {"methods": methods, "colours": len(COLOURS), "errors": error_colours.tobytes().hex()}
     yield "overview", overview_block(found)
+    yield "methods", methods_block(methods)
+    places = {record.run: place for place, record in enumerate(records)}
     sizes = [gallery_size(table) for table in found]
     budget = TileBudget.of(sizes)
     for number, table in enumerate(tqdm(found, "drawing", unit="table", disable=None, leave=False)):
         rows = plotted_rows(table, with_images=True) if sizes[number][0] else []
         site_tasks = sorted({site_task for row in rows for site_task in row.gallery})
         images = [tile_picture(rows, site_task, budget) for site_task in site_tasks]
-        yield f"table-{number}", table_block(table, run_means) | {"images": [facts for facts, _ in images]}
+        yield f"table-{number}", table_block(table, run_means, places) | {"images": [facts for facts, _ in images]}
         for place, (_, picture) in enumerate(images):
             yield f"images-{number}-{place}", picture
-    yield "runs", {"rows": [run_origin(run) for run in runs], "versions": library_versions(records)}
+    labels = {run.record.run: row.name for table in found for row in table.rows for run in row.runs}
+    rows = [[*run_result(run, labels, run_means[run.record.run]), *run_origin(run)] for run in runs]
+    yield "runs", {"heads": [*RUN, "record"], "rows": rows, "versions": library_versions(records)}
     yield "failures", [[one.name, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)]
 
 
@@ -136,8 +164,16 @@ def overview_block(found: Sequence[Table]) -> dict[str, Any]:
         }
         for table in found
     ]
+    scores = [
+        {
+            row.full_name: [json_number(row.psnr.mean), row.statistics and json_number(row.statistics.lead)]
+            for row in table.rows
+            if row.psnr
+        }
+        for table in found
+    ]
     scarce = [{"title": family_title(family), "rows": psnr_by_train_size(family)} for family in families(found)]
-    return {"tables": summaries, "ranks": ranks, "scarce": scarce}
+    return {"tables": summaries, "ranks": ranks, "scores": scores, "scarce": scarce}
 
 
 def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float]]]:
@@ -150,12 +186,28 @@ def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float]]]:
     return {name: rows[name] for name in sorted(rows)}
 
 
+def run_result(run: FinishedRun, labels: Mapping[str, RowName], means: Means) -> list[Any]:
+    """The run's name, its row, its seed, its score and its seconds: the beginning of a line of the tab of runs."""
+    record = run.record
+    parts = (record.identity[part]["name"] for part in ("method", "network"))
+    psnr = mean_of_known(
+        [own.get("psnr", math.nan) for (selection, *_), own in means.items() if selection == "selected"]
+    )
+    seconds = record.costs["seconds"]
+    return [
+        record.run,
+        *labels.get(record.run, parts),
+        record.identity["seed"],
+        json_number(psnr),
+        json_number(seconds),
+    ]
+
+
 def run_origin(run: FinishedRun) -> list[Any]:
-    """Where the numbers of a run come from: a line of the tab of runs."""
+    """Where the numbers of a run come from: the rest of the line."""
     record = run.record
     environment = record.environment
     return [
-        record.run,
         f"{record.status}: {record.reason}" if record.reason else record.status,
         record.selected_round or None,
         (environment["commit"][:10] or "-") + (" with changes" if environment["dirty"] else ""),

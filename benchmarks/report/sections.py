@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,25 +19,32 @@ from ..tables.metric import Metric
 from ..tables.row import Row, SiteTask
 from ..tables.table import Table
 from ..tables.views.columns import columns
+from ..tables.views.meanings import column_meanings
 from .plots.plotted_row import plotted_rows
 
 POINTS = 60  # of a curve, evenly spaced over its rounds, the last included
+LEAD = re.compile(r"[A-Z][\w ]{1,44}: ")  # of a line of the caption that tells a fact and explains no column
 BASELINES = ("copy_source", "mean_image", "own_table", "pooled_table", "gap")  # see evaluation/heterogeneity.py
 
 
-def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
-    """Everything about a table but its images; `run_means` has the means of each run by the run's name."""
+def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[str, int]) -> dict[str, Any]:
+    """Everything about a table but its images. By a run's name, `run_means` has its means, `places` its line among all runs."""
     seeds = [[run_means[run.record.run] for run in row.runs] for row in table.rows]
     trained = site_task_means(table, seeds, table.selection)
     asked = site_task_means(table, seeds, "asked")
     sites = sorted({site for site, _ in trained["site_tasks"]})
     across = bool(table.scenario.get("across"))
     card = table.record.data.get("card")
+    meanings = column_meanings(table)
     return {
         "title": table.title,
         "smoke": table.smoke,
+        "headline": "",
         "notes": table.notes,
-        "caption": table.caption,
+        "facts": [line.split(": ", 1) for line in table.caption if LEAD.match(line)],
+        "score": table.metric.heading,
+        "lines": [],
+        "newcomer_lines": [],
         "rows": [
             {
                 "name": plotted.label,
@@ -44,12 +52,14 @@ def table_block(table: Table, run_means: Mapping[str, Means]) -> dict[str, Any]:
                 "method": plotted.method,
                 "missing": list(row.missing),
                 "diverged": row.diverged,
+                "runs": [places[run.record.run] for run in row.runs],
             }
             for row, plotted in zip(table.rows, plotted_rows(table), strict=True)
         ],
         "columns": [
             {
                 "name": column.name,
+                "tip": meanings.get(column.name),
                 "number": column.is_number,
                 "main": column.compact,
                 "site_task": bool(column.heading[1]) and tuple(column.heading) in trained["site_tasks"],

@@ -1,4 +1,4 @@
-// Charts of lines or markers that are drawn as wide as there is room, with a legend that hides and shows series.
+// Charts of lines or markers that are drawn as wide as there is room, with a legend that hides and shows series, and saved as SVG.
 
 // A canvas that is drawn again when its width changes; `picture` makes an SVG element of a width.
 function drawn(picture) {
@@ -14,28 +14,76 @@ function rowSeries(rows, points) {
   return rows.flatMap(({ name }, number) => (points[number].length ? [{ name, look: look[number], points: points[number] }] : []));
 }
 
-// `series`: name, look, points [[x, y], ...], and if wanted band [[x, low, high], ...] and dots [[x, y], ...]. `x`, `y`: the names of the axes.
-// `log`: the horizontal axis is logarithmic, and points at 0 are drawn at its left end. `marks`: markers with their names, and no lines. `whole`: the
-// horizontal axis counts something.
-function chart({ series, x, y, log = false, marks = false, height = 320, whole = false }) {
+// Buttons that hide and show series; `changed` is called when others are shown. `shows` is true of the names of those that are shown.
+function legend(series, marks, changed) {
   const hidden = new Set();
-  let filter = "";
-  const visible = () => series.filter((one) => !hidden.has(one.name) && fits(one.name, filter));
-  const { canvas, draw } = drawn((width) => picture(visible(), { x, y, log, marks, height, whole, width }));
-  const keys = series.map((one) => html("button", { type: "button", "aria-pressed": "true", onclick: (event) => {
-    if (!hidden.delete(one.name)) hidden.add(one.name);
-    event.currentTarget.setAttribute("aria-pressed", String(!hidden.has(one.name)));
-    draw();
-  } }, swatch(one.look, marks), one.name));
+  let fits = () => true;
+  const keys = series.map(({ name, look }) => html("button", { type: "button", onclick: () => { if (!hidden.delete(name)) hidden.add(name); update(); } },
+    swatch(look, marks), html("span", {}, name)));
+  const all = html("button", { type: "button", class: "all", onclick: () => {
+    const some = hidden.size < series.length;
+    hidden.clear();
+    if (some) series.forEach(({ name }) => hidden.add(name));
+    update();
+  } });
+  function update() {
+    keys.forEach((key, number) => {
+      key.setAttribute("aria-pressed", String(!hidden.has(series[number].name)));
+      key.hidden = !fits(series[number].name);
+    });
+    all.textContent = hidden.size < series.length ? "hide all" : "show all";
+    changed();
+  }
   return {
-    element: html("div", {}, canvas, html("div", { class: "legend" }, ...keys)),
-    filter(text) {
-      filter = text;
-      keys.forEach((key, number) => (key.hidden = !fits(series[number].name, text)));
-      draw();
-    },
-    replace(changed) { ({ series, x, y } = { series, x, y, ...changed }); draw(); },
+    element: html("div", { class: "legend" }, ...keys, series.length > 2 ? all : null),
+    shows: (name) => !hidden.has(name) && fits(name),
+    filter(test) { fits = test; update(); },
+    update,
   };
+}
+
+// `series`: name, look, points [[x, y], ...], and if wanted band [[x, low, high], ...] and dots [[x, y], ...]. Of `options`, `x` and `y` are the names of
+// the axes. If wanted: `log`, the horizontal axis is logarithmic, and points at 0 are drawn at its left end; `marks`, markers with their names, and no lines;
+// `whole`, the horizontal axis counts something; `at`, its ticks; `lines` [[name, y], ...] across the chart; `diagonal`, a line of equal values; `told`, which
+// is called with the series that are shown and returns a sentence; `file`, the name of the SVG.
+function chart({ series, told = () => "", file, height = 320, ...options }) {
+  const visible = () => series.filter(({ name, points }) => points.length && keys.shows(name));
+  const { canvas, draw } = drawn((width) => picture({ ...options, series: visible(), height, width }));
+  const sentence = soft();
+  const keys = legend(series, options.marks, () => { sentence.textContent = told(visible()); draw(); });
+  keys.update();
+  const element = html("div", {}, canvas, keys.element);
+  if (file) keys.element.append(saveFigure(element, file));
+  return { element: html("div", {}, element, sentence), filter: keys.filter };
+}
+
+// A button that saves what an element shows as one SVG, in the colours of a white page: its charts, headings and legends, each where it stands.
+function saveFigure(element, file) {
+  return html("button", { type: "button", class: "save", onclick: () => save(`${file}.svg`, "image/svg+xml", new XMLSerializer().serializeToString(vector(element))) }, "SVG");
+}
+const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "opacity", "font-size", "text-anchor"];
+function vector(element) {
+  element.style.colorScheme = "light";
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const whole = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "sans-serif" }, svg("rect", { width, height, fill: "#fff" }));
+  for (const one of element.querySelectorAll("svg, h4, .legend span")) {
+    const box = one.getBoundingClientRect(), x = box.left - left, y = box.top - top;
+    if (!one.checkVisibility()) continue;
+    if (one.localName !== "svg") {
+      whole.append(svg("text", { x, y: y + 0.75 * box.height, "font-size": getComputedStyle(one).fontSize }, one.textContent));
+      continue;
+    }
+    const copy = one.cloneNode(true), inner = [...copy.querySelectorAll("*")];
+    for (const [name, value] of Object.entries({ x, y, width: box.width, height: box.height })) copy.setAttribute(name, value);
+    [...one.querySelectorAll("*")].forEach((original, number) => {
+      const style = getComputedStyle(original);
+      for (const name of STYLES) inner[number].setAttribute(name, style.getPropertyValue(name));
+      inner[number].removeAttribute("class");
+    });
+    whole.append(copy);
+  }
+  element.style.colorScheme = "";
+  return whole;
 }
 
 // What a series looks like, for the legend.
@@ -45,22 +93,24 @@ function swatch(look, marks) {
   return svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, ...shown);
 }
 
-function picture(series, { x, y, log, marks, height, whole, width }) {
+function picture({ series, x, y, log = false, marks = false, whole = false, at: given, lines = [], diagonal = false, behind = [], range, height, width }) {
   const left = 58, right = 14, top = 12, bottom = 44;
-  const points = series.flatMap((one) => [...one.points, ...(one.band ?? []).flatMap(([at, low, high]) => [[at, low], [at, high]])]);
+  const values = (one) => [...one.points, ...(one.band ?? []).flatMap(([at, low, high]) => [[at, low], [at, high]])];
+  const points = [...series, ...behind].flatMap(values);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${y} against ${x}` });
   if (!points.length) {
     drawing.append(svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "nothing to show"));
     return drawing;
   }
-  const across = points.map(([at]) => at), up = points.map(([, value]) => value);
+  const across = points.map(([at]) => at);
   const positive = across.filter((at) => at > 0);
   const zero = log && positive.length < across.length ? 46 : 0; // room for points at 0
   const scale = (at) => (log ? Math.log10(at) : at);
   let [low, high] = positive.length || !log ? extent((log ? positive : across).map(scale)) : [0, 1];
   if (log && high - low < 0.3) [low, high] = [low - 0.3, high + 0.3];
   if (low === high) [low, high] = [low - 1, high + 1];
-  let [down, above] = extent(up);
+  let [down, above] = range ?? reach(points.map(([, value]) => value), lines);
+  if (diagonal) [low, high] = [down, above] = extent([low, high, down, above]);
   const room = (above - down) * 0.06 || 0.5;
   [down, above] = [down - room, above + room];
   const px = (at) => (log && at <= 0 ? left + 16 : left + zero + ((scale(at) - low) / (high - low)) * (width - left - right - zero));
@@ -71,17 +121,23 @@ function picture(series, { x, y, log, marks, height, whole, width }) {
     drawing.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: py(value), y2: py(value) }),
       svg("text", { x: left - 7, y: py(value) + 4, "text-anchor": "end" }, value.toFixed(digits)));
   }
-  const stepsAcross = log ? powers(low, high) : ticks(low, high, Math.max(5, width / 90), whole);
+  const stepsAcross = given ?? (log ? powers(low, high) : ticks(low, high, Math.max(3, width / 90), whole));
+  let last = -Infinity; // where the last label ends
   for (const at of stepsAcross) {
-    drawing.append(svg("line", { class: "axis", x1: px(at), x2: px(at), y1: height - bottom, y2: height - bottom + 5 }),
-      svg("text", { x: px(at), y: height - bottom + 19, "text-anchor": "middle" }, short(at)));
+    const text = short(at), half = 3.6 * text.length;
+    drawing.append(svg("line", { class: "axis", x1: px(at), x2: px(at), y1: height - bottom, y2: height - bottom + 5 }));
+    if (px(at) - half < last + 4) continue;
+    drawing.append(svg("text", { class: "tick", x: px(at), y: height - bottom + 19, "text-anchor": "middle" }, text));
+    last = px(at) + half;
   }
-  if (zero) drawing.append(svg("text", { x: left + 16, y: height - bottom + 19, "text-anchor": "middle" }, "0"));
+  if (zero && !given) drawing.append(svg("text", { x: left + 16, y: height - bottom + 19, "text-anchor": "middle" }, "0"));
   drawing.append(svg("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }),
     svg("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, x),
     svg("text", { transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y));
+  if (diagonal) drawing.append(svg("line", { class: "reference", x1: px(low), y1: py(low), x2: px(high), y2: py(high) }));
 
   const path = (line) => line.map(([at, value], number) => `${number ? "L" : "M"}${px(at).toFixed(1)} ${py(value).toFixed(1)}`).join("");
+  if (behind.length) drawing.append(svg("path", { class: "behind", d: behind.map((one) => path(one.points)).join("") }));
   const taken = marks ? series.flatMap((one) => one.points.map(([at, value]) => [px(at) - 6, py(value) - 6, px(at) + 6, py(value) + 6])) : [];
   for (const { name, look, points: own, band = [], dots = [] } of series) {
     const group = svg("g", { class: "series" }, svg("title", {}, name));
@@ -98,7 +154,27 @@ function picture(series, { x, y, log, marks, height, whole, width }) {
     if (marks && own.length) label(group, name, px(own[0][0]), py(own[0][1]), width, taken);
     drawing.append(group);
   }
+  drawing.append(...references(lines, { left, right: width - right, top, bottom: height - bottom, py }));
   return drawing;
+}
+
+// The lowest and the highest value. A reference line counts if it is no further away than the values are from one another.
+function reach(values, lines) {
+  const [low, high] = extent(values), span = Math.max(high - low, 1);
+  return extent([low, high, ...lines.map(([, value]) => value).filter((value) => value > low - span && value < high + span)]);
+}
+
+// Lines across a chart with their names; of a line above or below the chart, its name at the edge with an arrow and its value.
+function references(lines, { left, right, top, bottom, py }) {
+  const below = lines.filter(([, value]) => py(value) > bottom), over = lines.filter(([, value]) => py(value) < top);
+  const edge = (away, arrow, y) => (away.length ? [svg("text", { class: "line-name", x: right, y, "text-anchor": "end" }, `${arrow} ${away.map(([name, value]) => `${name} ${value.toFixed(1)}`).join(", ")}`)] : []);
+  let last = Infinity;
+  const inside = lines.filter((one) => !below.includes(one) && !over.includes(one)).toSorted(([, a], [, b]) => a - b).flatMap(([name, value]) => {
+    const y = Math.min(py(value) - 4, last - 13);
+    last = y;
+    return [svg("line", { class: "reference", x1: left, x2: right, y1: py(value), y2: py(value) }), svg("text", { class: "line-name", x: right, y, "text-anchor": "end" }, name)];
+  });
+  return [...inside, ...edge(over, "↑", top + 10), ...edge(below, "↓", bottom - 5)];
 }
 
 // The name beside a marker, unless it would cover another name or marker; the legend has all names.
@@ -110,7 +186,7 @@ function label(group, name, x, y, width, taken) {
     const free = taken.every(([l, t, r, b]) => box[2] < l || box[0] > r || box[3] < t || box[1] > b);
     if (free && start > 58 && box[2] < width) {
       taken.push(box);
-      group.append(svg("text", { x: x + dx, y: y + dy, "text-anchor": anchor }, name));
+      group.append(svg("text", { class: "name", x: x + dx, y: y + dy, "text-anchor": anchor }, name));
       return;
     }
   }
@@ -138,11 +214,14 @@ function ticks(low, high, most, whole = false) {
   for (let number = Math.ceil(low / step - 1e-9); number * step <= high + step * 1e-9; number++) found.push(number * step);
   return found;
 }
+// Ticks of a logarithmic axis: powers of ten, and between them as many as make three.
 function powers(low, high) {
-  const found = [];
-  for (let power = Math.floor(low); power <= Math.ceil(high); power++)
-    for (const factor of high - low < 2 ? [1, 2, 5] : [1]) found.push(factor * 10 ** power);
-  return found.filter((at) => Math.log10(at) >= low - 1e-9 && Math.log10(at) <= high + 1e-9);
+  for (const factors of [[1], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9], [...Array(90).keys()].map((at) => 1 + at / 10)]) {
+    const found = [];
+    for (let power = Math.floor(low); power <= Math.ceil(high); power++) for (const factor of factors) found.push(factor * 10 ** power);
+    const inside = found.filter((at) => Math.log10(at) >= low - 1e-9 && Math.log10(at) <= high + 1e-9);
+    if (inside.length > 2 || factors.length > 9) return inside;
+  }
 }
 const decimals = (steps) => (steps.length < 2 ? 1 : Math.max(0, -Math.floor(Math.log10(steps[1] - steps[0]) + 1e-9)));
 const short = (at) => (at >= 1e4 || (at > 0 && at < 0.01) ? at.toExponential(0).replace("e+", "e") : String(+at.toPrecision(4)));

@@ -25,27 +25,50 @@ const controls = (...choices) => html("div", { class: "controls" }, ...choices);
 const part = (title, elements, listeners = []) => [[html("h3", {}, title), ...elements], listeners];
 const NOTHING = [[], []];
 
-// A choice among [value, text] pairs; `chosen` is called with the value.
-function choice(label, options, chosen) {
-  const select = html("select", { onchange: () => chosen(select.value) });
-  select.append(...options.map(([value, text]) => html("option", { value }, arrow(text))));
-  return html("label", {}, label, select);
-}
-
-// A colour for each method by its name, the same in every tab; dashes tell the rows of one method in a table apart.
+// A colour for each method by its name, the same in every tab; dashes, then markers, tell the rows of one method in a table apart.
 const DASHES = ["", "6 3", "2 3", "8 3 2 3", "4 2 1 2 1 2"];
 const MARKERS = ["circle", "square", "triangle", "diamond", "cross", "star"];
 function looks(rows) {
-  const seen = {};
+  const taken = new Set();
   return rows.map(({ method }) => {
     const number = Math.max(0, common.methods.indexOf(method));
-    const variant = (seen[method] = (seen[method] ?? -1) + 1);
-    return { ...look(number), marker: MARKERS[Math.floor(number / common.colours) % MARKERS.length], dash: DASHES[variant % DASHES.length] };
+    for (let variant = Math.floor(number / common.colours) * DASHES.length; ; variant++) {
+      const own = { ...look(number % common.colours), marker: MARKERS[Math.floor(variant / DASHES.length) % MARKERS.length], dash: DASHES[variant % DASHES.length] };
+      const style = Object.values(own).join();
+      if (taken.has(style) && taken.size < common.colours * DASHES.length * MARKERS.length) continue;
+      taken.add(style);
+      return own;
+    }
   });
 }
 
 // For lines that are no methods: when all colours are used up, they start again with dashes.
 const look = (number) => ({ colour: `var(--c${number % common.colours})`, marker: "circle", dash: DASHES[Math.floor(number / common.colours) % DASHES.length] });
 
-// Whether a name has every word of a filter.
-const fits = (name, filter) => filter.toLowerCase().split(/\s+/).every((word) => name.toLowerCase().includes(word));
+// Save a text as a file.
+function save(name, kind, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: kind }));
+  html("a", { href: address, download: name }).click();
+  URL.revokeObjectURL(address);
+}
+const fileName = (...parts) => parts.join(" ").toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-|-$/g, "");
+
+// What something means, told where the mouse or the focus is.
+const tip = html("div", { role: "tooltip", id: "tip", hidden: true });
+document.body.append(tip);
+function explained(element, text) {
+  if (!text) return element;
+  function tell() {
+    tip.textContent = arrow(text);
+    tip.hidden = false;
+    const { left, bottom } = element.getBoundingClientRect(), room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+    tip.style.left = `${Math.max(8, Math.min(left, room))}px`;
+    tip.style.top = `${bottom + 6}px`;
+  }
+  for (const [event, react] of [["mouseenter", tell], ["focus", tell], ["mouseleave", hush], ["blur", hush]]) element.addEventListener(event, react);
+  element.setAttribute("aria-description", arrow(text));
+  return element;
+}
+const hush = () => (tip.hidden = true);
+addEventListener("scroll", hush, { capture: true, passive: true });
+addEventListener("keydown", ({ key }) => key === "Escape" && hush());

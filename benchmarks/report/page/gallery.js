@@ -5,7 +5,7 @@ function gallery(table, number) {
   const tiles = html("div", { class: "tiles" }), scale = html("canvas", { class: "scale", width: 256, height: 1 });
   const slider = html("input", { type: "range", min: 1, max: 1, value: 1, oninput: draw });
   const position = html("span"), end = html("span"), size = html("p", { class: "soft" });
-  let current = 0, filter = "", pixelsOf = null;
+  let current = 0, fits = () => true, pixelsOf = null;
   paint(scale, (at) => errorColour(at / 255));
 
   async function open(place) {
@@ -30,7 +30,7 @@ function gallery(table, number) {
     position.textContent = `${row + 1} of ${facts.subjects}`;
     const outputs = table.rows.map(({ name, title, diverged, missing }, index) => {
       const column = facts.rows.indexOf(index);
-      if (!fits(name, filter)) return null;
+      if (!fits(name)) return null;
       if (column < 0) return html("figure", {}, html("figcaption", {}, name), html("small", {}, diverged ? "diverged: no image" : missing.length ? "a hole: no image" : "no image"));
       return tile(title, pixelsOf(column + 2, row), wanted, facts, `${facts.psnr[column][row].toFixed(1)} dB`);
     });
@@ -44,14 +44,13 @@ function gallery(table, number) {
     if (wanted) paint(error, (at) => errorColour(Math.abs(pixels[4 * at] - wanted[4 * at]) / 255 / facts.end));
     return html("figure", {}, html("figcaption", {}, arrow(name)), image, error, html("small", {}, score));
   }
-  open(0);
-  const pick = choice("Site and task", table.images.map(({ site_task: name }, index) => [index, name.replace("/", ", ")]), open);
+  const pick = choice("images", "Site and task", table.images.map(({ site_task: name }, index) => [index, name.replace("/", ", ")]), open);
   return part("Images", [controls(pick, html("label", {}, "Subject", slider, position)), tiles,
     controls(html("label", {}, "absolute error: 0", scale, end)),
     soft("The middle slices of the first test subjects, as the selected round of each row's first seed makes them; no slice was chosen for its result. Below every " +
       "output are its absolute error, in units of the image intensity, which lies in [0, 1], and the PSNR of that slice at full size. All errors of a site-task " +
       "share a colour scale, which ends at their 99.5th percentile."), size],
-    [{ filter(text) { filter = text; draw(); } }]);
+    [{ filter(test) { fits = test; draw(); } }]);
 }
 
 // The colour of an error as a share (0 to 1) of the scale's end.

@@ -1,13 +1,32 @@
 // The tabs of all tables together, of the runs and of the failures.
 
 function overview() {
-  const { tables, ranks, scarce } = data("overview");
+  const { tables, ranks, scarce, scores } = data("overview");
   const counts = ["rows", "seeds", "runs", "holes", "diverged", "below floor"].map((name) => column(name, tables.map((table) => table[name]), { number: true }));
-  const found = sortable([column("table", tables.map(({ title }) => title)), ...counts,
-    column("kind", tables.map(({ smoke }) => (smoke ? "smoke run" : "ranked")))]);
+  const found = sortable([column("table", tables.map(({ title }) => title), { link: (row) => `#table-${row}` }), ...counts,
+    column("kind", tables.map(({ smoke }) => (smoke ? "smoke run" : "ranked")))], { sort: "sort", file: "tables" });
   const meaning = soft("A hole is a seed for which a row has no finished run while other rows have one; a row with a hole has no score. A smoke run is too short, or has too few " +
     "subjects, to rank methods. A run is below the floor if its last validation PSNR is below that of copying the source.");
-  return [[html("h2", {}, "Overview"), found.element, meaning, ...meanRanks(ranks), ...scarce.flatMap(byTrainSize)], [found]];
+  return [[html("h2", {}, "Overview"), found.element, meaning, ...meanRanks(ranks), ...tableAgainstTable(tables, scores), ...scarce.flatMap(byTrainSize)], [found]];
+}
+
+// The scores of the rows that two tables have in common, one table across and the other up.
+function tableAgainstTable(tables, scores) {
+  const titles = tables.map(({ title }, number) => [number, title]), shared = (a, b) => Object.keys(scores[a]).filter((name) => name in scores[b]);
+  const pairs = titles.flatMap(([a]) => titles.flatMap(([b]) => (a < b && shared(a, b).length > 1 ? [[a, b]] : [])));
+  if (!pairs.length) return [];
+  const place = html("div"), chosen = { across: 0, up: 0, of: 0 };
+  function show() {
+    const { across, up, of } = chosen, names = shared(across, up);
+    const points = names.map((name) => [scores[across][name][of], scores[up][name][of]]), kept = names.map((_, at) => at).filter((at) => points[at].every((value) => value !== null));
+    const what = ["test PSNR, dB", "gain over local, dB"][of];
+    const found = chart({ series: rowSeries(kept.map((at) => ({ name: names[at], method: names[at].split(/[ /]/)[0] })), kept.map((at) => [points[at]])), height: 420,
+      x: `${what}: ${tables[across].title}`, y: what, marks: true, diagonal: true, file: fileName("tables", across, up) });
+    place.replaceChildren(soft(`Upwards: ${tables[up].title}. The line is where both are the same.`), found.element);
+  }
+  const pick = (name, label, options, usual) => choice(name, label, options, (value) => { chosen[name] = Number(value); show(); }, usual);
+  const picks = [pick("across", "Across", titles, String(pairs[0][0])), pick("up", "Up", titles, String(pairs[0][1])), pick("of", "Of", [[0, "score"], [1, "gain over local"]])];
+  return [html("h3", {}, "One table against another"), controls(...picks), place];
 }
 
 // Mean ranks with their intervals, and bars over rows whose mean ranks differ by less than the critical difference.
@@ -39,22 +58,27 @@ function meanRanks(ranks) {
     return drawing;
   }).canvas;
   const verdict = ranks.p < 0.05 ? "Bars on the right join rows whose mean ranks differ by no more than Nemenyi's critical difference (CD)." : "It finds no difference, so no bars are drawn.";
-  return [head, canvas, soft(`Ranks among the rows that are in all ${ranks.blocks.length} ranked tables; 1 is the best. Lines are 95 % t intervals over tables. ` +
+  return [head, canvas, saveFigure(canvas, "mean-ranks"), soft(`Ranks among the rows that are in all ${ranks.blocks.length} ranked tables; 1 is the best. Lines are 95 % t intervals over tables. ` +
     `Friedman's test: p ${ranks.p < 0.001 ? "< 0.001" : `= ${ranks.p.toFixed(3)}`}. ${verdict}`)];
 }
 
 function byTrainSize({ title, rows }) {
   const names = Object.keys(rows).map((name) => ({ name, method: name.split(/[ /]/)[0] }));
-  const found = chart({ series: rowSeries(names, Object.values(rows)), x: "training subjects of a site", y: "test PSNR, dB", log: true });
+  const found = chart({ series: rowSeries(names, Object.values(rows)), x: "training subjects of a site", y: "test PSNR, dB", log: true, file: fileName(title),
+    at: [...new Set(Object.values(rows).flat().map(([count]) => count))].sort((a, b) => a - b) });
   return [html("h3", {}, `Few training subjects: ${title}`), found.element, soft("Test PSNR of the selected round, the mean over site-tasks and seeds; each point is from another table.")];
 }
 
 function runs() {
-  const { rows, versions } = data("runs");
-  const heads = ["run", "outcome", "selected round", "commit", "device", "finished (UTC)", "record"];
-  const found = sortable(heads.map((name, at) => column(name, rows.map((row) => row[at]), { number: at === 2 })));
+  const { rows, heads, versions } = data("runs"), folder = data("records"), numbers = ["seed", "score", "seconds", "selected round"];
+  const print = { score: (value) => value.toFixed(2), seconds: (value) => value.toFixed(0) };
+  const columns = heads.map((name, at) => column(name, rows.map((row) => row[at]), { number: numbers.includes(name), print: print[name],
+    link: at === 0 ? (row) => recordOf(folder, rows[row][0]) : undefined }));
+  const found = sortable(columns, { sort: "sort", file: "runs", found: (row) => rows[row].slice(0, 4).join(" ") });
   const made = Object.entries(versions).map(([name, all]) => `${name} ${all.join(" and ")}`).join(", ");
   return [[html("h2", {}, "Runs and versions"), found.element,
+    soft("The name of a run leads to its record. The score is the test PSNR of the selected round in dB, the mean over site-tasks; seconds are those of all training. " +
+      "Filters look at the run, its method, its network and its seed."),
     soft("The name of a run ends with the hash of its identity: options, data and code. The column record has the first digits of the SHA-256 of its record.json, which in " +
       "turn holds the hashes of its tables."),
     soft(`Made with ${made || "versions that are not recorded"}.`)], [found]];
@@ -63,6 +87,6 @@ function runs() {
 function failures() {
   const rows = data("failures"), heads = ["run or row", "outcome", "failed attempts", "reason"];
   if (!rows.length) return [[html("h2", {}, "Failures"), html("p", {}, "None: every run of the store is finished, none diverged, and no row has a hole.")], []];
-  const found = sortable(heads.map((name, at) => column(name, rows.map((row) => row[at]), { number: at === 2, wrap: at === 3 })));
+  const found = sortable(heads.map((name, at) => column(name, rows.map((row) => row[at]), { number: at === 2, wrap: at === 3 })), { sort: "sort", file: "failures" });
   return [[html("h2", {}, "Failures"), found.element], [found]];
 }

@@ -20,11 +20,14 @@ from support.pages import Page, made, runs
 from support.stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.contract.sources import choices
 from fedsynth.benchmarks.records.record import read_scores
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.images import PIXELS, TileBudget
+from fedsynth.benchmarks.report.methods import PAPER, methods_block
 from fedsynth.benchmarks.tables.table import tables
 from fedsynth.benchmarks.tables.views.columns import columns
+from fedsynth.benchmarks.tables.views.meanings import column_meanings
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,10 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
         block = shown.blocks[f"table-{number}"]
         shown_columns = [(column["name"], column["cells"]) for column in block["columns"]]
         assert shown_columns == [(column.name, column.cells) for column in columns(table)]
-        assert (block["notes"], block["caption"]) == (list(table.notes), list(table.caption))
+        assert block["notes"] == list(table.notes)
+        facts = [": ".join(fact) for fact in block["facts"]]
+        assert set(facts) < set(table.caption)
+        assert {"Sites", "Seeds", "Data", "Training", "Records"} <= {name for name, _ in block["facts"]}
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
 
@@ -176,6 +182,49 @@ def test_runs_say_where_they_come_from(results: Path, shown: Page) -> None:
         content = (Store(results).folder(name) / "record.json").read_bytes()
         assert row[-1] == hashlib.sha256(content).hexdigest()[:12]
     assert shown.blocks["runs"]["versions"] == {"numpy": ["2.0.0"]}
+    assert shown.blocks["records"] == "./../runs"
+    table = tables(runs(Store(results)))[1]
+    for row, block in zip(table.rows, shown.blocks["table-1"]["rows"], strict=True):
+        own = [
+            dict(zip(shown.blocks["runs"]["heads"], shown.blocks["runs"]["rows"][at], strict=True))
+            for at in block["runs"]
+        ]
+        assert [line["run"] for line in own] == [run.record.run for run in row.runs]
+        assert {(line["method"], line["network"]) for line in own} == {row.name}
+        assert [line["seed"] for line in own] == list(row.seeds)
+        assert np.mean([line["score"] for line in own]) == pytest.approx(row.psnr.mean if row.psnr else None, rel=1e-5)
+        assert {line["seconds"] for line in own} == {60}
+
+
+def test_every_column_says_what_it_means(results: Path, shown: Page) -> None:
+    for number, table in enumerate(tables(runs(Store(results)))):
+        found = shown.blocks[f"table-{number}"]["columns"]
+        assert [column["name"] for column in found if not column["tip"] and not column["site_task"]] == []
+        assert "METRIC" not in " ".join(column_meanings(table).values())
+
+
+def test_a_method_leads_to_its_paper_its_entry_and_its_code() -> None:
+    names = [choice.name for choice in choices("method")[0]]
+    found = methods_block([*names, "nobody's"])
+    assert list(found) == names
+    assert [name for name in names if not found[name]["papers"]] == ["local", "pooled"]
+    assert found["fedsam"]["papers"] == ["https://arxiv.org/abs/2206.02618", "https://arxiv.org/abs/2203.11834"]
+    assert found["fedbn"]["file"] == "methods/fedbn.py"
+    assert found["fedbn"]["code"] == (ROOT / "methods" / "fedbn.py").read_text()
+    assert found["fedbn"]["entry"][0].startswith("Everything travels except")
+
+
+@pytest.mark.parametrize(
+    ("written", "papers"),
+    [
+        ("Paper: https://doi.org/10.1016/j.media.2024.103121.", ["https://doi.org/10.1016/j.media.2024.103121"]),
+        ("Paper: https://arxiv.org/abs/2102.07623 (v2)", ["https://arxiv.org/abs/2102.07623"]),
+        ("Paper: javascript:alert(1)//https://arxiv.org.example/abs/2102.07623", []),
+        ('Paper: https://doi.org/10.1000/a"onclick="alert(1)', ["https://doi.org/10.1000/a"]),
+    ],
+)
+def test_a_link_leads_to_a_paper_and_nowhere_else(written: str, papers: list[str]) -> None:
+    assert PAPER.findall(written) == papers
 
 
 def test_the_failures_tab_names_every_run_that_went_wrong_and_every_hole(shown: Page) -> None:
@@ -218,7 +267,7 @@ def test_a_page_made_again_is_the_same(results: Path) -> None:
 
 def test_neither_torch_nor_a_method_is_imported(modules: list[str]) -> None:
     assert "fedsynth.benchmarks.report.figures" in modules
-    assert [name for name in modules if name == "torch" or name.startswith("fedsynth.methods")] == []
+    assert [name for name in modules if name == "torch" or name.startswith("fedsynth.methods.")] == []
 
 
 def test_patterns_choose_runs(results: Path, tmp_path: Path) -> None:

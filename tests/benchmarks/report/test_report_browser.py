@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from support import finished
@@ -129,10 +130,174 @@ def test_a_filter_holds_for_tables_curves_and_images(tab: Browser) -> None:
         "[...document.querySelectorAll('#table-1-panel .tiles figcaption')].map((one) => one.textContent)"
     )
     assert captions == ["source FLAIR", "target T2", "method03"]
-    write(tab, "nobody")
-    assert not {name for name in rows(tab) if "method" in name}
+    for text, names in {
+        "local, method 01": {"local", "method01"},
+        "/method0[13]$/": {"method01", "method03"},
+        "nobody": set(),
+    }.items():
+        write(tab, text)
+        assert {name for name in rows(tab, LEADERBOARD) if "local" in name or "method" in name} == names
+    write(tab, "/method0[13/")
+    assert not tab.run("document.querySelector('#table-1-panel input[type=search]').checkValidity()")
     write(tab, "")
     assert set(rows(tab)) == everything
+
+
+def test_a_link_shows_what_its_sender_saw(tab: Browser, index: Path) -> None:
+    click(tab, "#tab-table-1")
+    write(tab, "method")
+    choose(tab, "Columns", "SSIM")
+    choose(tab, "Metric", "nmse")
+    choose(tab, "Over", "MB")
+    names = f"[...document.querySelectorAll('{LEADERBOARD} thead button')].map((one) => one.textContent)"
+    ssim = tab.run(names).index("SSIM") + 1
+    click(tab, f"{LEADERBOARD} thead th:nth-child({ssim}) button")
+    seen = "[location.hash, document.querySelector('#table-1-panel').innerText]"
+    before = tab.run(seen)
+    assert before[0] == "#table-1?filter=method&columns=SSIM&sites-metric=nmse&axis=MB&sort=-SSIM"
+    tab.open(index)
+    tab.run(f"location.hash = {before[0]!r}")
+    settle(tab)
+    assert tab.run(seen) == before
+    click(tab, "#tab-overview")
+    click(tab, "#tab-table-1")
+    assert tab.run(seen) == before
+
+
+SAVED = """(() => {
+  URL.createObjectURL = (blob) => { window.saved = blob; return "data:,"; };
+  HTMLAnchorElement.prototype.click = function () { window.savedAs = this.download; };
+})()"""
+
+
+def test_a_table_is_saved_as_it_is_seen(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    tab.run(SAVED)
+    write(tab, "method02, local")
+    click(tab, "#table-1-panel .save")
+    assert tab.run("savedAs") == "scenario0-on-phantom.csv"
+    lines = [line.split(",") for line in tab.run("saved.text()").splitlines()]
+    shown = "[...document.querySelectorAll('#table-1-panel .scroll')[0].querySelectorAll('{}')].map((one) => one.textContent)"
+    assert lines[0] == tab.run(shown.format("thead th:not([hidden])"))
+    assert [line[1] for line in lines[1:]] == rows(tab)[: len(lines) - 1] == ["method02", "local"]
+
+
+def test_a_figure_is_saved_with_its_names_and_without_what_only_a_page_knows(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    tab.run(SAVED)
+    click(tab, "#table-1-panel .legend .save")
+    text = tab.run("saved.text()")
+    assert tab.run("savedAs") == "scenario0-on-phantom-curves.svg"
+    found = ElementTree.fromstring(text)
+    assert found.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in text
+    assert "class=" not in text
+    assert {"local", "method01", "validation PSNR, dB"} <= {own.text for own in found.iter()}
+
+
+def test_a_heading_says_what_its_column_means(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    tab.run(f"document.querySelector('{LEADERBOARD} thead th.score button').focus()")
+    assert "Peak signal-to-noise ratio" in tab.run("document.querySelector('#tip').textContent")
+    assert tab.run("document.querySelector('#tip').checkVisibility()")
+    tab.run("document.activeElement.blur()")
+    assert not tab.run("document.querySelector('#tip').checkVisibility()")
+
+
+def test_a_row_leads_to_its_method_and_its_records(tab: Browser, index: Path) -> None:
+    click(tab, "#tab-table-1")
+    names = rows(tab)
+    at = names.index("local") + 1
+    click(tab, f"{LEADERBOARD} tbody tr:nth-child({at}) th button")
+    assert "Local training leaves every site to itself" in tab.run("document.querySelector('dialog').innerText")
+    links = tab.run("[...document.querySelectorAll('dialog li a')].map((one) => one.getAttribute('href'))")
+    assert [(index.parent / link).resolve().is_file() for link in links] == [True, True]
+    click(tab, "dialog p a[href^='#runs']")
+    assert tab.run("location.hash").startswith("#runs?filter=")
+    assert {name.split("-")[0] for name in rows(tab, "#runs-panel")} == {"local"}
+    assert len(rows(tab, "#runs-panel")) == 2
+
+
+def test_curves_have_a_chart_for_each_row_or_site(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    titles = "[...document.querySelectorAll('#table-1-panel .charts h4')].map((one) => one.textContent)"
+    svgs = "[...document.querySelector('#table-1-panel .charts').querySelectorAll('svg')]"
+    charts = f"{svgs}.map((one) => one.querySelectorAll('.series').length)"
+    choose(tab, "Shown in", "row")
+    assert sorted(tab.run(titles)) == ["local", "method01", "method02", "method03"]
+    assert tab.run(charts) == [1, 1, 1, 1]
+    choose(tab, "Shown in", "site")
+    assert tab.run(titles) == ["brats", "ixi", "midas"]
+    click(tab, "#table-1-panel .legend button")
+    assert tab.run(charts) == [3, 3, 3]
+
+
+def test_sentences_follow_the_filter(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    texts = "[...document.querySelectorAll('#table-1-panel p')].map((one) => one.textContent)"
+    told = f"{texts}.find((text) => text.includes('as few bytes'))"
+    assert "local" in tab.run(told)
+    write(tab, "method")
+    assert "local" not in tab.run(told)
+
+
+def test_ticks_are_where_the_data_are(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    newcomers = (
+        "[...document.querySelectorAll('#table-1-panel svg')].find((one) => one.ariaLabel?.includes('newcomer'))"
+    )
+    assert tab.run(f"[...{newcomers}.querySelectorAll('.tick')].map((one) => one.textContent)") == [
+        "0",
+        "1",
+        "2",
+        "4",
+        "8",
+    ]
+    pareto = "[...document.querySelectorAll('#table-1-panel svg')].find((one) => one.ariaLabel?.includes('MB of a whole run'))"
+    assert len(tab.run(f"[...{pareto}.querySelectorAll('.tick')].map((one) => one.textContent)")) > 2
+
+
+def test_one_table_is_drawn_against_another(tab: Browser) -> None:
+    names = "[...document.querySelectorAll('#overview-panel .chart')].at(-1).querySelectorAll('.series').length"
+    assert tab.run(names) == 4
+    choose(tab, "Of", "1")
+    assert tab.run(names) == 3  # `local` gains nothing over itself
+
+
+def test_method_and_score_stay_in_sight(chromium: Browser, index: Path) -> None:
+    chromium.open(index, width=390, height=844)
+    click(chromium, "#tab-table-1")
+    choose(chromium, "Columns", "all")
+    edges = (
+        f"[...document.querySelector('{LEADERBOARD} tbody tr').querySelectorAll('.head, .score')]"
+        ".map((one) => [Math.round(one.getBoundingClientRect().left), Math.round(one.getBoundingClientRect().right)])"
+    )
+    chromium.run(f"document.querySelector('{LEADERBOARD}').scrollLeft = 900")
+    settle(chromium)
+    left = chromium.run(f"Math.round(document.querySelector('{LEADERBOARD}').getBoundingClientRect().left)")
+    (head, score) = chromium.run(edges)
+    assert head[0] == left
+    assert abs(score[0] - head[1]) <= 1
+    assert score[1] < 0.75 * 390  # there is room for what is scrolled
+
+
+def test_names_of_others_are_text(tmp_path: Path, chromium: Browser) -> None:
+    note = "<img src=x onerror=alert(1)>javascript:alert(1)"
+    for name in ("local", "fedavg"):
+        what = finished.identity(method={"name": name, "note": note}, scenario={"name": "<b>bold"})
+        finished.finish(Store(tmp_path), what, changed={"method": {"note": note}, "network": {}})
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    chromium.problems.clear()
+    chromium.open(tmp_path / "report" / "index.html")
+    for name in ("table-0", "runs", "failures"):
+        click(chromium, f"#tab-{name}")
+    click(chromium, "#tab-table-0")
+    click(chromium, f"{LEADERBOARD.replace('1', '0')} tbody th button")
+    assert note in chromium.run("document.querySelector('dialog').innerText")
+    assert chromium.run("document.querySelectorAll('main img, main b, dialog img').length") == 0
+    links = chromium.run("[...document.querySelectorAll('a')].map((one) => one.protocol)")
+    assert set(links) <= {"file:", "https:"}
+    assert chromium.problems == []
 
 
 def test_metrics_are_picked(tab: Browser) -> None:
@@ -186,7 +351,9 @@ def test_the_slider_shows_another_subject(tab: Browser) -> None:
 
 def test_ranks_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None:
     settle(tab)
-    ranked = tab.run("[...document.querySelectorAll('#overview-panel svg title')].map((one) => one.textContent)")
+    ranked = tab.run(
+        "[...document.querySelector('#overview-panel svg').querySelectorAll('title')].map((one) => one.textContent)"
+    )
     assert sorted(ranked) == ["local", "method01", "method02", "method03"]
     click(tab, "#tab-table-1")
     heads = tab.run("[...document.querySelectorAll('#table-1-panel h3')].map((one) => one.textContent)")
@@ -200,15 +367,16 @@ def test_ranks_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None
     assert len(rows(tab, "#runs-panel")) == 41
 
 
+@pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_it_without_sideways_scrolling_and_with_letters_that_can_be_read(
-    chromium: Browser, index: Path, dark: bool
+def test_it_is_shown_without_sideways_scrolling_and_with_letters_that_can_be_read(
+    chromium: Browser, index: Path, dark: bool, width: int
 ) -> None:
     chromium.problems.clear()
-    chromium.open(index, width=390, height=844, dark=dark)
+    chromium.open(index, width=width, height=844, dark=dark)
     for name in ("overview", "table-0", "table-1", "runs", "failures"):
         click(chromium, f"#tab-{name}")
-        assert chromium.run("document.documentElement.scrollWidth") == 390
+        assert chromium.run("document.documentElement.scrollWidth") == width
         assert chromium.run(SMALL) == []
         assert chromium.run(CONTRAST) == []
     assert chromium.problems == []

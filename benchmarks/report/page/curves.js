@@ -1,0 +1,45 @@
+// Validation curves: of all rows in one chart, or small ones side by side, for each row or for each site.
+
+const AXES = { round: "round", MB: "MB sent by all sites, up and down", seconds: "seconds of training, all sites one after the other" };
+const MANY_ROWS = 8; // more lines than that are not told apart in one chart
+
+function curves(table) {
+  const look = looks(table.rows), sites = [...new Set(table.curves.flatMap((row) => Object.keys(row.sites)))].sort();
+  const chosen = { view: "one", axis: "round", site: "" };
+  const place = html("div");
+  const keys = legend(table.rows.map(({ title: name }, number) => ({ name, look: look[number] })), false, show);
+
+  function series(number, site) {
+    const own = table.curves[number], line = site ? own.sites[site] : own.overall, { axis } = chosen;
+    if (!line) return [];
+    const pairs = (key) => line[axis].map((at, index) => [at, line[key][index]]);
+    return [{
+      name: table.rows[number].title, look: look[number], points: pairs("mean"),
+      band: line.low && line[axis].map((at, index) => [at, line.low[index], line.high[index]]),
+      dots: site ? [] : own.selected.flatMap((round) => line.round.flatMap((at, index) => (at === round ? [pairs("mean")[index]] : []))),
+    }];
+  }
+  function show() {
+    const { view, axis, site } = chosen, numbers = table.rows.flatMap(({ title }, number) => (keys.shows(title) ? [number] : []));
+    const all = (of) => numbers.flatMap((number) => series(number, of));
+    const panels = view === "row" ? numbers.map((number) => ({ title: table.rows[number].title, series: series(number, site), behind: all(site) }))
+      : view === "site" ? sites.map((of) => ({ title: of, series: all(of), lines: referenceLines(table, "psnr", of) }))
+      : [{ title: "", series: all(site), lines: referenceLines(table, "psnr", site) }];
+    const values = panels.flatMap((panel) => panel.series.flatMap(({ points }) => points.map(([, value]) => value)));
+    const shared = panels.length > 1 && values.length ? { range: extent(values), height: 200 } : { height: 340 };
+    place.className = panels.length > 1 ? "charts" : "";
+    place.replaceChildren(...panels.map(({ title, ...panel }) => html("div", {}, title && html("h4", {}, title),
+      drawn((width) => picture({ x: AXES[axis], y: "validation PSNR, dB", whole: true, ...shared, ...panel, width })).canvas)));
+  }
+  const pick = (name, label, options, usual) => choice(name, label, options, (value) => { chosen[name] = value; show(); }, usual);
+  const view = pick("view", "Shown in", [["one", "one chart"], ["row", "a chart for each row"], ["site", "a chart for each site"]], table.rows.length > MANY_ROWS ? "row" : "one");
+  const over = pick("axis", "Over", [["round", "rounds"], ["MB", "bytes"], ["seconds", "seconds"]]);
+  const where = pick("site", "Of", [["", "all site-tasks (mean)"], ...sites.map((name) => [name, name])]);
+  keys.update();
+  const figure = html("div", {}, place, keys.element);
+  keys.element.append(saveFigure(figure, fileName(table.title, "curves")));
+  return part("Validation curves", [controls(view, over, where), figure,
+    soft("PSNR on the validation subjects. A line is the mean over seeds, its band reaches from the lowest to the highest seed, and both end where a seed " +
+      "has no more values. A dot marks the selected round of a seed. In a chart for each row the others are grey. At most 60 rounds are drawn, evenly spaced. " +
+      "Seconds are a rough guide: other runs may have shared the machine.")], [keys]);
+}

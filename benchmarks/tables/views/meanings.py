@@ -1,0 +1,69 @@
+"""What the columns of a table mean, a sentence or two each: what the page tells at a heading."""
+
+from __future__ import annotations
+
+from ...stats.rising import LIMITED
+from ..metric import Metric
+from ..row import SHOWN
+from ..table import Table
+
+SCALES = {
+    "psnr": "Peak signal-to-noise ratio in dB, for images in [0, 1] with a peak of 1, and at most 60; higher is better.",
+    "ssim": "Structural similarity times 100, with scikit-image's default, a uniform 7x7 window; higher is better.",
+    "nmse": "Squared error as a share of the target's energy; lower is better.",
+}
+MEAN = "The mean over a subject's slices, then over subjects, then over site-tasks, then over seeds."
+LOCAL = "`local` on the same network, its best row where it has several"
+MEANINGS = {
+    "rank": "The place in the order, as an interval: what the table cannot tell apart shares places.",
+    "method": "The method, with the options that differ from its defaults.",
+    "network": "The generator.",
+    "buffers": "How the running statistics of the normalisation travel.",
+    "flags": "What must be known before the row is compared with others.",
+    "seeds": "How many of the table's seeds have a finished run.",
+    "diverged": "How many seeds diverged. A diverged run is scored as the mean training image.",
+    "below floor": "How many seeds ended with a validation PSNR below that of copying the source.",
+    "groups": "Rows that share a letter are not shown to differ (all pairs of the table, at 5 % for all of them together).",
+    "gain": f"The difference in METRIC to {LOCAL}; above 0 the row is better.",
+    "gain +-": "Half of the 95 % interval of the gain, from paired differences, for other seeds and other subjects.",
+    "gain p": "The p value of the gain, corrected for all gains of the table.",
+    "effect": "The gain divided by its standard deviation over subjects.",
+    "sites gaining": "The share of sites whose gain is above 0.",
+    "gap closed": "The gain as a share of the gain of `pooled`, where that is significantly above 0 (5 %).",
+    "worst site": "The site that the row serves worst, by METRIC.",
+    "worst site's": "The mean METRIC at the site that the row serves worst.",
+    "sd over sites": "The standard deviation over sites of the mean METRIC; lower is fairer.",
+    "worst 5 %": "The mean METRIC over the worst 5 % of a seed's subjects.",
+    "rising": (
+        "The gain in validation PSNR, in dB, over the last quarter of the rounds: the slope of a least-squares line, the mean "
+        f"over seeds. A row that rises by more than {LIMITED:g} is limited by its budget."
+    ),
+    "rounds to local": f"The rounds until the validation PSNR reaches that of {LOCAL}; the mean over seeds.",
+    "MB to local": f"The MB that all sites send, up and down, until the validation PSNR reaches that of {LOCAL}.",
+    "PSNR at equal MB": "The best validation PSNR within the bytes of the row that sends the fewest (nothing aside).",
+    "MB": "10^6 bytes of a whole run, all sites, up and down.",
+    "MB up": "10^6 bytes that a site sends in a round.",
+    "MB down": "10^6 bytes that a site is sent in a round.",
+    "parameters (M)": "Millions of parameters of a site's generator.",
+    "travelling (M)": "Millions of parameters of the generator that travel.",
+    "gradient evaluations (k)": "Thousands of backward passes of a whole run, all sites.",
+    "seconds a round": "Indicative: other runs may have shared the machine.",
+    "peak memory (MB)": "Indicative: other runs may have shared the machine.",
+}
+
+
+def column_meanings(table: Table) -> dict[str, str]:
+    """The meaning of each column by its name; a column that is not here needs no words."""
+    scores = {}
+    for name in dict.fromkeys((table.metric.column, *SHOWN)):
+        metric = Metric.of(name)
+        head = metric.heading
+        scale = SCALES.get(name, f"{metric.label}; {'higher' if metric.sign > 0 else 'lower'} is better.")
+        scores[head] = f"{scale} {MEAN}"
+        scores[f"{head} sd"] = f"The standard deviation over seeds of the mean {head}."
+        scores[f"{head} +-"] = (
+            f"Half of the 95 % interval of {head}, for other seeds and other subjects at these sites: two-way random effects of "
+            "seeds and subjects."
+        )
+    head = table.metric.heading
+    return {name: text.replace("METRIC", head) for name, text in MEANINGS.items()} | scores
