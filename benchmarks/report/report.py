@@ -124,8 +124,8 @@ def data_blocks(
         for place, (_, picture) in enumerate(images):
             yield f"images-{number}-{place}", picture
     labels = {run.record.run: row.name for table in found for row in table.rows for run in row.runs}
-    rows = [[*run_result(run, labels, run_means[run.record.run]), *run_origin(run)] for run in runs]
-    yield "runs", {"heads": [*RUN, "record"], "rows": rows, "versions": library_versions(records)}
+    lines = [[*run_result(run, labels, run_means[run.record.run]), *run_origin(run)] for run in runs]
+    yield "runs", {"heads": [*RUN, "record"], "rows": lines, "versions": library_versions(records)}
     yield "failures", [[one.name, one.outcome, one.attempts, one.reason] for one in failures(store, patterns, found)]
 
 
