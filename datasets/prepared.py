@@ -57,6 +57,11 @@ class Prepared(Dataset):
         store, own = self._place(site)
         return store.fingerprint(own)
 
+    def test_fingerprint(self, site: str) -> str:
+        """The fingerprint that the site had when it was prepared, and which of its subjects are tested now."""
+        store, own = self._place(site)
+        return store.test_fingerprint(own)
+
     def load(self, site: str, cache: Path) -> Site:
         """A site, its arrays memory-mapped.
 

@@ -132,7 +132,8 @@ class Feed:
         self.sources = federation.columns.sources
         known = (*self.tasks, *federation.asked(name))
         self.codes = {task: torch.from_numpy(federation.code(name, task)).to(device) for task in known}
-        self.names = [f"{s.name}/{number}" for s in site.subjects for number in range(s.slices.stop - s.slices.start)]
+        by_row = sorted(site.subjects, key=lambda subject: subject.slices.start)
+        self.names = [f"{s.name}/{number}" for s in by_row for number in range(s.slices.stop - s.slices.start)]
         self.rows = {split: site.rows(split) for split in ("train", "val", "test")}
         self.samples = len(self.rows["train"])
         self.steps = options.steps(self.samples)

@@ -40,6 +40,7 @@ def identity(run: Run) -> dict[str, Any]:
         "trainer": trainer_identity(run.trainer),
         "seed": run.seed,
         "data": {site: run.dataset.fingerprint(site) for site in tasks},
+        "test": {site: run.dataset.test_fingerprint(site) for site in tasks},
         "code": {kind: digests()[type(thing)] for kind, thing in chosen.items()},
         "numerics": NUMERICS,
     }
@@ -47,8 +48,8 @@ def identity(run: Run) -> dict[str, Any]:
 
 def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str, Any]:
     """What takes part and how: the tasks of each site that trains, and of each newcomer. Where an option has entries for sites,
-    only those of these sites count. How newcomers adapt, and what is normalised
-    otherwise, is left out where there is nothing of it."""
+    only those of these sites count. How newcomers adapt, what is normalised
+    otherwise, and the cohort are left out where there is nothing of it."""
     texts = {site: sorted(map(str, own)) for site, own in tasks.items()}
     told = plain(asdict(given)) | {
         "sites": [site for site in texts if site not in given.newcomers],
@@ -62,6 +63,7 @@ def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) ->
         told[option] = {site: plain(value) for site, value in own.items() if value}
     without = [] if given.newcomers else ["adapt", "adapt_steps"]
     without += [] if told["normalise"] else ["normalise"]
+    without += ["cohort"] if given.cohort is None else []
     return {name: value for name, value in told.items() if name not in without}
 
 

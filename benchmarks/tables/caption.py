@@ -144,7 +144,7 @@ def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
     yield f"Sites: {'; '.join(_site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
-    yield f"Seeds: {', '.join(map(str, seeds))}."
+    yield f"Seeds: {', '.join(map(str, seeds))}. {_drawn_by(records)}"
     yield f"Data: {first['dataset']['name']} {_options(data)}."
     yield f"Training: {_options(budget)}; device {_listed(str(record.identity['trainer']['device']) for record in records)}."
     network = names.networks[0] if len(set(names.networks)) == 1 else ""
@@ -153,6 +153,15 @@ def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]
     if policy:
         yield f"Running statistics of the normalisation: {policy}."
     yield _provenance(records)
+
+
+def _drawn_by(records: Sequence[Record]) -> str:
+    """What differs from seed to seed."""
+    what = [record.identity for record in records]
+    others = len({canonical(own["data"]) for own in what}) > 1
+    if others or all(own["scenario"].get("cohort") == own["seed"] for own in what):
+        return "A seed draws the training and validation subjects, the start and the order; the test subjects are the same."
+    return "A seed draws the start and the order; all seeds have the same training, validation and test subjects."
 
 
 def _provenance(records: Sequence[Record]) -> str:

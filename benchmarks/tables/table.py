@@ -1,7 +1,8 @@
 """The tables of finished runs: which runs may be compared, in which rows, and in which order.
 
-Runs share a table when they had the same scenario, data and training budget. A row is a method and a network with their
-options and code, averaged over seeds (row.py); statistics.py says how sure its score is, and columns.py prints it.
+Runs share a table when they had the same scenario, test subjects and training budget. Training and validation subjects belong to
+the seed: they may differ from seed to seed, and are the same in all rows of one seed. A row is a method and a network with their
+options and code, averaged over seeds (row.py); statistics.py says how sure its score is, and views/columns.py prints it.
 
 rank_rule.py says when the rows have ranks. A table is a *smoke run* where a site trained fewer than SMOKE_STEPS local steps: it
 shows that the code runs.
@@ -9,6 +10,7 @@ shows that the code runs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,8 +73,9 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
     groups: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.record.finished, run.record.run)):
         groups.setdefault(canonical(comparable(run.record)), []).append(run)
+    groups = {key: part for shared in groups.values() for key, part in one_training_set_a_seed(shared).items()}
     keys = sorted(groups)
-    titled = zip(titles([comparable(groups[key][0].record) for key in keys]), keys, strict=True)
+    titled = zip(titles([json.loads(key) for key in keys]), keys, strict=True)
     return [
         build(title, groups[key], selection, Metric.of(metric), groups.get(_with_twice_the_rounds(groups[key][0]), ()))
         for title, key in sorted(titled)
@@ -85,13 +88,28 @@ def _with_twice_the_rounds(run: FinishedRun) -> str:
     return canonical(shared | {"trainer": shared["trainer"] | {"rounds": 2 * shared["trainer"]["rounds"]}})
 
 
+def one_training_set_a_seed(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Comparable runs by what those of a table share, as JSON: all in one, unless a seed has two sets of training data."""
+    by_seed: dict[int, set[str]] = {}
+    by_data: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        identity = run.record.identity
+        by_seed.setdefault(identity["seed"], set()).add(canonical(identity["data"]))
+        by_data.setdefault(canonical(comparable(run.record) | {"data": identity["data"]}), []).append(run)
+    whole = {canonical(comparable(runs[0].record)): list(runs)}
+    return whole if all(len(found) == 1 for found in by_seed.values()) else by_data
+
+
 def comparable(record: Record) -> dict[str, Any]:
-    """What all runs of a table have in common."""
+    """What all runs of a table have in common. The cohort of a run is "seed" if the seed draws it."""
     identity = record.identity
     trainer = {name: value for name, value in identity["trainer"].items() if name not in {*ELSEWHERE, *OWN}}
-    parts = ("scenario", "dataset", "data", "numerics", *MOVING)
+    parts = ("dataset", "numerics", *MOVING)
     shared = {part: identity[part] for part in parts if part in identity}  # MOVING is younger than some records
-    return shared | {"trainer": trainer, "code": identity["code"]["dataset"]}
+    scenario, tested = identity["scenario"], identity.get("test", identity["data"])
+    cohort = scenario.get("cohort")
+    scenario = scenario | {"cohort": "seed" if cohort == identity["seed"] else cohort}
+    return shared | {"scenario": scenario, "test": tested, "trainer": trainer, "code": identity["code"]["dataset"]}
 
 
 def contestant(record: Record) -> dict[str, Any]:

@@ -124,6 +124,12 @@ class Layout(Dataset):
             )
         return self._fingerprints(found, self._keys(found, self._contents(found)))[site]
 
+    def test_fingerprint(self, site: str) -> str:
+        """A digest of all that the arrays of a site's test subjects follow from. See `fingerprint`."""
+        found = self.survey()
+        keys, split = self._keys(found, self._contents(found)), self._split(site, list(found.complete[site]))
+        return json_digest((site, [(name, keys[site, name]) for name in sorted(split) if split[name] == "test"]))
+
     def load(self, site: str, cache: Path) -> Site:
         """A site, its arrays memory-mapped. It is prepared now by one process, unless `fedsynth prepare` did it before.
 

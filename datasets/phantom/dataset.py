@@ -18,7 +18,7 @@ from .sites import KINDS, PRESETS, Hospital, hospital, variant
 from .streams import stream
 
 RENDERER = 1  # raise it whenever an image changes: caches are then made anew, and so are runs
-STORED = 2  # raise it whenever something else is stored beside the images: caches are then made anew, but no runs
+STORED = 3  # raise it whenever something else is stored beside the images: caches are then made anew, but no runs
 MOST = 64  # sites
 SPREAD = 0.6  # log-sd of the number of training subjects from site to site, if there are more than four sites
 # Axial slices lie evenly between the floor of the third ventricle and the centrum semiovale, mm.
@@ -37,6 +37,9 @@ class Phantom(Dataset):
     Each subject has its own anatomy, drawn from (seed, site, split, number), so that it stays the same if a split has more
     subjects. The foreground of a slice is the head, or the brain where the skull is stripped. Lesions are tumours with their
     oedema, and white-matter hyperintensities. Both follow from the true anatomy.
+
+    The training and validation subjects of a cohort (`load_cohort`) have names of their own, such as c3-train000, and so they are
+    other people. Sites, scanners and test subjects are those of every cohort.
 
     Each switch removes one kind of difference between sites.
 
@@ -115,11 +118,19 @@ class Phantom(Dataset):
         Raises:
             FederationError: For an unknown site.
         """
+        return self._load(site, cache, None)
+
+    def load_cohort(self, site: str, cohort: int, cache: Path) -> Site:
+        """A site with the training and validation subjects of a cohort. See `load`."""
+        return self._load(site, cache, cohort)
+
+    def _load(self, site: str, cache: Path, cohort: int | None) -> Site:
         if site not in self._kinds():
             raise FederationError(f"the phantom has no site {site!r}; it has {', '.join(self.contrasts())}")
-        folder = cache / f"phantom-{site}-{self.fingerprint(site)}-{STORED}"
+        drawn = "" if cohort is None else f"-c{cohort}"
+        folder = cache / f"phantom-{site}-{self.fingerprint(site)}{drawn}-{STORED}"
         if not (folder / "index.json").exists():
-            self.render(site).save(folder)
+            self.render(site, cohort).save(folder)
         return Site.open(folder)
 
     def fingerprint(self, site: str) -> str:
@@ -128,41 +139,51 @@ class Phantom(Dataset):
         Returns:
             12 hexadecimal digits.
         """
-        options = {name: value for name, value in asdict(self).items() if name != "sites"}
+        return self._digest(site, "sites")
+
+    def test_fingerprint(self, site: str) -> str:
+        """The fingerprint without the numbers of training and validation subjects, which change no test subject."""
+        return self._digest(site, "sites", "train", "val")
+
+    def _digest(self, site: str, *without: str) -> str:
+        options = {name: value for name, value in asdict(self).items() if name not in without}
         text = json.dumps({"renderer": RENDERER, "site": site, **options}, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
-    def render(self, site: str) -> Site:
+    def render(self, site: str, cohort: int | None = None) -> Site:
         """One site, rendered anew. See `load` for the arguments and what is returned."""
         counts = {"train": self.training_subjects(site), "val": self.val, "test": self.test}
-        people = [(split, f"{split}{number:03d}") for split in SPLITS for number in range(counts[split])]
+        drawn = dict.fromkeys(("train", "val"), "" if cohort is None else f"c{cohort}-") | {"test": ""}
+        people = [(split, f"{drawn[split]}{split}{number:03d}") for split in SPLITS for number in range(counts[split])]
         volumes, subjects = [], []
         for row, (split, name) in enumerate(ProgressBar(people, f"phantom {site}", unit="subject")):
             volumes.append(self.subject(site, name))
             subjects.append(Subject(name, split, slice(row * self.slices, (row + 1) * self.slices)))
-        images, masks, lesions = (np.concatenate(part) for part in zip(*volumes, strict=True))
-        contrasts = tuple(self.contrasts()[site])
-        return Site(site, contrasts, images, masks, tuple(subjects), lesions if lesions.any() else None)
+        images, masks, lesions, noise_free = (np.concatenate(part) for part in zip(*volumes, strict=True))
+        contrasts, tested = tuple(self.contrasts()[site]), noise_free[-counts["test"] * self.slices :]
+        return Site(site, contrasts, images, masks, tuple(subjects), lesions if lesions.any() else None, tested)
 
-    def subject(self, site: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def subject(self, site: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """One subject, rendered anew.
 
         White is 1.08 times the 99.5th percentile of the subject's brain, contrast by contrast, times a gain near 1.
 
         Args:
             site: One of the names in `contrasts`.
-            name: The subject's name, its split and number, such as `train000`.
+            name: The subject's name, its split and number, such as `train000`, or `c3-train000` of cohort 3.
 
         Returns:
-            Images float16 `[slices, C, H, W]` in [-1, 1], and masks of the foreground and of lesions, bool `[slices, H, W]`.
+            Images float16 `[slices, C, H, W]` in [-1, 1]; masks of the foreground and of lesions, bool `[slices, H, W]`; and the
+            images without their noise, in the same window.
         """
         scan = Scan(self.hospital(site), (self.seed, site, name), self.size, self.nuisance)
-        raw, brain, mask, lesions = (
+        raw, brain, mask, lesions, noise_free = (
             np.stack(part) for part in zip(*map(scan.slice, np.linspace(LOWEST, HIGHEST, self.slices)), strict=True)
         )
         bright = np.stack([np.percentile(raw[:, c][brain], 99.5) for c in range(raw.shape[1])])
         window = (1.08 * bright * scan.gains())[None, :, None, None]
-        return (2 * np.clip(raw / window, 0, 1) - 1).astype(np.float16), mask, lesions
+        images, clean = ((2 * np.clip(part / window, 0, 1) - 1).astype(np.float16) for part in (raw, noise_free))
+        return images, mask, lesions, clean
 
     def training_subjects(self, site: str) -> int:
         """The number of a site's training subjects."""

@@ -68,8 +68,9 @@ class Scan:
                 gain=float(np.exp(0.06 * nuisance * rng.standard_normal())),
             )
 
-    def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm, and masks `[H, W]` of its brain, foreground and lesions.
+    def slice(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Raw magnitudes `[C, H, W]` of the slice at height `z` mm; masks `[H, W]` of its brain, foreground and lesions; and the
+        magnitudes without their noise.
 
         The foreground is the head where the skull is shown, and the brain where it is stripped. Lesions are the pixels of which
         more than half is tumour, necrosis, oedema or white-matter hyperintensity.
@@ -80,16 +81,18 @@ class Scan:
         coils = self._coils.at(z)
         brain, head, lesions = self.averaged(np.stack([anatomy.brain, anatomy.head, anatomy.shares[LESIONS].sum(0)]))
         strip = np.clip(2 * brain - 0.5, 0, 1) if self._hospital.stripped else None
-        images = []
+        images, noise_free = [], []
         for contrast, exposure in self.exposures.items():
             plain, *slopes = (exposure.response @ shares).reshape(4, *anatomy.brain.shape)
             signal = plain + sum(slope * change for slope, change in zip(slopes, anatomy.texture, strict=True))
             field = np.float32(0.7) * coils["receive"] + np.float32(0.35 * exposure.bias) * coils["receive too"]
             signal *= np.exp(np.float32(self._hospital.bias) * np.tanh(field)) * dome
             image = self.moved(self.blurred(self.averaged(signal), exposure.acquisition), exposure)
-            image = self._noisy(image, exposure, stream(*self._names, "noise", contrast, round(1000 * z)))
-            images.append(image if strip is None else image * strip)
-        return np.stack(images), brain > 0.5, (brain if self._hospital.stripped else head) > 0.5, lesions > 0.5
+            noisy = self._noisy(image, exposure, stream(*self._names, "noise", contrast, round(1000 * z)))
+            images.append(noisy if strip is None else noisy * strip)
+            noise_free.append(image if strip is None else image * strip)
+        foreground = (brain if self._hospital.stripped else head) > 0.5
+        return np.stack(images), brain > 0.5, foreground, lesions > 0.5, np.stack(noise_free)
 
     def gains(self) -> np.ndarray:
         """The factor of the intensity that is shown as white, for each contrast `[C]`."""

@@ -81,6 +81,12 @@ class SliceStore:
         own = json_digest(self.splits.get(name, {}))
         return str(site["fingerprint"] if own == site["splits"] else json_digest((site["fingerprint"], own)))
 
+    def test_fingerprint(self, name: str) -> str:
+        """A digest of all that a site's arrays follow from, and of who is tested: how the others are divided does not matter."""
+        own = self.splits.get(name, {})
+        tested = sorted(subject for subject, split in own.items() if split == "test")
+        return json_digest((self.info["sites"][name]["fingerprint"], tested))
+
     def site(self, name: str) -> Site:
         """A site, its arrays memory-mapped, its subjects split as splits.csv says. Raises FederationError for damaged files."""
         path = self.folder / "sites" / name
@@ -127,7 +133,7 @@ def write_store(
     with _replacing(folder) as new:
         entries, own = {}, {}
         for site in sites:
-            site.save(new / "sites" / site.name)
+            replace(site, noise_free=None).save(new / "sites" / site.name)  # splits.csv may name other test subjects
             own[site.name] = {subject.name: subject.split for subject in site.subjects}
             entries[site.name] = {
                 "contrasts": list(site.contrasts),

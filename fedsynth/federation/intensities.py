@@ -22,6 +22,8 @@ class Normalisation(Enum):
 def rescaled(site: Site, how: Normalisation) -> Site:
     """The site with every contrast of every subject scaled in this way, in all splits."""
     images = np.array(site.images)
+    clean = None if site.noise_free is None else np.array(site.noise_free)
+    place = {row: number for number, row in enumerate(site.rows("test"))}
     for subject in site.subjects:
         rows = subject.slices
         for channel in range(len(site.contrasts)):
@@ -33,4 +35,8 @@ def rescaled(site: Site, how: Normalisation) -> Site:
                 foreground = values[site.masks[rows]]
                 middle, half = foreground.mean(), SPAN * foreground.std()
             images[rows, channel] = np.clip((values - middle) / np.maximum(half, 1e-6), -1, 1)
-    return replace(site, images=images)
+            if clean is not None and subject.split == "test":
+                own = slice(place[rows.start], place[rows.start] + len(values))
+                scaled = (clean[own, channel].astype(np.float32) - middle) / np.maximum(half, 1e-6)
+                clean[own, channel] = np.clip(scaled, -1, 1)
+    return replace(site, images=images, noise_free=clean)

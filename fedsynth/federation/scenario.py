@@ -32,6 +32,9 @@ class Scenario(Conditions):
         train_subjects: Site or `default` -> how many training subjects it has, the first ones of the data set.
         shift: Site or `default` -> by how many pixels its training contrasts are off the first contrast, at most.
         normalise: Site or `default` -> how it scales its intensities; sites without an entry have the data set's.
+        cohort: Which training and validation subjects take part. None: those of the data set. A number draws others, with the
+            same test subjects: new ones where the data are simulated, else the others divided anew. `${seed}` draws them by the
+            seed of the run.
 
     Example:
         >>> from pathlib import Path
@@ -51,6 +54,7 @@ class Scenario(Conditions):
     train_subjects: dict[str, int] = field(default_factory=dict)
     shift: dict[str, int] = field(default_factory=dict)
     normalise: dict[str, Normalisation] = field(default_factory=dict)
+    cohort: int | None = None
 
     def resolve(self, dataset: Dataset) -> dict[str, tuple[Task, ...]]:
         """Site -> its tasks, both sorted, newcomers included: the order in which they are listed changes nothing.
@@ -148,7 +152,7 @@ class Scenario(Conditions):
         plan = self.resolve(dataset)
         sites = {}
         for name in plan:
-            site = dataset.load(name, cache)
+            site = dataset.load(name, cache) if self.cohort is None else dataset.load_cohort(name, self.cohort, cache)
             if (count := self.of_site(self.train_subjects, name)) is not None:
                 site = with_few(site, count)
             if pixels := self.of_site(self.shift, name):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from .. import streams
 from ..runtime.atomic import atomic_folder
 from .task import FederationError
 
@@ -47,8 +48,10 @@ class Site:
         contrasts: The contrasts that every subject there has.
         images: float16 `[N, C, H, W]` in [-1, 1], the contrasts in the order of `contrasts`.
         masks: The foreground, bool `[N, H, W]`.
-        subjects: Their slices are all N rows, in order.
+        subjects: Their slices are all N rows, each once; where a part of a split is taken, it is the first subjects listed.
         lesions: Masks of the lesions, bool `[N, H, W]`, or None where they are not known.
+        noise_free: The images of the test slices without their noise, in the order of `rows("test")`, or None where nobody knows
+            them: of simulated data they are the best that any method could make.
 
     Raises:
         FederationError: The arrays do not fit each other, the contrasts or the subjects.
@@ -67,6 +70,7 @@ class Site:
     masks: np.ndarray
     subjects: tuple[Subject, ...]
     lesions: np.ndarray | None = None
+    noise_free: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n, c = self.images.shape[:2]
@@ -83,20 +87,23 @@ class Site:
             raise FederationError(
                 f"site {self.name}: a subject's name occurs twice, so splits could mix: {sorted(names)}"
             )
-        rows = [row for subject in self.subjects for row in range(subject.slices.start, subject.slices.stop)]
+        rows = sorted(row for subject in self.subjects for row in range(subject.slices.start, subject.slices.stop))
         if rows != list(range(n)):
-            raise FederationError(
-                f"site {self.name}: the subjects' slices do not cover its {n} rows once each, in order"
-            )
+            raise FederationError(f"site {self.name}: the subjects' slices do not cover its {n} rows once each")
         if unknown := {subject.split for subject in self.subjects} - set(SPLITS):
             raise FederationError(f"site {self.name}: unknown split {sorted(unknown)}; a subject is in one of {SPLITS}")
+        tested = (len(self.rows("test")), *self.images.shape[1:])
+        if self.noise_free is not None and self.noise_free.shape != tested:
+            raise FederationError(
+                f"site {self.name}: noise_free {self.noise_free.shape} does not fit its test slices {tested}; give both or None"
+            )
 
     def of(self, split: str) -> tuple[Subject, ...]:
-        """The subjects of a split, in the order of their rows."""
+        """The subjects of a split, in the order in which they are listed."""
         return tuple(subject for subject in self.subjects if subject.split == split)
 
     def rows(self, split: str) -> np.ndarray:
-        """Row indices of a split's slices, int64, ascending."""
+        """Row indices of a split's slices, int64, subject by subject."""
         return np.concatenate([np.arange(s.slices.start, s.slices.stop) for s in self.of(split)] or [np.arange(0)])
 
     def save(self, folder: Path) -> None:
@@ -111,6 +118,8 @@ class Site:
                 np.save(scratch / "masks.npy", self.masks.astype(bool, copy=False))
                 if self.lesions is not None:
                     np.save(scratch / "lesions.npy", self.lesions.astype(bool, copy=False))
+                if self.noise_free is not None:
+                    np.save(scratch / "noise_free.npy", self.noise_free.astype(np.float16, copy=False))
                 index = {
                     "name": self.name,
                     "contrasts": self.contrasts,
@@ -125,15 +134,30 @@ class Site:
     def open(cls, folder: Path) -> Site:
         """The site that `save` wrote, its arrays memory-mapped."""
         index = json.loads((folder / "index.json").read_text())
-        lesions = folder / "lesions.npy"
+        lesions, noise_free = (
+            np.load(path, mmap_mode="r") if (path := folder / f"{name}.npy").exists() else None
+            for name in ("lesions", "noise_free")
+        )
         return cls(
             index["name"],
             tuple(index["contrasts"]),
             np.load(folder / "images.npy", mmap_mode="r"),
             np.load(folder / "masks.npy", mmap_mode="r"),
             tuple(Subject(name, split, slice(start, stop)) for name, split, start, stop in index["subjects"]),
-            np.load(lesions, mmap_mode="r") if lesions.exists() else None,
+            lesions,
+            noise_free,
         )
+
+
+def redivided(site: Site, cohort: int) -> Site:
+    """The site with its subjects that are not tested divided anew into training and validation, as many of each as before, and
+    listed in a new order. A subject's place in the draw follows from the number, the site and its own name."""
+    free = [subject for subject in site.subjects if subject.split != "test"]
+    drawn = sorted(free, key=lambda subject: streams.key("cohort", cohort, site.name, subject.name))
+    trained = len(site.of("train"))
+    parts = ((drawn[:trained], "train"), (drawn[trained:], "val"))
+    divided = [replace(subject, split=split) for part, split in parts for subject in part]
+    return replace(site, subjects=(*divided, *site.of("test")))
 
 
 @dataclass
@@ -173,3 +197,13 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, site: str, cache: Path) -> Site:
         """One site, from the folder `cache` if it was made before; else it is made and kept there."""
+
+    def load_cohort(self, site: str, cohort: int, cache: Path) -> Site:
+        """The site with other training and validation subjects, drawn by a number, and the same test subjects: here the subjects
+        that are not tested divided anew. A data set that can make new subjects makes new ones."""
+        return redivided(self.load(site, cache), cohort)
+
+    def test_fingerprint(self, site: str) -> str:
+        """A digest of everything that the arrays of the site's test subjects follow from, here `fingerprint`. Runs whose test
+        subjects differ share no table; those whose training subjects differ may, if these belong to the seed."""
+        return self.fingerprint(site)

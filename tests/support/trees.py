@@ -27,7 +27,7 @@ Writer = Callable[[Path, np.ndarray], object]
 @cache
 def stacks(site: str, person: int) -> Mapping[str, np.ndarray]:
     """For each contrast of a subject of the phantom, intensities from 0 to 2000, `[X, Y, Z]` running right, front, up."""
-    images, _, _ = PHANTOM.subject(site, f"train{person:03d}")
+    images, *_ = PHANTOM.subject(site, f"train{person:03d}")
     return {
         contrast: 1000 * (images[:, channel, ::-1].astype(np.float64).T + 1)
         for channel, contrast in enumerate(PHANTOM.contrasts()[site])

@@ -100,7 +100,7 @@ def test_scores_are_those_of_what_the_run_synthesised(
 
 
 def test_a_perfect_answer_would_score_zero(tmp_path: Path) -> None:
-    images, _, _ = Phantom(size=32, slices=5).subject("ixi", "test000")
+    images, *_ = Phantom(size=32, slices=5).subject("ixi", "test000")
     real = images[:, 1].astype(np.float32)
     network = FeatureNetwork(save(Grey(), tmp_path / "grey.pt"), CPU)
     distances, ours, theirs = compare_slices(real, real, network)

@@ -167,6 +167,40 @@ def test_runs_of_another_job_have_another_table(store: Store, other: dict[str, A
     assert [len(table.rows) for table in made(store)] == [1, 1]
 
 
+def test_seeds_that_draw_their_cohorts_share_a_table(store: Store) -> None:
+    for seed in (0, 1):
+        for method in ("a", "b"):
+            finished.finish(store, named(method, seed=seed, scenario={"cohort": seed}), 20 + seed)
+    table = only(store)
+    assert (len(table.rows), table.seeds) == (2, (0, 1))
+    drawn = "Seeds: 0, 1. A seed draws the training and validation subjects, the start and the order; the test subjects are the"
+    assert any(line.startswith(drawn) for line in table.facts)
+    for seed in (0, 1):
+        finished.finish(store, named("a", seed=seed), 30)  # with the data set's own subjects in both
+    assert {table.title: (len(table.rows), table.seeds) for table in made(store)} == {
+        "variable on phantom, scenario.cohort=null": (1, (0, 1)),
+        "variable on phantom, scenario.cohort=seed": (2, (0, 1)),
+    }
+    finished.finish(store, named("a", seed=2, scenario={"cohort": 5}))  # neither
+    assert len(made(store)) == 3
+
+
+def test_a_table_is_held_together_by_its_test_set(store: Store) -> None:
+    def run(method: str, seed: int, data: str, test: str = "t0") -> None:
+        finished.finish(store, named(method, seed=seed, data=data) | {"test": {"ixi": test, "oasis": test}})
+
+    for seed, data in ((0, "d0"), (1, "d1")):  # training data belong to the seed
+        for method in ("a", "b"):
+            run(method, seed, data)
+    assert [(len(table.rows), table.seeds) for table in made(store)] == [(2, (0, 1))]
+    run("a", 0, "d2", "t1")
+    assert sorted(len(table.rows) for table in made(store)) == [1, 2]
+    run("a", 1, "d3")  # another training set of the same seed: no table has both
+    found = made(store)
+    assert sorted((len(table.rows), table.seeds) for table in found) == [(1, (0,)), (1, (1,)), (2, (0,)), (2, (1,))]
+    assert len({table.title for table in found}) == 4
+
+
 def test_a_learning_rate_of_ones_own_is_a_row_of_the_same_table(store: Store) -> None:
     finished.finish(store, named("a"), 20)
     finished.finish(store, named("a", trainer={"lr": 1e-3}), 21)
@@ -277,7 +311,7 @@ def test_the_caption_says_what_the_numbers_are(store: Store) -> None:
         "the round with the best validation PSNR",
         "the mean over subjects, then site-tasks, then 1 seed.",
         "ixi T1->T2 (10 train, 5 val, 20 test subjects); oasis T1->T2, T2->FLAIR (10 train",
-        "Seeds: 3.",
+        "Seeds: 3. A seed draws the start and the order; all seeds have the same training, validation and test subjects.",
         "Data: phantom size=64.",
         "batch=1 common_start=true corrupt=0.0 local_epochs=1.0 local_steps=100 lr=0.0002 optimizer=adam "
         "optimizer.betas=[0.5,0.999] participation=1.0 rounds=100 schedule=linear server_rule=mean; device cpu.",

@@ -160,7 +160,7 @@ def test_registration_aligns_contrasts_and_exports_undo_it(tmp_path: Path) -> No
     phantom = Phantom(size=64, slices=24)
     shift = np.array([5.0, -4.0, 3.0])
     for person in range(3):
-        images, _, _ = phantom.subject("midas", f"train{person:03d}")
+        images, *_ = phantom.subject("midas", f"train{person:03d}")
         for channel, contrast in enumerate(("T1", "T2")):
             affine = np.diag([3.4, 3.4, 2.0, 1.0])
             affine[:3, 3] = [-32 * 3.4, -32 * 3.4, -24.0] + (contrast == "T2") * shift
