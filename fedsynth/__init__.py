@@ -30,11 +30,13 @@ if TYPE_CHECKING:  # the names of _HOMES, for type checkers
     from .registry import (
         DATASETS as DATASETS,
         METHODS as METHODS,
+        METRICS as METRICS,
         NETWORKS as NETWORKS,
         OPTIMIZERS as OPTIMIZERS,
         SCHEDULES as SCHEDULES,
         RegistryError as RegistryError,
     )
+    from .runtime.metric import ImageMetric as ImageMetric, MetricError as MetricError, Region as Region
     from .runtime.optimizers.optimizer import Optimizer as Optimizer
     from .runtime.options import TrainerOptions as TrainerOptions
     from .runtime.schedules.schedule import Schedule as Schedule
@@ -46,10 +48,11 @@ _HOMES = {
     "federation": ("Dataset", "Federation", "FederationError", "Site", "Subject", "Task"),
     "method": ("Method",),
     "networks.network": ("Generator", "Network", "Norm", "Role", "Stage"),
+    "runtime.metric": ("ImageMetric", "MetricError", "Region"),
     "runtime.optimizers.optimizer": ("Optimizer",),
     "runtime.options": ("TrainerOptions",),
     "runtime.schedules.schedule": ("Schedule",),
-    "registry": ("DATASETS", "METHODS", "NETWORKS", "OPTIMIZERS", "SCHEDULES", "RegistryError"),
+    "registry": ("DATASETS", "METHODS", "METRICS", "NETWORKS", "OPTIMIZERS", "SCHEDULES", "RegistryError"),
     "federation.scenario": ("Scenario",),
     "trainer": ("Outcome", "Trainer"),
 }

@@ -1,5 +1,5 @@
-"""Which methods, networks, data sets, optimisers and schedules there are: the files of their folders, the entry points of
-installed packages, and the files that FEDSYNTH_PLUGINS names."""
+"""Which methods, networks, data sets, optimisers, schedules and metrics there are: the files of their folders, the entry points
+of installed packages, and the files that FEDSYNTH_PLUGINS names."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .federation import Dataset
     from .method import Method
     from .networks.network import Network
+    from .runtime.metric import ImageMetric
     from .runtime.optimizers.optimizer import Optimizer
     from .runtime.schedules.schedule import Schedule
 
@@ -224,6 +225,9 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
 SCHEDULES: Registry[Schedule] = Registry(
     "schedule", "fedsynth.runtime.schedules.schedule:Schedule", "fedsynth.runtime.schedules"
 )
+METRICS: Registry[ImageMetric] = Registry(
+    "metric", "fedsynth.runtime.metric:ImageMetric", "fedsynth.evaluation.metrics"
+)
 REGISTRIES: dict[str, Registry[Any]] = {  # by the word that chooses from it: method=fedbn, optimizer=sgd
     "network": NETWORKS,
     "dataset": DATASETS,
@@ -231,3 +235,4 @@ REGISTRIES: dict[str, Registry[Any]] = {  # by the word that chooses from it: me
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
+PLUGGABLE = REGISTRIES | {"metric": METRICS}  # also what no run chooses: all metrics score all test subjects

@@ -32,6 +32,13 @@ def choice_names(*groups: str) -> Offer:
     return offer
 
 
+def metric_names(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
+    """The columns of `scores.csv`."""
+    from fedsynth.evaluation.columns import metric_columns
+
+    yield from map(CompletionItem, metric_columns())
+
+
 def overrides(*groups: str) -> Offer:
     """`GROUP=CHOICE`, also for the last of several choices with commas.
 
@@ -53,9 +60,9 @@ def overrides(*groups: str) -> Offer:
 
 def plural_groups(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:
     """The names of all groups in the plural, as `fedsynth list` takes them."""
-    from ..contract.sources import GROUPS
+    from ..contract.sources import LISTED
 
-    yield from (CompletionItem(f"{group}s") for group in GROUPS)
+    yield from (CompletionItem(f"{group}s") for group in LISTED)
 
 
 def any_folder(ctx: click.Context, begun: str) -> Iterator[CompletionItem]:

@@ -14,10 +14,10 @@ LIST = Verb(
         words(
             "names",
             "[NAME]...",
-            "methods, networks, datasets, scenarios, experiments, optimizers, schedules: those of one kind (default: all);"
-            " any of their names: its options.",
+            "methods, networks, datasets, scenarios, experiments, optimizers, schedules, metrics: those of one kind (default:"
+            " all); any of their names: its options.",
             plural_groups,
-            choice_names("method", "network", "dataset", "scenario", "experiment", "optimizer", "schedule"),
+            choice_names("method", "network", "dataset", "scenario", "experiment", "optimizer", "schedule", "metric"),
         )
     ],
     examples=["fedsynth list methods", "fedsynth list fedprox resnet common"],

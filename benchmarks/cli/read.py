@@ -6,9 +6,8 @@ import math
 
 import click
 
-from ..records.record import METRICS
 from .arguments import OVERRIDES, PATTERNS, RESULTS, Words, flag, out, words
-from .completion import choice_names, run_names
+from .completion import choice_names, metric_names, run_names
 from .verb import Verb
 
 FORMATS = ("pdf", "svg", "png")
@@ -42,8 +41,28 @@ class Formats(click.ParamType):
         return found
 
 
+class MetricName(Words):
+    """A column of an installed metric."""
+
+    name = "metric"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from fedsynth.evaluation.columns import metric_column
+        from fedsynth.registry import RegistryError
+
+        try:
+            metric_column(value)
+        except RegistryError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 METRIC = click.Option(
-    ["--metric"], type=click.Choice(METRICS), default="psnr", metavar="METRIC", help="What is compared (default: psnr)."
+    ["--metric"],
+    type=MetricName(metric_names),
+    default="psnr",
+    metavar="METRIC",
+    help="What is compared, as `fedsynth list metrics` names it (default: psnr).",
 )
 
 STATUS = Verb(

@@ -16,7 +16,7 @@ from fedsynth.federation import Dataset
 from fedsynth.federation.scenario import Scenario
 from fedsynth.method import Method
 from fedsynth.networks.network import Network
-from fedsynth.registry import NETWORKS, REGISTRIES, RegistryError
+from fedsynth.registry import METRICS, NETWORKS, REGISTRIES, RegistryError
 from fedsynth.runtime.options import TrainerOptions, check_finite
 
 from .errors import PUBLISHED, OptionError
@@ -108,7 +108,7 @@ def register() -> dict[str, str]:
     for name in IN_TRAINER:
         trainer[name] = f"${{{name}}}"
     store("default", trainer, "trainer")
-    broken: dict[str, str] = {}
+    broken = dict(METRICS.broken())
     for group, registry in REGISTRIES.items():
         broken |= registry.broken()
         for name, entry in registry.entries().items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fedsynth.registry import METHODS, NETWORKS, REGISTRIES
+from fedsynth.registry import METHODS, METRICS, NETWORKS, PLUGGABLE, REGISTRIES
 
 from ..config.errors import PUBLISHED
 from .options import docstring, options
@@ -32,7 +32,9 @@ def description(group: str, choice: Choice) -> list[str]:
         norm = {"norm": method.needs_norm} if method.needs_norm else {}
         network = method.default_network()
         return [f"{head}, which is {network}", *_documented(group, NETWORKS[network], norm)]
-    cls = REGISTRIES[group][choice.name]
+    if group == "metric":
+        return [head, *_documented(group, METRICS[choice.name]), *_measured(choice.name)]
+    cls = PLUGGABLE[group][choice.name]
     return [head, *_documented(group, cls), *(["", *_travel(cls)] if group == "method" else [])]
 
 
@@ -54,6 +56,14 @@ def _documented(group: str, cls: type, values: Mapping[str, Any] | None = None) 
     """What a class says of itself, and its options."""
     module = _paragraphs(sys.modules[cls.__module__].__doc__ or "")
     return [*module, "", *_paragraphs(docstring(cls)), "", *_table(group, cls, values)]
+
+
+def _measured(name: str) -> Iterator[str]:
+    """How a metric is read, and where."""
+    metric = METRICS[name]
+    low, high = metric.range
+    yield f"  {metric.better} is better, from {low:g} to {high:g}{f' {metric.unit}' if metric.unit else ''}"
+    yield f"  columns: {', '.join(metric.columns(name))}"
 
 
 def _travel(cls: type[Method]) -> list[str]:

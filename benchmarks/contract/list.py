@@ -11,20 +11,20 @@ from textwrap import shorten
 from click import UsageError
 
 from ..config.errors import PUBLISHED
-from .sources import GROUPS, Choice, choices
+from .sources import LISTED, Choice, choices
 
-KINDS = {f"{group}s": group for group in GROUPS}
+KINDS = {f"{group}s": group for group in LISTED}
 
 
 def main(names: Sequence[str]) -> int:
     """Print the named kinds, or all, and the options of what else is named; 1 if there is a file that cannot be read."""
     found: dict[str, list[Choice]] = {}
     broken: dict[str, str] = {}
-    for group in GROUPS:
+    for group in LISTED:
         found[group], faults = choices(group)
         broken |= faults
     named = found | {"network": [*found["network"], *(Choice(f"{PUBLISHED}{own.name}", "") for own in found["method"])]}
-    known = [*KINDS, *(choice.name for group in GROUPS for choice in named[group])]
+    known = [*KINDS, *(choice.name for group in LISTED for choice in named[group])]
     if unknown := [name for name in names if name not in known]:
         raise UsageError(f"there is no {unknown[0]!r}; {_nearest(unknown[0], known)}")
     parts = []

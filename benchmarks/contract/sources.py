@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedsynth import plugins
-from fedsynth.registry import REGISTRIES
+from fedsynth.registry import PLUGGABLE
 
 from ..config.own_files import BUILT_IN, conf_folders
 
@@ -32,6 +32,7 @@ GROUPS = (
     "optimizer",
     "schedule",
 )  # of options: method=fedavg, experiment=demo
+LISTED = (*GROUPS, "metric")
 # What has a full stop that ends no sentence; a capital letter after a number is a unit (1.5 T), and no initial.
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:al|cf|e\.g|i\.e|vs|St|Dr|Fig|Eq)$|(?:^|\D\s)[A-Z]$")
 
@@ -81,7 +82,7 @@ def sentences(text: str) -> list[str]:
 
 def _sources(group: str) -> Iterator[tuple[str, Callable[[], list[Choice]]]]:
     """Origin, and how its choices are read."""
-    if registry := REGISTRIES.get(group):
+    if registry := PLUGGABLE.get(group):
         for module in pkgutil.iter_modules(import_module(registry.folder).__path__):
             name = f"{registry.folder}.{module.name}"
             yield name, partial(_built_in, name, group)
@@ -146,8 +147,8 @@ def _package(point: EntryPoint) -> str:
 def _plugin(path: Path, group: str) -> list[Choice]:
     if (module := _module(f"{plugins.__name__}.{path.stem}")) is None:
         raise SourceError("is no Python file that can be imported; a plugin is one, such as my_method.py")
-    if not any(_defined(module, kind) for kind in REGISTRIES):
-        raise SourceError(f"defines no {', no '.join(registry.kind for registry in REGISTRIES.values())}")
+    if not any(_defined(module, kind) for kind in PLUGGABLE):
+        raise SourceError(f"defines no {', no '.join(registry.kind for registry in PLUGGABLE.values())}")
     found = _defined(module, group)
     names = [path.stem if len(found) == 1 else own.name.lower() for _, own in found]
     return [_choice(name, own, str(path)) for name, own in zip(names, found, strict=True)]
@@ -161,7 +162,7 @@ def _choice(name: str, found: tuple[_Module, ast.ClassDef], origin: str = "") ->
 
 def _defined(module: _Module, group: str) -> list[tuple[_Module, ast.ClassDef]]:
     """The classes of a group that a module defines, or a package with its modules; not those that it imports."""
-    root = _class(REGISTRIES[group].base.replace(":", "."))
+    root = _class(PLUGGABLE[group].base.replace(":", "."))
     inside = [place for place in module.imports.values() if place.startswith(f"{module.name}.")]
     found = (_class(place) for place in [*(f"{module.name}.{name}" for name in module.classes), *inside])
     return [own for own in found if own and _descends(own, root)]

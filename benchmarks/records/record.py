@@ -26,11 +26,7 @@ from fedsynth.runtime.atomic import write_atomically
 SCHEMA = 1
 STATUSES = ("done", "diverged")
 SELECTIONS = ("selected", "last")  # the round with the best validation score, and the last one
-METRICS = (
-    *("psnr", "ssim", "nmse", "mae", "psnr_fg", "ssim_fg", "nmse_fg", "mae_fg"),
-    *("hf_nmse", "ms_ssim", "vif", "psnr_lesion", "nmse_lesion", "mae_lesion", "lesion_contrast"),
-)
-SCORES = ("selection", "site", "task", "subject", *METRICS)
+KEYS = ("selection", "site", "task", "subject")  # of `scores.csv`; its other columns are those of evaluation/columns.py
 CURVE = (
     *("round", "site", "loss_generator", "loss_discriminator", "val_psnr", "val_ssim"),
     *("bytes_up", "bytes_down", "seconds", "gradient_evaluations"),
@@ -40,7 +36,7 @@ COSTS = (
     *("parameters_travelling", "parameters_discriminators", "gradient_evaluations"),
 )
 DIGITS = 9  # of a score: images are float32, which has seven, and a table prints four
-TEXT = frozenset({"selection", "site", "task", "subject"})  # every other column is a number
+TEXT = frozenset(KEYS)  # every other column is a number
 
 Rows = list[dict[str, Any]]
 
@@ -98,7 +94,7 @@ class Record:
             raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
         seen = set()
         for row in scores:
-            key = tuple(row[column] for column in SCORES if column in TEXT)
+            key = tuple(row[column] for column in KEYS)
             if key in seen or not (math.isfinite(row["psnr"]) and math.isfinite(row["ssim"])):
                 raise RecordError(f"{self.run}: the score of {key} is {'repeated' if key in seen else 'not finite'}")
             seen.add(key)
@@ -138,9 +134,10 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
 
 def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:
     """Write both tables, then the record; returns it with the tables' digests. Raises RecordError if one is incomplete."""
-    if not curve:
-        raise RecordError(f"{record.run}: its curve has no row")
-    tables = {"scores.csv": csv_of_rows(scores, SCORES), "curve.csv": csv_of_rows(curve, CURVE)}
+    if not (scores and curve):
+        raise RecordError(f"{record.run}: its {'scores have' if curve else 'curve has'} no row")
+    columns = tuple(dict.fromkeys((*KEYS, *scores[0])))
+    tables = {"scores.csv": csv_of_rows(scores, columns), "curve.csv": csv_of_rows(curve, CURVE)}
     record = replace(record, files={name: sha256(content) for name, content in tables.items()})
     record.check()
     record.check_scores(scores)

@@ -137,7 +137,8 @@ class ScoreTable:
         if name not in self.numbers:
             known = ", ".join(self.numbers)
             raise RecordError(
-                f"{self.run}: its scores have no {name}, which was added later than this run; they have {known}"
+                f"{self.run}: it was not scored by {name}, which was not installed then; its scores have {known}. Train it "
+                "again, or name the runs (PATTERN) that have it"
             )
         return self.numbers[name]
 

@@ -12,10 +12,9 @@ import numpy as np
 from ..leaderboard.cross_site import cross_site_means
 from ..leaderboard.newcomers import newcomer_scores
 from ..records.data_card import card_rows
-from ..records.record import METRICS
 from ..records.score_table import Means, mean_of_known
 from ..stats.validation_curve import CurveOverSeeds, ValidationCurve
-from ..tables.metric import Metric
+from ..tables.metric import Metric, installed
 from ..tables.row import Row, SiteTask
 from ..tables.table import Table
 from ..tables.views.columns import columns
@@ -98,14 +97,14 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
         return abs(metric.scale) * mean_of_known(known)
 
     metrics = []
-    for name in METRICS:
-        metric = Metric.of(name)
+    recorded = dict.fromkeys(name for own in seeds for run in own for name in next(iter(run.values()), {}))
+    for metric in installed(recorded):
         cells = [
             None if row.missing else json_numbers([over_seeds(own, site_task, metric) for site_task in site_tasks])
             for row, own in zip(table.rows, seeds, strict=True)
         ]
         if any(value is not None for row in cells for value in row or ()):
-            description = {"name": name, "label": metric.label, "better": metric.sign, "digits": metric.digits}
+            description = {"name": metric.column, "label": metric.label, "better": metric.sign, "digits": metric.digits}
             metrics.append(description | {"cells": cells})
     return {"site_tasks": site_tasks, "metrics": metrics}
 

@@ -7,10 +7,10 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fedsynth.benchmarks.speed.turns import in_turns
-from fedsynth.evaluation.metrics.details import details
-from fedsynth.evaluation.metrics.scores import scores
+from fedsynth.evaluation.columns import FIRST
+from fedsynth.evaluation.scores import scores
 from fedsynth.federation import Columns
-from fedsynth.registry import NETWORKS
+from fedsynth.registry import METRICS, NETWORKS
 
 
 @pytest.mark.parametrize("size", [64, 256])
@@ -28,10 +28,10 @@ def test_metrics(benchmark: BenchmarkFixture, size: int) -> None:
     code = torch.zeros(16, columns.length, device=device)
 
     def everything() -> None:
-        scores(prediction, target, mask)
-        details(prediction, target, mask, lesions)
+        scores(prediction, target, mask, lesions)
 
-    rivals = {"of validation": lambda: scores(prediction, target, mask)}
+    judging = {name: METRICS[name]() for name in FIRST}
+    rivals = {"of validation": lambda: scores(prediction, target, metrics=judging)}
     if size == 64:  # a larger one takes minutes
         rivals["a forward pass"] = torch.no_grad()(lambda: net(target, code))
     in_turns(benchmark, everything, rivals, repeats=5)

@@ -23,9 +23,11 @@ from support import finished
 from tqdm import tqdm
 
 from fedsynth.benchmarks.records.data_card import BINS
-from fedsynth.benchmarks.records.record import CURVE, METRICS, SCORES, SELECTIONS, sealed, sha256
+from fedsynth.benchmarks.records.record import CURVE, KEYS, SELECTIONS, sealed, sha256
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.evaluation.columns import metric_columns
 
+COLUMNS = tuple(dict.fromkeys(("psnr", "ssim", "nmse", *metric_columns())))
 METHODS, SCENARIOS, DATASETS, SEEDS, SUBJECTS, ROUNDS = 40, 10, 5, 5, 20, 30
 TASKS = {site: ["T1->T2", "T2->FLAIR"] for site in ("brats", "ixi", "midas", "oasis")}
 PLACES = [(site, task) for site, own in TASKS.items() for task in own]
@@ -57,13 +59,16 @@ def filled(store: Store) -> Store:
     """The store with all runs; nothing is flushed to the disk one by one, as real runs are."""
     rng = np.random.default_rng(0)
     heads = [f"{s},{site},{task},test{n:03d}" for s in SELECTIONS for site, task in PLACES for n in range(SUBJECTS)]
-    tails = [lines(rng.uniform(0, 1, (len(heads), len(METRICS) - VARIED))) for _ in range(TEMPLATES)]
+    tails = [lines(rng.uniform(0, 1, (len(heads), len(COLUMNS) - VARIED))) for _ in range(TEMPLATES)]
     subjects = rng.normal(22, 1.5, len(heads) // 2)
     for number, what in enumerate(tqdm(list(identities()), "records", disable=None)):
         level = sum(map(ord, what["method"]["name"])) % 17 / 10 + rng.normal(0, 0.1)
         psnr = np.concatenate([subjects + level + rng.normal(0, 0.3, subjects.shape) for _ in SELECTIONS])
         scores = table(
-            SCORES, heads, lines(np.stack([psnr, psnr / 40, 10 ** (-psnr / 20)], 1)), tails[number % TEMPLATES]
+            (*KEYS, *COLUMNS),
+            heads,
+            lines(np.stack([psnr, psnr / 40, 10 ** (-psnr / 20)], 1)),
+            tails[number % TEMPLATES],
         )
         rounds = [f"{at},{site}" for at in range(1, ROUNDS + 1) for site in TASKS]
         losses = rng.uniform(1, 2, (len(rounds), len(CURVE) - 2))

@@ -1,4 +1,4 @@
-"""How a metric is shown: its name, unit and digits, and which way is better.
+"""How a column of `scores.csv` is shown. What its metric says of itself (fedsynth/runtime/metric.py) is put into words here.
 
 Statistics take every metric as higher is better, so a metric of which less is better reaches them with its sign turned; a table
 shows it as it is.
@@ -6,39 +6,48 @@ shows it as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
+from fedsynth.evaluation.columns import metric_column
+from fedsynth.registry import RegistryError
+from fedsynth.runtime.metric import Region
+
+WHERE = {Region.slice: "", Region.foreground: " in the foreground", Region.lesions: " in lesions"}
+
 
 @dataclass(frozen=True)
 class Metric:
-    """How a column of `scores.csv` is shown."""
+    """A column of `scores.csv` as it is shown."""
 
     column: str
-    label: str
+    name: str  # of the metric, without what it is multiplied by
+    where: str  # empty, " in the foreground" or " in lesions"
     unit: str  # after a number
     scale: float  # from the column to the unit; negative where less is better
     digits: int
     bound: float | None  # differences below it do not matter, unless the user gives another bound
+    definition: str  # what follows "PSNR is" in a caption
 
     @classmethod
+    @lru_cache
     def of(cls, column: str) -> Metric:
-        """The metric of one of `records.METRICS`."""
-        name, where = column, ""
-        for suffix, part in (("_fg", " in the foreground"), ("_lesion", " in lesions")):
-            if column.endswith(suffix):
-                name, where = column.removesuffix(suffix), part
-        known = {
-            "psnr": ("PSNR", " dB", 1.0, 2, 0.2),
-            "ssim": ("SSIM x 100", "", 100.0, 2, None),
-            "ms_ssim": ("MS-SSIM x 100", "", 100.0, 2, None),
-            "vif": ("VIF x 100", "", 100.0, 2, None),
-            "lesion_contrast": ("Lesion contrast x 100", "", 100.0, 1, None),
-        }
-        label, unit, scale, digits, bound = known.get(name, (name.upper().replace("_", "-"), "", -1.0, 4, None))
-        return cls(column, label + where, unit, scale, digits, bound)
+        """The metric of a column. Raises RegistryError where no installed metric fills it."""
+        metric, name, region = metric_column(column)
+        return cls(
+            column=column,
+            name=metric.label or name.upper().replace("_", "-"),
+            where=WHERE[region] if len(metric.regions) > 1 else "",
+            unit=f" {metric.unit}" if metric.unit else "",
+            scale=metric.times if metric.better == "higher" else -metric.times,
+            digits=metric.digits,
+            bound=metric.negligible,
+            definition=metric.definition,
+        )
 
     @property
     def sign(self) -> Literal[-1, 1]:
@@ -46,9 +55,21 @@ class Metric:
         return 1 if self.scale > 0 else -1
 
     @property
+    def label(self) -> str:
+        """The name with the scale, such as "SSIM x 100 in the foreground"."""
+        times = abs(self.scale)
+        return f"{self.name}{f' x {times:g}' if times != 1 else ''}{self.where}"
+
+    @property
     def heading(self) -> str:
         """The heading of a column; the caption tells the scale."""
-        return self.label.removesuffix(" x 100")
+        return f"{self.name}{self.where}"
+
+    @property
+    def sentence(self) -> str:
+        """What a caption says of the metric."""
+        better = "" if self.scale > 0 else "; lower is better"
+        return f"{self.name} is {self.definition or 'defined by its metric'}{better}."
 
     @property
     def difference(self) -> str:
@@ -73,3 +94,12 @@ class Metric:
 
     def between(self, low: float, high: float) -> str:
         return f"{self.signed(low)} to {self.signed(high)}"
+
+
+def installed(columns: Iterable[str]) -> Iterator[Metric]:
+    """The metrics of these columns, without those that nobody here can say how to show: a record may come from elsewhere."""
+    for column in columns:
+        try:
+            yield Metric.of(column)
+        except RegistryError:
+            continue

@@ -14,10 +14,11 @@ from torch import Tensor
 from ..federation import Task
 from ..feed import Batch, Feed
 from ..method import Method
+from ..runtime.metric import Region
 from ..server import Server
 from ..site import SiteState
-from .metrics.details import details
-from .metrics.scores import EVERY_SLICE, scores
+from .columns import FIRST, installed_metrics, metric_columns
+from .scores import scores
 
 Row = dict[str, Any]
 GALLERY_SLICES = 2
@@ -44,25 +45,36 @@ def deliver(method: Method, server: Server, site: SiteState) -> None:
 
 
 def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Tensor]) -> list[Row]:
-    """A row of scores a subject, each the mean over those of the subject's slices that have it. Test subjects have the scores of
-    `details` too. Everything is read from the device at once."""
+    """A row of scores a subject, each the mean over those of the subject's slices that have it. Test subjects have a score by
+    every column of `metric_columns`, NaN where none is defined; others have PSNR and SSIM over the slice. Everything is read from
+    the device at once.
+
+    Raises:
+        MetricError: A score is not one that its metric can have.
+    """
     tables: list[dict[str, Tensor]] = []
     subjects: list[str] = []
+    columns, metrics = metric_columns(), installed_metrics()
+    if split != "test":
+        columns = {name: columns[name] for name in FIRST}
+        metrics = {name: metrics[name] for name in FIRST}
     with torch.no_grad():
         for part in feed.score(task, split):
             prediction, target = predict(part.batch).float(), part.batch.target
-            tables.append(scores(prediction, target, part.masks))
-            if split == "test":
-                tables[-1] |= details(prediction, target, part.masks, part.lesions)
+            mask, lesions = (part.masks, part.lesions) if split == "test" else (None, None)
+            tables.append(scores(prediction, target, mask, lesions, metrics))
             subjects += part.subjects
         names = list(tables[0])
         values = torch.stack([torch.cat([table[name] for table in tables]) for name in names]).cpu().numpy()
     owners = np.array(subjects)
     rows = []
     for subject in dict.fromkeys(subjects):
-        row: Row = {"site": feed.name, "task": str(task), "subject": subject}
+        row: Row = {"site": feed.name, "task": str(task), "subject": subject} | dict.fromkeys(columns, math.nan)
         for name, slices in zip(names, values[:, owners == subject].astype(np.float64), strict=True):
-            if name not in EVERY_SLICE:
+            column = columns[name]
+            for value in slices.tolist():
+                column.check(name, value, f"subject {subject} ({task} at {feed.name})")
+            if not (column.metric.everywhere and column.region is Region.slice):
                 slices = slices[~np.isnan(slices)]  # a slice without foreground, for example, lacks some scores
             row[name] = float(slices.mean()) if len(slices) else math.nan
         rows.append(row)

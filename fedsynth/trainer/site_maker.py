@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .. import streams
+from ..evaluation.scores import check_metrics
 from ..exchange import ContractError, Plan, leaves
 from ..federation import Federation, Task
 from ..feed import Feed, fits_on
@@ -26,7 +27,7 @@ class SiteMaker:
     """`groups`: the names of the sites that train as one, sorted; `common`: the nets that all start from; `plan`, `step`,
     `offload` and `slots`, which all sites share.
 
-    Raises ContractError for a method that breaks its contract, ValueError for an optimiser that breaks its own.
+    Raises ContractError for a method that breaks its contract, ValueError for an optimiser or a metric that breaks its own.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SiteMaker:
         self._method, self._network, self._federation = method, network, federation
         self._seed, self._device = seed, device
         options.optimizer.check()
+        check_metrics(*federation.size)
         self.groups = _groups(method, federation)
         self.common = self.build()
         for _, net in leaves(self.common):

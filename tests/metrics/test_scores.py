@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from fedsynth.evaluation.metrics.scores import scores
+from fedsynth.evaluation.scores import scores
 
 
 def _head(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -166,5 +166,5 @@ def test_slices_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(6, 9\) pixels are smaller than SSIM's window of 7x7"):
         scores(small, small, torch.ones(1, 6, 9, dtype=torch.bool))
     image = torch.zeros(2, 1, 8, 8)
-    with pytest.raises(ValueError, match=r"mask \(1, 8, 8\) do not fit"):
+    with pytest.raises(ValueError, match=r"\(1, 8, 8\) do not fit"):
         scores(image, image, torch.ones(1, 8, 8, dtype=torch.bool))

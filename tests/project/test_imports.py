@@ -17,7 +17,7 @@ ORDER = {
         "records",
     ),
     "fedsynth": (
-        *("__init__", "registry", "trainer", "evaluation", "method", "server", "site", "step", "exchange"),
+        *("__init__", "trainer", "evaluation", "registry", "method", "server", "site", "step", "exchange"),
         *("networks feed", "federation", "runtime losses streams plugins"),
     ),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsynth.benchmarks.records.record import COSTS, METRICS, SELECTIONS, Record, fingerprint, write_record
+from fedsynth.benchmarks.records.record import COSTS, SELECTIONS, Record, fingerprint, write_record
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.evaluation.columns import metric_columns
 
 TASKS = {"ixi": ["T1->T2"], "oasis": ["T1->T2", "T2->FLAIR"]}
 BUDGET = {"rounds": 100, "local_steps": 100, "local_epochs": 1.0, "batch": 1, "participation": 1.0, "lr": 2e-4}
@@ -81,7 +82,7 @@ def scores(what: dict[str, Any], psnr: float | Mapping[tuple[str, str], list[flo
                 for number, value in enumerate(values):
                     value -= selection == "last"
                     row = {"selection": selection, "site": site, "task": task, "subject": f"test{number:03d}"}
-                    rows.append(row | dict.fromkeys(METRICS, 0.0) | {"psnr": value, "ssim": value / 100})
+                    rows.append(row | dict.fromkeys(metric_columns(), 0.0) | {"psnr": value, "ssim": value / 100})
     return rows
 
 

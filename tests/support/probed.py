@@ -7,8 +7,9 @@ from typing import Any
 
 from support import finished
 
-from fedsynth.benchmarks.records.record import METRICS, write_record
+from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.evaluation.columns import metric_columns
 
 Probes = Mapping[tuple[str, str, str], Sequence[float]]  # (selection, site, task) -> PSNR of each subject, dB
 
@@ -21,5 +22,5 @@ def put(store: Store, what: dict[str, Any], psnr: Mapping[tuple[str, str], list[
     for (selection, site, task), values in probes.items():
         for number, value in enumerate(values):
             place = {"selection": selection, "site": site, "task": task, "subject": f"test{number:03d}"}
-            rows.append(place | dict.fromkeys(METRICS, 0.0) | {"psnr": value, "ssim": value / 100})
+            rows.append(place | dict.fromkeys(metric_columns(), 0.0) | {"psnr": value, "ssim": value / 100})
     write_record(store.folder(record.run), record, rows, finished.curve(what))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from support import finished
 
-from fedsynth.benchmarks.records.record import METRICS, write_record
+from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.evaluation.columns import metric_columns
 
 TASKS = {
     "brats": ["FLAIR->T2", "T1->T2"],
@@ -108,7 +109,7 @@ def scores(scenario: dict[str, Any], level: float, method: int, stream: np.rando
         for subject, spread in enumerate(stream.normal(0, 1, SUBJECTS)):
             psnr = level + offset + spread + 0.5 * (sum(map(ord, site + task)) % 5)
             row = {"selection": selection, "site": site, "task": task, "subject": f"test{subject:03d}"}
-            rows.append(row | dict.fromkeys(METRICS, 0.1) | {"psnr": psnr, "ssim": psnr / 30})
+            rows.append(row | dict.fromkeys(metric_columns(), 0.1) | {"psnr": psnr, "ssim": psnr / 30})
     return rows
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...config.schema import Tracking
-from ...records.record import METRICS, Rows
+from ...records.record import TEXT, Rows
 from ...records.score_table import mean_of_known
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class TensorBoard(Tracker):
         chosen = [row for row in rows if row["selection"] == "selected"]
         for site, task in dict.fromkeys((row["site"], row["task"]) for row in chosen):
             own = [row for row in chosen if (row["site"], row["task"]) == (site, task)]
-            for metric in METRICS:
+            for metric in (name for name in own[0] if name not in TEXT):
                 place = f"test_{metric}/{site}_{task.replace('->', '-')}"
                 self._point(place, mean_of_known(row[metric] for row in own), selected_round)
 

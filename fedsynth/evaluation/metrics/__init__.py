@@ -1,4 +1,4 @@
-"""How close a synthesised slice is to the real one, for a batch of slices on their device, without waiting for the host.
+"""How close a synthesised slice is to the real one: one metric a file, found by `registry.METRICS`.
 
-`scores.scores` is cheap and judges the rounds; `details.details` costs more and is taken of test slices only.
+Importing a metric loads no torch, so that tables, which only ask how it is shown, are read without it.
 """

@@ -1,42 +1,51 @@
-"""Multi-scale structural similarity."""
+"""Multi-scale structural similarity (Wang, Simoncelli and Bovik, Asilomar 2003)."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from math import nan
+from typing import TYPE_CHECKING
 
+from ...runtime.metric import ImageMetric
 from .ssim import C1, C2
 from .windows import gaussian, weighted
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first
 WINDOW = 11
 TAPS = gaussian(WINDOW, 1.5)
 
 
-def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """MS-SSIM of each slice, `[B, H, W]` in [0, 1] to `[B]`; NaN for slices below 11 pixels (Wang, Simoncelli and Bovik 2003,
-    equation 7).
+class MSSSIM(ImageMetric):
+    """Equation 7 of the paper. It compares contrast and structure at every scale, and luminance at the coarsest; each scale is
+    half as fine as the one before. Of the paper's five scales those are used whose slice has room for the window of 11 x 11
+    (three at 64 pixels, four at 128, five from 176), with their exponents scaled to sum 1. A negative factor counts as 0. It is
+    not defined for slices below 11 pixels."""
 
-    It compares contrast and structure at every scale, and luminance at the coarsest; each scale is half as fine as the one
-    before. Of the paper's five scales those are used whose slice has room for the window of 11 x 11 (three at 64 pixels, four
-    at 128, five from 176), with their exponents scaled to sum 1. A negative factor counts as 0.
-    """
-    sizes = [min(x.shape[1:]) >> scale for scale in range(len(EXPONENTS))]
-    exponents = [exponent for exponent, size in zip(EXPONENTS, sizes, strict=True) if size >= WINDOW]
-    if not exponents:
-        return torch.full_like(x[:, 0, 0], torch.nan)
-    result = torch.ones_like(x[:, 0, 0])
-    for scale, exponent in enumerate(exponents):
-        if scale:
-            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        similarity = _similarity(x, y, luminance=scale == len(exponents) - 1)
-        result = result * similarity.clamp(min=0) ** (exponent / sum(exponents))
-    return result
+    better, range = "higher", (0.0, 1.0)
+    digits, times = 2, 100.0
+    definition = "multiplied by 100 and computed on as many of its five scales as have room for its 11x11 window"
+
+    def score(self, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        from torch.nn.functional import avg_pool2d  # not above: who reads a table needs no torch
+
+        x, y = prediction[:, 0].float(), target[:, 0].float()
+        sizes = [min(x.shape[1:]) >> scale for scale in range(len(EXPONENTS))]
+        exponents = [exponent for exponent, size in zip(EXPONENTS, sizes, strict=True) if size >= WINDOW]
+        result = x.new_full((len(x),), 1.0 if exponents else nan)
+        for scale, exponent in enumerate(exponents):
+            if scale:
+                x, y = avg_pool2d(x, 2), avg_pool2d(y, 2)
+            similarity = _similarity(x, y, luminance=scale == len(exponents) - 1)
+            result = result * similarity.clamp(min=0) ** (exponent / sum(exponents))
+        return result
 
 
 def _similarity(x: Tensor, y: Tensor, luminance: bool) -> Tensor:
     """The mean over all places of the window of contrast and structure, times luminance if that is asked for."""
+    import torch
+
     # Intensities are taken about grey, where squares are small, so that single precision is enough for the variances.
     grey = 0.5
     x, y = x - grey, y - grey

@@ -1,11 +1,36 @@
-"""Structural similarity (Wang et al. 2004), by scikit-image's defaults."""
+"""Structural similarity (Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions on Image Processing 2004)."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from ...runtime.mean_of_maps import MeanOfMaps
+from ...runtime.metric import Region
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WINDOW = 7  # a uniform window of 7x7 pixels and the sample covariance
 C1, C2 = 0.01**2, 0.03**2  # for images in [0, 1]
+
+
+class SSIM(MeanOfMaps):
+    """The mean structural similarity, by scikit-image's defaults: a uniform window of 7 x 7, without the border where it does
+    not fit. A region's score is the mean over the windows whose middle lies in it."""
+
+    better, range = "higher", (-1.0, 1.0)
+    digits, times = 2, 100.0
+    definition = "multiplied by 100 and computed with scikit-image's default (a uniform 7x7 window)"
+    regions = (Region.slice, Region.foreground)
+    everywhere = True
+    margin = WINDOW // 2
+
+    def maps(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        if min(x.shape[1:]) < WINDOW:
+            raise ValueError(
+                f"slices of {tuple(x.shape[1:])} pixels are smaller than SSIM's window of {WINDOW}x{WINDOW}"
+            )
+        return (ssim_map(x, y),)
 
 
 def ssim_map(x: Tensor, y: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import docstring, meaning, options
-from fedsynth.benchmarks.contract.sources import GROUPS, REGISTRIES, choices, first_sentence
+from fedsynth.benchmarks.contract.sources import LISTED, PLUGGABLE, choices, first_sentence
 from fedsynth.federation.scenario import Scenario
 from fedsynth.networks.network import Norm
 from fedsynth.plugins import VARIABLE
@@ -69,15 +69,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-@pytest.mark.parametrize("group", REGISTRIES)
+@pytest.mark.parametrize("group", PLUGGABLE)
 def test_without_an_import_it_finds_what_is_registered(group: str) -> None:
     found, broken = choices(group)
-    assert set(REGISTRIES[group].entries()) <= {choice.name for choice in found}
+    assert set(PLUGGABLE[group].entries()) <= {choice.name for choice in found}
     assert broken == {}
     assert all(choice.summary.endswith((".", "?")) and choice.origin == "" for choice in found)
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", LISTED)
 def test_a_line_of_the_list_is_one_sentence(group: str) -> None:
     found, _ = choices(group)
     assert [own for own in found if not own.summary.endswith((".", "?")) or " fedsynth " in own.summary] == []
@@ -86,7 +86,7 @@ def test_a_line_of_the_list_is_one_sentence(group: str) -> None:
 def test_all_or_one_kind_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys)
     assert [part.partition("\n")[0] for part in out.split("\n\n")] == [
-        *("methods", "networks", "datasets", "scenarios", "experiments", "optimizers", "schedules")
+        *("methods", "networks", "datasets", "scenarios", "experiments", "optimizers", "schedules", "metrics")
     ]
     assert re.search(r"^  fedbn +FedBN.* \(Li et al\., ICLR 2021\)\.$", out, re.MULTILINE)
     assert re.search(r"^  ixi +IXI", out, re.MULTILINE)
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_read_is_told_and_the_rest_listed(
     out, err = said(capsys, "methods", status=1)
     assert "  fedavg " in out
     assert f"{broken}, line 2, cannot be parsed: invalid syntax" in err
-    assert f"{empty}: defines no network, no data set, no method, no optimiser, no schedule" in err
+    assert f"{empty}: defines no network, no data set, no method, no optimiser, no schedule, no metric" in err
     assert f"{tmp_path / 'nowhere.py'}: " in err
     assert len(err.splitlines()) == 3
 

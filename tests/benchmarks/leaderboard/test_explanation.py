@@ -11,9 +11,10 @@ from scipy import stats
 from support import finished
 from support.pairs import GAIN, OWN, pair, put, said
 
-from fedsynth.benchmarks.records.record import METRICS, write_record
+from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.metric import Metric
+from fedsynth.evaluation.columns import metric_columns
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ def test_where_less_is_better_the_sign_is_told(store: Store, capsys: pytest.Capt
 
 def test_every_metric_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     pair(store, 2)
-    for column in METRICS:
+    for column in metric_columns():
         metric = Metric.of(column)
         assert metric.convention in said(store, capsys, "a", "b", "--metric", column)[0]
         assert (metric.scale < 0) == column.startswith(("nmse", "mae", "hf_nmse"))
