@@ -67,7 +67,7 @@ class Table:
 def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str = "psnr") -> list[Table]:
     """Every table that can be made of the runs, by title.
 
-    `selection` is "selected" (by validation), "last" (round) or a probe; `metric`, a column of evaluation/columns.py, orders the rows.
+    `selection` is "selected" (by validation), "last" (round) or a probe; `metric`, a column of `scores.csv`, orders the rows.
     Raises RecordError where a run was not scored by the metric.
     """
     groups: dict[str, list[FinishedRun]] = {}
