@@ -1,20 +1,28 @@
-"""States on the disk: a tree of dicts, lists, numbers, strings and tensors is one safetensors file, whole or not there at all."""
+"""States on the disk: a tree of dicts, lists, numbers, strings and tensors is one safetensors file, whole or not there at all.
+
+A file carries the SHA-256 of what it holds, so that one which was damaged since is never taken for the state.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .atomic import atomic_file
 
 _TENSOR = "$tensor"
+
+
+class CheckpointError(ValueError):
+    """A state on the disk is missing or is not what was written; the message names the file."""
 
 
 def save(path: Path, tree: dict[str, Any]) -> None:
@@ -33,24 +41,49 @@ def save(path: Path, tree: dict[str, Any]) -> None:
 
     structure = json.dumps(strip(tree))
     with atomic_file(path) as scratch:
-        save_file(tensors, scratch, {"tree": structure})
+        save_file(tensors, scratch, {"tree": structure, "sha256": _sha256(structure, tensors)})
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """The tree that `save` wrote, with its tensors on `device`; keys have become strings, and tuples lists."""
-    with safe_open(path, framework="pt", device=str(device)) as file:
+    """The tree that `save` wrote, with its tensors on `device`; keys have become strings, and tuples lists.
 
-        def fill(node: Any) -> Any:
-            if isinstance(node, dict):
-                if _TENSOR in node:
-                    return file.get_tensor(node[_TENSOR])
-                return {key: fill(value) for key, value in node.items()}
-            if isinstance(node, list):
-                return [fill(value) for value in node]
-            return node
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata()
+            tensors = {str(number): file.get_tensor(str(number)) for number in range(len(file.keys()))}
+    except (FileNotFoundError, SafetensorError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not facts or facts.get("sha256") != _sha256(facts.get("tree", ""), tensors):
+        raise CheckpointError(f"{path} is damaged: it does not hold what was written")
 
-        tree: dict[str, Any] = fill(json.loads(file.metadata()["tree"]))
+    def fill(node: Any) -> Any:
+        if isinstance(node, dict):
+            if _TENSOR in node:
+                return tensors[node[_TENSOR]].to(device)
+            return {key: fill(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [fill(value) for value in node]
+        return node
+
+    tree: dict[str, Any] = fill(json.loads(facts["tree"]))
     return tree
+
+
+def _sha256(structure: str, tensors: Mapping[str, Tensor]) -> str:
+    """The digest of a stored tree: of its structure, and of the bytes of its tensors in their order."""
+    total = hashlib.sha256(structure.encode())
+    for number in range(len(tensors)):
+        _add(total, tensors[str(number)])
+    return total.hexdigest()
+
+
+def _add(total: hashlib._Hash, tensor: Tensor) -> None:
+    """Add the type, shape and bytes of a tensor to a digest."""
+    total.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
 
 
 def tree_digest(tree: Any) -> str:
@@ -63,8 +96,7 @@ def tree_digest(tree: Any) -> str:
                 total.update(repr(key).encode())
                 visit(node[key])
         elif isinstance(node, Tensor):
-            total.update(f"{node.dtype}{tuple(node.shape)}".encode())
-            total.update(node.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            _add(total, node)
         else:
             total.update(repr(node).encode())
 

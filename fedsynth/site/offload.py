@@ -83,6 +83,12 @@ class OffloadStore:
         """Whether a state is on the disk."""
         return self._path(state, PARTS[-1]).exists()
 
+    def check(self, state: State) -> None:
+        """Raises CheckpointError where a file of a state was damaged since it was written. Sites of another run have none."""
+        for part in PARTS if state[1] and state[0] in self._numbers else ():
+            if (path := self._path(state, part)).exists():
+                checkpoint.load(path, HOST)
+
     def forget_all_but(self, states: Iterable[State], parts: Iterable[str] = PARTS) -> None:
         """Delete the files of all other states, and of these the parts that are not named."""
         self._settle()

@@ -36,12 +36,18 @@ class Snapshots:
         self.names: dict[str, list[State]] = {}
 
     def find(self) -> None:
-        """Look into the folder, which an earlier process may have filled; delete what it left half written."""
+        """Look into the folder, which an earlier process may have filled; delete what it left half written.
+
+        Raises:
+            CheckpointError: A snapshot, or a site's state that it names, was damaged.
+        """
         for path in self._folder.glob(".*.partial"):
             path.unlink()
         for path in self._folder.glob("*.safetensors"):
             trained = checkpoint.load(path, torch.device("cpu"))["trained"]
             self.names[path.stem] = [(name, round) for name, round in trained.items()]
+        for state in {state for states in self.names.values() for state in states}:
+            self._offload.check(state)
 
     def write(self, name: str, facts: Mapping[str, Any]) -> None:
         """Put the server and all sites on the disk as they are, and some facts with them."""

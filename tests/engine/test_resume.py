@@ -196,3 +196,23 @@ def test_what_a_straggler_serves_is_the_same_after_a_restart(method: Method, tmp
         for row in again.scores
         if row["selection"] == "selected"
     ]
+
+
+def test_a_damaged_file_is_named_and_never_trained_from(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        of_case("everything", tmp_path, stop_in(2, 1)).run()
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    assert {path.parent.name for path in files} == {tmp_path.name, "sites"}
+    for path in files:
+        content = path.read_bytes()
+        for damaged in (content[:-1], flipped(content, len(content) - 1), flipped(content, 20), b""):
+            path.write_bytes(damaged)
+            with pytest.raises(checkpoint.CheckpointError, match=path.name):
+                of_case("everything", tmp_path).run()
+        path.write_bytes(content)
+    of_case("everything", tmp_path).run()
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The content with one bit changed."""
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]

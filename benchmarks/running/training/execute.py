@@ -20,6 +20,7 @@ import fedsynth
 from fedsynth.evaluation import heterogeneity as lut
 from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.runtime.atomic import write_atomically
+from fedsynth.runtime.checkpoint import CheckpointError
 from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Outcome, Trainer
 
@@ -65,16 +66,23 @@ def settle(cell: Cell, whole: float = 0.0) -> Ending:
             except RecordError as error:
                 aside = f"; before, {error}: now in {store.set_aside(name)}"
             store.begin(name, cell.identity)
-            ending = attempt(cell, store, whole)
+            try:
+                ending = attempt(cell, store, whole)
+            except CheckpointError as error:
+                aside += f"; before, {error}: what there was of the run is now in {store.set_aside(name)}"
+                store.begin(name, cell.identity)
+                ending = attempt(cell, store, whole)
             return replace(ending, told=ending.told + aside)
-    except (OSError, RecordError) as error:  # the store itself: a full disk, a folder's rights
+    except (OSError, RecordError, CheckpointError) as error:  # the store itself: a full disk, a folder's rights
         return Ending(State.failed, f"failed: {type(error).__name__}: {error}")
 
 
 def attempt(cell: Cell, store: Store, whole: float) -> Ending:
-    """Execute the run, and note an error."""
+    """Execute the run, and note an error. Raises CheckpointError where what it left before is damaged."""
     try:
         record = execute(cell, store, whole)
+    except CheckpointError:
+        raise
     except (Exception, SystemExit) as error:  # a method's code may raise anything, even exit
         note = store.fail(cell.name, error)
         return Ending(State.failed, f"failed: {type(error).__name__}: {error}\n  the traceback is in {note}")

@@ -248,6 +248,32 @@ def test_a_damaged_record_is_set_aside_and_made_again(
     assert f"now in {tmp_path / 'damaged' / name}-1" in capfd.readouterr().err
 
 
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_made_anew(
+    command: Command,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert command() == 0
+    (name,), whole = scores(tmp_path), scores(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_outcome", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert command() == 130
+    path = tmp_path / "runs" / name / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # one bit of a weight
+    path.write_bytes(content)
+    capfd.readouterr()
+    assert command() == 0
+    assert scores(tmp_path) == whole
+    aside = tmp_path / "damaged" / f"{name}-1"
+    assert (aside / "checkpoint.safetensors").read_bytes() == content
+    assert f"{path} is damaged: it does not hold what was written: what there was of the run is now in {aside}" in (
+        capfd.readouterr().err
+    )
+
+
 def test_an_interrupted_run_goes_on_with_the_same_command(
     command: Command,
     trained: list[str],
