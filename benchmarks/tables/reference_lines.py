@@ -16,8 +16,14 @@ from .metric import Metric
 from .row import Row, Score, SiteTask
 
 LOOK_UP, CEILING = "look-up table", "noise ceiling"
-OLD_NAMES = {"copied source": "copy_source", "mean training image": "mean_image", LOOK_UP: "own_table"}
-LINES = (*OLD_NAMES, CEILING)
+FLOORS = {
+    "copied source": "copy_source",
+    "mean training image": "mean_image",
+    LOOK_UP: "own_table",
+}  # as records call them
+LINES = FLOORS | {CEILING: "noise_free"}
+
+SiteTasks = dict[SiteTask, tuple[int, dict[str, float]]]  # test subjects, and means by metric in the column's unit
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,10 @@ class ReferenceLine:
 def reference_lines(records: Sequence[Record], selection: str) -> tuple[ReferenceLine, ...]:
     """All lines, in the order of LINES, for the runs of a table and what it selects."""
     by_seed: dict[int, Record] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: "reference_lines" not in record.data):  # old records know less
         by_seed.setdefault(record.identity["seed"], record)
     seeds = [_recorded(record, selection) for _, record in sorted(by_seed.items())]
-    sizes = records[0].data["subjects_and_slices"]
-    return tuple(ReferenceLine(name, dict(_scores([own.get(name, {}) for own in seeds], sizes))) for name in LINES)
+    return tuple(ReferenceLine(name, dict(_scores([own.get(name, {}) for own in seeds]))) for name in LINES)
 
 
 def is_below_lookup(row: Row, lines: Sequence[ReferenceLine], metric: Metric) -> bool | None:
@@ -55,27 +60,27 @@ def is_below_lookup(row: Row, lines: Sequence[ReferenceLine], metric: Metric) ->
     return None
 
 
-Recorded = dict[
-    str, dict[SiteTask, dict[str, float]]
-]  # name of the line -> site-task -> by metric, in the column's unit
-
-
-def _recorded(record: Record, selection: str) -> Recorded:
-    """What a record says of each line."""
+def _recorded(record: Record, selection: str) -> dict[str, SiteTasks]:
+    """What a record says of each line, by name."""
     scenario: dict[str, Any] = record.identity["scenario"]
-    found: Recorded = {}
+    found: dict[str, SiteTasks] = {}
     if "reference_lines" in record.data:
         wanted = SELECTIONS[0] if selection in SELECTIONS else selection
+        names = {recorded: name for name, recorded in LINES.items()}
         for row in record.data["reference_lines"]:
             if row["selection"] == wanted:
-                known = {name: value for name, value in row["scores"].items() if value is not None}
-                found.setdefault(row["line"], {})[row["site"], row["task"]] = known
+                known = {metric: value for metric, value in row["scores"].items() if value is not None}
+                found.setdefault(names[row["line"]], {})[row["site"], row["task"]] = row["subjects"], known
     elif selection in SELECTIONS:
         scored = [
             row for row in record.data.get("heterogeneity", ()) if row["site"] not in scenario.get("poisoned", ())
         ]
+        sizes = record.data["subjects_and_slices"]
         for name in _trusted(scenario):
-            found[name] = {(row["site"], row["task"]): {"psnr": row[OLD_NAMES[name]]} for row in scored}
+            found[name] = {
+                (row["site"], row["task"]): (sizes[row["site"]]["test"][0], {"psnr": row[FLOORS[name]]})
+                for row in scored
+            }
     return found
 
 
@@ -84,20 +89,19 @@ def _trusted(scenario: Mapping[str, Any]) -> Sequence[str]:
     normalisations of the same data, whichever run came first."""
     if scenario.get("normalise"):
         return ()
-    return ("copied source",) if scenario.get("train_subjects") or scenario.get("shift") else tuple(OLD_NAMES)
+    return ("copied source",) if scenario.get("train_subjects") or scenario.get("shift") else tuple(FLOORS)
 
 
-def _scores(
-    seeds: Sequence[Mapping[SiteTask, Mapping[str, float]]], sizes: Mapping[str, Any]
-) -> Iterator[tuple[str, Score]]:
+def _scores(seeds: Sequence[SiteTasks]) -> Iterator[tuple[str, Score]]:
     """The mean over site-tasks, then seeds, of each metric that every seed has at the same site-tasks."""
-    metrics = dict.fromkeys(name for own in seeds[0].values() for name in own) if all(seeds) else {}
-    for name in metrics:
-        scale = abs(Metric.of(name).scale)
-        means = [{place: scale * own[name] for place, own in sorted(seed.items()) if name in own} for seed in seeds]
+    metrics = dict.fromkeys(metric for _, own in seeds[0].values() for metric in own) if all(seeds) else {}
+    for metric in metrics:
+        scale = abs(Metric.of(metric).scale)
+        means = [
+            {place: scale * own[metric] for place, (_, own) in sorted(seed.items()) if metric in own} for seed in seeds
+        ]
         if all(own.keys() == means[0].keys() for own in means):
             overall = [fmean(own.values()) for own in means]
             spread = stdev(overall) if len(overall) > 1 else None
             site_tasks = {place: fmean([own[place] for own in means]) for place in means[0]}
-            subjects = sum(sizes[site]["test"][0] for site, _ in site_tasks)
-            yield name, Score(fmean(overall), spread, site_tasks, subjects)
+            yield metric, Score(fmean(overall), spread, site_tasks, sum(seeds[0][place][0] for place in site_tasks))

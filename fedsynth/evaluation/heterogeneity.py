@@ -59,7 +59,7 @@ def heterogeneity(federation: Federation) -> list[dict[str, object]]:
     "site task" to the score of that one's table here, for every other site with the same source.
     """
     everyone = [(site, task) for site in federation.names for task in federation.tasks[site]]
-    tables = {(site, task): LookupTable.fit(_pairs(federation, site, task, "train")) for site, task in everyone}
+    tables = {(site, task): LookupTable.fit(subject_pairs(federation, site, task, "train")) for site, task in everyone}
     rows: list[dict[str, object]] = []
     for name, task in everyone:
         score = partial(_score, federation, name, task)
@@ -84,7 +84,7 @@ def _bins(source: np.ndarray) -> np.ndarray:
     return np.minimum((source * BINS).astype(np.int64), BINS - 1)
 
 
-def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterator[Pair]:
+def subject_pairs(federation: Federation, name: str, task: Task, split: str) -> Iterator[Pair]:
     """Of each subject of a split, the mean of the sources and the target."""
     site = federation.sites[name]
     *sources, last = (site.contrasts.index(contrast) for contrast in task.contrasts)
@@ -96,11 +96,13 @@ def _pairs(federation: Federation, name: str, task: Task, split: str) -> Iterato
 def _mean_image(federation: Federation, name: str, task: Task) -> Predict:
     """A map that answers every slice with the mean target of the site's training slices."""
     total, count = np.float32(0), 0
-    for _, target in _pairs(federation, name, task, "train"):
+    for _, target in subject_pairs(federation, name, task, "train"):
         total, count = total + target.sum(0), count + len(target)
     mean = total / count
     return lambda source: np.broadcast_to(mean, source.shape)
 
 
 def _score(federation: Federation, name: str, task: Task, predict: Predict) -> float:
-    return float(np.mean([psnr(predict(source), target) for source, target in _pairs(federation, name, task, "test")]))
+    return float(
+        np.mean([psnr(predict(source), target) for source, target in subject_pairs(federation, name, task, "test")])
+    )

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 import fedsynth
-from fedsynth.evaluation import heterogeneity as lut
+from fedsynth.evaluation import references
+from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.checkpoint import CheckpointError
@@ -122,7 +123,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         policy=outcome.policy,
         costs=outcome.costs,
         digest=outcome.digest,
-        data=data_facts(federation, run.dataset, cell.identity["data"], results / "cache"),
+        data=data_facts(federation, run.dataset, cell.identity, results / "cache"),
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
@@ -140,31 +141,32 @@ def save_gallery(folder: Path, outcome: Outcome) -> None:
         np.savez_compressed(folder / "gallery.npz", **shown)  # type: ignore[arg-type]  # arrays by name
 
 
-def data_facts(
-    federation: Federation, dataset: Dataset, fingerprints: Mapping[str, str], cache: Path
-) -> dict[str, Any]:
-    """The size of a slice, subjects and slices of every site and split, and how much the sites differ, by look-up tables."""
+def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:
+    """The size of a slice, subjects and slices of every site and split, how much the sites differ, and the reference lines."""
     sites = {
         site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
         for site, own in ((site, federation.sites[site]) for site in federation.names)
     }
-    differ = site_differences(federation, fingerprints, cache)
     own = {site: federation.sites[site] for site in federation.names}
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
     card = card_facts(own, {site: voxel_edges(known(site)) if known else {} for site in own})
-    return {"size": list(federation.size), "subjects_and_slices": sites, "heterogeneity": differ, "card": card}
+    measured = measured_data(federation, identity, cache)
+    return {"size": list(federation.size), "subjects_and_slices": sites, "card": card} | measured
 
 
-def site_differences(federation: Federation, fingerprints: Mapping[str, str], cache: Path) -> list[dict[str, object]]:
-    """`lut.heterogeneity`, which reads every slice: once for the same data, tasks and code, and then from the cache."""
-    tasks = {site: list(map(str, federation.tasks[site])) for site in federation.names}
-    code = Path(lut.__file__).read_text("utf-8")
-    place = cache / f"heterogeneity-{fingerprint({'data': dict(fingerprints), 'tasks': tasks, 'code': code})}.json"
+def measured_data(federation: Federation, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:
+    """`heterogeneity` and `reference_lines`, which read every slice: once for the same data, scenario and code, and then from the
+    cache."""
+    code = [path.read_text("utf-8") for path in sorted(Path(references.__file__).parent.rglob("*.py"))]
+    what = {"data": identity["data"], "scenario": identity["scenario"], "code": code}
+    place = cache / f"measured-{fingerprint(what)}.json"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, json.dumps(lut.heterogeneity(federation)).encode())
-    found: list[dict[str, object]] = json.loads(place.read_bytes())
-    return found
+        lines = references.measured_lines(federation)
+        found = {"heterogeneity": heterogeneity(federation), "reference_lines": lines}
+        write_atomically(place, json.dumps(found, allow_nan=False).encode())
+    measured: dict[str, Any] = json.loads(place.read_bytes())
+    return measured
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from support import finished
 
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.tables.reference_lines import LINES
+from fedsynth.benchmarks.tables.reference_lines import FLOORS, LINES
 from fedsynth.benchmarks.tables.row import Score
 from fedsynth.benchmarks.tables.table import Table, tables
 
@@ -37,7 +37,7 @@ def recorded(name: str, scores: list[dict[str, float | None]], selection: str = 
     """What a new record says of a line: the scores of each site-task."""
     places = zip(PLACES, scores, strict=True)
     return [
-        {"line": name, "selection": selection, "site": site, "task": task, "scores": own}
+        {"line": LINES[name], "selection": selection, "site": site, "task": task, "subjects": 20, "scores": own}
         for (site, task), own in places
     ]
 
@@ -46,10 +46,10 @@ def test_old_records_have_psnr_floors_and_no_ceiling(store: Store) -> None:
     for seed in (0, 1):
         finished.finish(store, finished.identity(seed=seed))
     found = lines(only(store))
-    assert tuple(found) == LINES == ("copied source", "mean training image", "look-up table", "noise ceiling")
-    assert [found[name]["psnr"].mean for name in LINES[:3]] == [11.0, 15.5, 18.25]
+    assert tuple(found) == tuple(LINES) == ("copied source", "mean training image", "look-up table", "noise ceiling")
+    assert [found[name]["psnr"].mean for name in FLOORS] == [11.0, 15.5, 18.25]
     assert found["look-up table"]["psnr"] == Score(18.25, 0.0, dict.fromkeys(PLACES, 18.25), subjects=60)
-    assert all(list(found[name]) == ["psnr"] for name in LINES[:3])
+    assert all(list(found[name]) == ["psnr"] for name in FLOORS)
     assert found["noise ceiling"] == {}
 
 
