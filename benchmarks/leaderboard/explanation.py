@@ -189,7 +189,7 @@ def _cost_lines(comparison: PairedComparison) -> Iterator[list[str]]:
     """What a run of A and of B costs, mean over seeds."""
     yield ["a whole run", "A", "B", "A / B"]
     for name, (label, unit, digits) in COSTS.items():
-        a, b = (fmean(run.record.costs[name] for run in comparison.runs(row)) for row in (comparison.a, comparison.b))
+        a, b = (fmean(run.cost(name) for run in comparison.runs(row)) for row in (comparison.a, comparison.b))
         yield [label, f"{a / unit:,.{digits}f}", f"{b / unit:,.{digits}f}", f"{a / b:.2f}" if b else "-"]
 
 

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 
+from fedsynth.federation import Task
+
 from .cache import RecordCache
 from .record import Record
 from .score_table import UNSHOWN, ScoreTable, Values
 from .store import Store
 
 HOW = "`fedsynth run -m experiment=demo method=local,fedavg,fedbn` makes three small ones"
+FLOAT16 = 2  # bytes of a pixel
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,29 @@ class FinishedRun:
         """The tasks of each site that trains."""
         tasks: dict[str, list[str]] = self.record.identity["scenario"]["tasks"]
         return tasks
+
+    @property
+    def images_shipped(self) -> int:
+        """The bytes of the training and validation images that sites send to one place, once, where they train as one: those of
+        the contrasts of their tasks, as float16. 0 where every site trains by itself."""
+        groups = [name for name in self.record.digest if "+" in name]
+        if not groups:
+            return 0
+        (height, width), images = self.record.data["size"], 0
+        for site in (site for group in groups for site in group.split("+")):
+            contrasts = {contrast for task in self.tasks[site] for contrast in Task.parse(task).contrasts}
+            slices = sum(self.record.data["subjects_and_slices"][site][split][1] for split in ("train", "val"))
+            images += slices * len(contrasts)
+        return images * height * width * FLOAT16
+
+    def cost(self, name: str) -> float:
+        """A cost of the whole run; `name` is one of records.COSTS. Images that are shipped are bytes that are sent."""
+        return self.record.costs[name] + (self.images_shipped if name == "bytes_up" else 0)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the run was asked for."""
+        return int(self.record.identity["trainer"]["rounds"])
 
     def _table(self, name: str) -> ScoreTable:
         cached = self.cache.score_table(self.record, name) if self.cache else None

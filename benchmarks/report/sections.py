@@ -111,7 +111,7 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
 
 def validation_curves(row: Row) -> dict[str, Any]:
     """The row's curve over all site-tasks and that of every site, each with its band over seeds, and the selected rounds."""
-    seeds = [ValidationCurve.of(run.curve_table, run.tasks) for run in row.runs]
+    seeds = [ValidationCurve.of(run.curve_table, run.tasks, run.images_shipped) for run in row.runs]
     sites = sorted({site for seed in seeds for site in seed.sites if "+" not in site})
     return {
         "overall": curve_points(CurveOverSeeds.of(seeds)),

@@ -23,14 +23,14 @@ class ValidationCurve:
 
     rounds: Floats
     overall: Floats  # dB, the mean over site-tasks; nan where a site was not validated
-    traffic: Floats  # bytes that all sites have sent and received since the start
+    traffic: Floats  # bytes that all sites have sent and received by then
     seconds: Floats  # that all sites have trained since the start, one after the other
     sites: Mapping[str, Floats]  # dB, nan where a site was not validated; a group that trains as one is named a+b
     is_whole: bool = True  # every site of the scenario has a row in each of these rounds
 
     @classmethod
-    def of(cls, curve: ScoreTable, tasks: Mapping[str, Sequence[str]]) -> ValidationCurve:
-        """From a run's `curve.csv` and the tasks of each site of its scenario."""
+    def of(cls, curve: ScoreTable, tasks: Mapping[str, Sequence[str]], shipped: int = 0) -> ValidationCurve:
+        """From a run's `curve.csv`, the tasks of each site of its scenario, and the bytes sent before the first round."""
         names, site = curve.index.sites
         rounds, at = np.unique(curve.column("round"), return_inverse=True)
         psnr, has_row = np.full((len(names), len(rounds)), np.nan), np.zeros((len(names), len(rounds)), bool)
@@ -43,7 +43,7 @@ class ValidationCurve:
         return cls(
             rounds=rounds[kept],
             overall=np.array([fsum(map(mul, weights, values)) / sum(weights) for values in psnr.T.tolist()]),
-            traffic=(up + down).cumsum()[kept],
+            traffic=shipped + (up + down).cumsum()[kept],
             seconds=seconds.cumsum()[kept],
             sites=dict(zip(names, psnr, strict=True)),
             is_whole=bool(has_row[:, kept].all()) and tasks.keys() <= {site for own in members for site in own},

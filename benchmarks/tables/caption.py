@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from ..records.record import Record, canonical, sha256
@@ -106,6 +107,16 @@ def _of_row(row: Row) -> Iterator[str]:
         yield (
             f"{name}: {row.below_floor} of {count} seeds ended below the floor: the validation PSNR of the last round is below "
             "that of copying the source. The scores are the row's own."
+        )
+    for seed, seconds in row.stalled.items():
+        yield (
+            f"{name}: seed {seed} stalled; it took {seconds:.4g} seconds a round, and the median of the row is "
+            f"{row.seconds_a_round:.4g}."
+        )
+    if shipped := fmean(run.images_shipped for run in row.runs):
+        yield (
+            f"{name} trains in one place: its MB are those of the training and validation images that sites send there once, "
+            f"{shipped / 1e6:.4g} MB (float16, the contrasts of the tasks)."
         )
     if row.rounds_with_too_few:
         rule = row.identity["trainer"]["server_rule"]

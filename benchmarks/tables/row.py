@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain
 from math import isnan, sqrt
 from operator import itemgetter
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from ..records.finished import FinishedRun
@@ -23,6 +23,7 @@ from .metric import Metric
 from .statistics import RowStatistics
 
 SHOWN = ("psnr", "ssim", "nmse")  # in every table, beside the metric that orders it
+STALLED = 5.0  # times as long as the median of its row: more than runs that share a machine differ
 
 SiteTask = tuple[str, str]  # site, task
 RowName = tuple[str, str]  # method, network
@@ -87,7 +88,7 @@ class Row:
     matrix: Scores | None  # of the table's metric, seeds x (site, task, subject), higher is better
     curves: tuple[ValidationCurve, ...]  # of every run; empty where one has no round in which all sites were validated
     rising: tuple[float, ...]  # dB in the last quarter of the rounds, a seed each; empty where a run has too few rounds
-    bytes_up: float  # a site and round
+    bytes_up: float  # a site and round; with the images that are shipped once
     bytes_down: float
     rank: tuple[int, int] | None = None  # the best and the worst that it may be
     statistics: RowStatistics | None = None
@@ -119,10 +120,13 @@ class Row:
                 }
                 matrix = Scores.of(by_seed, metric.scale)
         tables = [run.curve_table for run in runs]
-        curves = tuple(ValidationCurve.of(table, run.tasks) for run, table in zip(runs, tables, strict=True))
+        curves = tuple(
+            ValidationCurve.of(table, run.tasks, run.images_shipped) for run, table in zip(runs, tables, strict=True)
+        )
         if not all(curve.is_whole and len(curve.rounds) for curve in curves):
             curves = ()
         up, down = (fmean([*chain(*(table.column(name) for table in tables))]) for name in ("bytes_up", "bytes_down"))
+        up += fmean(run.images_shipped / len(run.tasks) / run.rounds for run in runs)
         slopes = [slope for curve in curves if (slope := rising(curve)) is not None]
         rise = tuple(slopes) if len(slopes) == len(curves) else ()
         return cls(method, network, tuple(runs), missing, metric, scores, matrix, curves, rise, up, down)
@@ -211,4 +215,15 @@ class Row:
 
     def cost(self, name: str) -> float:
         """A cost of a whole run, mean over seeds; `name` is one of records.COSTS."""
-        return fmean(run.record.costs[name] for run in self.runs)
+        return fmean(run.cost(name) for run in self.runs)
+
+    @property
+    def seconds_a_round(self) -> float:
+        """The median over seeds: one stalled run does not change it."""
+        return median(run.cost("seconds") / run.rounds for run in self.runs)
+
+    @property
+    def stalled(self) -> dict[int, float]:
+        """Seed -> seconds a round of the runs that took more than STALLED times the median."""
+        found = {run.record.identity["seed"]: run.cost("seconds") / run.rounds for run in self.runs}
+        return {seed: seconds for seed, seconds in found.items() if seconds > STALLED * self.seconds_a_round}

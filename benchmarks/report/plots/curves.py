@@ -17,7 +17,10 @@ def draw_curves(rows: Sequence[PlottedRow], columns: int) -> Figure:
 
     A line covers the rounds in which all seeds of its row have a value.
     """
-    curves = [CurveOverSeeds.of([ValidationCurve.of(run.curve_table, run.tasks) for run in row.runs]) for row in rows]
+    curves = [
+        CurveOverSeeds.of([ValidationCurve.of(run.curve_table, run.tasks, run.images_shipped) for run in row.runs])
+        for row in rows
+    ]
     unit, size = byte_unit(max((own.traffic[-1] for own in curves if len(own.traffic)), default=0.0))
     axes = {
         "round": [own.rounds for own in curves],

@@ -152,14 +152,13 @@ def _training(table: Table) -> Iterator[Column]:
 def _costs(table: Table) -> Iterator[Column]:
     """What the rows cost."""
     rows = table.rows
-    rounds = table.record.identity["trainer"]["rounds"]
     for name, digits, values in (
         ("MB up", 3, [row.bytes_up / 1e6 for row in rows]),
         ("MB down", 3, [row.bytes_down / 1e6 for row in rows]),
         ("parameters (M)", 3, [row.cost("parameters") / 1e6 for row in rows]),
         ("travelling (M)", 3, [row.cost("parameters_travelling") / 1e6 for row in rows]),
         ("gradient evaluations (k)", 1, [row.cost("gradient_evaluations") / 1e3 for row in rows]),
-        ("seconds a round", 2, [row.cost("seconds") / rounds for row in rows]),
+        ("seconds a round", 2, [row.seconds_a_round for row in rows]),
         ("peak memory (MB)", 0, [row.cost("peak_memory_bytes") / 1e6 for row in rows]),
     ):
         yield Column(name, tuple(values), digits, compact=False, better=-1)

@@ -19,12 +19,13 @@ class CommunicationCost:
     megabytes: float | None  # that all sites send and receive until then
     psnr: (
         float | None
-    )  # dB, the best score within the bytes of the row that sends the fewest, rows that send none aside
+    )  # dB, the best within the bytes of the row that sends fewest, those that send none or images aside
 
 
 def communication_costs(table: Table) -> list[CommunicationCost]:
     """The costs of every row, in the table's order."""
-    totals = [fmean(own) for row in table.rows if (own := [float(curve.traffic[-1]) for curve in row.curves])]
+    federated = [row for row in table.rows if not any(run.images_shipped for run in row.runs)]
+    totals = [fmean(own) for row in federated if (own := [float(curve.traffic[-1]) for curve in row.curves])]
     budget = min((total for total in totals if total > 0), default=0.0)
     costs = []
     for row, contender in zip(table.rows, contenders(table.rows), strict=True):

@@ -13,6 +13,7 @@ SCALES = {
     "nmse": "Squared error as a share of the target's energy; lower is better.",
 }
 MEAN = "The mean over a subject's slices, then over subjects, then over site-tasks, then over seeds."
+SHIPPED = "What trains in one place sends its training and validation images there, once."
 LOCAL = "`local` on the same network, its best row where it has several"
 MEANINGS = {
     "rank": "The place in the order, as an interval: what the table cannot tell apart shares places.",
@@ -40,14 +41,14 @@ MEANINGS = {
     ),
     "rounds to local": f"The rounds until the validation PSNR reaches that of {LOCAL}; the mean over seeds.",
     "MB to local": f"The MB that all sites send, up and down, until the validation PSNR reaches that of {LOCAL}.",
-    "PSNR at equal MB": "The best validation PSNR within the bytes of the row that sends the fewest (nothing aside).",
-    "MB": "10^6 bytes of a whole run, all sites, up and down.",
-    "MB up": "10^6 bytes that a site sends in a round.",
+    "PSNR at equal MB": "The best validation PSNR within the bytes of the row that sends fewest (none, and images, aside).",
+    "MB": f"10^6 bytes of a whole run, all sites, up and down. {SHIPPED}",
+    "MB up": f"10^6 bytes that a site sends in a round. {SHIPPED}",
     "MB down": "10^6 bytes that a site is sent in a round.",
     "parameters (M)": "Millions of parameters of a site's generator.",
     "travelling (M)": "Millions of parameters of the generator that travel.",
     "gradient evaluations (k)": "Thousands of backward passes of a whole run, all sites.",
-    "seconds a round": "Indicative: other runs may have shared the machine.",
+    "seconds a round": "The median over seeds. Indicative: other runs may have shared the machine.",
     "peak memory (MB)": "Indicative: other runs may have shared the machine.",
 }
 

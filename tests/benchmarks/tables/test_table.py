@@ -13,6 +13,7 @@ from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.table import Table, tables
 from fedsynth.benchmarks.tables.views.columns import columns
+from fedsynth.benchmarks.tables.views.communication_cost import communication_costs
 
 IXI, OASIS, FLAIR = ("ixi", "T1->T2"), ("oasis", "T1->T2"), ("oasis", "T2->FLAIR")
 
@@ -69,6 +70,41 @@ def test_costs_are_means_over_seeds_and_bytes_also_over_sites_and_rounds(store: 
     (row,) = only(store).rows
     assert (row.bytes_up, row.bytes_down) == (3e6, 3e6)  # four rows of 2 and 4 MB, two of 5 and 1 MB
     assert (row.cost("seconds"), row.cost("parameters")) == (20, 1_500_000.5)
+
+
+def test_what_trains_in_one_place_sends_its_images(store: Store) -> None:
+    whole = [
+        row | {"site": "ixi+oasis"} for row in finished.curve(named("pooled"), up=0, down=0) if row["site"] == "ixi"
+    ]
+    group, none = {"ixi+oasis": "0", "server": "0"}, {"bytes_up": 0, "bytes_down": 0}
+    for seed in (0, 1):
+        finished.finish(store, named("pooled", seed=seed), rows=whole, digest=group, costs=none)
+        finished.finish(store, named("fedavg", seed=seed), 19)
+    table = only(store)
+    row, other = table.rows
+    # ixi has T1 and T2, oasis FLAIR too, and each 80 + 40 slices of 64 x 64 pixels to train and to validate on
+    sent = 120 * (2 + 3) * 64 * 64 * 2
+    assert (row.method, row.cost("bytes_up"), row.cost("bytes_down")) == ("pooled", sent, 0)
+    assert row.bytes_up == sent / 2 / 100  # of two sites and 100 rounds
+    assert [curve.traffic.tolist() for curve in row.curves] == [[sent, sent]] * 2
+    assert any(note.startswith("pooled on resnet trains in one place: its MB are those of the") for note in table.notes)
+    assert (other.bytes_up, other.cost("bytes_up")) == (2e6, 1)
+    assert not any("fedavg on resnet trains" in note for note in table.notes)
+    assert [own.psnr for own in communication_costs(table)] == [20, 20]  # within the bytes of fedavg
+
+
+def test_seconds_a_round_are_the_median_and_a_stalled_run_is_named(store: Store) -> None:
+    for seed, seconds in enumerate((100, 120, 110, 9000, 90)):
+        finished.finish(store, named("a", seed=seed), costs={"seconds": seconds})
+        finished.finish(store, named("b", seed=seed), costs={"seconds": 100 + 90 * seed})  # others shared the machine
+    table = only(store)
+    first, second = sorted(table.rows, key=lambda row: row.method)
+    assert (first.seconds_a_round, second.seconds_a_round) == (1.1, 2.8)
+    assert (first.stalled, second.stalled) == ({3: 90}, {})
+    (note,) = [note for note in table.notes if "stalled" in note]
+    assert note == "a on resnet: seed 3 stalled; it took 90 seconds a round, and the median of the row is 1.1."
+    (column,) = [column for column in columns(table) if column.name == "seconds a round"]
+    assert sorted(column.cells) == ["1.10", "2.80"]
 
 
 def test_rows_follow_their_means(store: Store) -> None:
