@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from fedsynth.runtime.atomic import atomic_file
 
-from .record import RecordError
+from .record import TABLES, RecordError
 
 # The files of a run. The record is last: its presence means that the run is finished.
-FILES = ("scores.csv", "curve.csv", "record.json")
+FILES = (*TABLES, "record.json")
 
 
 def archives(results: Path) -> list[Path]:

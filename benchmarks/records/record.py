@@ -24,6 +24,7 @@ from zlib import error as ZlibError
 from fedsynth.runtime.atomic import write_atomically
 
 SCHEMA = 1
+TABLES = ("scores.csv", "curve.csv")  # the files beside a record
 STATUSES = ("done", "diverged")
 SELECTIONS = ("selected", "last")  # the round with the best validation score, and the last one
 KEYS = ("selection", "site", "task", "subject")  # of `scores.csv`; its other columns are those of evaluation/columns.py
@@ -78,6 +79,8 @@ class Record:
             raise RecordError(f"{self.run}: schema {self.schema}, but this version reads {SCHEMA}")
         if self.status not in STATUSES:
             raise RecordError(f"{self.run}: status {self.status!r}, not one of {', '.join(STATUSES)}")
+        if unknown := sorted(self.files.keys() - {*TABLES}):
+            raise RecordError(f"{self.run}: its seal covers {unknown[0]!r}, which is none of {', '.join(TABLES)}")
         if missing := [cost for cost in COSTS if not math.isfinite(self.costs.get(cost, math.nan))]:
             raise RecordError(f"{self.run}: the cost {missing[0]!r} is missing or not finite")
         if not self.run.endswith("-" + fingerprint(self.identity)):
@@ -162,7 +165,7 @@ def read_record(folder: Traversable) -> Record:
         seal = content.pop("seal")
         record = Record(**content)
         intact = seal == sha256(canonical(content).encode())
-    except (ValueError, TypeError, KeyError, AttributeError, BadZipFile, ZlibError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadZipFile, ZlibError) as error:
         raise RecordError(f"{path}: not a record ({type(error).__name__}: {error}); {remedy}") from error
     if not intact:
         raise RecordError(f"{path}: not what the run wrote; {remedy}")

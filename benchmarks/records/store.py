@@ -184,10 +184,10 @@ class Store:
 
     def _progress(self, run: str) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.folder(run) / "progress.json").read_bytes())
-        except (FileNotFoundError, ValueError):
-            found = {"round": 0, "rounds": 0, "failed": ""}
-        return found
+            found = json.loads((self.folder(run) / "progress.json").read_bytes())
+            return {name: kind(found[name]) for name, kind in (("round", int), ("rounds", int), ("failed", str))}
+        except (FileNotFoundError, ValueError, TypeError, KeyError):  # damaged: only how far the run came is unknown
+            return {"round": 0, "rounds": 0, "failed": ""}
 
     def _is_claimed(self, run: str) -> bool:
         try:

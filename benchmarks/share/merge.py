@@ -7,7 +7,6 @@ an interrupted merge leaves no half of one, and the same command continues it. M
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from collections import Counter
@@ -29,6 +28,8 @@ from ..records.finished import FinishedRun
 from ..records.record import RecordError, read_record, read_scores
 from ..records.store import Store
 from ..tables.table import tables
+
+LARGEST = 100_000_000  # bytes of a file: the scores of 100,000 subjects by every metric are 30 MB
 
 
 class NotTaken(ValueError):
@@ -71,7 +72,9 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
                     count[merge_record(found, store)] += 1
                 except NotTaken as error:
                     refuse(found.origin, error)
-        except (NotTaken, BadZipFile, OSError) as error:
+        except (
+            Exception
+        ) as error:  # a stranger's file may break its reader in any way, and never ends the merge of the next
             refuse(str(source), error)
     return count
 
@@ -99,11 +102,22 @@ def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterato
 
 
 def _read_from_folder(folder: Path, name: str) -> bytes:
-    return (folder / name).read_bytes()
+    path = folder / name
+    if path.exists() and not path.is_file():  # to read a pipe or a device could last for ever
+        raise NotTaken(f"{name} is no ordinary file")
+    return _within_limit(name, path.stat().st_size, path.read_bytes)
 
 
 def _read_from_archive(archive: ZipFile, folder: PurePosixPath, name: str) -> bytes:
-    return archive.read(str(folder / name))
+    member = archive.getinfo(str(folder / name))
+    return _within_limit(name, member.file_size, partial(archive.read, member))
+
+
+def _within_limit(name: str, size: int, read: Callable[[], bytes]) -> bytes:
+    """The content of a file, unless it is too large to be one of a run."""
+    if size > LARGEST:
+        raise NotTaken(f"{name} has {size / 1e6:,.0f} MB, and no file of a run has more than {LARGEST / 1e6:.0f}")
+    return read()
 
 
 def escapes_folder(member: str) -> bool:
@@ -147,7 +161,7 @@ def check_complete(folder: Path) -> None:
         tables([FinishedRun(record, folder)])
     except RecordError as error:
         raise NotTaken(f"{str(error).replace(f'{folder}/', '').partition('; ')[0]}; ask for it anew") from error
-    except (ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+    except Exception as error:  # as above
         raise NotTaken(f"not a record of this suite ({type(error).__name__}: {error})") from error
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 
@@ -54,11 +57,22 @@ def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:
 
 
 def read_gallery(folder: Traversable) -> Gallery:
-    """The images in the folder of a run; empty if it has none."""
+    """The images in the folder of a run; empty if it has none, or if they are not what a run writes, which is said."""
     path, gallery = folder / "gallery.npz", dict[str, dict[str, np.ndarray]]()
-    if path.is_file():
+    if not path.is_file():
+        return gallery
+    try:
         with path.open("rb") as file, np.load(file) as arrays:
             for name in arrays.files:
                 site_task, _, kind = name.rpartition("/")
                 gallery.setdefault(site_task, {})[kind] = arrays[name]
+        for site_task, own in gallery.items():
+            count = len(own["target"])
+            if {(kind, own[kind].dtype.name, own[kind].ndim, len(own[kind])) for kind in own} != {
+                (kind, "uint8", 3, count) for kind in ("source", "target", "prediction")
+            }:
+                raise ValueError(f"{site_task!r} has no source, target and prediction of {count} slices")
+    except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile, ZlibError) as error:
+        print(f"fedsynth: images left out: {path}: {error}", file=sys.stderr)
+        return {}
     return gallery

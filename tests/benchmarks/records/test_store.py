@@ -146,3 +146,12 @@ def test_runs_are_chosen_by_patterns(tmp_path: Path) -> None:
     assert [record.run for record in store.records(["local-*"])[0]] == [runs[2]]
     assert store.names(["Local*"]) == []
     assert store.record("fedavg") is None
+
+
+@pytest.mark.parametrize("content", ["[]", "", "7", '{"round": null, "rounds": 3, "failed": ""}', '{"rounds": 3}', "{"])
+def test_a_damaged_note_of_progress_hides_only_how_far_a_run_came(tmp_path: Path, content: str) -> None:
+    store = Store(tmp_path)
+    store.folder("a-run-0123456789ab").mkdir(parents=True)
+    store.begin("a-run-0123456789ab", {"trainer": {"rounds": 3}})
+    (store.folder("a-run-0123456789ab") / "progress.json").write_text(content)
+    assert store.status("a-run-0123456789ab") == RunStatus("a-run-0123456789ab", State.unfinished)

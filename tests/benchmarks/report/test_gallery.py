@@ -11,7 +11,7 @@ from support import finished
 
 from fedsynth.benchmarks.records.finished import FinishedRun
 from fedsynth.benchmarks.report.plots.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
-from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow
+from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, read_gallery
 from fedsynth.benchmarks.report.plots.style import WIDTHS, figure_bytes
 
 SITE_TASK = "ixi/T1->T2"
@@ -111,3 +111,23 @@ def test_images_are_embedded_pixel_by_pixel() -> None:
     pdf = figure_bytes(draw_gallery([plotted("fedavg", CLOSE)], SITE_TASK, 1), "pdf")
     sizes = re.findall(rb"/Width (\d+)", pdf) + re.findall(rb"/Height (\d+)", pdf)
     assert sizes.count(b"64") >= 8  # source, target, output and error, neither blurred nor enlarged
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"brats/T1->T2/target": np.zeros((2, 4, 4), np.uint8)},
+        {f"brats/T1->T2/{kind}": np.zeros((2, 4, 4)) for kind in ("source", "target", "prediction")},
+        {"other": np.zeros(3)},
+    ],
+)
+def test_images_that_no_run_wrote_are_left_out_and_named(
+    arrays: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gallery.npz"
+    np.savez(path, **arrays)
+    if not arrays:
+        path.write_bytes(path.read_bytes()[:10])
+    assert read_gallery(tmp_path) == {}
+    assert f"fedsynth: images left out: {path}: " in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from support.checkout import ROOT
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.record import canonical, read_record, sha256
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.share.merge import escapes_folder
+from fedsynth.benchmarks.share.merge import LARGEST, escapes_folder
 
 
 @pytest.fixture
@@ -160,9 +161,22 @@ def stripped(folder: Path) -> None:
     folder.rename(folder.with_name(run))
 
 
+def deep(folder: Path) -> None:
+    (folder / "record.json").write_text("[" * 200_000 + "]" * 200_000)
+
+
+def huge(folder: Path) -> None:
+    """Zeros: nothing on the disk, and little in a zip file."""
+    with (folder / "scores.csv").open("ab") as file:
+        file.truncate(LARGEST + 1)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (deep, "record.json: not a record (RecursionError"),
+        (huge, "scores.csv has 100 MB, and no file of a run has more than 100"),
+        (lambda folder: reseal(folder, files={"/proc/kmsg": "0"}), "its seal covers '/proc/kmsg', which is none of"),
         (edited, "record.json: not what the run wrote; ask for it anew"),
         (better, "scores.csv: missing or not what the run wrote; ask for it anew"),
         (cut, "record.json: not a record (JSONDecodeError"),
@@ -249,6 +263,15 @@ def test_paths_that_leave_the_folder_are_refused(
     )
     assert said.out.startswith("3 taken, 0 there already, 1 refused")
     assert {path.name for path in tmp_path.iterdir()} == {"ours", "theirs", "lab.zip"}
+
+
+def test_a_pipe_is_not_read(theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run_of(theirs, "fedavg") / "scores.csv"
+    path.unlink()
+    os.mkfifo(path)
+    assert merge(ours, theirs.runs) == 1
+    assert "scores.csv is no ordinary file" in capsys.readouterr().err
+    assert len(ours.names()) == 2
 
 
 def test_harmless_paths_do_not_leave_the_folder() -> None:
