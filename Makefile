@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow test-all test-long lint speed peers catalogue golden screenshots smoke
+.PHONY: demo test test-slow test-all test-long lint speed peers catalogue golden pages screenshots smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -81,6 +81,12 @@ smoke: $(READY)
 		network.init=scaled --results results/smoke/tuned --trials 3 --jobs 2
 	for table in as_published equal_footing flaws tuned; do \
 		$(BIN)/fedsynth records publish smoke/$$table --results results/smoke/$$table; done
+
+# Every published table, and the sentences of README and of the pages beside the tables, from the records.
+PUBLISHED := $(patsubst %/leaderboard.md,%,$(wildcard results/*/leaderboard.md results/smoke/*/leaderboard.md))
+pages: $(READY)
+	for table in $(PUBLISHED); do $(BIN)/fedsynth leaderboard --results $$table --out $$table || exit 1; done
+	$(BIN)/fedsynth records pages README.md results/README.md results/*/README.md
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -58,9 +58,22 @@ PUBLISH = Verb(
         ),
     ],
     about="""OUT/NAME gets the records, scores and curves of the runs in one archive, the tables made of them and a README to be
-written by hand, which is never overwritten. Checkpoints, images and logs stay where they are. Without --part, the archives that
-are there become one.""",
+written by hand, of which only the passages that are made from records are written again. Checkpoints, images and logs stay where
+they are. Without --part, the archives that are there become one.""",
     examples=["fedsynth records publish equal_footing '*-variable-*'"],
+)
+PAGES = Verb(
+    "pages",
+    "share.passages",
+    "write anew the sentences of pages that follow from records",
+    [
+        click.Argument(["pages"], nargs=-1, required=True, type=PATH, metavar="PAGE.md...", help="Markdown, changed in place."),
+    ],
+    about="""A passage begins with a comment, which a reader of the page does not see, and ends at the next empty line:
+<!-- records: compare pflsynth fedbn -->. It is made from the tables of the records beside the page, or in another folder:
+<!-- records of results/unseen: newcomers -->. The statements are setting, standing, compare A B..., newcomers, across and options
+METHOD.OPTION... .""",
+    examples=["fedsynth records pages results/equal_footing/README.md"],
 )
 EXPORT = Verb(
     "export",
@@ -100,5 +113,5 @@ FEATURES = Verb(
 trained model is where the run was trained; it does not travel with the record.""",
     examples=["fedsynth outputs features 'fedbn-*' --network features.pt"],
 )
-RECORDS = Verbs("records", [PACK, MERGE, PUBLISH], "pack, merge, publish: share records of finished runs")
+RECORDS = Verbs("records", [PACK, MERGE, PUBLISH, PAGES], "pack, merge, publish, pages: share records of finished runs")
 OUTPUTS = Verbs("outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise")

@@ -1,9 +1,10 @@
 """`fedsynth records publish`: tables and the records that they are made of, in a folder for version control.
 
 `OUT/NAME/` gets one archive of the records, scores and curves of the runs (`records.zip`), the tables made of them
-(`leaderboard.md`, `.csv`, `.tex`) and a README to be completed by hand, which is never overwritten. Checkpoints, images and logs
-stay where they are. The tables are made from the archive, so `fedsynth leaderboard --results OUT/NAME` makes them again, byte
-for byte. A part has only the runs that no archive there has, so that hourly commits of a long sweep do not each hold the whole.
+(`leaderboard.md`, `.csv`, `.tex`) and a README to be completed by hand, of which only the passages that follow from records are
+written again (passages.py). Checkpoints, images and logs stay where they are. The tables are made from the archive, so `fedsynth
+leaderboard --results OUT/NAME` makes them again, byte for byte. A part has only the runs that no archive there has, so that
+hourly commits of a long sweep do not each hold the whole.
 """
 
 from __future__ import annotations
@@ -23,17 +24,23 @@ from ..records.archive import archives, kept_in, write_archive
 from ..records.finished import FinishedRun, finished_runs
 from ..records.record import RecordError
 from ..records.store import Store
+from .passages import rewritten
 
 ENDINGS = ("md", "csv", "tex")
 README = """# {name}
 
-The tables are in [leaderboard.md](leaderboard.md), made of the {count} runs in `records.zip` by
+The tables are in [leaderboard.md](leaderboard.md), made of the runs in `records.zip` by
 
 ```
 fedsynth leaderboard --results results/{name} --out results/{name}
 ```
 
-Say here which question was asked, by which command the runs were made, and what the tables answer:
+<!-- records: setting -->
+
+<!-- records: standing -->
+
+The passages after hidden comments are made from the records by `fedsynth records pages`, and have the only numbers. Say here
+which question was asked and by which command the runs were made:
 """
 
 
@@ -79,6 +86,7 @@ def publish(runs: Sequence[FinishedRun], out: Path, name: str, part: bool = Fals
             path.unlink()
     published = finished_runs(Store(folder))
     write_views(table_views(published), folder, ENDINGS)
-    if not (folder / "README.md").exists():
-        write_atomically(folder / "README.md", README.format(name=name, count=len(published)).encode())
+    page = folder / "README.md"
+    text = page.read_text() if page.exists() else README.format(name=name)
+    write_atomically(page, rewritten(text, folder).encode())
     return sum(path.stat().st_size for path in archives(folder))

@@ -1,0 +1,186 @@
+"""What a published page may say of its tables: each statement is made from the tables of one folder.
+
+A statement gives lines of Markdown without an empty one. It says of a difference no more than the table's families of tests do:
+"shown to be" or "not shown to", never "equal".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+
+from ..leaderboard.cross_site import elsewhere
+from ..leaderboard.newcomers import adaptation_stages
+from ..leaderboard.paired_comparison import PairedComparison
+from ..stats.compare import FEW_SEEDS
+from ..stats.scores import StatsError
+from ..tables.labels import option_text
+from ..tables.lookup import no_such_row, rows_named
+from ..tables.row import Row
+from ..tables.table import Table, local_steps
+
+WIDTH = 150  # characters of a line
+
+
+class StatementError(ValueError):
+    """A statement that cannot be made of the tables; the message says why."""
+
+
+def setting(tables: Sequence[Table]) -> list[str]:
+    """What was run: how many runs, of what size."""
+    records = [run.record for table in tables for row in table.rows for run in row.runs]
+    sites = [sizes for record in records for sizes in record.data["subjects_and_slices"].values()]
+    train, val, test = (_range(sizes[split][0] for sizes in sites) for split in ("train", "val", "test"))
+    facts = [
+        f"{len(records)} runs in {_counted(len(tables), 'table')}",
+        f"{_counted(len({seed for table in tables for seed in table.seeds}), 'seed')}",
+        f"{train} training, {val} validation and {test} test subjects a site",
+        f"{_range(map(local_steps, records))} local steps a site",
+        f"networks of width {_range(record.identity['network']['width'] for record in records)}",
+    ]
+    if pixels := {record.identity["dataset"].get("size") for record in records} - {None}:
+        facts.append(f"simulated images of {_range(pixels)} pixels a side, which are no evidence of clinical performance")
+    return wrap(f"{'; '.join(facts)}.", WIDTH)
+
+
+def standing(tables: Sequence[Table]) -> list[str]:
+    """Of each table: who leads, why it is not ranked, what needs no training, and which rows are shown to gain or to lose."""
+    return _items((table.title, _standing(table)) for table in tables)
+
+
+def newcomers(tables: Sequence[Table]) -> list[str]:
+    """The same of newcomers: before they adapt, and after they did on each number of subjects."""
+    stages = [item for table in tables for item in adaptation_stages(table).items()]
+    if not stages:
+        raise StatementError("no table has newcomers")
+    named = ((f"On {_counted(count, 'subject')}" if count else "Before they adapt", stage) for count, stage in stages)
+    return _items((name, _standing(stage)) for name, stage in named)
+
+
+def across(tables: Sequence[Table]) -> list[str]:
+    """Which rows are shown to gain over `local` where each site's model serves the other sites."""
+    found = [(table.title, other) for table in tables if (other := elsewhere(table))]
+    if not found:
+        raise StatementError("no table has models at other sites")
+    return _items((f"{title}, at other sites", _gains(table)) for title, table in found)
+
+
+def _standing(table: Table) -> Iterator[str]:
+    yield table.headline
+    if table.not_ranked:
+        yield f"Not ranked: {'; '.join(table.not_ranked)}."
+    known = [
+        f"{line.name} {table.metric.plain(table.metric.sign * score.mean)}"
+        for line in table.lines
+        if (score := line.scores.get(table.metric.column))
+    ]
+    missing = [line.name for line in table.lines if table.metric.column not in line.scores]
+    if known:
+        yield f"Lines of reference, {table.metric.heading}: {', '.join(known)}."
+    if missing:
+        yield f"Not recorded: {', '.join(missing)}."
+    yield from _gains(table)
+
+
+def _gains(table: Table) -> Iterator[str]:
+    """Which rows are shown to gain over `local`, or to lose."""
+    metric = table.metric
+    gains = [(row, row.statistics.gain) for row in table.rows if row.statistics and row.statistics.gain]
+    if len(table.seeds) < FEW_SEEDS:
+        yield f"{_counted(len(table.seeds), 'seed')}: below {FEW_SEEDS} no significance is drawn."
+        return
+    tested = [(row, gain) for row, gain in gains if gain.significant is not None]
+    if not tested:
+        return
+    above = [
+        f"`{row.full_name}` {metric.signed(gain.comparison.difference)}{metric.unit}"
+        for row, gain in tested
+        if gain.significant and gain.comparison.difference > 0
+    ]
+    below = sum(bool(gain.significant and gain.comparison.difference < 0) for _, gain in tested)
+    yield (
+        f"Of {_counted(len(tested), 'method')} with a `local` on the same network, {', '.join(above) or 'none'} "
+        f"{'are' if len(above) > 1 else 'is'} shown to gain over it, {below} to lose, and {len(tested) - below - len(above)} "
+        "neither."
+    )
+
+
+def compare(tables: Sequence[Table], a: str, *others: str) -> list[str]:
+    """Row A and each of the others, in every table that has both."""
+    return _items(entry for b in others for entry in _pairs(tables, a, b))
+
+
+def _pairs(tables: Sequence[Table], a: str, b: str) -> list[tuple[str, Iterable[str]]]:
+    found = [(table, rows_named(table, a), rows_named(table, b)) for table in tables]
+    pairs = [(table, *first, *second) for table, first, second in found if len(first) == len(second) == 1]
+    if not pairs:
+        rows = [row for table in tables for row in table.rows]
+        missing = next((name for name in (a, b) if not any(rows_named(table, name) for table in tables)), None)
+        raise StatementError(no_such_row(missing, rows) if missing else f"no table has one {a!r} and one {b!r}")
+    many = len(tables) > 1
+    return [
+        (f"`{a}` and `{b}`{f' in {table.title}' if many else ''}", [_difference(table, first, second)])
+        for table, first, second in pairs
+    ]
+
+
+def _difference(table: Table, a: Row, b: Row) -> str:
+    """What the table's family of all pairs says of two rows, or what they differ by where they are not both in it."""
+    metric = table.metric
+    try:
+        pair = PairedComparison.of(table, a, b, metric)
+    except StatsError as error:
+        return f"Not compared: {error}."
+    text = f"{metric.signed(pair.difference)}{metric.unit}"
+    places = [next(place for place, row in enumerate(table.rows) if row is own) for own in (a, b)]
+    if table.pairs and (decision := table.pairs.decision(*places)):
+        low, high, _ = decision
+        shown = "not shown to differ" if low <= 0 <= high else f"shown to be {'better' if low > 0 else 'worse'}"
+        return f"{text}, {metric.between(low, high)} with all pairs of the table at 95 %: {shown}."
+    if isinstance(pair.result, StatsError):
+        return f"{text}; {pair.result}."
+    reasons = [table.left[place] for place in places if place in table.left]
+    why = f": {'; '.join(reasons)}" if reasons else ""
+    return f"{text}, {metric.between(pair.result.low, pair.result.high)} for this pair alone at 95 %; exploratory{why}."
+
+
+def options(tables: Sequence[Table], *names: str) -> list[str]:
+    """The values of options, such as fedprox.mu, in the rows of these tables."""
+    identities = [row.identity["method"] for table in tables for row in table.rows]
+    found = []
+    for name in names:
+        method, _, option = name.partition(".")
+        values = {option_text(own[option]) for own in identities if own["name"] == method and option in own}
+        if not values:
+            raise StatementError(f"no row of {method!r} has an option {option!r}")
+        found.append(f"`{method}` has `{option}` {' and '.join(sorted(values))}")
+    return wrap(f"{'; '.join(found)}.", WIDTH)
+
+
+STATEMENTS = {
+    "setting": setting,
+    "standing": standing,
+    "newcomers": newcomers,
+    "across": across,
+    "compare": compare,
+    "options": options,
+}
+
+
+def _items(entries: Iterable[tuple[str, Iterable[str]]]) -> list[str]:
+    """A list with an item for each title and its sentences."""
+    return [
+        line
+        for title, sentences in entries
+        for line in wrap(f"- **{title}.** {' '.join(sentences)}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    ]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _range(values: Iterable[float]) -> str:
+    """All values in words, each once."""
+    *most, last = (f"{value:,g}" for value in sorted(set(values)))
+    return f"{', '.join(most)} or {last}" if most else last
