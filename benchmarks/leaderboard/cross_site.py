@@ -22,12 +22,17 @@ CrossSiteMeans = Mapping[tuple[str, str], float]  # (home, site) -> mean over th
 def cross_site(table: Table) -> list[TableView]:
     """A view with a line for each row, and one with a line for each row and home; nothing where models were not scored across
     sites."""
+    rows = rows_at_other_sites(table)
+    return [_own_and_other_sites(table, rows), _site_by_site(table, homes(table))] if rows else []
+
+
+def rows_at_other_sites(table: Table) -> list[Row]:
+    """The rows with their scores at other sites, and the statistics of these; none where models were not scored across sites."""
     if not (sites := homes(table)):
         return []
     rows = [_at_other_sites(row, table, sites) for row in table.rows]
     with_statistics = zip(rows, row_statistics(contenders(rows))[0], strict=True)
-    rows = [replace(row, statistics=statistics) for row, statistics in with_statistics]
-    return [_own_and_other_sites(table, rows), _site_by_site(table, sites)]
+    return [replace(row, statistics=statistics) for row, statistics in with_statistics]
 
 
 def homes(table: Table) -> list[str]:

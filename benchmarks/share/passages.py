@@ -26,11 +26,11 @@ from ..records.store import Store
 from ..tables.table import Table, tables
 from .statements import STATEMENTS, StatementError
 
-PASSAGE = re.compile(
-    r"(?P<mark>^<!-- records(?: of (?P<folder>\S+))?: (?P<words>.+?) -->\n)(?P<text>.*?)(?=\n\n|\n?\Z)", re.S | re.M
-)
+PASSAGE = re.compile(r"^(?P<mark><!-- records(?: of (?P<folder>\S+))?: (?P<words>.+) -->\n)(?:.+(?:\n|\Z))*", re.M)
 NO_PROSE = re.compile(r"^```.*?^```|<!--.*?-->|`[^`\n]*`|\]\([^)]*\)", re.S | re.M)  # code, comments, targets of links
-WORDS = "two three four five six seven eight nine ten eleven twelve twenty hundred thousand half third quarter twice double"
+WORDS = (
+    "two three four five six seven eight nine ten eleven twelve twenty hundred thousand half third quarter twice double"
+)
 NUMBER = re.compile(rf"(?<![A-Za-z\d])[-+]?\d[\d.,]*\d|(?<![A-Za-z\d])\d|\b(?:{'|'.join(WORDS.split())})\b", re.I)
 
 
@@ -61,7 +61,7 @@ def rewritten(text: str, folder: Path) -> str:
         if name not in STATEMENTS:
             raise StatementError(f"no statement {name!r}; there are {', '.join(STATEMENTS)}")
         found = tables_in((folder / (passage["folder"] or ".")).resolve())
-        return passage["mark"] + "\n".join(STATEMENTS[name](found, *arguments))
+        return passage["mark"] + "".join(f"{line}\n" for line in STATEMENTS[name](found, *arguments))
 
     return PASSAGE.sub(anew, text)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
-from ..leaderboard.cross_site import elsewhere
+from ..leaderboard.cross_site import rows_at_other_sites
 from ..leaderboard.newcomers import adaptation_stages
 from ..leaderboard.paired_comparison import PairedComparison
-from ..stats.compare import FEW_SEEDS
 from ..stats.scores import StatsError
 from ..tables.labels import option_text
 from ..tables.lookup import no_such_row, rows_named
+from ..tables.metric import Metric
 from ..tables.row import Row
 from ..tables.table import Table, local_steps
 
@@ -39,12 +39,14 @@ def setting(tables: Sequence[Table]) -> list[str]:
         f"networks of width {_range(record.identity['network']['width'] for record in records)}",
     ]
     if pixels := {record.identity["dataset"].get("size") for record in records} - {None}:
-        facts.append(f"simulated images of {_range(pixels)} pixels a side, which are no evidence of clinical performance")
+        facts.append(
+            f"simulated images of {_range(pixels)} pixels a side, which are no evidence of clinical performance"
+        )
     return wrap(f"{'; '.join(facts)}.", WIDTH)
 
 
 def standing(tables: Sequence[Table]) -> list[str]:
-    """Of each table: who leads, why it is not ranked, what needs no training, and which rows are shown to gain or to lose."""
+    """Of each table: who leads and is it settled, what needs no training, and which rows are shown to gain or to lose."""
     return _items((table.title, _standing(table)) for table in tables)
 
 
@@ -59,49 +61,46 @@ def newcomers(tables: Sequence[Table]) -> list[str]:
 
 def across(tables: Sequence[Table]) -> list[str]:
     """Which rows are shown to gain over `local` where each site's model serves the other sites."""
-    found = [(table.title, other) for table in tables if (other := elsewhere(table))]
+    found = [(table, rows) for table in tables if (rows := rows_at_other_sites(table))]
     if not found:
         raise StatementError("no table has models at other sites")
-    return _items((f"{title}, at other sites", _gains(table)) for title, table in found)
+    return _items((f"{table.title}, at other sites", _gains(rows, table.metric)) for table, rows in found)
 
 
 def _standing(table: Table) -> Iterator[str]:
+    metric = table.metric
     yield table.headline
-    if table.not_ranked:
-        yield f"Not ranked: {'; '.join(table.not_ranked)}."
+    if below := sum(row.below_lookup is True for row in table.rows):
+        yield f"Below the look-up table are {below} of {_counted(len(table.rows), 'row')}."
     known = [
-        f"{line.name} {table.metric.plain(table.metric.sign * score.mean)}"
+        f"{line.name} {metric.plain(metric.sign * line.scores[metric.column].mean)}"
         for line in table.lines
-        if (score := line.scores.get(table.metric.column))
+        if metric.column in line.scores
     ]
-    missing = [line.name for line in table.lines if table.metric.column not in line.scores]
+    missing = [line.name for line in table.lines if metric.column not in line.scores]
     if known:
-        yield f"Lines of reference, {table.metric.heading}: {', '.join(known)}."
+        yield f"Lines of reference: {', '.join(known)}{metric.unit}."
     if missing:
         yield f"Not recorded: {', '.join(missing)}."
-    yield from _gains(table)
+    yield from _gains(table.rows, metric)
 
 
-def _gains(table: Table) -> Iterator[str]:
+def _gains(rows: Sequence[Row], metric: Metric) -> Iterator[str]:
     """Which rows are shown to gain over `local`, or to lose."""
-    metric = table.metric
-    gains = [(row, row.statistics.gain) for row in table.rows if row.statistics and row.statistics.gain]
-    if len(table.seeds) < FEW_SEEDS:
-        yield f"{_counted(len(table.seeds), 'seed')}: below {FEW_SEEDS} no significance is drawn."
-        return
+    one_network = len({row.network for row in rows}) == 1
+    gains = [(row, row.statistics.gain) for row in rows if row.statistics and row.statistics.gain]
     tested = [(row, gain) for row, gain in gains if gain.significant is not None]
     if not tested:
         return
     above = [
-        f"`{row.full_name}` {metric.signed(gain.comparison.difference)}{metric.unit}"
+        f"`{row.method if one_network else row.full_name}` by {metric.signed(gain.comparison.difference)}{metric.unit}"
         for row, gain in tested
         if gain.significant and gain.comparison.difference > 0
     ]
     below = sum(bool(gain.significant and gain.comparison.difference < 0) for _, gain in tested)
     yield (
-        f"Of {_counted(len(tested), 'method')} with a `local` on the same network, {', '.join(above) or 'none'} "
-        f"{'are' if len(above) > 1 else 'is'} shown to gain over it, {below} to lose, and {len(tested) - below - len(above)} "
-        "neither."
+        f"Against `local` on the same network {_listed(above) or 'no method'} {'are' if len(above) > 1 else 'is'} shown to "
+        f"gain, {below or 'none'} to lose; {len(tested) - below - len(above)} of {len(tested)} are not shown to differ."
     )
 
 
@@ -133,13 +132,13 @@ def _difference(table: Table, a: Row, b: Row) -> str:
         return f"Not compared: {error}."
     text = f"{metric.signed(pair.difference)}{metric.unit}"
     places = [next(place for place, row in enumerate(table.rows) if row is own) for own in (a, b)]
-    if table.pairs and (decision := table.pairs.decision(*places)):
+    if (pairs := getattr(table, "pairs", None)) and (decision := pairs.decision(*places)):
         low, high, _ = decision
         shown = "not shown to differ" if low <= 0 <= high else f"shown to be {'better' if low > 0 else 'worse'}"
         return f"{text}, {metric.between(low, high)} with all pairs of the table at 95 %: {shown}."
     if isinstance(pair.result, StatsError):
         return f"{text}; {pair.result}."
-    reasons = [table.left[place] for place in places if place in table.left]
+    reasons = [left[place] for place in places if place in (left := getattr(table, "left", {}))]
     why = f": {'; '.join(reasons)}" if reasons else ""
     return f"{text}, {metric.between(pair.result.low, pair.result.high)} for this pair alone at 95 %; exploratory{why}."
 
@@ -182,5 +181,8 @@ def _counted(count: int, noun: str) -> str:
 
 def _range(values: Iterable[float]) -> str:
     """All values in words, each once."""
-    *most, last = (f"{value:,g}" for value in sorted(set(values)))
-    return f"{', '.join(most)} or {last}" if most else last
+    return _listed([f"{value:,g}" for value in sorted(set(values))])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

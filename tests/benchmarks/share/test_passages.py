@@ -97,10 +97,17 @@ def test_a_page_without_records_is_refused_by_name(tmp_path: Path, capsys: pytes
 
 def test_numbers_outside_of_passages_are_found() -> None:
     text = (
-        "# T1->T2 with pix2pix\n\n<!-- records: setting -->\n15 runs\nof 3\n\n`lr=0.1` and ![a](b2.png), pFLSynth's\n```\n12\n```\n"
+        "# T1->T2 with pix2pix\n\n<!-- records: setting -->\n15 runs\nof 3\n\n"
+        "`lr=0.1` and ![a](b2.png), pFLSynth's\n```\n12\n```\n"
         "gains 1.5 dB, +2.4 to\n1,000 of three, twice\n"
     )
-    assert list(by_hand(text)) == ["line 11: 1.5", "line 11: +2.4", "line 12: 1,000", "line 12: three", "line 12: twice"]
+    assert list(by_hand(text)) == [
+        "line 11: 1.5",
+        "line 11: +2.4",
+        "line 12: 1,000",
+        "line 12: three",
+        "line 12: twice",
+    ]
 
 
 @pytest.mark.parametrize("page", PUBLISHED, ids=lambda page: page.parent.name)
