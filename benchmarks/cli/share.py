@@ -67,12 +67,14 @@ PAGES = Verb(
     "share.passages",
     "write anew the sentences of pages that follow from records",
     [
-        click.Argument(["pages"], nargs=-1, required=True, type=PATH, metavar="PAGE.md...", help="Markdown, changed in place."),
+        click.Argument(
+            ["pages"], nargs=-1, required=True, type=PATH, metavar="PAGE.md...", help="Markdown, changed in place."
+        ),
     ],
     about="""A passage begins with a comment, which a reader of the page does not see, and ends at the next empty line:
 <!-- records: compare pflsynth fedbn -->. It is made from the tables of the records beside the page, or in another folder:
-<!-- records of results/unseen: newcomers -->. The statements are setting, standing, compare A B..., newcomers, across and options
-METHOD.OPTION... .""",
+<!-- records of results/unseen: newcomers -->. The statements are setting, standing, headlines, newcomers, across, compare A B...
+and options METHOD.OPTION... .""",
     examples=["fedsynth records pages results/equal_footing/README.md"],
 )
 EXPORT = Verb(

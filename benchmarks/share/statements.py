@@ -7,6 +7,7 @@ A statement gives lines of Markdown without an empty one. It says of a differenc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from textwrap import wrap
 
 from ..leaderboard.cross_site import rows_at_other_sites
@@ -50,6 +51,11 @@ def standing(tables: Sequence[Table]) -> list[str]:
     return _items((table.title, _standing(table)) for table in tables)
 
 
+def headlines(tables: Sequence[Table]) -> list[str]:
+    """Of each table the first two sentences of these."""
+    return _items((table.title, islice(_standing(table), 2)) for table in tables)
+
+
 def newcomers(tables: Sequence[Table]) -> list[str]:
     """The same of newcomers: before they adapt, and after they did on each number of subjects."""
     stages = [item for table in tables for item in adaptation_stages(table).items()]
@@ -70,16 +76,16 @@ def across(tables: Sequence[Table]) -> list[str]:
 def _standing(table: Table) -> Iterator[str]:
     metric = table.metric
     yield table.headline
-    if below := sum(row.below_lookup is True for row in table.rows):
-        yield f"Below the look-up table are {below} of {_counted(len(table.rows), 'row')}."
-    known = [
+    if known := [row.below_lookup for row in table.rows if row.below_lookup is not None]:
+        yield f"Below the look-up table are {sum(known)} of {_counted(len(known), 'row')}."
+    lines = [
         f"{line.name} {metric.plain(metric.sign * line.scores[metric.column].mean)}"
         for line in table.lines
         if metric.column in line.scores
     ]
     missing = [line.name for line in table.lines if metric.column not in line.scores]
-    if known:
-        yield f"Lines of reference: {', '.join(known)}{metric.unit}."
+    if lines:
+        yield f"Lines of reference: {', '.join(lines)}{metric.unit}."
     if missing:
         yield f"Not recorded: {', '.join(missing)}."
     yield from _gains(table.rows, metric)
@@ -106,41 +112,39 @@ def _gains(rows: Sequence[Row], metric: Metric) -> Iterator[str]:
 
 def compare(tables: Sequence[Table], a: str, *others: str) -> list[str]:
     """Row A and each of the others, in every table that has both."""
-    return _items(entry for b in others for entry in _pairs(tables, a, b))
+    for name in (a, *others):
+        if not any(rows_named(table, name) for table in tables):
+            raise StatementError(no_such_row(name, [row for table in tables for row in table.rows]))
+    found = [(table.title, [*_pairs(table, a, others)]) for table in tables]
+    return _items((title, sentences) for title, sentences in found if sentences)
 
 
-def _pairs(tables: Sequence[Table], a: str, b: str) -> list[tuple[str, Iterable[str]]]:
-    found = [(table, rows_named(table, a), rows_named(table, b)) for table in tables]
-    pairs = [(table, *first, *second) for table, first, second in found if len(first) == len(second) == 1]
-    if not pairs:
-        rows = [row for table in tables for row in table.rows]
-        missing = next((name for name in (a, b) if not any(rows_named(table, name) for table in tables)), None)
-        raise StatementError(no_such_row(missing, rows) if missing else f"no table has one {a!r} and one {b!r}")
-    many = len(tables) > 1
-    return [
-        (f"`{a}` and `{b}`{f' in {table.title}' if many else ''}", [_difference(table, first, second)])
-        for table, first, second in pairs
-    ]
+def _pairs(table: Table, a: str, others: Sequence[str]) -> Iterator[str]:
+    for b in others:
+        named = rows_named(table, a), rows_named(table, b)
+        if not all(named):
+            continue
+        if any(len(rows) > 1 for rows in named):
+            raise StatementError(
+                f"{table.title}: {a!r} means {len(named[0])} rows, {b!r} {len(named[1])}; give full names"
+            )
+        yield _difference(table, named[0][0], named[1][0])
 
 
 def _difference(table: Table, a: Row, b: Row) -> str:
-    """What the table's family of all pairs says of two rows, or what they differ by where they are not both in it."""
+    """The sentence of `fedsynth compare` on two rows."""
     metric = table.metric
     try:
         pair = PairedComparison.of(table, a, b, metric)
     except StatsError as error:
-        return f"Not compared: {error}."
-    text = f"{metric.signed(pair.difference)}{metric.unit}"
-    places = [next(place for place, row in enumerate(table.rows) if row is own) for own in (a, b)]
-    if (pairs := getattr(table, "pairs", None)) and (decision := pairs.decision(*places)):
-        low, high, _ = decision
-        shown = "not shown to differ" if low <= 0 <= high else f"shown to be {'better' if low > 0 else 'worse'}"
-        return f"{text}, {metric.between(low, high)} with all pairs of the table at 95 %: {shown}."
-    if isinstance(pair.result, StatsError):
-        return f"{text}; {pair.result}."
-    reasons = [left[place] for place in places if place in (left := getattr(table, "left", {}))]
-    why = f": {'; '.join(reasons)}" if reasons else ""
-    return f"{text}, {metric.between(pair.result.low, pair.result.high)} for this pair alone at 95 %; exploratory{why}."
+        return f"{a.full_name} and {b.full_name} are not compared: {error}."
+    one, other = pair.names
+    text = f"{one} minus {other}: {metric.signed(pair.difference)}{metric.unit}"
+    return (
+        f"{text}."
+        if isinstance(pair.result, StatsError)
+        else f"{text} ({metric.between(pair.result.low, pair.result.high)})."
+    )
 
 
 def options(tables: Sequence[Table], *names: str) -> list[str]:
@@ -159,6 +163,7 @@ def options(tables: Sequence[Table], *names: str) -> list[str]:
 STATEMENTS = {
     "setting": setting,
     "standing": standing,
+    "headlines": headlines,
     "newcomers": newcomers,
     "across": across,
     "compare": compare,
