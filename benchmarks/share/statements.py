@@ -6,7 +6,7 @@ A statement gives lines of Markdown without an empty one. It says of a differenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from textwrap import wrap
 
@@ -160,7 +160,7 @@ def options(tables: Sequence[Table], *names: str) -> list[str]:
     return wrap(f"{'; '.join(found)}.", WIDTH)
 
 
-STATEMENTS = {
+STATEMENTS: dict[str, Callable[..., list[str]]] = {
     "setting": setting,
     "standing": standing,
     "headlines": headlines,
