@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..stats.bayes import signed_rank
-from ..stats.multiple import LEVEL, significance_letters
+from ..stats.multiple.letters import significance_letters
+from ..stats.multiple.reference import LEVEL
 from ..stats.profiles import profiles
 from ..stats.ranks import Ranks
 from ..stats.scores import Floats, StatsError

@@ -58,7 +58,7 @@ def _side_by_side(family: Sequence[Table]) -> TableView:
     caption = (
         f"{metric.heading} by the number of training subjects of a site (median over sites); the test subjects are the same.",
         "Gain is the difference to `local` with the same network and as many subjects. Its +- is half of a 95 % interval; its p "
-        "is corrected for all gains with as many subjects (Holm). Beats local at: the numbers of subjects where the gain is "
+        "is that of the family of all gains with as many subjects. Beats local at: the numbers of subjects where the gain is "
         "significant and above 0.",
     )
     notes = tuple(dict.fromkeys(note for table in family for note in table.notes if note.startswith("Not ranked")))

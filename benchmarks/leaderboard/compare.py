@@ -12,11 +12,10 @@ from ..records.finished import finished_runs
 from ..records.record import RecordError, canonical
 from ..records.store import Store
 from ..stats.bayes import BLOCKS, signed_rank
-from ..stats.compare import Comparison
-from ..stats.multiple import decide
 from ..stats.scores import StatsError
 from ..tables.lookup import no_such_row, quoted, rows_named
 from ..tables.metric import Metric
+from ..tables.row import Row, plain_rows
 from ..tables.table import Table, tables
 from ..tables.views.view import TableViewError
 from .explanation import explanation, wrapped
@@ -61,6 +60,7 @@ def _compared(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[l
             raise RowError(no_such_row(name, rows))
     comparisons, reasons = [], []
     for table, first, second in named:
+        first, second = _plain(first, second)
         sides = ((a, first), (b, second))
         if missing := [name for name, fitting in sides if not fitting]:
             reasons.append(f"{table.title}: no finished run of {' or '.join(missing)}")
@@ -78,12 +78,16 @@ def _compared(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[l
     return comparisons, reasons
 
 
+def _plain(first: Sequence[Row], second: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows that two names mean: of several the plain ones, and of these the two that have their network alone in common."""
+    first, second = plain_rows(first), plain_rows(second)
+    together = [(one, other) for one in first for other in second if one.network == other.network]
+    return ([together[0][0]], [together[0][1]]) if len(together) == 1 else (first, second)
+
+
 def _explained(comparisons: Sequence[PairedComparison], bound: float | None) -> str:
     """The text of each table, and what the tables say together."""
-    tested = {own.table.title: own.result for own in comparisons if isinstance(own.result, Comparison)}
-    decisions = decide(tested)
-    count = sum(decision.adjusted is not None for decision in decisions.values())
-    texts = [explanation(own, bound, decisions.get(own.table.title), count) for own in comparisons]
+    texts = [explanation(own, bound) for own in comparisons]
     return "\n\n\n".join("\n".join(lines) for lines in (*texts, wrapped([_across_blocks(comparisons, bound)])))
 
 

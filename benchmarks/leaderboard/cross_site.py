@@ -11,7 +11,7 @@ from ..records.score_table import Values
 from ..stats.scores import Scores
 from ..tables.caption import SELECTED
 from ..tables.row import Row, Score
-from ..tables.statistics import row_statistics
+from ..tables.statistics import table_statistics
 from ..tables.table import Table, contenders
 from ..tables.views.columns import gain_columns, statistic_column
 from ..tables.views.view import Column, TableView, name_columns, without_empty
@@ -31,7 +31,7 @@ def rows_at_other_sites(table: Table) -> list[Row]:
     if not (sites := homes(table)):
         return []
     rows = [_at_other_sites(row, table, sites) for row in table.rows]
-    with_statistics = zip(rows, row_statistics(contenders(rows))[0], strict=True)
+    with_statistics = zip(rows, table_statistics(contenders(rows)).rows, strict=True)
     return [replace(row, statistics=statistics) for row, statistics in with_statistics]
 
 
@@ -75,7 +75,7 @@ def _own_and_other_sites(table: Table, rows: Sequence[Row]) -> TableView:
         f"The {metric.heading} of the model that serves a site, at that site (own) and at all other sites, where the model is "
         f"told that it is at home; mean over pairs of sites, tasks, subjects and seeds, in {SELECTED}.",
         "Gain is the difference to `local` with the same network at other sites. Its +- is half of a 95 % interval for other "
-        "seeds and other subjects at these sites; its p is corrected for all gains (Holm).",
+        "seeds and other subjects at these sites; its p is that of the family of all gains.",
     )
     return TableView(f"{table.title}: across sites", "from-SITE", without_empty(shown), table.notes, caption)
 

@@ -9,12 +9,13 @@ from textwrap import wrap
 import numpy as np
 
 from ..records.text_table import text_table
-from ..stats.compare import FEW_SEEDS, Comparison, compare, subject_variance, wilcoxon_given_these_models
+from ..stats.compare import FEW_SEEDS, compare, subject_variance, wilcoxon_given_these_models
 from ..stats.equivalence import Equivalence, equivalence
-from ..stats.multiple import Decision
 from ..stats.reliability import reliability
 from ..stats.scores import Scores
 from ..tables.caption import scores_of
+from ..tables.statistics import Decision
+from ..tables.views.verdict import verdict
 from .paired_comparison import PairedComparison
 from .text import WIDTH
 
@@ -27,25 +28,23 @@ COSTS = {  # as in a record: the label, what one unit of the label is, its digit
 }
 
 
-def explanation(
-    comparison: PairedComparison, bound: float | None, decision: Decision | None, tables: int = 1
-) -> list[str]:
+def explanation(comparison: PairedComparison, bound: float | None) -> list[str]:
     """The lines that explain a comparison. `bound`: a difference that does not matter, in the metric's unit, or None if nobody
-    gave one; `decision`: what is decided of it among the `tables` that are tested with it."""
-    result = comparison.result
+    gave one."""
+    decision = comparison.decision
     lines = [comparison.table.title, "", f"A  {comparison.a.full_name}", f"B  {comparison.b.full_name}", ""]
     lines += [*wrapped(_setting(comparison)), ""]
     lines += [*text_table(list(_score_lines(comparison))), "", *text_table(list(_site_task_lines(comparison)))]
-    if isinstance(result, Comparison):
+    if decision:
         if len(comparison.differences.design.site_tasks) > 1:
             lines += wrapped(["Each site-task has an interval of its own: of many, some exclude 0 by chance."])
-        same = equivalence(result, bound) if bound else None
-        lines += ["", *wrapped(_evidence(comparison, result, same, decision, tables))]
-        verdict = _verdict(comparison, result, same, decision)
+        same = equivalence(decision.comparison, bound) if bound else None
+        lines += ["", *wrapped(_evidence(comparison, decision, same))]
+        answer = " ".join([verdict(*comparison.names, decision, comparison.metric), *_of_practical_use(decision, same)])
     else:
-        verdict = f"nothing can be said of the difference: {result}."
+        answer = f"nothing can be said of the difference: {comparison.result}."
     lines += ["", *text_table(list(_cost_lines(comparison))), ""]
-    return lines + wrapped([f"Verdict: {verdict}", *_warnings(comparison, decision)])
+    return lines + wrapped([f"Verdict: {answer}", *_warnings(comparison)])
 
 
 def _setting(comparison: PairedComparison) -> Iterator[str]:
@@ -82,7 +81,7 @@ def _score_lines(comparison: PairedComparison) -> Iterator[list[str]]:
 def _site_task_lines(comparison: PairedComparison) -> Iterator[list[str]]:
     """A line for each site-task; the intervals are left out where there are none."""
     metric, design = comparison.metric, comparison.differences.design
-    with_intervals = isinstance(comparison.result, Comparison)
+    with_intervals = comparison.decision is not None
     yield ["site", "task", "subjects", "A", "B", metric.difference, *["95 % interval"] * with_intervals]
     means = [own.design.site_task_means(own.values).mean(0) for own in comparison.scores]
     for site_task, count, a, b in zip(design.site_tasks, design.in_site_task.sum(0), *means, strict=True):
@@ -93,22 +92,23 @@ def _site_task_lines(comparison: PairedComparison) -> Iterator[list[str]]:
         yield line
 
 
-def _evidence(
-    comparison: PairedComparison, result: Comparison, same: Equivalence | None, decision: Decision | None, tables: int
-) -> Iterator[str]:
+def _evidence(comparison: PairedComparison, decision: Decision, same: Equivalence | None) -> Iterator[str]:
     """How sure the difference is, how large, at which sites, and what it does not show."""
     metric, design = comparison.metric, comparison.differences.design
-    served = reliability(comparison.differences)
+    served, result = reliability(comparison.differences), decision.comparison
     if result.p is None:
         sure = f"few seeds ({result.seeds}): below {FEW_SEEDS} no significance is drawn"
     else:
-        sure = _p_value(result.p)
-        if tables > 1 and decision and decision.adjusted is not None:
-            sure += f", {_p_value(decision.adjusted)} corrected for {tables} tables (Holm)"
+        sure = f"{_p_value(result.p)} for this pair alone"
     yield (
         f"Difference: {metric.signed(result.difference)}{metric.unit}, 95 % interval "
         f"{metric.between(result.low, result.high)} (for other seeds and other subjects at these sites); {sure}."
     )
+    if decision.low is not None and decision.high is not None and decision.adjusted is not None:
+        yield (
+            f"Among all pairs of the table's methods: interval {metric.between(decision.low, decision.high)}; "
+            f"{_p_value(decision.adjusted)}. It decides, since a pair may be chosen after looking."
+        )
     over_seeds, over_subjects = metric.spread(served.over_seeds), metric.spread(result.spread)
     yield f"Spread of the differences: sd {over_seeds} over seeds, {over_subjects} over subjects."
     if np.isnan(result.effect):
@@ -134,37 +134,21 @@ def _evidence(
     yield f"Wilcoxon over subjects, given these trained models: {wilcoxon}. It knows of no other seeds and decides nothing."
 
 
-def _verdict(
-    comparison: PairedComparison, result: Comparison, same: Equivalence | None, decision: Decision | None
-) -> str:
-    """One plain sentence. Without a decision, or with few seeds, neither method is called better."""
-    metric, (a, b) = comparison.metric, comparison.names
-    if decision is None or decision.significant is None:
-        return (
-            f"{_counted(result.seeds, 'seed')} are too few to call {a} or {b} better; the difference so far is "
-            f"{metric.signed(result.difference)}{metric.unit}, and {FEW_SEEDS} seeds are needed."
-        )
-    low, high = sorted((abs(result.low), abs(result.high)))
-    if decision.significant:
-        winner, loser = (a, b) if result.difference > 0 else (b, a)
-        size = (
-            f"by {metric.spread(abs(result.difference))}{metric.unit} ({metric.spread(low)} to {metric.spread(high)})"
-        )
-        small = ", which is within the bound of what does not matter" if same and same.equivalent else ""
-        return f"{winner} is better than {loser} {size}{small}."
-    if same and same.equivalent:
-        return f"{a} and {b} are equivalent within {same.bound:g}{metric.unit}."
-    shown = ", nor are they shown to be equivalent" if same else ""
-    return (
-        f"neither {a} nor {b} is shown to be better{shown}: the difference may be anything from "
-        f"{metric.between(result.low, result.high)}{metric.unit}."
-    )
+def _of_practical_use(decision: Decision, same: Equivalence | None) -> Iterator[str]:
+    """Whether the difference is within the bound of what does not matter."""
+    if same and same.equivalent is not None:
+        if same.equivalent:
+            yield f"They are equivalent within {same.bound:g}: the difference does not matter."
+        elif not decision.significant:
+            yield "Nor are they shown to be equivalent."
 
 
-def _warnings(comparison: PairedComparison, decision: Decision | None) -> Iterator[str]:
+def _warnings(comparison: PairedComparison) -> Iterator[str]:
     """What must be read with the verdict."""
-    if decision and decision.significant is not None:
-        yield "p holds for a pair that was chosen before looking; among all pairs of a table, some p are small by chance."
+    left = comparison.table.statistics(comparison.metric.column).left
+    for name, row in (("A", comparison.a), ("B", comparison.b)):
+        for reason in (why for at, why in left.items() if comparison.table.rows[at] is row):
+            yield f"{name} has left the families that are tested: {reason}."
     if comparison.table.not_ranked:
         yield f"The table is not ranked: {'; '.join(comparison.table.not_ranked)}."
     for name, row in (("A", comparison.a), ("B", comparison.b)):

@@ -1,7 +1,7 @@
 """Tables for papers: LaTeX that needs the packages booktabs and graphicx, the best value of a column bold, the second underlined.
 
 It has the columns of the terminal. Groups stand as superscripts of the score that they belong to, and a gain that is significant
-in its table (Holm at 5 %) has a star.
+in its table (family-wise error 5 %) has a star.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..stats.multiple import LEVEL
+from ..stats.multiple.reference import LEVEL
 from ..tables.views.view import Column, TableView
 
 ESCAPED = {
@@ -87,8 +87,8 @@ def _marked_cells(column: Column, margin: Column | None, groups: Column | None, 
 def _meaning_of_marks(groups: Column | None, tested: bool) -> str:
     text = " The best value is bold, the second best underlined."
     if groups:
-        text += r" Rows that share a superscript letter do not differ significantly (all pairs, Holm at 5~\%)."
-    return text + (r" A star ($^{*}$) marks a significant gain (Holm at 5~\%)." if tested else "")
+        text += r" Rows that share a superscript letter are not shown to differ (all pairs, family-wise error 5~\%)."
+    return text + (r" A star ($^{*}$) marks a significant gain (family-wise error 5~\%)." if tested else "")
 
 
 def _line(cells: Iterator[str]) -> str:

@@ -144,7 +144,7 @@ def _legend(views: Sequence[TableView], selection: str, metric: Metric) -> str:
     if f"{metric.heading} +-" in shown:
         parts.append("+-: half of a 95 % interval")
     if "groups" in shown:
-        parts.append("rows that share a letter in groups do not differ significantly")
+        parts.append("rows that share a letter in groups are not shown to differ")
     if "gain" in shown:
         parts.append("gain: over training alone (`local`) on the same network")
     parts.append(f"site and task: the {metric.heading} there")

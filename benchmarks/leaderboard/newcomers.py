@@ -23,7 +23,7 @@ def newcomers(table: Table) -> TableView | None:
         shown += _stage_columns(table, stage, f"on {count}" if count else "before")
     tasks = "; ".join(f"{site} {', '.join(own)}" for site, own in sorted(table.scenario["newcomers"].items()))
     corrected = (
-        "; its p is corrected for all gains with as many subjects (Holm)" if len(table.seeds) >= FEW_SEEDS else ""
+        "; its p is that of the family of all gains with as many subjects" if len(table.seeds) >= FEW_SEEDS else ""
     )
     caption = (
         f"Newcomers train in no round: {tasks}. A score is the mean {table.metric.heading} over their test subjects, then over "

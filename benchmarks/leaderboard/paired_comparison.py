@@ -12,6 +12,7 @@ from ..stats.compare import Comparison, compare
 from ..stats.scores import Scores, StatsError
 from ..tables.metric import Metric
 from ..tables.row import Row, SiteTask
+from ..tables.statistics import Decision
 from ..tables.table import Table
 
 
@@ -67,6 +68,17 @@ class PairedComparison:
             return compare(self.differences)
         except StatsError as error:
             return error
+
+    @cached_property
+    def decision(self) -> Decision | None:
+        """What the table's family of all pairs decides; exploratory where a row has left it, or has seeds of its own."""
+        if not isinstance(self.result, Comparison):
+            return None
+        pairs = self.table.statistics(self.metric.column).pairs
+        if pairs is None or any(row.seeds != self.seeds for row in (self.a, self.b)):
+            return Decision(self.result)
+        one, other = (next(at for at, row in enumerate(self.table.rows) if row is own) for own in (self.a, self.b))
+        return pairs.decision(self.result, one, other)
 
     def differences_at(self, site_task: SiteTask) -> Scores:
         """The differences at one site-task alone."""

@@ -139,15 +139,55 @@ def require_estimable(differences: Scores) -> None:
 def two_way(values: Floats, design: Design) -> Estimate:
     """The estimate of the model above from differences [..., seeds, M]; each index of the leading axes is a table of its own."""
     seeds = values.shape[-2]
-    enough = design.fewest - 1  # [sites]
-    totals = values @ design.weights  # [..., seeds]
+    totals, u = values @ design.weights, _subjects(values, design)
+    mean = u.mean(-2)  # [..., subjects]
+    return _estimate(
+        design,
+        seeds,
+        totals.mean(-1),
+        totals.var(-1, ddof=1) / seeds,
+        mean**2 @ design.at_site,
+        ((u - mean[..., None, :]) ** 2).sum(-2) @ design.at_site / (seeds * (seeds - 1)),
+    )
+
+
+def two_way_of_pairs(values: Floats, design: Design) -> tuple[Estimate, Floats]:
+    """The estimates [K, K] of row minus column from the scores [K, seeds, M] of K methods, and V_subject by site [K, K, sites].
+
+    Sums of squares of differences are those of scores, less twice their products: no difference is ever made.
+    """
+    seeds = values.shape[1]
+    values = values - values.mean(0)  # what methods share cancels; without it fewer digits are left
+    totals, u = values @ design.weights, _subjects(values, design)
+    means, mean = totals.mean(1), u.mean(1)
+    rest = u - mean[:, None]
+    own = [design.at_site[:, site] > 0 for site in range(len(design.sites))]
+    of_subjects = np.stack([_between(mean[:, at]) for at in own], -1)
+    residual = np.stack([_between(rest[:, :, at].reshape(len(values), -1)) for at in own], -1)
+    of_seeds = _between(totals - means[:, None]) / (seeds * (seeds - 1))
+    difference = means[:, None] - means
+    return _estimate(design, seeds, difference, of_seeds, of_subjects, residual / (seeds * (seeds - 1))), of_subjects
+
+
+def _subjects(values: Floats, design: Design) -> Floats:
+    """u of the model above, [..., seeds, subjects]."""
     count = design.in_site_task.sum(0)
     deviations = values - design.site_task_means(values) @ design.in_site_task.T
-    u = (deviations * (design.weights * (design.in_site_task @ np.sqrt(count / (count - 1))))) @ design.of_subject
-    mean = u.mean(-2)  # [..., subjects]
-    of_seeds = totals.var(-1, ddof=1) / seeds
-    of_subjects = mean**2 @ design.at_site  # [..., sites]
-    residual = ((u - mean[..., None, :]) ** 2).sum(-2) @ design.at_site / (seeds * (seeds - 1))
+    return (deviations * (design.weights * (design.in_site_task @ np.sqrt(count / (count - 1))))) @ design.of_subject
+
+
+def _between(rows: Floats) -> Floats:
+    """[K, n] to [K, K]: the sum of squares of each row minus each other."""
+    products = rows @ rows.T
+    squares = products.diagonal()
+    return np.maximum(squares[:, None] + squares - 2 * products, 0)
+
+
+def _estimate(
+    design: Design, seeds: int, difference: Floats, of_seeds: Floats, of_subjects: Floats, residual: Floats
+) -> Estimate:
+    """From V_seed [...], and V_subject and V_residual by site [..., sites]."""
+    enough = design.fewest - 1  # [sites]
     rest = residual.sum(-1)
     variance = rest + np.maximum(of_seeds - rest, 0) + np.maximum(of_subjects.sum(-1) - rest, 0)
     seeds_spread, subjects_spread = of_seeds > rest, of_subjects.sum(-1) > rest
@@ -158,7 +198,7 @@ def two_way(values: Floats, design: Design) -> Estimate:
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(uncertainty > 0, variance**2 / uncertainty, np.inf)
-    return Estimate(totals.mean(-1), np.sqrt(variance), freedom)
+    return Estimate(difference, np.sqrt(variance), freedom)
 
 
 def subject_variance(values: Floats, design: Design) -> float:

@@ -25,7 +25,8 @@ from scipy.special import stdtr
 from ..records.finished import FinishedRun
 from ..records.record import Record
 from ..stats.compare import FEW_SEEDS as LEAST_SEEDS
-from ..stats.multiple import LEVEL, holm
+from ..stats.multiple.holm import holm
+from ..stats.multiple.reference import LEVEL
 from ..stats.rising import LIMITED
 from ..stats.scores import Floats
 from .row import Row

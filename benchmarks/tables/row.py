@@ -14,11 +14,14 @@ from operator import itemgetter
 from statistics import fmean, median, stdev
 from typing import Any
 
+from fedsynth.runtime.options import TrainerOptions
+
 from ..records.finished import FinishedRun
 from ..records.score_table import Key, Values, mean_of_known
 from ..stats.rising import LIMITED, rising
 from ..stats.scores import Scores
 from ..stats.validation_curve import ValidationCurve
+from .labels import OWN
 from .metric import Metric
 from .statistics import RowStatistics
 
@@ -115,10 +118,7 @@ class Row:
                 if score := Score.of([own[name] for own in values], abs(Metric.of(name).scale)):
                     scores[name] = score
             if metric.column in scores:
-                by_seed = {
-                    run.record.identity["seed"]: own[metric.column] for run, own in zip(runs, values, strict=True)
-                }
-                matrix = Scores.of(by_seed, metric.scale)
+                matrix = _matrix(runs, [own[metric.column] for own in values], metric)
         tables = [run.curve_table for run in runs]
         curves = tuple(
             ValidationCurve.of(table, run.tasks, run.images_shipped) for run, table in zip(runs, tables, strict=True)
@@ -130,6 +130,13 @@ class Row:
         slopes = [slope for curve in curves if (slope := rising(curve)) is not None]
         rise = tuple(slopes) if len(slopes) == len(curves) else ()
         return cls(method, network, tuple(runs), missing, metric, scores, matrix, curves, rise, up, down)
+
+    def matrix_of(self, selection: str, metric: Metric) -> Scores | None:
+        """The scores by another metric, like `matrix`. Raises RecordError where a run was not scored by it."""
+        if self.missing:
+            return None
+        values = [run.values(selection, [metric.column])[metric.column] for run in self.runs]
+        return _matrix(self.runs, values, metric) if Score.of(values) else None
 
     @property
     def name(self) -> RowName:
@@ -149,6 +156,14 @@ class Row:
     def ssim(self) -> Score | None:
         """Times 100."""
         return self.scores.get("ssim")
+
+    @property
+    def changes(self) -> int:
+        """How many options of the method and the network, and of OWN, are not their defaults."""
+        trainer, changed = TrainerOptions(), self.runs[0].record.changed
+        defaults = {name: getattr(trainer, name) for name in OWN} | {"server_rule": trainer.server_rule.value}
+        own = [name for name in OWN if self.identity["trainer"][name] != defaults[name]]
+        return len(own) + sum(map(len, changed.values()))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -227,3 +242,17 @@ class Row:
         """Seed -> seconds a round of the runs that took more than STALLED times the median."""
         found = {run.record.identity["seed"]: run.cost("seconds") / run.rounds for run in self.runs}
         return {seed: seconds for seed, seconds in found.items() if seconds > STALLED * self.seconds_a_round}
+
+
+def plain_rows(rows: Sequence[Row]) -> list[Row]:
+    """Of the rows of each method and network, by name, those with the fewest options changed; the others are ablations."""
+    named = [tuple(row.identity[kind]["name"] for kind in ("method", "network")) for row in rows]
+    fewest: dict[tuple[str, ...], int] = {}
+    for name, row in zip(named, rows, strict=True):
+        fewest[name] = min(row.changes, fewest.get(name, row.changes))
+    return [row for name, row in zip(named, rows, strict=True) if row.changes == fewest[name]]
+
+
+def _matrix(runs: Sequence[FinishedRun], values: Sequence[Values], metric: Metric) -> Scores:
+    """The scores of each run, higher is better."""
+    return Scores.of({run.record.identity["seed"]: own for run, own in zip(runs, values, strict=True)}, metric.scale)

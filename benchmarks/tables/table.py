@@ -11,25 +11,23 @@ shows that the code runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from fedsynth.runtime.options import TrainerOptions
 
 from ..records.finished import FinishedRun
 from ..records.record import Record, canonical
-from ..stats.multiple import LEVEL, pairwise
 from .caption import ELSEWHERE, caption, facts, notes, titles
 from .headline import headline
 from .labels import MOVING, OWN, Names
 from .metric import Metric
 from .rank_rule import may_be_ranked, rank_intervals, reasons_against_ranks
 from .reference_lines import ReferenceLine, is_below_lookup, reference_lines
-from .row import Row
-from .statistics import Contender, row_statistics
+from .row import Row, plain_rows
+from .statistics import Contender, Pairs, TableStatistics, table_statistics
 
 SMOKE_STEPS = 100
 
@@ -51,6 +49,23 @@ class Table:
     caption: tuple[str, ...]
     facts: tuple[str, ...]  # sites, data, training, records: "Name: ..."
     lines: tuple[ReferenceLine, ...]  # what needs no training, and the noise ceiling
+    pairs: Pairs | None = None  # of the methods; None where no significance is drawn
+    left: Mapping[int, str] = field(default_factory=dict)  # positions of the rows that no family has, and why
+
+    def statistics(self, metric: str) -> TableStatistics:
+        """The statistics by one of records.METRICS, of the rows in this table's order.
+
+        Raises RecordError where a run was not scored by the metric.
+        """
+        if metric not in self._by_metric:
+            matrices = [row.matrix_of(self.selection, Metric.of(metric)) for row in self.rows]
+            rows = [replace(row, matrix=matrix) for row, matrix in zip(self.rows, matrices, strict=True)]
+            self._by_metric[metric] = table_statistics(contenders(rows))
+        return self._by_metric[metric]
+
+    @cached_property
+    def _by_metric(self) -> dict[str, TableStatistics]:
+        return {}
 
     @property
     def record(self) -> Record:
@@ -134,9 +149,9 @@ def build(
     lines = reference_lines(kept, selection)
     rows = [replace(row, below_lookup=is_below_lookup(row, lines, metric)) for row in rows]
     rows = _ordered(rows, metric)
-    found, reasons = row_statistics(contenders(rows))
-    rows = [replace(row, statistics=statistics) for row, statistics in zip(rows, found, strict=True)]
-    rows, not_ranked = _ranked(rows, longer)
+    found = table_statistics(contenders(rows))
+    rows = [replace(row, statistics=statistics) for row, statistics in zip(rows, found.rows, strict=True)]
+    rows, not_ranked = _ranked(rows, found.pairs, longer)
     policies = {row.policy for row in rows}
     policy = policies.pop() if len(policies) == 1 else ""
     smoke = local_steps(kept[0]) < SMOKE_STEPS
@@ -150,10 +165,12 @@ def build(
         smoke=smoke,
         not_ranked=not_ranked,
         headline=headline(rows, metric, not_ranked),
-        notes=(*notes(rows, names, not_ranked, len(runs) - len(kept), metric), *reasons),
+        notes=(*notes(rows, names, not_ranked, len(runs) - len(kept), metric), *found.reasons),
         caption=tuple(caption(kept, selection, metric, len(rows) > 1)),
         facts=tuple(facts(kept, names, policy)),
         lines=lines,
+        pairs=found.pairs,
+        left=found.left,
     )
 
 
@@ -165,9 +182,11 @@ def _newest(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     return [[own[seed] for seed in sorted(own)] for _, own in sorted(newest.items())]
 
 
-def _ranked(rows: Sequence[Row], longer: Sequence[FinishedRun]) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows with their ranks, or without and the reasons why."""
-    family = [row for row in rows if may_be_ranked(row)]
+def _ranked(
+    rows: Sequence[Row], pairs: Pairs | None, longer: Sequence[FinishedRun]
+) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows with their ranks, or without and the reasons why. Rows that have left the families have none."""
+    family = [rows[number] for number in pairs.rows] if pairs else [row for row in rows if may_be_ranked(row)]
     trained_on = {canonical(contestant(own[0].record)): own for own in _newest(longer)}
     matching = [
         [
@@ -177,18 +196,11 @@ def _ranked(rows: Sequence[Row], longer: Sequence[FinishedRun]) -> tuple[list[Ro
         ]
         for row in family
     ]
-    if reasons := reasons_against_ranks(family, matching):
+    reasons = reasons_against_ranks(family, matching)
+    if reasons or not pairs:
         return list(rows), reasons
-    scores = [row.matrix for row in family if row.matrix]
-    means = np.array([own.values.mean(0) @ own.design.weights for own in scores])
-    ranks = dict(
-        zip(
-            [row.name for row in family],
-            rank_intervals((pairwise(scores) < LEVEL) & (means[:, None] > means)),
-            strict=True,
-        )
-    )
-    return [replace(row, rank=ranks.get(row.name)) for row in rows], ()
+    ranks = dict(zip(pairs.rows, rank_intervals(pairs.significant & (pairs.difference > 0)), strict=True))
+    return [replace(row, rank=ranks.get(number)) for number, row in enumerate(rows)], ()
 
 
 def _ordered(rows: Sequence[Row], metric: Metric) -> list[Row]:
@@ -202,19 +214,27 @@ def _ordered(rows: Sequence[Row], metric: Metric) -> list[Row]:
 
 
 def contenders(rows: Sequence[Row]) -> list[Contender]:
-    """The rows, best first, with the best `local` and `pooled` on the network of each."""
+    """The rows, best first, with the plain `local`, `fedavg` and `pooled` on the network of each."""
+    plain = {id(row) for row in plain_rows(rows)}
+
+    def leaves(row: Row) -> str:
+        if row.diverged:
+            return f"{row.diverged} of {len(row.seeds)} seeds diverged"
+        return "" if id(row) in plain else "ablation"
 
     def control(row: Row, method: str) -> int | None:
-        network = _network(row)
-        fitting = (
+        fitting = [
             position
             for position, other in enumerate(rows)
-            if other.matrix and other.identity["method"]["name"] == method and _network(other) == network
-        )
-        position = next(fitting, None)
+            if other.matrix and other.identity["method"]["name"] == method and _network(other) == _network(row)
+        ]
+        position = min(fitting, key=lambda position: rows[position].changes, default=None)
         return None if position is None or rows[position] is row else position
 
-    return [Contender(row.matrix, control(row, "local"), control(row, "pooled")) for row in rows]
+    return [
+        Contender(row.matrix, control(row, "local"), control(row, "fedavg"), control(row, "pooled"), leaves(row))
+        for row in rows
+    ]
 
 
 def _network(row: Row) -> dict[str, Any]:

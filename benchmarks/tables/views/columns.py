@@ -10,11 +10,10 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Literal
 
-from ...stats.multiple import Decision
 from ...stats.reliability import Reliability
 from ..metric import Metric
 from ..row import SHOWN, Row
-from ..statistics import RowStatistics
+from ..statistics import Decision, RowStatistics
 from ..table import Table
 from .communication_cost import communication_costs
 from .view import Column, TableView, name_columns, without_empty
@@ -105,7 +104,7 @@ def _statistics(table: Table) -> Iterator[Column]:
 
 
 def gain_columns(rows: Sequence[Row | None], metric: Metric) -> Iterator[Column]:
-    """What rows gain over `local` on their network: the difference, half of its interval, and Holm's p value."""
+    """What rows gain over `local` on their network: the difference, half of its interval, and its family's p value."""
     digits = metric.digits
     lead = statistic_column(rows, "gain", lambda own: own.lead, digits, heading=("gain over", "local"))
     yield replace(lead, better=1)

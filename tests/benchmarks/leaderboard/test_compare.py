@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,30 @@ def test_names_with_options(store: Store, capsys: pytest.CaptureFixture[str], na
     assert f"PSNR {score} 20.75 " in said(store, capsys, name, "b")[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("prox", "prox mu=0.1/resnet"), ("prox/unet", "prox mu=0.1/unet"), ("prox mu=1.0", "prox mu=1.0/resnet")],
+)
+def test_a_name_without_options_means_the_plain_row(
+    store: Store, capsys: pytest.CaptureFixture[str], name: str, row: str
+) -> None:
+    """On the network that the other row has, too, where there are several."""
+    several(store)
+    assert said(store, capsys, name, "b")[0].splitlines()[2:4] == [f"A {row}", "B b/resnet"]
+
+
 def test_a_name_of_several_rows_lists_them(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     several(store)
-    for name, count in (("prox", 4), ("prox mu=0.1", 2), ("prox/unet", 2)):
+    for seed in range(2):
+        put(store, "b", seed, 0.5, network={"name": "unet", "width": 32})
+    for name, count in (("prox", 2), ("prox mu=0.1", 2)):
         text, error = said(store, capsys, name, "b", status=2)
         assert text == ""
         assert error.startswith(f"fedsynth: variable on phantom: {name!r} means {count} rows, 'prox mu=")
         choices = error.partition("rows, ")[2].partition("; give one of these")[0].strip("'").split("', '")
         assert len(choices) == count
         for choice in choices:
-            said(store, capsys, choice, "b")
+            assert said(store, capsys, choice, "b")[0].splitlines()[2] == f"A {choice}"
 
 
 def test_a_name_of_several_rows_does_no_harm_where_the_other_is_not(
@@ -93,21 +108,28 @@ def test_a_bound_is_above_zero(store: Store, capsys: pytest.CaptureFixture[str],
     assert "invalid value for '--bound'" in capsys.readouterr().err
 
 
-def test_tables_are_corrected_for_each_other(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    sites = {"ixi": 0.9, "oasis": -0.06}
-    pair(store, better=sites)
+def test_all_pairs_of_the_table_decide(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pair that is clear when it is alone is not shown to differ among many; an ablation is never called better."""
+    pair(store, better={"ixi": 0.9, "oasis": 0.02}, options={"mu": 0})
     alone, _ = said(store, capsys, "a", "b")
-    p = float(alone.partition("; p = ")[2].partition(".\n")[0])
-    assert 0.025 < p < 0.05
-    assert "Verdict: a is better" in alone
-    pair(store, better=sites, dataset={"size": 128})
-    put(store, "a", 0, 0.0, dataset={"size": 256})
-    both, error = said(store, capsys, "a", "b")
-    corrected = re.findall(r"; p = (\S+), p = (\S+) corrected for 2 tables \(Holm\)\.", both)
-    assert [float(own) for own, _ in corrected] == [p, p]
-    assert [float(more) for _, more in corrected] == pytest.approx([2 * p, 2 * p], rel=0.01)
-    assert both.count("Verdict: neither a nor b is shown to be better") == 2
+    assert "Verdict: a is better than b by 0.33 dB (0.0" in alone
+    rng = np.random.default_rng(0)
+    for number, seed in product(range(6), range(5)):
+        put(store, f"more{number}", seed, float(rng.normal(0, 0.1)))
+        put(store, "a", seed, 1.0 + WIGGLE[seed], options={"mu": 1}, changed={"method": {"mu": 1}, "network": {}})
+    put(store, "a", 0, 0.0, options={"mu": 0}, dataset={"size": 256})
+    many, error = said(store, capsys, "a/resnet", "b")
+    single = re.search(r"; p = (\S+) for this pair alone", many)
+    family = re.search(r"Among all pairs of the table's methods: interval (\S+) to (\S+); p = (\S+)\.", many)
+    assert single
+    assert family
+    assert float(single[1]) < 0.05 < float(family[3])
+    assert f"may be anything from {family[1]} to {family[2]} dB." in many
+    assert "is shown to be better: the difference is +0.33 dB" in many
     assert "not compared: variable on phantom, dataset.size=256: no finished run of b" in error
+    ablation, _ = said(store, capsys, "a mu=1", "b")
+    assert "Verdict: exploratory, so neither a mu=1 nor b is called better: the difference is +1.02 dB" in ablation
+    assert "A has left the families that are tested: ablation." in ablation
 
 
 def blocks(store: Store, count: int, **more: Any) -> list[float]:

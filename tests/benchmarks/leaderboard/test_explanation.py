@@ -13,6 +13,7 @@ from support.pairs import GAIN, OWN, pair, put, said
 
 from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.stats.multiple.reference import reference
 from fedsynth.benchmarks.tables.metric import Metric
 from fedsynth.evaluation.columns import metric_columns
 
@@ -33,6 +34,10 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
     low90, high90 = stats.t.interval(0.90, freedom, difference, error)
     p = 2 * stats.t.sf(difference / error, freedom)
     p_equal = stats.t.sf((0.2 - difference) / error, freedom)
+    drawn = reference(
+        2, 4, [(0, 1)]
+    )  # a method is alone with another; of 4 degrees of seeds and 5.4 of subjects 4 are left
+    margin, family = drawn.critical * error, float(drawn.p(np.array(difference / error)))
     place_error = np.sqrt(of_seeds + 0.2 / 12)
     place = place_error * stats.t.ppf(0.975, place_error**4 / (of_seeds**2 / 4 + (0.2 / 12) ** 2 / 3))
     gains = np.concatenate([GAIN + 0.92, GAIN - 0.18])
@@ -64,7 +69,9 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
         "Each site-task has an interval of its own: of many, some exclude 0 by chance.",
         "",
         f"Difference: +0.19 dB, 95 % interval {low:+.2f} to {high:+.2f} (for other seeds and other subjects at these sites); "
-        f"p = {p:.3g}.",
+        f"p = {p:.3g} for this pair alone.",
+        f"Among all pairs of the table's methods: interval {difference - margin:+.2f} to {difference + margin:+.2f}; "
+        f"p = {family:.3g}. It decides, since a pair may be chosen after looking.",
         "Spread of the differences: sd 0.11 over seeds, 0.26 over subjects.",
         f"Effect size: {difference / np.sqrt(0.2 / 3):+.2f}, the difference divided by its sd over subjects.",
         f"A gains at 1 of 2 sites (least at oasis, -0.18 dB) and for {100 * np.mean(gains > 0):.0f} % of subjects (mean over "
@@ -81,9 +88,8 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
         "MB down, all sites and rounds 0.0 0.0 1.00",
         "gradient evaluations (k) 0.0 0.0 1.00",
         "",
-        f"Verdict: neither a nor b is shown to be better, nor are they shown to be equivalent: the difference may be anything "
-        f"from {low:+.2f} to {high:+.2f} dB.",
-        "p holds for a pair that was chosen before looking; among all pairs of a table, some p are small by chance.",
+        f"Verdict: neither a nor b is shown to be better: the difference is +0.19 dB and may be anything from "
+        f"{difference - margin:+.2f} to {difference + margin:+.2f} dB. Nor are they shown to be equivalent.",
         "The table is not ranked: 2 of 2 rows were validated in too few rounds to tell whether they still rise.",
         "",
         "",
@@ -96,12 +102,12 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
     [
         (1.0, "0.2", "a is better than b by 1.02 dB ("),
         (-1.0, "0.2", "b is better than a by 0.98 dB ("),
-        (1.0, "9", "), which is within the bound of what does not matter."),
-        (0.0, "0.5", "a and b are equivalent within 0.5 dB."),
+        (1.0, "9", "They are equivalent within 9: the difference does not matter."),
+        (0.0, "0.5", "They are equivalent within 0.5: the difference does not matter."),
         (
             0.0,
             "0.01",
-            "neither a nor b is shown to be better, nor are they shown to be equivalent: the difference may be",
+            "Nor are they shown to be equivalent.",
         ),
     ],
 )
@@ -201,7 +207,7 @@ def test_where_less_is_better_the_sign_is_told(store: Store, capsys: pytest.Capt
     text, _ = said(store, capsys, "b", "a", "--metric", "nmse", "--bound", "0.05")
     assert "NMSE 0.0667 0.0267 -0.0400\n" in text
     assert "Verdict: a is better than b by 0.0400 (" in text
-    assert "within the bound of what does not matter" in text
+    assert "They are equivalent within 0.05: the difference does not matter." in text
 
 
 def test_every_metric_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,4 +245,5 @@ def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert "B: in 10 rounds too few uploads arrived for its trainer.server_rule." in text
     assert "A and B differ in method and in network, so the difference is not due to the method alone." in text
     assert "MB up, all sites and rounds 0.0 0.0 -\n" in text
-    assert "Verdict: a/resnet" in text
+    assert "A has left the families that are tested: 1 of 5 seeds diverged." in text
+    assert "Verdict: exploratory, so neither a/resnet nor b/unet is called better" in text
