@@ -109,8 +109,8 @@ def table_statistics(rows: Sequence[Contender]) -> TableStatistics:
         require_estimable(whole[0])
     except StatsError as error:
         several = len(whole[0].seeds) > 1  # for a single seed the note on few seeds is enough
-        reasons = (f"No intervals: {error}.",) if several else ()
-        return TableStatistics(tuple(_without_intervals(rows, row) for row in rows), reasons=reasons)
+        why = (f"No intervals: {error}.",) if several else ()
+        return TableStatistics(tuple(_without_intervals(rows, row) for row in rows), reasons=why)
     left = _leave(rows)
     members = [number for number, row in enumerate(rows) if row.scores and number not in left]
     family, reasons = _family(rows, members)
