@@ -103,6 +103,15 @@ LEADERBOARD = Verb(
         ),
         click.Option(["--sort"], metavar="COLUMN", help="Sort the rows by a column, named as in the Markdown."),
         click.Option(["--only"], metavar="ROWS", help="Only these rows, with commas: fedavg,'fedprox mu=0.1'."),
+        click.Option(
+            ["--columns"], metavar="NAMES", help="The columns to read, named as in the CSV: method,PSNR,'worst 5 %'."
+        ),
+        click.Option(
+            ["--caption"], default="", metavar="TEXT", help="The caption in LaTeX (default: title and meaning)."
+        ),
+        click.Option(
+            ["--label"], default="fedsynth", metavar="NAME", help="The label in LaTeX, tab:NAME (default: fedsynth)."
+        ),
     ],
     examples=[
         "fedsynth leaderboard '*-variable-*' --metric ssim",

@@ -10,6 +10,7 @@ from ..records.record import canonical
 from ..tables.row import Row
 from ..tables.table import Table, comparable
 from ..tables.views.columns import gain_columns, mean_column
+from ..tables.views.reference_rows import with_means
 from ..tables.views.view import Column, TableView, name_columns, without_empty
 
 
@@ -50,21 +51,23 @@ def _side_by_side(family: Sequence[Table]) -> TableView:
     for table, rows in zip(family, ordered, strict=True):
         label = f"{train_subjects(table):g}"
         shown.append(mean_column(rows, metric, label, heading=("subjects", label)))
-        shown += [replace(column, name=f"{label} {column.name}") for column in gain_columns(rows, metric)]
+        for column in gain_columns(rows, metric):
+            shown.append(replace(column, name=f"{label} {column.name}", heading=("gain", label)))
     statistics = [row.statistics for rows in ordered for row in rows if row and row.statistics]
     if any(own.gain and own.gain.significant is not None for own in statistics):
         beats = (_sizes_that_beat_local(family, own) for own in zip(*ordered, strict=True))
         shown.append(Column("beats local at", tuple(beats)))
     caption = (
         f"{metric.heading} by the number of training subjects of a site (median over sites); the test subjects are the same.",
-        "Gain is the difference to `local` with the same network and as many subjects. Its +- is half of a 95 % interval; its p "
-        "is that of the family of all gains with as many subjects. Beats local at: the numbers of subjects where the gain is "
-        "significant and above 0.",
+        "Gain is the difference to `local` with the same network and as many subjects; +- is half of a 95 % interval, * where "
+        "it is not 0 (5 % for all gains with as many subjects together); without *: not shown to differ, or below the look-up "
+        "table, or that was not recorded. Beats local at: the numbers of subjects where a gain with * is above 0.",
     )
-    notes = tuple(dict.fromkeys(note for table in family for note in table.notes if note.startswith("Not ranked")))
-    return TableView(
-        f"{family_title(family)}: by training subjects", family[0].selection, without_empty(shown), notes, caption
-    )
+    unranked = [f"{train_subjects(table):g}" for table in family if table.not_ranked]
+    notes = (f"Not ranked with {', '.join(unranked)} subjects; the table of each says why.",) if unranked else ()
+    title = f"{family_title(family)}: by training subjects"
+    view = TableView(title, family[0].selection, without_empty(shown), notes, caption)
+    return with_means(view, {f"{train_subjects(table):g}": table for table in family})
 
 
 def _sizes_that_beat_local(family: Sequence[Table], rows: Sequence[Row | None]) -> str:
@@ -72,6 +75,6 @@ def _sizes_that_beat_local(family: Sequence[Table], rows: Sequence[Row | None]) 
     found = []
     for table, row in zip(family, rows, strict=True):
         decision = row.statistics.gain if row and row.statistics else None
-        if decision and decision.significant and decision.comparison.difference > 0:
+        if row and row.claims and decision and decision.significant and decision.comparison.difference > 0:
             found.append(f"{train_subjects(table):g}")
     return ", ".join(found) or "-"

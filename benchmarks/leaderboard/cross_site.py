@@ -14,6 +14,7 @@ from ..tables.row import Row, Score
 from ..tables.statistics import table_statistics
 from ..tables.table import Table, contenders
 from ..tables.views.columns import gain_columns, statistic_column
+from ..tables.views.reference_rows import with_means
 from ..tables.views.view import Column, TableView, name_columns, without_empty
 
 CrossSiteMeans = Mapping[tuple[str, str], float]  # (home, site) -> mean over the site's tasks, subjects and seeds
@@ -63,21 +64,24 @@ def _own_and_other_sites(table: Table, rows: Sequence[Row]) -> TableView:
     own = [row.scores.get(metric.column) for row in table.rows]
     away = [row.scores.get(metric.column) for row in rows]
     pairs = [(home.mean, there.mean) if home and there else None for home, there in zip(own, away, strict=True)]
+    others = Column("other sites", tuple(pair and pair[1] for pair in pairs), metric.digits, better=metric.sign)
+    margins = statistic_column(rows, "other sites +-", lambda own: own.margin, metric.digits, compact=False)
     shown = [
         *name_columns([row.name for row in rows]),
         Column("own sites", tuple(pair and pair[0] for pair in pairs), metric.digits, better=metric.sign),
-        Column("other sites", tuple(pair and pair[1] for pair in pairs), metric.digits, better=metric.sign),
-        statistic_column(rows, "other sites +-", lambda own: own.margin, metric.digits),
+        replace(others, margins=margins.values),
+        margins,
         Column("lost abroad", tuple(pair and (pair[0] - pair[1]) * metric.sign for pair in pairs), metric.digits),
         *gain_columns(rows, metric),
     ]
     caption = (
         f"The {metric.heading} of the model that serves a site, at that site (own) and at all other sites, where the model is "
         f"told that it is at home; mean over pairs of sites, tasks, subjects and seeds, in {SELECTED}.",
-        "Gain is the difference to `local` with the same network at other sites. Its +- is half of a 95 % interval for other "
-        "seeds and other subjects at these sites; its p is that of the family of all gains.",
+        "Gain is the difference to `local` with the same network at other sites; +- is half of a 95 % interval for other seeds "
+        "and other subjects at these sites, * where it is not 0 (5 % for all gains together); without *: not shown to differ.",
     )
-    return TableView(f"{table.title}: across sites", "from-SITE", without_empty(shown), table.notes, caption)
+    view = TableView(f"{table.title}: across sites", "from-SITE", without_empty(shown), table.notes, caption)
+    return with_means(view, {"own sites": table})
 
 
 def _site_by_site(table: Table, homes: Sequence[str]) -> TableView:

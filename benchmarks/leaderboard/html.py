@@ -25,31 +25,33 @@ HEAD = """<!doctype html>
 
 def to_html(views: Sequence[TableView]) -> str:
     """The page, with a `<section>` for each table."""
-    sections = (line for view in views for line in _section(view))
+    sections = (line for view in views if view.shown for line in _section(view))
     return "\n".join([HEAD.format(STYLE.read_text("utf-8")), *sections, "</body>", "</html>"]) + "\n"
 
 
 def _section(view: TableView) -> Iterator[str]:
     yield "<section>"
     yield f"<h2>{escape(view.title)}</h2>"
+    if view.headline:
+        yield f"<p><strong>{escape(view.headline)}</strong></p>"
     if view.notes:
         yield f'<div class="notes">{"".join(f"<p>{escape(note)}</p>" for note in view.notes)}</div>'
     yield '<div class="scroll" tabindex="0"><table>'
-    heads = (f'<th scope="col"{_kinds(column)}>{escape(column.name)}</th>' for column in view.columns)
+    heads = (f'<th scope="col"{_kinds(column)}>{escape(column.name)}</th>' for column in view.shown)
     yield f"<thead><tr>{''.join(heads)}</tr></thead>"
     yield "<tbody>"
-    for row in zip(*map(_cells, view.columns), strict=True):
+    for row in zip(*map(_cells, view.shown), strict=True):
         yield f"<tr>{''.join(row)}</tr>"
     yield "</tbody>"
     yield "</table></div>"
-    yield f'<ul class="soft">{"".join(f"<li>{escape(line)}</li>" for line in view.caption)}</ul>'
+    yield f'<ul class="soft">{"".join(f"<li>{escape(line)}</li>" for line in (*view.caption, *view.facts))}</ul>'
     yield "</section>"
 
 
 def _cells(column: Column) -> Iterator[str]:
     """The cells of a column; the method names its row."""
     tag = 'th scope="row"' if column.name == "method" else "td"
-    for place, cell in zip(column.leaders, column.cells, strict=True):
+    for place, cell in zip(column.leaders, column.shown(" ± "), strict=True):
         yield f"<{tag}{_kinds(column, LEADERS.get(place, ''))}>{escape(cell)}</{tag.split()[0]}>"
 
 

@@ -1,16 +1,16 @@
-"""Tables for papers: LaTeX that needs the packages booktabs and graphicx, the best value of a column bold, the second underlined.
+"""Tables for papers: LaTeX that needs the packages array and booktabs, the best value of a column bold, the second underlined.
 
-It has the columns of the terminal. Groups stand as superscripts of the score that they belong to, and a gain that is significant
-in its table (family-wise error 5 %) has a star.
+It has the columns of the terminal; a row's flags are letters behind its name. How the numbers were made stands above each table
+as a comment.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from string import ascii_lowercase
 
-from ..stats.multiple.reference import LEVEL
-from ..tables.views.view import Column, TableView
+from ..tables.views.view import NAMES, Column, TableView, side_by_side
 
 ESCAPED = {
     "\\": r"\textbackslash{}",
@@ -23,72 +23,95 @@ ESCAPED = {
     **{sign: rf"\{sign}" for sign in "&%$#_{}"},
 }
 PATTERN = re.compile("|".join(re.escape(sign) for sign in sorted(ESCAPED, key=len, reverse=True)))
+BETWEEN = " +- "
+LINE, GAP, NAME = (
+    112,
+    2,
+    20,
+)  # characters of a line over both columns of a page, between columns, and of a name before it breaks
+MARKS = "The best rival is bold, the second best underlined."
 LEADERS = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
 
 
-def to_latex(views: Sequence[TableView]) -> str:
-    """A `table*` for each table; a wide one is made to fit the page."""
-    head = "% Made by `fedsynth leaderboard`. \\usepackage{booktabs,graphicx}"
-    return "\n\n".join([head, *("\n".join(_table(view, number)) for number, view in enumerate(views, 1))]) + "\n"
+def to_latex(views: Sequence[TableView], caption: str = "", label: str = "fedsynth") -> str:
+    """A `table*` for each table, in a type that two columns of a page hold. `caption` stands in place of the title and of what
+    follows it; `label` is that of the first table, and of the others with their numbers."""
+    head = "% Made by `fedsynth leaderboard`. \\usepackage{array,booktabs}"
+    shown = [view for view in views if view.shown]
+    labels = [f"tab:{label}{number if number > 1 else ''}" for number in range(1, len(shown) + 1)]
+    return (
+        "\n\n".join([head, *("\n".join(_table(view, caption, own)) for view, own in zip(shown, labels, strict=True))])
+        + "\n"
+    )
 
 
-def _table(view: TableView, number: int) -> Iterator[str]:
-    named = {column.name: column for column in view.columns if column.compact}
-    groups = named.pop("groups", None)
-    tests = {name.removesuffix(" p"): named.pop(name) for name in list(named) if name.endswith("gain p")}
-    margins = {name: named.pop(f"{name} +-") for name in list(named) if f"{name} +-" in named}
-    shown = list(named.values())
-    cells = [
-        _marked_cells(
-            column,
-            margins.get(column.name),
-            groups if column.name in margins and not column.name.endswith("gain") else None,
-            tests.get(column.name),
-        )
-        for column in shown
-    ]
-    spec = "".join("r" if column.is_number else "l" for column in shown)
+def _table(view: TableView, caption: str, label: str) -> Iterator[str]:
+    columns = [column for column in view.shown if column.name != "flags"]
+    flags, legend = _letters_of_flags(view)
+    yield from (f"% {line}" for line in view.facts)
     yield r"\begin{table*}"
-    yield r"\centering"
-    yield rf"\caption{{{escape(f'{view.title}.')}{_meaning_of_marks(groups, bool(tests))}}}"
-    yield rf"\label{{tab:fedsynth{number}}}"
-    yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-    yield rf"\begin{{tabular}}{{{spec}}}"
-    yield r"\toprule"
-    if any(column.heading[0] for column in shown):
-        yield _line(column.heading[0] for column in shown)
-    yield _line((column.heading[1] or column.name) if any(column.heading) else column.name for column in shown)
-    yield r"\midrule"
-    for row in zip(*cells, strict=True):
-        yield " & ".join(row) + r" \\"
-    yield r"\bottomrule"
-    yield r"\end{tabular}}"
-    yield ""
-    yield r"\smallskip\raggedright\footnotesize"
-    yield from map(escape, (*view.notes, *view.caption))
+    yield r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"
+    yield rf"\caption{{{escape(caption) if caption else f'{escape(view.title)}. {MARKS}'}}}"
+    yield rf"\label{{{label}}}"
+    for part in side_by_side(columns, LINE, _least_width):
+        yield from _tabular(part, flags)
+        yield ""
+    yield r"\smallskip\raggedright"
+    yield from legend
+    yield from map(escape, (*filter(None, [view.headline]), *view.notes, *(() if caption else view.caption)))
     yield r"\end{table*}"
 
 
-def _marked_cells(column: Column, margin: Column | None, groups: Column | None, p: Column | None) -> list[str]:
-    """The cells of a column, with half of their intervals and their marks."""
+def _tabular(columns: Sequence[Column], flags: Sequence[str]) -> Iterator[str]:
+    """Columns that fit beside each other."""
+    yield rf"\begin{{tabular}}{{@{{}}{''.join(_alignments(columns))}@{{}}}}"
+    yield r"\toprule"
+    if any(column.heading[0] for column in columns):
+        yield _line(column.heading[0] for column in columns)
+    yield _line((column.heading[1] or column.name) if any(column.heading) else column.name for column in columns)
+    yield r"\midrule"
+    cells = [_marked_cells(column, flags if column.name == "method" else ()) for column in columns]
+    for row in zip(*cells, strict=True):
+        yield " & ".join(row) + r" \\"
+    yield r"\bottomrule"
+    yield r"\end{tabular}"
+
+
+def _least_width(column: Column) -> int:
+    return GAP + (min(column.width, NAME) if column.name in NAMES else column.width)
+
+
+def _alignments(columns: Sequence[Column]) -> Iterator[str]:
+    """Of each column; names break into lines where the table would be wider than the page."""
+    names = [column.width + GAP for column in columns if column.name in NAMES]
+    room = LINE - sum(column.width + GAP for column in columns if column.name not in NAMES)
+    for column in columns:
+        if column.name in NAMES and sum(names) > room:
+            share = room * (column.width + GAP) / sum(names) - GAP
+            yield f">{{\\raggedright}}p{{{share / LINE:.3f}\\linewidth}}"
+        else:
+            yield "r" if column.is_number else "l"
+
+
+def _letters_of_flags(view: TableView) -> tuple[list[str], list[str]]:
+    """The letters that mark each row, and what each letter means."""
+    rows = next(([str(value or "") for value in column.values] for column in view.shown if column.name == "flags"), [])
+    known = dict.fromkeys(flag for row in rows for flag in row.split(", ") if flag)
+    letters = dict(zip(known, ascii_lowercase, strict=False))
+    marks = ["".join(letters[flag] for flag in row.split(", ") if flag in letters) for row in rows]
+    meanings = "; ".join(f"$^{{\\mathrm{{{letter}}}}}$ {escape(flag)}" for flag, letter in letters.items())
+    return [f"$^{{\\mathrm{{{mark}}}}}$" if mark else "" for mark in marks], [f"{meanings}."] if meanings else []
+
+
+def _marked_cells(column: Column, marks: Sequence[str]) -> list[str]:
+    """The cells of a column, the best bold and the second best underlined, and a mark behind each."""
     found = []
-    for row, (cell, leading) in enumerate(zip(column.cells, column.leaders, strict=True)):
+    for row, (cell, whole, leading) in enumerate(zip(column.cells, column.shown(BETWEEN), column.leaders, strict=True)):
         text = LEADERS.get(leading, "%s").replace("%s", escape(cell)) if column.values[row] is not None else "--"
-        if margin and margin.values[row] is not None:
-            text += rf"\,$\pm$\,{margin.cells[row]}"
-        if groups and groups.values[row] not in (None, "-"):
-            text += rf"$^{{\mathrm{{{groups.values[row]}}}}}$"
-        if p and isinstance(value := p.values[row], float) and value < LEVEL:
-            text += "$^{*}$"
-        found.append(text)
+        rest = escape(whole.removeprefix(cell)).replace(escape(BETWEEN), r"\,$\pm$\,").replace("*", "$^{*}$")
+        text = rf"\texttt{{{text}}}" if column.of_one_width else text
+        found.append(f"{text}{rest}{marks[row] if marks else ''}")
     return found
-
-
-def _meaning_of_marks(groups: Column | None, tested: bool) -> str:
-    text = " The best value is bold, the second best underlined."
-    if groups:
-        text += r" Rows that share a superscript letter are not shown to differ (all pairs, family-wise error 5~\%)."
-    return text + (r" A star ($^{*}$) marks a significant gain (family-wise error 5~\%)." if tested else "")
 
 
 def _line(cells: Iterator[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 
@@ -18,7 +19,8 @@ from ..tables.lookup import no_such_row, rows_named
 from ..tables.metric import Metric
 from ..tables.row import RowName
 from ..tables.table import Table, tables
-from ..tables.views.columns import table_view
+from ..tables.views.columns import site_task_view, table_view
+from ..tables.views.reference_rows import LINE_NAMES
 from ..tables.views.view import TableView, TableViewError
 from .across_scenarios import across_scenarios
 from .by_train_size import by_train_size
@@ -28,7 +30,7 @@ from .latex import to_latex
 from .newcomers import newcomers, rescored
 from .text import WIDTH, to_csv, to_markdown, to_terminal
 
-FORMATS = {"md": to_markdown, "csv": to_csv, "tex": to_latex, "html": to_html}
+FORMATS = ("md", "csv", "tex", "html")
 
 
 def main(
@@ -40,6 +42,9 @@ def main(
     selection: str,
     sort: str | None,
     only: str | None,
+    columns: str | None,
+    caption: str,
+    label: str,
 ) -> int:
     """Print and write the tables; 1 if there is no finished run, 2 for a name that means nothing."""
     runs = finished_runs(Store(results), patterns)
@@ -51,29 +56,35 @@ def main(
             selection,
             metric,
             only.split(",") if only else [],
+            columns.split(",") if columns else [],
         )
         if sort:
-            views = [view.sorted(sort) for view in views]
+            views = _sorted(views, sort)
     except (TableViewError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     out = out or results / "leaderboard"
-    write_views(views, out, tuple(FORMATS))
-    print("\n\n".join(map(to_terminal, _without_repeated_notes(views))))
+    write_views(views, out, FORMATS, caption, label)
+    shown = [view for view in views if view.shown]
+    print("\n\n".join(map(to_terminal, _without_repeated_notes(shown))))
     print("\n".join(["", *wrap(_legend(views, selection, Metric.of(metric)), WIDTH)]))
-    print(f"In full: {out / 'leaderboard.md'}, and beside it {', '.join(f'.{ending}' for ending in list(FORMATS)[1:])}")
+    print(f"In full: {out / 'leaderboard.md'}, and beside it {', '.join(f'.{ending}' for ending in FORMATS[1:])}")
     return 0
 
 
 def table_views(
-    runs: Sequence[FinishedRun], selection: str = "selected", metric: str = "psnr", only: Sequence[str] = ()
+    runs: Sequence[FinishedRun],
+    selection: str = "selected",
+    metric: str = "psnr",
+    only: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> list[TableView]:
-    """All tables of the runs as they are shown; with `only`, the rows that these names mean.
+    """All tables of the runs as they are shown; with `only`, the rows that these names mean; with `columns`, these of each table.
 
-    Raises TableViewError for a name that means no row, RecordError where a run was not scored by the metric.
+    Raises TableViewError for a name that means no row or column, RecordError where a run was not scored by the metric.
     """
     found = tables(runs, selection, metric)
-    views = [table_view(table) for table in found]
+    views = [view for table in found for view in _views_of(table, columns)]
     if selection == "selected":
         views += [view for table in found for view in (newcomers(table), *cross_site(table), _asked(table)) if view]
     views += [*by_train_size(found), *across_scenarios(found)]
@@ -85,14 +96,27 @@ def table_views(
     return [part for view in views if (part := _rows_of(view, kept))]
 
 
+def _views_of(table: Table, columns: Sequence[str]) -> Iterator[TableView]:
+    """The table, with these columns if any are given, and those beside it that keep it narrow."""
+    yield table_view(table).showing(columns) if columns else table_view(table)
+    if view := site_task_view(table):
+        yield view
+
+
 def _rows_of(view: TableView, kept: Container[RowName]) -> TableView | None:
     """The rows of these methods and networks, None where there are none. Their statistics stay those of the whole table."""
     named = {column.name: column.cells for column in view.columns}
     names = list(zip(named["method"], named["network"], strict=True))
-    rows = [row for row, name in enumerate(names) if name in kept]
-    hidden = len(names) - len(rows)
-    note = f"{hidden} more rows are not shown; ranks, groups and corrections are those of all {len(names)}."
-    return view.take(rows, *[note] * bool(hidden)) if rows else None
+    rows = [row for row, name in enumerate(names) if name in kept or name in LINE_NAMES]
+    whole, own = (sum(names[row] not in LINE_NAMES for row in chosen) for chosen in (range(len(names)), rows))
+    note = f"{whole - own} more rows are not shown; ranks, groups and tests are those of all {whole}."
+    return view.take(rows, *[note] * (own < whole)) if own else None
+
+
+def _sorted(views: Sequence[TableView], name: str) -> list[TableView]:
+    """The views, those that have a column of this name by it. Raises TableViewError where none has."""
+    having = [view for view in views if name in {column.name for column in view.csv_columns}]
+    return [view.sorted(name) if view in having or not having else view for view in views]
 
 
 def _asked(table: Table) -> TableView | None:
@@ -151,8 +175,11 @@ def _legend(views: Sequence[TableView], selection: str, metric: Metric) -> str:
     return f"{'; '.join(parts)}. Scores are those of {scores_of(selection)}."
 
 
-def write_views(views: Sequence[TableView], out: Path, endings: Iterable[str]) -> None:
-    """Write the tables as leaderboard.md, .csv and so on into a folder."""
+def write_views(
+    views: Sequence[TableView], out: Path, endings: Iterable[str], caption: str = "", label: str = "fedsynth"
+) -> None:
+    """Write the tables as leaderboard.md, .csv and so on into a folder; caption and label are those of LaTeX."""
     out.mkdir(parents=True, exist_ok=True)
+    texts = {"md": to_markdown, "csv": to_csv, "tex": partial(to_latex, caption=caption, label=label), "html": to_html}
     for ending in endings:
-        write_atomically(out / f"leaderboard.{ending}", FORMATS[ending](views).encode())
+        write_atomically(out / f"leaderboard.{ending}", texts[ending](views).encode())

@@ -11,6 +11,7 @@ from ..tables.caption import SELECTED
 from ..tables.row import Row, Score
 from ..tables.table import Table, build, contestant
 from ..tables.views.columns import gain_columns, mean_column, statistic_column
+from ..tables.views.reference_rows import with_means
 from ..tables.views.view import Column, TableView, name_columns, without_empty
 
 
@@ -23,17 +24,22 @@ def newcomers(table: Table) -> TableView | None:
         shown += _stage_columns(table, stage, f"on {count}" if count else "before")
     tasks = "; ".join(f"{site} {', '.join(own)}" for site, own in sorted(table.scenario["newcomers"].items()))
     corrected = (
-        "; its p is that of the family of all gains with as many subjects" if len(table.seeds) >= FEW_SEEDS else ""
+        ", * where it is not 0 (5 % for all gains with as many subjects together); without *: not shown to differ"
+        if len(table.seeds) >= FEW_SEEDS
+        else ""
     )
     caption = (
         f"Newcomers train in no round: {tasks}. A score is the mean {table.metric.heading} over their test subjects, then over "
         f"site-tasks, then over seeds, in {SELECTED}. Before: with the weights that newcomers are sent (- where a method sends "
         f"nothing). On N: after {table.scenario['adapt_steps']} local steps on N of their training subjects; for `local` that is "
         "training from scratch.",
-        "Gain is the difference to `local` with the same network, adapted on as many subjects. Its +- is half of a 95 % interval "
-        f"for other seeds and other subjects at these sites{corrected}.",
+        "Gain is the difference to `local` with the same network, adapted on as many subjects; +- is half of a 95 % interval for "
+        f"other seeds and other subjects at these sites{corrected}.",
+        "Reference lines are fitted on as many subjects. Where the look-up table was not recorded no gain has a *.",
     )
-    return TableView(f"{table.title}: newcomers", "welcome, adapted-N", without_empty(shown), table.notes, caption)
+    notes = tuple(note for note in table.notes if not note.startswith("Not ranked"))
+    view = TableView(f"{table.title}: newcomers", "welcome, adapted-N", without_empty(shown), notes, caption)
+    return with_means(view, {stage.selection: stage for stage in stages.values()})
 
 
 def adaptation_stages(table: Table) -> dict[int, Table]:
@@ -72,10 +78,12 @@ def _stage_columns(table: Table, stage: Table, label: str) -> Iterator[Column]:
     """The scores of one stage, in the order of the table."""
     metric, selection, rows = table.metric, stage.selection, _in_order_of(table, stage)
     heading = ("newcomers" if selection == "welcome" else "adapted", label)
-    yield mean_column(rows, metric, selection, heading)
-    yield statistic_column(rows, f"{selection} +-", lambda own: own.margin, metric.digits, compact=False)
+    margins = statistic_column(rows, f"{selection} +-", lambda own: own.margin, metric.digits, compact=False)
+    yield replace(mean_column(rows, metric, selection, heading), margins=margins.values)
+    yield margins
     if selection != "welcome":
-        yield from (replace(column, name=f"{selection} {column.name}") for column in gain_columns(rows, metric))
+        for column in gain_columns(rows, metric):
+            yield replace(column, name=f"{selection} {column.name}", heading=("gain", label))
 
 
 def _in_order_of(table: Table, other: Table) -> list[Row]:

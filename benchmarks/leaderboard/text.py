@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
 from ..records.text_table import markdown_table, text_table
-from ..tables.views.view import Column, TableView
+from ..tables.views.view import Column, TableView, side_by_side
 
 WIDTH = 120  # characters of a line on the terminal
-NAMES = ("method", "network")
+PAGE = 128  # of the width of a README on GitHub, 1,012 pixels
+PADDING = 4  # of a cell there
 
 
 def to_terminal(view: TableView) -> str:
-    """The compact columns in lines of at most WIDTH characters where names allow it, and the notes."""
-    lines = [view.title]
-    for columns in _side_by_side([column for column in view.columns if column.compact]):
+    """The columns that people read in lines of at most WIDTH characters where names allow it, and the notes."""
+    lines = [view.title, *wrap(view.headline, WIDTH)]
+    for columns in side_by_side(view.shown, WIDTH, lambda column: column.width + 2):
         rows = list(zip(*(column.lines for column in columns), strict=True))
         above, *rest = text_table(rows, right=_numbers(columns))
         lines += ["", *[above] * bool(above), *rest]
@@ -30,33 +31,43 @@ def _numbers(columns: Sequence[Column]) -> list[int]:
     return [place for place, column in enumerate(columns) if column.is_number]
 
 
-def _side_by_side(columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """The columns in groups that fit into WIDTH; each further group begins with the names again."""
-    names = [column for column in columns if column.name in NAMES]
-    group: list[Column] = []
-    for column in columns:
-        if group and sum(other.width + 2 for other in (*group, column)) - 2 > WIDTH:
-            yield group
-            group = [*names]
-        group.append(column)
-    yield group
-
-
 def to_markdown(views: Sequence[TableView]) -> str:
-    """Every table in full, with its notes and its caption."""
+    """Every table with its headline, notes and caption; how its numbers were made unfolds by a click."""
     lines = ["# Leaderboard", ""]
-    for view in views:
-        cells = zip(*([column.name, *column.cells] for column in view.columns), strict=True)
-        lines += [f"## {view.title}", "", *(f"**{note}**  " for note in view.notes), *[""] * bool(view.notes)]
-        lines += markdown_table(list(cells), right=_numbers(view.columns))
-        lines += ["", *(f"- {line}" for line in view.caption), ""]
+    for view in (view for view in views if view.shown):
+        lines += [f"## {view.title}", "", *[f"**{view.headline}**", ""] * bool(view.headline)]
+        lines += [line for note in view.notes for line in (note, "")]
+        for columns in side_by_side(view.shown, PAGE, _narrowest):
+            cells = zip(*(_markdown_cells(column) for column in columns), strict=True)
+            lines += [*markdown_table(list(cells), right=_numbers(columns)), ""]
+        lines += [f"- {line}" for line in view.caption]
+        if view.facts:
+            facts = (f"- {line}" for line in view.facts)
+            lines += ["", "<details><summary>How these numbers were made</summary>", "", *facts, "", "</details>"]
+        lines += [""] * bool(view.caption or view.facts)
     return "\n".join(lines)
+
+
+def _narrowest(column: Column) -> int:
+    """The characters that a column needs in Markdown: words break at their blanks, numbers do not."""
+    head, *cells = _markdown_cells(column)
+    words = [*head.split(), *(cells if column.is_number else " ".join(cells).split())]
+    return PADDING + max(map(len, words))
+
+
+def _markdown_cells(column: Column) -> list[str]:
+    """The heading and the cells."""
+    cells = [
+        " ".join(filter(None, column.heading)) or column.name,
+        *column.shown("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"),
+    ]
+    return [f"`{cell}`" for cell in cells] if column.of_one_width else cells
 
 
 def to_csv(views: Sequence[TableView]) -> str:
     """All tables below each other, numbers with six digits. A column that a table does not have is empty there."""
     rows: list[dict[str, Any]] = []
-    for view in views:
+    for view in (view for view in views if view.in_csv):
         columns = view.csv_columns
         for values in zip(*(column.values for column in columns), strict=True):
             facts = {"table": view.title, "scores": view.selection}

@@ -203,6 +203,11 @@ class Row:
         return tuple(flag for flag, holds in known.items() if holds)
 
     @property
+    def claims(self) -> bool:
+        """Whether a test of the row holds and says something: none of its seeds diverged, and it beats what needs no training."""
+        return not self.diverged and self.below_lookup is False
+
+    @property
     def below_floor(self) -> int:
         """How many seeds ended below copying the source."""
         return sum(run.record.below_floor for run in self.runs)

@@ -11,46 +11,79 @@ from statistics import fmean
 from typing import Literal
 
 from ...stats.reliability import Reliability
+from ..headline import ASIDE
 from ..metric import Metric
 from ..row import SHOWN, Row
 from ..statistics import Decision, RowStatistics
 from ..table import Table
 from .communication_cost import communication_costs
+from .reference_rows import with_lines
 from .view import Column, TableView, name_columns, without_empty
 
 
 def table_view(table: Table) -> TableView:
-    """The whole table, as every format shows it."""
+    """The whole table, with its reference lines between the rows."""
     rows = table.rows
     hidden = [
         Column("seeds", tuple(len(row.seeds) for row in rows)),
         Column("missing seeds", tuple(len(row.missing) for row in rows)),
         *(Column(f"{part} code", tuple(row.code[part] for row in rows)) for part in ("method", "network")),
     ]
-    return TableView(table.title, table.selection, columns(table), table.notes, table.caption, tuple(hidden))
+    view = TableView(
+        table.title,
+        table.selection,
+        columns(table),
+        table.notes,
+        table.caption,
+        tuple(hidden),
+        table.headline,
+        table.facts,
+    )
+    return with_lines(view, table)
+
+
+def site_task_view(table: Table) -> TableView | None:
+    """The scores of every site-task by the metric that orders the table; None where there is one site-task.
+
+    It is a table of its own, so that the first one fits a page. The CSV has these columns in the first.
+    """
+    found = [replace(column, compact=True) for column in _site_tasks(table, [table.metric.column])]
+    if len(found) < 2:
+        return None
+    shown = without_empty([*name_columns([row.name for row in table.rows]), *found])
+    title = f"{table.title}: {table.metric.heading} by site and task"
+    return with_lines(TableView(title, table.selection, _with_rivals(table, shown), in_csv=False), table)
 
 
 def columns(table: Table) -> tuple[Column, ...]:
-    """Every column that has a value in some row."""
-    found = [*_identification(table), *_scores(table), *_statistics(table), *_site_tasks(table)]
-    return without_empty([*found, *_training(table), *_costs(table)])
+    """Every column that has a value in some row. Neither `pooled` nor a row below the look-up table may be the best."""
+    found = [
+        *_identification(table),
+        *_scores(table),
+        *_statistics(table),
+        *_site_tasks(table, [table.metric.column, "psnr", "ssim"]),
+    ]
+    found += [*_training(table), *_costs(table), *_flags(table)]
+    return _with_rivals(table, without_empty(found))
+
+
+def _with_rivals(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
+    rivals = tuple(row.identity["method"]["name"] not in ASIDE and not row.below_lookup for row in table.rows)
+    return tuple(replace(column, rivals=rivals) for column in columns)
 
 
 def _identification(table: Table) -> Iterator[Column]:
     """Which rows these are, and what became of their runs."""
     rows = table.rows
     if not table.not_ranked:
-        ranks = tuple(row.rank and "-".join(map(str, dict.fromkeys(row.rank))) for row in rows)
-        yield Column("rank", ranks)
+        yield Column("rank", tuple(row.rank and "-".join(map(str, dict.fromkeys(row.rank))) for row in rows))
     yield from name_columns([row.name for row in rows])
     if len({row.policy for row in rows}) > 1:
         yield Column("buffers", tuple(row.policy for row in rows), compact=False)
-    seeds = tuple(f"{len(row.seeds)}/{len(table.seeds)}" for row in rows)
-    yield Column("seeds", seeds, compact=any(row.missing for row in rows))
-    diverged = tuple(row.diverged for row in rows)
-    yield Column("diverged", diverged, compact=any(diverged))
+    yield Column("seeds", tuple(f"{len(row.seeds)}/{len(table.seeds)}" for row in rows), compact=False)
+    yield Column("diverged", tuple(row.diverged for row in rows), compact=False)
     if any(below := tuple(row.below_floor for row in rows)):
-        yield Column("below floor", below)
+        yield Column("below floor", below, compact=False)
 
 
 def _scores(table: Table) -> Iterator[Column]:
@@ -59,12 +92,15 @@ def _scores(table: Table) -> Iterator[Column]:
     for name in dict.fromkeys((first.column, *SHOWN)):
         metric = Metric.of(name)
         head = metric.heading
-        yield mean_column(rows, metric, head, compact=name != "nmse" or metric == first)
+        own = mean_column(rows, metric, head, compact=name in (first.column, "psnr", "ssim"))
         if metric == first:
-            yield statistic_column(rows, f"{head} +-", lambda own: own.margin, metric.digits, heading=(head, "+-"))
-            if any(row.statistics and row.statistics.letters for row in rows):
-                letters = tuple((row.statistics.letters if row.statistics else "") or "-" for row in rows)
-                yield Column("groups", letters)
+            margins = statistic_column(rows, f"{head} +-", lambda own: own.margin, metric.digits, compact=False)
+            yield replace(own, margins=margins.values)
+            yield margins
+            letters = tuple((row.statistics.letters if row.statistics else "") or None for row in rows)
+            yield Column("groups", letters)
+        else:
+            yield own
         if len(table.seeds) > 1:
             spreads = tuple(score.sd if (score := row.scores.get(name)) else None for row in rows)
             yield Column(f"{head} sd", spreads, metric.digits, compact=False)
@@ -98,18 +134,29 @@ def _statistics(table: Table) -> Iterator[Column]:
     if len({site for row in rows if row.matrix for site in row.matrix.design.sites}) > 1:
         worst = tuple(row.statistics.reliability.worst_site if row.statistics else None for row in rows)
         yield Column("worst site", worst, compact=False)
-        yield as_printed(served("worst site's", lambda own: own.worst_site_score))
+        score = as_printed(served("worst site's", lambda own: own.worst_site_score))
+        yield replace(
+            score, compact=True, heading=("worst", "site"), marks=tuple((site and f" {site}") or "" for site in worst)
+        )
         yield replace(served("sd over sites", lambda own: own.over_sites), better=-1)
     yield as_printed(served("worst 5 %", lambda own: own.worst_subjects))
 
 
 def gain_columns(rows: Sequence[Row | None], metric: Metric) -> Iterator[Column]:
-    """What rows gain over `local` on their network: the difference, half of its interval, and its family's p value."""
+    """What rows gain over `local` on their network: the difference, half of its interval, and the p value of its family.
+
+    A gain that is not 0 is marked, but not that of a row below the look-up table, or with a diverged seed.
+    """
     digits = metric.digits
-    lead = statistic_column(rows, "gain", lambda own: own.lead, digits, heading=("gain over", "local"))
-    yield replace(lead, better=1)
-    yield _gain_column(rows, "gain +-", lambda own: own.comparison.margin, digits, ("gain", "+-"))
-    yield replace(_gain_column(rows, "gain p", lambda own: own.adjusted, 4, ("gain", "p")), never_0=True)
+    margins = _gain_column(rows, "gain +-", lambda own: own.comparison.margin, digits)
+    lead = statistic_column(rows, "gain", lambda own: own.lead, digits)
+    marks = tuple(
+        "*" if row and row.claims and row.statistics and row.statistics.gain and row.statistics.gain.significant else ""
+        for row in rows
+    )
+    yield replace(lead, better=1, margins=margins.values, marks=marks)
+    yield margins
+    yield replace(_gain_column(rows, "gain p", lambda own: own.adjusted, 4), never_0=True)
 
 
 def _gain_column(
@@ -117,25 +164,27 @@ def _gain_column(
     name: str,
     value: Callable[[Decision], float | None],
     digits: int,
-    heading: tuple[str, str] = ("", ""),
     better: Literal[0, 1] = 0,
 ) -> Column:
-    """A statistic of the gain over `local`; with a heading it is compact."""
-    column = statistic_column(
-        rows, name, lambda own: value(own.gain) if own.gain else None, digits, bool(heading[0]), heading
-    )
+    """A statistic of the gain over `local`."""
+    column = statistic_column(rows, name, lambda own: value(own.gain) if own.gain else None, digits, compact=False)
     return replace(column, better=better)
 
 
-def _site_tasks(table: Table) -> Iterator[Column]:
-    """The mean score of every site-task."""
-    first = table.metric
-    for name in dict.fromkeys((first.column, "psnr", "ssim")):
+def _site_tasks(table: Table, metrics: Sequence[str]) -> Iterator[Column]:
+    """The mean score of every site-task by each metric."""
+    for name in dict.fromkeys(metrics):
         metric, scores = Metric.of(name), [row.scores.get(name) for row in table.rows]
         for site_task in next((score.site_tasks for score in scores if score), {}):
             values = tuple(score.site_tasks[site_task] if score else None for score in scores)
             label = f"{' '.join(site_task)} {metric.heading}"
-            yield Column(label, values, metric.digits, metric == first, site_task, better=metric.sign)
+            yield Column(label, values, metric.digits, False, site_task, better=metric.sign)
+
+
+def _flags(table: Table) -> Iterator[Column]:
+    """What must be read with a row's numbers."""
+    none = "" if any(line.scores for line in table.lines) else None  # a line between the rows has a flag too
+    yield Column("flags", tuple(", ".join(row.flags) or none for row in table.rows))
 
 
 def _training(table: Table) -> Iterator[Column]:
@@ -151,6 +200,9 @@ def _training(table: Table) -> Iterator[Column]:
 def _costs(table: Table) -> Iterator[Column]:
     """What the rows cost."""
     rows = table.rows
+    rounds = table.record.identity["trainer"]["rounds"]
+    sent = tuple((row.bytes_up + row.bytes_down) * len(table.scenario["tasks"]) * rounds / 1e6 for row in rows)
+    yield Column("MB", sent, 1, better=-1)
     for name, digits, values in (
         ("MB up", 3, [row.bytes_up / 1e6 for row in rows]),
         ("MB down", 3, [row.bytes_down / 1e6 for row in rows]),
