@@ -15,19 +15,22 @@ def headline(rows: Sequence[Row], metric: Metric, not_ranked: Sequence[str]) -> 
     rivals = [row for row in rows if row.matrix and not row.diverged and row.identity["method"]["name"] not in ASIDE]
     if not rivals:
         return "Nobody leads: no row has every seed and no diverged one."
+    one_network = len({row.network for row in rows}) == 1
+    names = [row.method if one_network else row.full_name for row in rivals]
+    ahead = _ahead(rivals, names, metric)
     if all(row.below_lookup for row in rivals):
-        return f"Nobody leads: no row reaches the look-up table, which needs no training; {_ahead(rivals, metric)}."
+        return f"Nobody leads: no row reaches the look-up table, which needs no training; {ahead}."
     if not_ranked:
         more = f" and {len(not_ranked) - 1} more" if len(not_ranked) > 1 else ""
-        return f"{_ahead(rivals, metric)}; it is not settled ({not_ranked[0]}{more})."
-    level = [row.full_name for row in rivals[1:] if row.rank and row.rank[0] == 1]
+        return f"{ahead}; it is not settled ({not_ranked[0]}{more})."
+    level = [name for row, name in zip(rivals[1:], names[1:], strict=True) if row.rank and row.rank[0] == 1]
     if level:
-        return f"{_ahead(rivals, metric)}; not shown to differ from it: {', '.join(level)}."
-    return f"{_ahead(rivals, metric)}, and every other row is shown to be worse: that is settled."
+        return f"{ahead}; not shown to differ from it: {', '.join(level)}."
+    return f"{ahead}, and every other row is shown to be worse: that is settled."
 
 
-def _ahead(rivals: Sequence[Row], metric: Metric) -> str:
+def _ahead(rivals: Sequence[Row], names: Sequence[str], metric: Metric) -> str:
     """The best row, its score, and how far it is from the second."""
     means = [metric.sign * row.scores[metric.column].mean for row in rivals[:2]]
-    text = f"{rivals[0].full_name} has the best {metric.heading} with {metric.plain(means[0])}{metric.unit}"
-    return f"{text}, {metric.spread(means[0] - means[1])} ahead of {rivals[1].full_name}" if len(rivals) > 1 else text
+    text = f"{names[0]} has the best {metric.heading} with {metric.plain(means[0])}{metric.unit}"
+    return f"{text}, {metric.spread(means[0] - means[1])} ahead of {names[1]}" if len(rivals) > 1 else text

@@ -92,14 +92,14 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
     keys = sorted(groups)
     titled = zip(titles([json.loads(key) for key in keys]), keys, strict=True)
     return [
-        build(title, groups[key], selection, Metric.of(metric), groups.get(_with_twice_the_rounds(groups[key][0]), ()))
+        build(title, groups[key], selection, Metric.of(metric), groups.get(_with_twice_the_rounds(key), ()))
         for title, key in sorted(titled)
     ]
 
 
-def _with_twice_the_rounds(run: FinishedRun) -> str:
-    """The key of the runs that have twice the rounds of this one, and its table's everything else."""
-    shared = comparable(run.record)
+def _with_twice_the_rounds(key: str) -> str:
+    """What runs have in common that differ from those of a table in having twice the rounds."""
+    shared = json.loads(key)
     return canonical(shared | {"trainer": shared["trainer"] | {"rounds": 2 * shared["trainer"]["rounds"]}})
 
 

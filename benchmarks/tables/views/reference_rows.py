@@ -18,7 +18,7 @@ Cells = Mapping[str, str | float | None]  # the value of a line in each column t
 
 def with_lines(view: TableView, table: Table) -> TableView:
     """The view of all rows of a table, with a row for each line that was recorded, before the first row whose score is worse."""
-    lines = [line for line in table.lines if line.scores]
+    lines = sorted((line for line in table.lines if line.scores), key=lambda line: _from_best(line, table.metric))
     order = list(range(len(table.rows)))
     for number, line in enumerate(lines, len(order)):
         order.insert(_place(table, order, line), number)
@@ -43,6 +43,12 @@ def with_means(view: TableView, columns: Mapping[str, Table]) -> TableView:
             if (mean := mean_of(line, table.metric)) is not None:
                 found.setdefault(line.name, {})[name] = mean
     return with_rows(view, found)
+
+
+def _from_best(line: ReferenceLine, metric: Metric) -> float:
+    """Lower for a better line; a line without a mean comes last."""
+    mean = mean_of(line, metric)
+    return float("inf") if mean is None else -metric.sign * mean
 
 
 def mean_of(line: ReferenceLine, metric: Metric) -> float | None:

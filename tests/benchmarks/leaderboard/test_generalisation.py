@@ -17,6 +17,7 @@ from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
 from fedsynth.benchmarks.stats.scores import Scores
+from fedsynth.benchmarks.tables.views.reference_rows import LINE_NAMES
 from fedsynth.benchmarks.tables.views.view import TableView
 
 A, B = ("a", "T1->T2"), ("b", "T1->T2")
@@ -36,7 +37,9 @@ def made(store: Store, name: str, *patterns: str) -> TableView:
 
 
 def cells(view: TableView) -> dict[str, list[str]]:
-    return {column.name: column.cells for column in view.columns}
+    """Without the rows of reference lines."""
+    rows = [row for row, name in enumerate(view.column("method").values) if (name, "") not in LINE_NAMES]
+    return {column.name: column.cells for column in view.take(rows).columns}
 
 
 def what(method: str, seed: int, **scenario: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""LaTeX for papers: it marks the best, groups and gains, escapes special characters, and compiles where LaTeX is installed."""
+"""LaTeX for papers: it marks the best, flags and gains, escapes special characters, and fits a page where LaTeX is installed."""
 
 from __future__ import annotations
 
@@ -33,30 +33,39 @@ def board(tmp_path: Path) -> str:
 
 def test_rows_with_their_marks(tmp_path: Path) -> None:
     text = board(tmp_path)
-    lines = [line.split(" & ") for line in text.splitlines() if " & " in line]
-    rows = {line[0]: line for line in lines if line[0] in (r"fed\_avg", r"50\%\&", "local")}
-    assert list(rows) == [r"fed\_avg", r"50\%\&", "local"]
-    first, second, third = rows.values()
+    lines = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.count(" & ") == 6]
+    head, *rows = lines[1:]
+    assert head == ["method", "PSNR", "groups", "SSIM", "gain", "site", "MB"]
+    first, second, third = rows[:3]
+    assert [row[0] for row in rows[:3]] == [r"fed\_avg", r"50\%\&", "local"]
     assert first[1].startswith(r"\textbf{22.01}\,$\pm$\,")
-    assert first[1].endswith(r"$^{\mathrm{a}}$")
-    assert second[1].startswith(r"\underline{20.04}")
-    assert second[1].endswith(r"$^{\mathrm{b}}$")
-    assert third[1].startswith(r"20.00\,$\pm$")
-    gains = [next((cell for cell in row if cell.endswith("$^{*}$")), "") for row in rows.values()]
-    assert gains[0].startswith(r"\textbf{2.01}\,$\pm$")
-    assert gains[1:] == ["", ""]
-    assert "--" in third
+    assert second[1].startswith(r"\underline{20.04}\,$\pm$\,")
+    assert third[1].startswith(r"20.00\,$\pm$\,")
+    assert [row[2] for row in rows[:3]] == ["a", "b", "b"]
+    assert first[4].startswith(r"\textbf{2.01}\,$\pm$\,")
+    assert [row[4].endswith("$^{*}$") for row in rows[:3]] == [True, False, False]
+    assert third[4] == "--"
+    assert rows[3][:2] == [r"look-up table$^{\mathrm{a}}$", "18.25"]
+    assert "$^{\\mathrm{a}}$ reference." in text
 
 
 def test_every_gain_of_a_table_has_its_own_star() -> None:
-    gain = [Column(f"{name}gain", (1.0, 2.0), 2, better=1) for name in ("4 ", "8 ")]
-    margins = [Column(f"{column.name} +-", (0.5, 0.6), 2) for column in gain]
-    tests = [
-        Column(f"{column.name} p", values, 4) for column, values in zip(gain, ((0.01, 0.2), (0.3, 0.04)), strict=True)
+    gain = [
+        Column(f"{name} gain", (1.0, 2.0), 2, better=1, margins=(0.5, 0.6), marks=marks)
+        for name, marks in (("4", ("*", "")), ("8", ("", "*")))
     ]
-    text = to_latex([TableView("few", "selected", (Column("method", ("a", "b")), *gain, *margins, *tests))])
+    text = to_latex([TableView("few", "selected", (Column("method", ("a", "b")), *gain))])
     assert r"a & \underline{1.00}\,$\pm$\,0.50$^{*}$ & \underline{1.00}\,$\pm$\,0.50 \\" in text
     assert r"b & \textbf{2.00}\,$\pm$\,0.60 & \textbf{2.00}\,$\pm$\,0.60$^{*}$ \\" in text
+
+
+def test_caption_and_label_are_of_choice() -> None:
+    views = [TableView("few", "selected", (Column("method", ("a", "b")),), caption=("What it is.",))] * 2
+    text = to_latex(views, "My 2 tables", "mine")
+    assert text.count(r"\caption{My 2 tables}") == 2
+    assert [line for line in text.splitlines() if "label" in line] == [r"\label{tab:mine}", r"\label{tab:mine2}"]
+    assert "What it is." not in text
+    assert "What it is." in to_latex(views)
 
 
 def test_it_is_balanced(tmp_path: Path) -> None:
@@ -78,11 +87,13 @@ def balanced(text: str) -> None:
     ) or text.count(r"\begin") == text.count(r"\end")
     assert plain.count("$") % 2 == 0
     for table in text.split(r"\begin{tabular}{")[1:]:
-        spec, _, rest = table.partition("}")
+        spec, _, rest = table.partition("\n")
         body = rest.partition(r"\end{tabular}")[0]
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len(lines) >= 2
-        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(spec)}
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {
+            len(re.findall(r"[lr]|p\{", spec.replace("raggedright", "")))
+        }
 
 
 def test_escaped() -> None:
@@ -97,8 +108,22 @@ def test_escaped() -> None:
 
 @pytest.mark.skipif(not (shutil.which("pdflatex") or shutil.which("tectonic")), reason="needs pdflatex or tectonic")
 def test_it_compiles(tmp_path: Path) -> None:
-    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\usepackage[T1]{fontenc}\\begin{document}\n"
-    (tmp_path / "paper.tex").write_text(f"{head}{board(tmp_path)}\\end{{document}}\n")
+    head = (
+        r"\documentclass[twocolumn]{article}\usepackage[margin=0.75in]{geometry}\usepackage{array,booktabs}"
+        r"\usepackage[T1]{fontenc}\begin{document}"
+    )
+    long = TableView(
+        "many",
+        "selected",
+        (
+            Column("rank", ("1-3",) * 2),
+            Column("method", ("lgfedavg share=0.338 lr=0.00859", "pflsynth adversarial=0.0")),
+            Column("network", ("personalised condition=none", "personalised gate=false")),
+            *(Column(f"site{number} T2->FLAIR", (20.25,) * 2, 2, margins=(0.5,) * 2) for number in range(12)),
+        ),
+    )
+    (tmp_path / "paper.tex").write_text(f"{head}\n{board(tmp_path)}{to_latex([long])}\\end{{document}}\n")
     command = ["pdflatex", "-halt-on-error"] if shutil.which("pdflatex") else ["tectonic"]
-    subprocess.run([*command, "paper.tex"], cwd=tmp_path, check=True, capture_output=True)
+    told = subprocess.run([*command, "paper.tex"], cwd=tmp_path, check=True, capture_output=True).stdout.decode()
     assert (tmp_path / "paper.pdf").stat().st_size > 1000
+    assert "Overfull" not in told  # nothing is wider than the page, in letters that are not shrunk

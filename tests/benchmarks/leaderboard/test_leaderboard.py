@@ -38,13 +38,17 @@ def written(folder: Path) -> dict[str, bytes]:
 def test_the_terminal_shows_scores_and_notes(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert leaderboard(store) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[:9] == [
+    assert shown[:13] == [
         "variable on phantom",
+        "fedavg has the best PSNR with 20.50 dB; it is not settled (fewer than two rows have every seed and no diverged one).",
         "",
-        "                      PSNR            ixi   oasis      oasis",
-        "method  seeds   PSNR    +-   SSIM  T1->T2  T1->T2  T2->FLAIR",
-        "fedavg  2/2    20.50  6.35  20.50   20.50   20.50      20.50",  # +-: 0.5 times t of 1 degree of freedom
-        "local   1/2        -     -      -       -       -          -",
+        "                                               worst",
+        "method                        PSNR   SSIM       site   MB  flags",
+        "fedavg               20.50 +- 6.35  20.50  20.50 ixi  0.0",  # +-: 0.5 times t of 1 degree of freedom
+        "look-up table                18.25      -          -    -  reference",
+        "mean training image          15.50      -          -    -  reference",
+        "copied source                11.00      -          -    -  reference",
+        "local                            -      -          -  0.0  1 of 2 seeds missing",
         "",
         "Not ranked: fewer than two rows have every seed and no diverged one.",
         "local on resnet has 1 of 2 seeds and therefore neither average nor rank; there is no finished run of seed 1.",
@@ -59,17 +63,17 @@ def test_wide_tables_go_on_below_with_the_names_again(tmp_path: Path, capsys: py
     assert leaderboard(store) == 0
     shown = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in shown[:-1]) <= 120
-    assert sum(line.count("hospital") for line in shown) == 24
-    assert sum("fedavg" in line for line in shown) == 3
+    assert sum(line.count("hospital") for line in shown) == 25  # one is the worst site
+    assert sum(line.startswith("fedavg  ") for line in shown) == 4  # and once in the first table
 
 
-def test_the_csv_holds_every_digit(store: Store) -> None:
+def test_the_csv_holds_six_digits(store: Store) -> None:
     assert leaderboard(store, "--selection", "last") == 0
     with (store.runs.parent / "leaderboard/leaderboard.csv").open() as file:
-        first, second = csv.DictReader(file)
+        first, second = (row for row in csv.DictReader(file) if row["flags"] != "reference")
     assert (first["table"], first["scores"]) == ("variable on phantom", "last")
     assert (first["seeds"], first["missing seeds"], first["PSNR"]) == ("2", "0", "19.5")
-    assert float(first["PSNR sd"]) == pytest.approx(0.5**0.5, rel=1e-15)
+    assert float(first["PSNR sd"]) == pytest.approx(0.5**0.5, rel=1e-6)
     assert (first["oasis T2->FLAIR PSNR"], first["MB up"], first["MB down"]) == ("19.5", "2.0", "3.0")
     assert first["method code"] == "aaaa00000000"
     assert (second["method"], second["seeds"], second["missing seeds"], second["PSNR"]) == ("local", "1", "1", "")
@@ -83,11 +87,17 @@ def test_the_markdown_holds_table_notes_and_caption(store: Store) -> None:
     )
     assert leaderboard(store) == 0
     text = (store.runs.parent / "leaderboard/leaderboard.md").read_text()
-    assert "| fedavg | resnet | 2/2 | 0 | 20.50 | 6.35 | 0.71 | 20.50 | 0.71 | 0.0000 | 0.0000 | ixi |" in text
+    assert "| method | PSNR | SSIM | worst site | MB | flags |" in text
+    assert "| fedavg | 20.50\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}6.35 | 20.50 | 20.50 ixi | 0.0 |  |" in text
+    assert "| look-up table | 18.25 | - | - | - | reference |" in text
     assert "| odd rule=a\\|b |" in text
-    assert "**Not ranked: fewer than two rows have every seed" in text
+    assert "\nNot ranked: fewer than two rows have every seed" in text
+    assert "<details><summary>How these numbers were made</summary>\n\n- Sites: ixi T1->T2" in text
     rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 1
+    assert [len({row.count("|") for row in part}) for part in (rows[:8], rows[8:])] == [
+        1,
+        1,
+    ]  # scores, and those of site-tasks
 
 
 def test_made_again_it_is_the_same_byte_for_byte(store: Store, tmp_path: Path) -> None:
@@ -144,7 +154,7 @@ def test_only_the_runs_that_are_named(store: Store, capsys: pytest.CaptureFixtur
 
 def written_csv(store: Store) -> list[dict[str, str]]:
     with (store.runs.parent / "leaderboard/leaderboard.csv").open() as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row["flags"] != "reference"]
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +248,7 @@ def test_only_these_rows_with_the_statistics_of_all(five: Store, capsys: pytest.
         ("local lr=0.001", "resnet"),
     ]
     assert all(row == before[row["method"], row["network"]] for row in after)
-    assert "3 more rows are not shown; ranks, groups and corrections are those of all 5." in capsys.readouterr().out
+    assert "3 more rows are not shown; ranks, groups and tests are those of all 5." in capsys.readouterr().out
     assert leaderboard(five, "--only", "fedbn") == 2
     assert "no row is called 'fedbn'; there are 'fedavg/resnet'" in capsys.readouterr().err
 

@@ -61,7 +61,7 @@ def test_ranks_are_intervals(store: Store) -> None:
     ]
     first, second = (row.scores["psnr"].mean for row in table.rows[:2])
     assert table.headline == (
-        f"best/resnet has the best PSNR with {first:.2f} dB, {first - second:.2f} ahead of alike/resnet, and every other row is "
+        f"best has the best PSNR with {first:.2f} dB, {first - second:.2f} ahead of alike, and every other row is "
         "shown to be worse: that is settled."
     )
 
@@ -123,7 +123,7 @@ def test_a_row_below_the_look_up_table(store: Store) -> None:
 def test_where_no_row_reaches_the_look_up_table_nobody_leads(store: Store) -> None:
     put(store, {"a": 17.0, "b": 16.0})
     assert made(store).headline.startswith(
-        "Nobody leads: no row reaches the look-up table, which needs no training; a/resnet"
+        "Nobody leads: no row reaches the look-up table, which needs no training; a has"
     )
 
 
