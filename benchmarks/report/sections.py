@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ from ..tables.views.meanings import column_meanings
 from .plots.plotted_row import plotted_rows
 
 POINTS = 60  # of a curve, evenly spaced over its rounds, the last included
-LEAD = re.compile(r"[A-Z][\w ]{1,44}: ")  # of a line of the caption that tells a fact and explains no column
 BASELINES = ("copy_source", "mean_image", "own_table", "pooled_table", "gap")  # see evaluation/heterogeneity.py
 
 
@@ -38,9 +36,9 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
     return {
         "title": table.title,
         "smoke": table.smoke,
-        "headline": "",
+        "headline": table.headline,
         "notes": table.notes,
-        "facts": [line.split(": ", 1) for line in table.caption if LEAD.match(line)],
+        "facts": [line.split(": ", 1) for line in table.facts],
         "score": table.metric.heading,
         "lines": [],
         "newcomer_lines": [],

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from support import finished
+from support.ranked import LEVELS, fill_ranked
 
 from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
@@ -15,36 +15,10 @@ from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.bayes import signed_rank
 from fedsynth.benchmarks.tables.views.view import TableView
 
-LEVELS = {
-    "fedavg": [21.0, 22, 20, 19, 24, 21],
-    "fedbn": [20.5, 21, 19.9, 18, 25, 20],
-    "local": [20.0, 20, 19.8, 17, 22, 19],
-}
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
-
-
-LOW = {
-    "heterogeneity": [
-        {"site": site, "task": task} | finished.TABLES | {"own_table": 12.0}
-        for site, own in finished.TASKS.items()
-        for task in own
-    ]
-}
-
-
-def fill(store: Store, count: int, seeds: int = 5, **trainer: float) -> None:
-    """Tables that are ranked, and each method with twice the rounds in tables that are not."""
-    for method, levels in LEVELS.items():
-        for block, level in enumerate(levels[:count]):
-            for seed, twice in ((0, 2), *((seed, 1) for seed in range(seeds))):
-                budget = trainer | {"rounds": twice * trainer.get("rounds", 80)}
-                what = finished.identity({"name": method}, dataset={"name": f"set{block}"}, trainer=budget, seed=seed)
-                data = finished.record(what).data | LOW
-                finished.finish(store, what, level, finished.settled(what), data=data)
 
 
 def across(store: Store) -> TableView:
@@ -54,7 +28,7 @@ def across(store: Store) -> TableView:
 
 
 def test_ranks_over_blocks(store: Store) -> None:
-    fill(store, 6)
+    fill_ranked(store, 6)
     view = across(store)
     found = {column.name: column.cells for column in view.columns}
     assert found["method"] == ["fedavg", "fedbn", "local"]
@@ -70,7 +44,7 @@ def test_ranks_over_blocks(store: Store) -> None:
 
 
 def test_too_few_blocks_have_no_ranks(store: Store) -> None:
-    fill(store, 4)
+    fill_ranked(store, 4)
     view = across(store)
     assert view.notes == (
         "No mean ranks: 4 blocks (scenarios x data sets); ranks need 5: with fewer, the test's level does not hold.",
@@ -79,12 +53,12 @@ def test_too_few_blocks_have_no_ranks(store: Store) -> None:
 
 
 def test_tables_of_one_block_are_not_independent(store: Store) -> None:
-    fill(store, 5)
-    fill(store, 1, rounds=320)
+    fill_ranked(store, 5)
+    fill_ranked(store, 1, rounds=320)
     assert across(store).notes[0].startswith("No mean ranks: block variable on set0 is given more than once")
 
 
 def test_tables_that_are_not_ranked_have_no_mean_ranks(store: Store) -> None:
-    fill(store, 6, seeds=4)
+    fill_ranked(store, 6, seeds=4)
     found = table_views(finished_runs(store))
     assert [view.title for view in found if view.title == "Across scenarios"] == []

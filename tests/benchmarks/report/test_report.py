@@ -17,6 +17,7 @@ from PIL import Image
 from support import finished
 from support.checkout import ROOT
 from support.pages import Page, made, runs
+from support.ranked import fill_ranked
 from support.stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main
@@ -72,7 +73,8 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
         assert shown_columns == [(column.name, column.cells) for column in columns(table)]
         assert block["notes"] == list(table.notes)
         facts = [": ".join(fact) for fact in block["facts"]]
-        assert set(facts) < set(table.caption)
+        assert facts == list(table.facts)
+        assert block["headline"] == table.headline
         assert {"Sites", "Seeds", "Data", "Training", "Records"} <= {name for name, _ in block["facts"]}
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
@@ -167,10 +169,10 @@ def test_large_stores_get_smaller_tiles_then_fewer_subjects() -> None:
 
 
 def test_ranks_need_independent_tables_or_say_why_there_are_none(tmp_path: Path, shown: Page) -> None:
-    assert shown.blocks["overview"]["ranks"]["reason"].startswith("0 rows are in all of 3 ranked tables")
-    fill(Store(tmp_path), methods=3, scenarios=5, seeds=1, rounds=2, side=16, probes=False)
+    assert shown.blocks["overview"]["ranks"]["reason"].startswith("none of 3 tables is ranked")
+    fill_ranked(Store(tmp_path), 5)
     ranks = made(Store(tmp_path)).blocks["overview"]["ranks"]
-    assert sorted(ranks["names"]) == ["local", "method01", "method02"]
+    assert sorted(ranks["names"]) == ["fedavg", "fedbn", "local"]
     assert ranks["mean"] == sorted(ranks["mean"])
     assert len(ranks["blocks"]) == 5
 
