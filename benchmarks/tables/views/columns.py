@@ -200,8 +200,7 @@ def _training(table: Table) -> Iterator[Column]:
 def _costs(table: Table) -> Iterator[Column]:
     """What the rows cost."""
     rows = table.rows
-    rounds = table.record.identity["trainer"]["rounds"]
-    sent = tuple((row.bytes_up + row.bytes_down) * len(table.scenario["tasks"]) * rounds / 1e6 for row in rows)
+    sent = tuple((row.cost("bytes_up") + row.cost("bytes_down")) / 1e6 for row in rows)
     yield Column("MB", sent, 1, better=-1)
     for name, digits, values in (
         ("MB up", 3, [row.bytes_up / 1e6 for row in rows]),
