@@ -187,7 +187,7 @@ def test_gains_are_over_the_plain_local_row_on_the_same_network(five: Store) -> 
         ("fedavg", "unet"): "-2.98",
         ("local", "resnet"): "",
     }
-    assert [row["groups"] for row in found.values()] == ["a", "b", "-", "c", "c"]
+    assert [row["groups"] for row in found.values()] == ["a", "b", "", "c", "c"]
     assert float(found["fedavg", "resnet"]["gain p"]) < 0.001
     assert found["fedavg", "resnet"]["sites gaining"] == "1.0"
     assert found["local", "unet"]["worst 5 %"] == "22.0"
