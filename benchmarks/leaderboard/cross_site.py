@@ -69,7 +69,7 @@ def _own_and_other_sites(table: Table, rows: Sequence[Row]) -> TableView:
     shown = [
         *name_columns([row.name for row in rows]),
         Column("own sites", tuple(pair and pair[0] for pair in pairs), metric.digits, better=metric.sign),
-        replace(others, margins=margins.values),
+        others.with_margins(margins),
         margins,
         Column("lost abroad", tuple(pair and (pair[0] - pair[1]) * metric.sign for pair in pairs), metric.digits),
         *gain_columns(rows, metric),

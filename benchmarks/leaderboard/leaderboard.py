@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -180,6 +180,7 @@ def write_views(
 ) -> None:
     """Write the tables as leaderboard.md, .csv and so on into a folder; caption and label are those of LaTeX."""
     out.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, Callable[[Sequence[TableView]], str]]
     texts = {"md": to_markdown, "csv": to_csv, "tex": partial(to_latex, caption=caption, label=label), "html": to_html}
     for ending in endings:
         write_atomically(out / f"leaderboard.{ending}", texts[ending](views).encode())

@@ -79,7 +79,7 @@ def _stage_columns(table: Table, stage: Table, label: str) -> Iterator[Column]:
     metric, selection, rows = table.metric, stage.selection, _in_order_of(table, stage)
     heading = ("newcomers" if selection == "welcome" else "adapted", label)
     margins = statistic_column(rows, f"{selection} +-", lambda own: own.margin, metric.digits, compact=False)
-    yield replace(mean_column(rows, metric, selection, heading), margins=margins.values)
+    yield mean_column(rows, metric, selection, heading).with_margins(margins)
     yield margins
     if selection != "welcome":
         for column in gain_columns(rows, metric):

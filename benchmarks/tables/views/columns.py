@@ -95,7 +95,7 @@ def _scores(table: Table) -> Iterator[Column]:
         own = mean_column(rows, metric, head, compact=name in (first.column, "psnr", "ssim"))
         if metric == first:
             margins = statistic_column(rows, f"{head} +-", lambda own: own.margin, metric.digits, compact=False)
-            yield replace(own, margins=margins.values)
+            yield own.with_margins(margins)
             yield margins
             letters = tuple((row.statistics.letters if row.statistics else "") or None for row in rows)
             yield Column("groups", letters)
@@ -154,7 +154,7 @@ def gain_columns(rows: Sequence[Row | None], metric: Metric) -> Iterator[Column]
         "*" if row and row.claims and row.statistics and row.statistics.gain and row.statistics.gain.significant else ""
         for row in rows
     )
-    yield replace(lead, better=1, margins=margins.values, marks=marks)
+    yield replace(lead.with_margins(margins), better=1, marks=marks)
     yield margins
     yield replace(_gain_column(rows, "gain p", lambda own: own.adjusted, 4), never_0=True)
 

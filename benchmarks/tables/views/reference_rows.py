@@ -27,7 +27,7 @@ def with_lines(view: TableView, table: Table) -> TableView:
 
 def with_rows(view: TableView, lines: Mapping[str, Cells]) -> TableView:
     """The view with a row for each of these lines at its end."""
-    cells = [{"method": name, "network": "", "flags": FLAG} | dict(own) for name, own in lines.items()]
+    cells = [{"method": name, "network": "", "flags": FLAG, **own} for name, own in lines.items()]
     columns, hidden = (
         tuple(column.extended([own.get(column.name) for own in cells]) for column in columns)
         for columns in (view.columns, view.hidden)

@@ -59,10 +59,19 @@ class Column:
         above, head = self.heading
         return [above, head or self.name, *self.shown()]
 
+    def with_margins(self, margins: Column) -> Column:
+        """With the values of another column shown behind its own, as halves of their intervals."""
+        return replace(self, margins=tuple(value if isinstance(value, float) else None for value in margins.values))
+
     def take(self, rows: Sequence[int]) -> Column:
         """These rows, in this order."""
-        parts = {name: getattr(self, name) for name in ("values", "margins", "marks", "rivals")}
-        return replace(self, **{name: tuple(own[row] for row in rows) for name, own in parts.items() if own})
+        return replace(
+            self,
+            values=tuple(self.values[row] for row in rows),
+            margins=self.margins and tuple(self.margins[row] for row in rows),
+            marks=self.marks and tuple(self.marks[row] for row in rows),
+            rivals=self.rivals and tuple(self.rivals[row] for row in rows),
+        )
 
     def extended(self, values: Sequence[str | float | None]) -> Column:
         """With further rows, which are no rivals and have neither margins nor marks."""
