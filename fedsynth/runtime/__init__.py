@@ -1,1 +1,1 @@
-"""Devices, options and checkpoints."""
+"""Devices, options and checkpoints; the contract of a metric."""

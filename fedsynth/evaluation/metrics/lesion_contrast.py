@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from math import nan
+from operator import or_
 from typing import TYPE_CHECKING
 
 from ...runtime.mean_of_maps import slice_mean
@@ -37,13 +39,19 @@ class LesionContrast(ImageMetric):
 
     def score(self, prediction: Tensor, target: Tensor, mask: Tensor, within: Tensor | None = None) -> Tensor:
         """`within`: where the ring may lie, bool `[B, H, W]`; anywhere without one."""
-        from torch.nn.functional import max_pool2d  # not above: who reads a table needs no torch
-
-        near = mask.to(prediction.dtype)
-        for window in ((2 * RING + 1, 1), (1, 2 * RING + 1)):
-            near = max_pool2d(near, window, stride=1, padding=(window[0] // 2, window[1] // 2))
-        ring = (near > 0) & ~mask
+        ring = near(mask) & ~mask
         if within is not None:
             ring = ring & within
         drawn, real = (slice_mean(image[:, 0], mask) - slice_mean(image[:, 0], ring) for image in (prediction, target))
         return (1 - (1 - drawn / real).abs()).where(real.abs() >= CONTRAST, nan)
+
+
+def near(mask: Tensor) -> Tensor:
+    """The pixels that lie no further than the ring from the mask, down and across; shifted views are many times faster than
+    pooling."""
+    from torch.nn.functional import pad  # not above: who reads a table needs no torch
+
+    height, width = mask.shape[1:]
+    found = pad(mask, (RING,) * 4)
+    found = reduce(or_, [found[:, :, shift : shift + width] for shift in range(2 * RING + 1)])
+    return reduce(or_, [found[:, shift : shift + height] for shift in range(2 * RING + 1)])

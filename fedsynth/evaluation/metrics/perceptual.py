@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def perceptual_distance(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
@@ -16,6 +17,9 @@ def perceptual_distance(x: Sequence[Tensor], y: Sequence[Tensor]) -> Tensor:
 
     It is equation 1 of Zhang et al. 2018 with every weight 1, so it is not the LPIPS of their released weights.
     """
+    import torch  # not above: whoever looks for metrics imports all that lies here
+    from torch.nn import functional as F
+
     pairs = [(F.normalize(a, dim=1), F.normalize(b, dim=1)) for a, b in zip(x, y, strict=True)]
     return torch.stack([(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]).sum(0)
 
