@@ -15,23 +15,19 @@ grids say of it. An experiment without grids has one grid: the values that the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from .compose import composed
-from .errors import OptionError, spelling_hint
+from .errors import OptionError
 from .explain import explained
 from .identity import identity, run_name
 from .overrides import combinations, option_of, parse_overrides, sweep_literal
-from .own_files import conf_files
 from .schema import Run
-
-TUNED = "tuned"
+from .tuned import TUNED, Tuned
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,14 @@ class Cell:
     name: str
     run: Run
     identity: dict[str, Any]
+    tuning: dict[str, Any] = field(default_factory=dict)  # how its options were tuned; no trials, where nothing was
 
     @classmethod
-    def of(cls, config: DictConfig) -> Cell:
+    def of(cls, config: DictConfig, tuning: Mapping[str, Any] | None = None) -> Cell:
         """Raises errors of Hydra and of dataclasses, which `explained` puts into words."""
         run = Run.of(config)
         what = identity(run)
-        return cls(run_name(what), run, what)
+        return cls(run_name(what), run, what, dict(tuning or {"trials": 0}))
 
 
 def runs(words: Sequence[str], multirun: bool) -> list[Cell]:
@@ -123,50 +120,16 @@ def combine(grid: dict[str, Any], given: Sequence[Override], where: str) -> list
 
 def compose_all(batch: Sequence[dict[str, str]], where: str) -> list[Cell]:
     """The cells of a grid. Cells that differ only in the seed are composed once."""
-    known: dict[tuple[str, ...], DictConfig] = {}
+    known: dict[tuple[str, ...], tuple[DictConfig, Tuned]] = {}
     found = []
     for cell in batch:
         own = tuple(as_words({option: value for option, value in cell.items() if option not in (TUNED, "seed")}))
         with explained(f"{where}{' '.join(as_words(cell))}: "):
             if own not in known:
-                known[own] = composed([*tuned(cell), *own])
+                tuned = Tuned.of(cell)
+                known[own] = composed([*tuned.options, *own]), tuned
+            config, tuned = known[own]
             if "seed" in cell:
-                known[own].seed = cell["seed"]
-            found.append(Cell.of(known[own]))
+                config.seed = cell["seed"]
+            found.append(Cell.of(config, tuned.tuning))
     return found
-
-
-def tuned(cell: Mapping[str, str]) -> list[str]:
-    """The options that tuning found for the method of a cell: `tuned` is a name in conf/tuned, a .yaml file, or null."""
-    file = cell.get(TUNED, "null")
-    if file == "null":
-        return []
-    found, method = read_tuned(tuned_file(file)), cell.get("method", "")
-    if method not in found:
-        raise OptionError(
-            f"{TUNED}={file} has no method {method!r}; there are {', '.join(found)}; {TUNED}=null does without"
-        )
-    return found[method]
-
-
-def tuned_file(name: str) -> Path:
-    """The file of tuned options: one's own, a built-in one, or one at a path. Raises OptionError if there is none."""
-    known = conf_files(TUNED)
-    place = Path(name) if name.endswith(".yaml") else known.get(name, Path(TUNED, f"{name}.yaml"))
-    if not place.is_file():
-        hint = "" if name.endswith(".yaml") else f"; {spelling_hint(name, known, 'there are')}"
-        raise OptionError(
-            f"there is no {place}{hint}; `fedsynth tune METHOD ... --write` makes it, and {TUNED}=null does without"
-        )
-    return place
-
-
-def read_tuned(place: Path) -> dict[str, list[str]]:
-    """Method -> options, as `fedsynth tune --write` leaves them. Raises OptionError if the file is of another form."""
-    try:
-        content = yaml.safe_load(place.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise OptionError(f"{place} cannot be read: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(words, list) for words in content.values()):
-        raise OptionError(f"{place} must be a mapping of methods to lists of OPTION=VALUE")
-    return content

@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 from zlib import error as ZlibError
 
 from fedsynth.runtime.atomic import write_atomically
+from fedsynth.runtime.options import TrainerOptions
 
 SCHEMA = 1
 TABLES = ("scores.csv", "curve.csv")  # the files beside a record
@@ -66,7 +67,17 @@ class Record:
     finished: str
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the tables beside the record
     schema: int = SCHEMA
+    tuning: dict[str, Any] = field(
+        default_factory=dict
+    )  # how its options were tuned (config/tuned.py); empty: not recorded
     below_floor: bool = False  # its last validation lies below copying the source; such a run once counted as diverged
+
+    @property
+    def local_steps(self) -> float:
+        """The fewest local steps that a site trains in the whole run."""
+        trainer, sizes = self.identity["trainer"], self.data["subjects_and_slices"].values()
+        budget = TrainerOptions(**{name: trainer[name] for name in ("local_epochs", "local_steps", "batch")})
+        return min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]
 
     def check(self) -> None:
         """Raises RecordError for the first field that is not as it must be."""

@@ -8,14 +8,14 @@ is drawn again. Switches and choices are variants of a method and keep their def
 Trials are runs like any other, each in a process of its own as in a sweep. They are kept in a store of their own
 (`RESULTS/tuning`), so that the same command goes on where it stopped and trains nothing twice. The default and the best trial are
 then copied to `RESULTS/runs`, where the leaderboard shows both, and `--write` leaves the options of the best for the grids of
-experiments (`tuned: NAME`).
+experiments (`tuned: NAME`), with the number of trials, their seed, their budget and their subjects.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ from fedsynth.runtime.atomic import write_atomically
 
 from ..config.compose import composed, load_choices
 from ..config.explain import explained
-from ..config.grid import TUNED, Cell
+from ..config.grid import Cell
 from ..config.overrides import apart, results_override
 from ..config.own_files import own_folder
+from ..config.tuned import HOW, TUNED
 from ..records.record import Record
 from ..records.store import Store
 from .sweep import Sweep
@@ -74,7 +75,7 @@ def main(
     found = [conclude_trials(method, own) for method, own in planned.items()]
     if file:
         head = f"# The options of each method's best trial by validation PSNR.\n# Written by: {command}\n"
-        write_atomically(file, (head + "".join(found)).encode())
+        write_atomically(file, (head + tuning_text(planned, trials) + "".join(found)).encode())
         tell(f"wrote {file}; {TUNED}: {write} in a grid takes these options")
     return max(status, int(not all(found)))
 
@@ -115,6 +116,25 @@ def draw_value(default: Any, stream: np.random.Generator) -> float | int | None:
     if type(default) is int and default >= 1:
         return max(1, round(default * stream.choice([0.5, 1, 2])))
     return None
+
+
+def tuning_text(planned: Mapping[str, Sequence[Trial]], trials: int) -> str:
+    """How the methods were tuned, in YAML (config/tuned.py says what is told): of a trial what all have in common. Nothing where
+    no trial is finished."""
+    for trial in (trial for own in planned.values() for trial in own):
+        if record := Store(Path(trial.cell.run.results)).record(trial.cell.name):
+            identity = record.identity
+            told = {
+                "trials": trials,
+                "seed": identity["seed"],
+                "rounds": identity["trainer"]["rounds"],
+                "local_steps": record.local_steps,
+                "scenario": identity["scenario"]["name"],
+                "cohort": identity["scenario"].get("cohort"),
+                "data": identity["data"],
+            }
+            return f"{HOW}: {json.dumps(told)}\n"
+    return ""
 
 
 def conclude_trials(method: str, trials: Sequence[Trial]) -> str:

@@ -158,6 +158,7 @@ def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]
     yield f"Seeds: {', '.join(map(str, seeds))}. {_drawn_by(records)}"
     yield f"Data: {first['dataset']['name']} {_options(data)}."
     yield f"Training: {_options(budget)}; device {_listed(str(record.identity['trainer']['device']) for record in records)}."
+    yield f"Tuning: {'; '.join(_tuned(records))}."
     network = names.networks[0] if len(set(names.networks)) == 1 else ""
     if network or shared:
         yield f"Networks: {' '.join(filter(None, (network or 'all with', _options(shared))))}."
@@ -173,6 +174,30 @@ def _drawn_by(records: Sequence[Record]) -> str:
     if others or all(own["scenario"].get("cohort") == own["seed"] for own in what):
         return "A seed draws the training and validation subjects, the start and the order; the test subjects are the same."
     return "A seed draws the start and the order; all seeds have the same training, validation and test subjects."
+
+
+def _tuned(records: Sequence[Record]) -> Iterator[str]:
+    """How the options of the rows were tuned (config/tuned.py), the methods of each way together."""
+    ways: dict[str, dict[str, None]] = {}
+    for record in records:
+        ways.setdefault(_way(record), {})[record.identity["method"]["name"]] = None
+    for way, methods in ways.items():
+        yield way if len(ways) == 1 else f"{', '.join(methods)}: {way}"
+
+
+def _way(record: Record) -> str:
+    """How the options of a run were tuned."""
+    if not (how := record.tuning):
+        return "not recorded"
+    if not how["trials"]:
+        return "none, the options are as given"
+    own, steps = record.identity, record.local_steps
+    same = how["data"] == own["data"] and how["cohort"] == own["scenario"].get("cohort")
+    return (
+        f"{_counted(how['trials'], 'trial')} a method with seed {how['seed']}, {how['local_steps']:g} of {steps:g} local steps "
+        f"({100 * how['local_steps'] / steps:.0f} %), on scenario {how['scenario']}, by validation on "
+        f"{'the validation subjects of this table' if same else 'other subjects'}"
+    )
 
 
 def _provenance(records: Sequence[Record]) -> str:

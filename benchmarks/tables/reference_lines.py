@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..records.record import SELECTIONS, Record
-from .metric import Metric
+from .metric import Metric, installed
 from .row import Row, Score, SiteTask
 
 LOOK_UP, CEILING = "look-up table", "noise ceiling"
@@ -95,8 +95,7 @@ def _trusted(scenario: Mapping[str, Any]) -> Sequence[str]:
 def _scores(seeds: Sequence[SiteTasks]) -> Iterator[tuple[str, Score]]:
     """The mean over site-tasks, then seeds, of each metric that every seed has at the same site-tasks."""
     metrics = dict.fromkeys(metric for _, own in seeds[0].values() for metric in own) if all(seeds) else {}
-    for metric in metrics:
-        scale = abs(Metric.of(metric).scale)
+    for metric, scale in ((own.column, abs(own.scale)) for own in installed(metrics)):
         means = [
             {place: scale * own[metric] for place, (_, own) in sorted(seed.items()) if metric in own} for seed in seeds
         ]

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from fedsynth.runtime.options import TrainerOptions
-
 from ..records.finished import FinishedRun
 from ..records.record import Record, canonical
 from .caption import ELSEWHERE, caption, facts, notes, titles
@@ -154,7 +152,7 @@ def build(
     rows, not_ranked = _ranked(rows, found.pairs, longer)
     policies = {row.policy for row in rows}
     policy = policies.pop() if len(policies) == 1 else ""
-    smoke = local_steps(kept[0]) < SMOKE_STEPS
+    smoke = kept[0].local_steps < SMOKE_STEPS
     return Table(
         title=f"{title}: smoke run" if smoke else title,
         selection=selection,
@@ -240,10 +238,3 @@ def contenders(rows: Sequence[Row]) -> list[Contender]:
 def _network(row: Row) -> dict[str, Any]:
     """The network of a row, with its options and code."""
     return {"options": row.identity["network"], "code": row.code["network"]}
-
-
-def local_steps(record: Record) -> float:
-    """The fewest local steps that a site of a run trains."""
-    trainer, sizes = record.identity["trainer"], record.data["subjects_and_slices"].values()
-    budget = TrainerOptions(**{name: trainer[name] for name in ("local_epochs", "local_steps", "batch")})
-    return min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]

@@ -20,11 +20,13 @@ import fedsynth
 from fedsynth.evaluation import references
 from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.federation import SPLITS, Dataset, Federation
+from fedsynth.registry import METRICS
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.checkpoint import CheckpointError
 from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Outcome, Trainer
 
+from ...config.code_digest import class_digest
 from ...config.grid import Cell
 from ...config.identity import changed
 from ...records.data_card import card_facts, voxel_edges
@@ -127,6 +129,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
+        tuning=cell.tuning,
         below_floor=outcome.below_floor,
     )
     record = write_record(folder, record, outcome.scores, outcome.curve)
@@ -158,7 +161,8 @@ def measured_data(federation: Federation, identity: Mapping[str, Any], cache: Pa
     """`heterogeneity` and `reference_lines`, which read every slice: once for the same data, scenario and code, and then from the
     cache."""
     code = [path.read_text("utf-8") for path in sorted(Path(references.__file__).parent.rglob("*.py"))]
-    what = {"data": identity["data"], "scenario": identity["scenario"], "code": code}
+    metrics = {name: class_digest(entry.cls) for name, entry in METRICS.entries().items()}
+    what = {"data": identity["data"], "scenario": identity["scenario"], "code": code, "metrics": metrics}
     place = cache / f"measured-{fingerprint(what)}.json"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,8 @@ from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.config.grid import Cell, cells
 from fedsynth.benchmarks.config.overrides import combinations, sweep_literal
 from fedsynth.benchmarks.config.schema import register
+from fedsynth.benchmarks.config.tuned import Tuned
+from fedsynth.datasets.phantom import Phantom
 
 CONF = ROOT / "conf"
 WITH_GRIDS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml") if "\ngrids:" in path.read_text())
@@ -127,6 +129,25 @@ def test_what_cannot_be_run_is_named(grids: list[Any], words: list[str], message
     ]
     with pytest.raises(OptionError, match=message):
         cells([*chosen, *words])
+
+
+def test_a_cell_knows_how_its_options_were_tuned(tmp_path: Path) -> None:
+    file = tmp_path / "best.yaml"
+    file.write_text("tuning: {trials: 5, seed: 100}\nlocal: []\nfedprox: [trainer.lr=0.125]\n")
+    plain, tuned = cells(experiment(tmp_path, {"method": "fedprox", "seed": [0, 1], "tuned": str(file)}))
+    assert plain.tuning == tuned.tuning == {"file": "best", "options": ["trainer.lr=0.125"], "trials": 5, "seed": 100}
+    chosen = experiment(tmp_path, {"method": "fedprox", "tuned": str(file)})
+    (untuned,) = cells([*chosen, "tuned=null"])
+    assert untuned.tuning == {"trials": 0}
+    with pytest.raises(OptionError, match="has no method 'tuning'"):
+        cells(experiment(tmp_path, {"method": "tuning", "tuned": str(file)}))
+
+
+def test_the_published_options_say_how_they_were_tuned() -> None:
+    how = Tuned.of({"tuned": "core", "method": "fedavg"}).tuning
+    assert (how["trials"], how["seed"], how["local_steps"]) == (5, 100, 96)
+    dataset = Phantom(size=64, slices=4, train=12, val=5, test=20)
+    assert how["data"] == {site: dataset.fingerprint(site) for site in dataset.contrasts()}
 
 
 def test_a_method_that_was_not_tuned_is_named(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from support.checkout import ROOT
 
 from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.config.errors import OptionError
-from fedsynth.benchmarks.config.grid import cells, runs, tuned_file
+from fedsynth.benchmarks.config.grid import cells, runs
 from fedsynth.benchmarks.config.own_files import BUILT_IN, conf_files, conf_folders
 from fedsynth.benchmarks.config.schema import Run, register
+from fedsynth.benchmarks.config.tuned import tuned_file
 
 register()
 

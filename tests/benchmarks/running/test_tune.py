@@ -89,10 +89,13 @@ def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pyt
     file = tmp_path / "conf" / "tuned" / "mine.yaml"
     written = yaml.safe_load(file.read_text())
     drawn = tune.draw_options(METHODS["fedavg"], "fedavg", 3e-3, 1)
+    how = written.pop("tuning")
     assert written == {"fedavg": drawn, "fedprox": []}
     assert "# fedavg, 3 trials; default: 20.00 dB, best: 21.50 dB" in file.read_text()
     cell = next(cell for cell in cells([*TINY, "tuned=mine", "method=fedavg"]))
     assert f"trainer.lr={cell.run.trainer.lr:.3g}" == drawn[0]
+    assert cell.tuning == {"file": "mine", "options": drawn} | how
+    assert (how["trials"], how["seed"], how["cohort"], how["data"]) == (3, 0, None, cell.identity["data"])
     before = file.read_bytes()
     assert main([*command[:-1], "best.yaml"]) == 0
     assert (tmp_path / "best.yaml").read_bytes() == before.replace(b"--write mine", b"--write best.yaml")

@@ -81,7 +81,10 @@ def test_old_floors_of_other_training_data_are_not_shown(store: Store, option: d
 
 def test_new_records_have_every_metric_of_every_seed(store: Store) -> None:
     for seed, add in ((0, 0.0), (1, 2.0)):
-        known = [{"psnr": value + add, "ssim": 0.5, "psnr_lesion": None} for value in (17.0, 19.0, 24.0)]
+        known = [
+            {"psnr": value + add, "ssim": 0.5, "psnr_lesion": None, "of_a_stranger": 1.0}
+            for value in (17.0, 19.0, 24.0)
+        ]
         known[1]["psnr_lesion"] = 12.0
         told = [*recorded("look-up table", known), *recorded("noise ceiling", [{"psnr": 45.0}] * 3)]
         told += recorded("look-up table", [{"psnr": 10.0}] * 3, "adapted-1")
@@ -93,6 +96,7 @@ def test_new_records_have_every_metric_of_every_seed(store: Store) -> None:
     assert found["look-up table"]["ssim"].mean == 50  # SSIM is shown in hundredths
     assert found["look-up table"]["psnr_lesion"].site_tasks == {PLACES[1]: 12}
     assert found["noise ceiling"]["psnr"].mean == 45
+    assert "of_a_stranger" not in found["look-up table"]  # nobody here can say how it is shown
     assert (found["copied source"], found["mean training image"]) == ({}, {})
     assert only(store, "last").lines == only(store).lines
 

@@ -383,6 +383,31 @@ def test_the_caption_says_what_the_runs_were_made_with(store: Store) -> None:
     )
 
 
+def test_a_table_says_how_its_options_were_tuned(store: Store) -> None:
+    how = {
+        "file": "core",
+        "options": [],
+        "trials": 5,
+        "seed": 100,
+        "rounds": 50,
+        "local_steps": 5000,
+        "scenario": "common",
+    }
+    how |= {"cohort": None, "data": {"ixi": "d0", "oasis": "d0"}}
+
+    def told(**tuning: dict[str, Any]) -> str:
+        for method, own in tuning.items():
+            finished.finish(store, named(method), tuning=own)
+        (line,) = [line for line in only(store).facts if line.startswith("Tuning: ")]
+        return line
+
+    assert told(a={}) == "Tuning: not recorded."
+    half = "5 trials a method with seed 100, 5000 of 10000 local steps (50 %), on scenario common, by validation on"
+    assert told(a=how, b=how) == f"Tuning: {half} the validation subjects of this table."
+    both = f"Tuning: a, b: {half} the validation subjects of this table; c: none, the options are as given; "
+    assert told(c={"trials": 0}, d=how | {"cohort": 100}) == f"{both}d: {half} other subjects."
+
+
 def test_data_that_are_not_simulated_are_not_called_so(store: Store) -> None:
     finished.finish(store, named("a", dataset={"name": "prepared"}))
     assert "simulated" not in "\n".join((*only(store).caption, *only(store).facts))
