@@ -18,7 +18,7 @@ from ..tables.labels import option_text
 from ..tables.lookup import no_such_row, rows_named
 from ..tables.metric import Metric
 from ..tables.row import Row
-from ..tables.table import Table, local_steps
+from ..tables.table import Table
 
 WIDTH = 150  # characters of a line
 
@@ -36,7 +36,7 @@ def setting(tables: Sequence[Table]) -> list[str]:
         f"{len(records)} runs in {_counted(len(tables), 'table')}",
         f"{_counted(len({seed for table in tables for seed in table.seeds}), 'seed')}",
         f"{train} training, {val} validation and {test} test subjects a site",
-        f"{_range(map(local_steps, records))} local steps a site",
+        f"{_range(record.local_steps for record in records)} local steps a site",
         f"networks of width {_range(record.identity['network']['width'] for record in records)}",
     ]
     if pixels := {record.identity["dataset"].get("size") for record in records} - {None}:
