@@ -37,7 +37,7 @@ def main(
     judged = Metric.of(metric)
     try:
         found = tables(with_selection(runs, selection), selection)
-        comparisons, reasons = _compared(found, a, b, judged)
+        comparisons, reasons = compared(found, a, b, judged)
     except (RowError, TableViewError, RecordError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
@@ -48,7 +48,7 @@ def main(
     return 0 if comparisons else 1
 
 
-def _compared(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[list[PairedComparison], list[str]]:
+def compared(found: Sequence[Table], a: str, b: str, metric: Metric) -> tuple[list[PairedComparison], list[str]]:
     """The comparison of A and B in every table that has both, and why they are not compared in the other tables.
 
     Raises RowError for a name that no table has, that means several rows of one, or the row that the other name means.

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from textwrap import wrap
 
+from ..leaderboard.compare import RowError, compared
 from ..leaderboard.cross_site import rows_at_other_sites
 from ..leaderboard.newcomers import adaptation_stages
 from ..leaderboard.paired_comparison import PairedComparison
-from ..stats.scores import StatsError
 from ..tables.labels import option_text
-from ..tables.lookup import no_such_row, rows_named
 from ..tables.metric import Metric
 from ..tables.row import Row
+from ..tables.statistics import Decision
 from ..tables.table import Table
+from ..tables.views.verdict import verdict
 
 WIDTH = 150  # characters of a line
 
@@ -56,7 +57,7 @@ def headlines(tables: Sequence[Table]) -> list[str]:
     return _items((table.title, islice(_standing(table), 2)) for table in tables)
 
 
-def newcomers(tables: Sequence[Table]) -> list[str]:
+def at_newcomers(tables: Sequence[Table]) -> list[str]:
     """The same of newcomers: before they adapt, and after they did on each number of subjects."""
     stages = [item for table in tables for item in adaptation_stages(table).items()]
     if not stages:
@@ -65,7 +66,7 @@ def newcomers(tables: Sequence[Table]) -> list[str]:
     return _items((name, _standing(stage)) for name, stage in named)
 
 
-def across(tables: Sequence[Table]) -> list[str]:
+def at_other_sites(tables: Sequence[Table]) -> list[str]:
     """Which rows are shown to gain over `local` where each site's model serves the other sites."""
     found = [(table, rows) for table in tables if (rows := rows_at_other_sites(table))]
     if not found:
@@ -92,59 +93,65 @@ def _standing(table: Table) -> Iterator[str]:
 
 
 def _gains(rows: Sequence[Row], metric: Metric) -> Iterator[str]:
-    """Which rows are shown to gain over `local`, or to lose."""
+    """Which rows are shown to gain over `local`, or to lose; nothing of a row that is not known to be above the look-up table."""
     one_network = len({row.network for row in rows}) == 1
     gains = [(row, row.statistics.gain) for row in rows if row.statistics and row.statistics.gain]
     tested = [(row, gain) for row, gain in gains if gain.significant is not None]
-    if not tested:
-        return
+    sound = [(row, gain) for row, gain in tested if row.below_lookup is False]
     above = [
-        f"`{row.method if one_network else row.full_name}` by {metric.signed(gain.comparison.difference)}{metric.unit}"
-        for row, gain in tested
+        f"`{row.method if one_network else row.full_name}` by {metric.signed(gain.comparison.difference)}{metric.unit} "
+        f"({_interval(gain, metric)})"
+        for row, gain in sound
         if gain.significant and gain.comparison.difference > 0
     ]
-    below = sum(bool(gain.significant and gain.comparison.difference < 0) for _, gain in tested)
-    yield (
-        f"Against `local` on the same network {_listed(above) or 'no method'} {'are' if len(above) > 1 else 'is'} shown to "
-        f"gain, {below or 'none'} to lose; {len(tested) - below - len(above)} of {len(tested)} are not shown to differ."
-    )
+    below = sum(bool(gain.significant and gain.comparison.difference < 0) for _, gain in sound)
+    if sound:
+        yield (
+            f"Against `local` on the same network {_listed(above) or 'no row'} {'are' if len(above) > 1 else 'is'} shown to "
+            f"gain, {below or 'none'} to lose, {len(sound) - below - len(above) or 'none'} neither."
+        )
+    if left := len(tested) - len(sound):
+        known = any(row.below_lookup for row, _ in tested)
+        why = "they are below the look-up table" if known else "the look-up table was not recorded"
+        yield f"Nothing is claimed of the gains of {_counted(left, 'row')}: {why}."
 
 
-def compare(tables: Sequence[Table], a: str, *others: str) -> list[str]:
-    """Row A and each of the others, in every table that has both."""
-    for name in (a, *others):
-        if not any(rows_named(table, name) for table in tables):
-            raise StatementError(no_such_row(name, [row for table in tables for row in table.rows]))
-    found = [(table.title, [*_pairs(table, a, others)]) for table in tables]
-    return _items((title, sentences) for title, sentences in found if sentences)
-
-
-def _pairs(table: Table, a: str, others: Sequence[str]) -> Iterator[str]:
-    for b in others:
-        named = rows_named(table, a), rows_named(table, b)
-        if not all(named):
-            continue
-        if any(len(rows) > 1 for rows in named):
-            raise StatementError(
-                f"{table.title}: {a!r} means {len(named[0])} rows, {b!r} {len(named[1])}; give full names"
-            )
-        yield _difference(table, named[0][0], named[1][0])
-
-
-def _difference(table: Table, a: Row, b: Row) -> str:
-    """The sentence of `fedsynth compare` on two rows."""
-    metric = table.metric
+def comparisons(tables: Sequence[Table], a: str, *others: str) -> list[str]:
+    """What `fedsynth compare` says of row A and each of the others, in every table that has both."""
     try:
-        pair = PairedComparison.of(table, a, b, metric)
-    except StatsError as error:
-        return f"{a.full_name} and {b.full_name} are not compared: {error}."
-    one, other = pair.names
-    text = f"{one} minus {other}: {metric.signed(pair.difference)}{metric.unit}"
-    return (
-        f"{text}."
-        if isinstance(pair.result, StatsError)
-        else f"{text} ({metric.between(pair.result.low, pair.result.high)})."
-    )
+        pairs = [pair for b in others for pair in compared(tables, a, b, tables[0].metric)[0]]
+    except RowError as error:
+        raise StatementError(str(error)) from error
+    by_table = {table.title: [pair for pair in pairs if pair.table is table] for table in tables}
+    return _items((title, _verdicts(own)) for title, own in by_table.items() if own)
+
+
+def _verdicts(pairs: Sequence[PairedComparison]) -> Iterator[str]:
+    """A verdict on each pair of which something may be claimed, and the differences of the others."""
+    unclaimed: dict[str, list[str]] = {}
+    for pair in pairs:
+        (a, b), metric, decision = pair.names, pair.metric, pair.decision
+        difference = f"{a} minus {b} {metric.signed(pair.difference)}{metric.unit}"
+        if decision is None:
+            unclaimed.setdefault(str(pair.result), []).append(difference)
+        elif (below := {pair.a.below_lookup, pair.b.below_lookup}) != {False}:
+            why = "a row of each is below the look-up table" if True in below else "the look-up table was not recorded"
+            unclaimed.setdefault(why, []).append(f"{difference} ({_interval(decision, metric)})")
+        elif decision.low is None:
+            why = "few seeds" if decision.comparison.few_seeds else "exploratory"
+            unclaimed.setdefault(why, []).append(f"{difference} ({_interval(decision, metric)})")
+        else:
+            text = verdict(a, b, decision, metric)
+            yield text.replace("neither", "Neither", 1) if text.startswith("neither") else text
+    for why, differences in unclaimed.items():
+        yield f"No claim ({why}): {'; '.join(differences)}."
+
+
+def _interval(decision: Decision, metric: Metric) -> str:
+    """The interval that holds together with the others of its family, or else its own."""
+    if decision.low is None or decision.high is None:
+        return metric.between(decision.comparison.low, decision.comparison.high)
+    return metric.between(decision.low, decision.high)
 
 
 def options(tables: Sequence[Table], *names: str) -> list[str]:
@@ -164,9 +171,9 @@ STATEMENTS: dict[str, Callable[..., list[str]]] = {
     "setting": setting,
     "standing": standing,
     "headlines": headlines,
-    "newcomers": newcomers,
-    "across": across,
-    "compare": compare,
+    "newcomers": at_newcomers,
+    "across": at_other_sites,
+    "compare": comparisons,
     "options": options,
 }
 

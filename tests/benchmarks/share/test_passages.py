@@ -54,14 +54,14 @@ def test_where_a_table_stands_is_said_with_what_needs_no_training(folder: Path) 
     assert "look-up table 18.25 dB." in said
     assert "Not recorded: noise ceiling." in said
     assert passage(folder, "headlines").endswith("Below the look-up table are 1 of 3 rows.")
-    assert "Against `local` on the same network `fedbn` by +3.0" in said
-    assert said.endswith(" dB is shown to gain, 1 to lose; 0 of 2 are not shown to differ.")
+    assert "Against `local` on the same network `fedbn` by +3.00 dB (" in said
+    assert ") is shown to gain, none to lose, none neither. Nothing is claimed of the gains of 1 row: " in said
 
 
 def test_two_rows_are_compared_as_their_table_decides(folder: Path) -> None:
-    said = passage(folder, "compare fedbn fedavg local")
-    assert said.startswith("- **variable on phantom.** fedbn minus fedavg: +6.")
-    assert "). fedbn minus local: +" in said
+    said = passage(folder, "compare fedbn local fedavg")
+    assert said.startswith("- **variable on phantom.** fedbn is better than local by 3.00 dB (")
+    assert "No claim (a row of each is below the look-up table): fedbn minus fedavg +6.00 dB (" in said
 
 
 @pytest.mark.parametrize(
