@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..records.record import canonical
 from ..stats.compare import FEW_SEEDS
 from ..tables.caption import SELECTED
+from ..tables.reference_lines import reference_lines
 from ..tables.row import Row, Score
 from ..tables.table import Table, build, contestant
 from ..tables.views.columns import gain_columns, mean_column, statistic_column
@@ -57,6 +58,16 @@ def newcomer_scores(row: Row, table: Table) -> dict[int, float]:
         if score := Score.of(seeds, abs(metric.scale)):
             means[count] = score.mean
     return means
+
+
+def newcomer_lines(table: Table) -> dict[str, dict[int, float]]:
+    """Name of a reference line -> the number of subjects that it is fitted on -> its mean, as `newcomer_scores`."""
+    records, found = [run.record for row in table.rows for run in row.runs], dict[str, dict[int, float]]()
+    for count in _subject_counts(table):
+        for line in reference_lines(records, _selection(count)):
+            if score := line.scores.get(table.metric.column):
+                found.setdefault(line.name, {})[count] = score.mean
+    return found
 
 
 def rescored(table: Table, selection: str) -> Table:

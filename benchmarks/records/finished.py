@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
+from pathlib import Path
+from zipfile import Path as ZipPath
 
 from fedsynth.federation import Task
 
@@ -25,6 +27,12 @@ class FinishedRun:
     record: Record
     folder: Traversable
     cache: RecordCache | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def file(self) -> Path:
+        """The file of the record, or the archive that it is in."""
+        folder = self.folder
+        return Path(folder.root.filename or "") if isinstance(folder, ZipPath) else Path(str(folder)) / "record.json"
 
     @property
     def score_table(self) -> ScoreTable:

@@ -75,7 +75,8 @@ def report_page(
     store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = (), folder: Path | None = None
 ) -> str:
     """The whole page as HTML; `folder` is where it will lie, from which it links to the records."""
-    records = os.path.relpath(store.runs, folder or store.runs.parent / "report")
+    place = folder or store.runs.parent / "report"
+    addresses = [relative_address(run.file, place) for run in runs]
     run_means = {
         run.record.run: run.score_table.means()
         for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)
@@ -94,7 +95,7 @@ def report_page(
         digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         blocks=[
             *((name, embedded_json(block)) for name, block in data_blocks(store, runs, patterns, found, run_means)),
-            ("records", embedded_json(f"./{quote(Path(records).as_posix())}")),
+            ("addresses", embedded_json(addresses)),
         ],
     )
 
@@ -160,7 +161,8 @@ def overview_block(found: Sequence[Table]) -> dict[str, Any]:
             "holes": sum(len(row.missing) for row in table.rows),
             "diverged": sum(row.diverged for row in table.rows),
             "below floor": sum(row.below_floor for row in table.rows),
-            "smoke": table.smoke,
+            "who leads": table.headline,
+            "ranks": "smoke run" if table.smoke else "not ranked" if table.not_ranked else "ranked",
         }
         for table in found
     ]
@@ -215,6 +217,11 @@ def run_origin(run: FinishedRun) -> list[Any]:
         record.finished[:16].replace("T", " "),
         hashlib.sha256((run.folder / "record.json").read_bytes()).hexdigest()[:12],
     ]
+
+
+def relative_address(file: Path, folder: Path) -> str:
+    """The address of a file on a page in a folder."""
+    return f"./{quote(Path(os.path.relpath(file, folder)).as_posix())}"
 
 
 def library_versions(records: Sequence[Record]) -> dict[str, list[str]]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..leaderboard.cross_site import cross_site_means
-from ..leaderboard.newcomers import newcomer_scores
+from ..leaderboard.newcomers import newcomer_lines, newcomer_scores
 from ..records.data_card import card_rows
 from ..records.score_table import Means, mean_of_known
 from ..stats.validation_curve import CurveOverSeeds, ValidationCurve
 from ..tables.metric import Metric, installed
+from ..tables.reference_lines import ReferenceLine
 from ..tables.row import Row, SiteTask
 from ..tables.table import Table
 from ..tables.views.columns import columns
@@ -32,7 +33,8 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
     sites = sorted({site for site, _ in trained["site_tasks"]})
     across = bool(table.scenario.get("across"))
     card = table.record.data.get("card")
-    meanings = column_meanings(table)
+    meanings, lines = column_meanings(table), recorded_lines(table)
+    levels = [line_levels(line) for line in lines]
     return {
         "title": table.title,
         "smoke": table.smoke,
@@ -40,8 +42,8 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
         "notes": table.notes,
         "facts": [line.split(": ", 1) for line in table.facts],
         "score": table.metric.heading,
-        "lines": [],
-        "newcomer_lines": [],
+        "lines": [line.name for line in lines],
+        "newcomer_lines": [[name, json_pairs(scores)] for name, scores in newcomer_lines(table).items()],
         "rows": [
             {
                 "name": plotted.label,
@@ -49,6 +51,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "method": plotted.method,
                 "missing": list(row.missing),
                 "diverged": row.diverged,
+                "flags": list(row.flags),
                 "runs": [places[run.record.run] for run in row.runs],
             }
             for row, plotted in zip(table.rows, plotted_rows(table), strict=True)
@@ -60,24 +63,41 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "number": column.is_number,
                 "main": column.compact,
                 "site_task": bool(column.heading[1]) and tuple(column.heading) in trained["site_tasks"],
-                "cells": column.cells,
+                "better": column.better,
+                "cells": [*column.cells, *("" if value is None else column.cell(value) for value in own)],
                 "best": column.leaders,
-                "values": [json_number(value) for value in column.values],
+                "values": [json_number(value) for value in (*column.values, *own)],
             }
             for column in columns(table)
+            for own in [[level.get(column.name) for level in levels]]
         ],
         "trained": trained,
         "asked": asked if asked["site_tasks"] else None,
         "curves": [validation_curves(row) for row in table.rows],
         "pareto": [traffic_and_psnr(row) for row in table.rows],
         "cross_site": {"sites": sites, "rows": [model_by_site(row, table, sites) for row in table.rows]} if across else None,
-        "newcomers": [[[n, json_number(score)] for n, score in newcomer_scores(row, table).items()] for row in table.rows],
+        "newcomers": [json_pairs(newcomer_scores(row, table)) for row in table.rows],
         "card": card and {"lines": card_rows(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "baselines": [
             [row["site"], row["task"], *(json_number(row[key]) for key in BASELINES)]
             for row in table.record.data["heterogeneity"]
         ],
     }  # fmt: skip
+
+
+def recorded_lines(table: Table) -> list[ReferenceLine]:
+    """The reference lines that the runs recorded."""
+    return [line for line in table.lines if line.scores]
+
+
+def line_levels(line: ReferenceLine) -> dict[str, str | float]:
+    """What a reference line has in the columns of a table, by their names."""
+    found: dict[str, str | float] = {"method": line.name}
+    for name, score in line.scores.items():
+        head = Metric.of(name).heading
+        found[head] = score.mean
+        found |= {f"{' '.join(site_task)} {head}": mean for site_task, mean in score.site_tasks.items()}
+    return found
 
 
 def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: str) -> dict[str, Any]:
@@ -103,7 +123,13 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
         ]
         if any(value is not None for row in cells for value in row or ()):
             description = {"name": metric.column, "label": metric.label, "better": metric.sign, "digits": metric.digits}
-            metrics.append(description | {"cells": cells})
+            lines = [
+                [json_number(line.scores[metric.column].site_tasks.get(site_task)) for site_task in site_tasks]
+                if metric.column in line.scores and selection == table.selection
+                else [None] * len(site_tasks)
+                for line in recorded_lines(table)
+            ]
+            metrics.append(description | {"cells": cells, "lines": lines})
     return {"site_tasks": site_tasks, "metrics": metrics}
 
 
@@ -150,6 +176,10 @@ def json_number(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def json_pairs(values: Mapping[int, float]) -> list[list[int | float | None]]:
+    return [[at, json_number(value)] for at, value in values.items()]
 
 
 def json_numbers(values: Sequence[float]) -> list[float | None]:

@@ -151,7 +151,7 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
       own.forEach(([at, value], number) => number % every === 0 && group.append(marker(px(at), py(value), look, marks ? 6 : 3.5)));
     }
     for (const [at, value] of dots) group.append(marker(px(at), py(value), { ...look, marker: "circle" }, 4.5));
-    if (marks && own.length) label(group, name, px(own[0][0]), py(own[0][1]), width, taken);
+    if (marks && own.length) label(group, name, px(own[0][0]), py(own[0][1]), width, height - bottom, taken);
     drawing.append(group);
   }
   drawing.append(...references(lines, { left, right: width - right, top, bottom: height - bottom, py }));
@@ -178,13 +178,13 @@ function references(lines, { left, right, top, bottom, py }) {
 }
 
 // The name beside a marker, unless it would cover another name or marker; the legend has all names.
-function label(group, name, x, y, width, taken) {
+function label(group, name, x, y, width, floor, taken) {
   const long = name.length * 7.4;
   for (const [dx, dy, anchor] of [[10, 4, "start"], [-10, 4, "end"], [0, -11, "middle"], [0, 20, "middle"]]) {
     const start = x + dx - (anchor === "end" ? long : anchor === "middle" ? long / 2 : 0);
     const box = [start, y + dy - 11, start + long, y + dy + 3];
     const free = taken.every(([l, t, r, b]) => box[2] < l || box[0] > r || box[3] < t || box[1] > b);
-    if (free && start > 58 && box[2] < width) {
+    if (free && start > 58 && box[2] < width && box[3] < floor) {
       taken.push(box);
       group.append(svg("text", { class: "name", x: x + dx, y: y + dy, "text-anchor": anchor }, name));
       return;

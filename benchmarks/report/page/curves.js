@@ -1,12 +1,12 @@
 // Validation curves: of all rows in one chart, or small ones side by side, for each row or for each site.
 
 const AXES = { round: "round", MB: "MB sent by all sites, up and down", seconds: "seconds of training, all sites one after the other" };
-const MANY_ROWS = 8; // more lines than that are not told apart in one chart
+const MANY_ROWS = 8, FIRST_CHARTS = 12; // more lines are not told apart in one chart; more charts are drawn at a click
 
 function curves(table) {
   const look = looks(table.rows), sites = [...new Set(table.curves.flatMap((row) => Object.keys(row.sites)))].sort();
-  const chosen = { view: "one", axis: "round", site: "" };
-  const place = html("div");
+  const chosen = { view: "one", axis: "round", site: "", most: FIRST_CHARTS };
+  const place = html("div"), more = html("button", { type: "button", onclick: () => { chosen.most = Infinity; show(); } });
   const keys = legend(table.rows.map(({ title: name }, number) => ({ name, look: look[number] })), false, show);
 
   function series(number, site) {
@@ -28,7 +28,9 @@ function curves(table) {
     const values = panels.flatMap((panel) => panel.series.flatMap(({ points }) => points.map(([, value]) => value)));
     const shared = panels.length > 1 && values.length ? { range: extent(values), height: 200 } : { height: 340 };
     place.className = panels.length > 1 ? "charts" : "";
-    place.replaceChildren(...panels.map(({ title, ...panel }) => html("div", {}, title && html("h4", {}, title),
+    more.hidden = panels.length <= chosen.most;
+    more.textContent = `${chosen.most} of ${panels.length} charts: show all`;
+    place.replaceChildren(...panels.slice(0, chosen.most).map(({ title, ...panel }) => html("div", {}, title && html("h4", {}, title),
       drawn((width) => picture({ x: AXES[axis], y: "validation PSNR, dB", whole: true, ...shared, ...panel, width })).canvas)));
   }
   const pick = (name, label, options, usual) => choice(name, label, options, (value) => { chosen[name] = value; show(); }, usual);
@@ -36,7 +38,7 @@ function curves(table) {
   const over = pick("axis", "Over", [["round", "rounds"], ["MB", "bytes"], ["seconds", "seconds"]]);
   const where = pick("site", "Of", [["", "all site-tasks (mean)"], ...sites.map((name) => [name, name])]);
   keys.update();
-  const figure = html("div", {}, place, keys.element);
+  const figure = html("div", {}, place, more, keys.element);
   keys.element.append(saveFigure(figure, fileName(table.title, "curves")));
   return part("Validation curves", [controls(view, over, where), figure,
     soft("PSNR on the validation subjects. A line is the mean over seeds, its band reaches from the lowest to the highest seed, and both end where a seed " +

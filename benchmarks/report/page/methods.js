@@ -4,8 +4,8 @@ const dialog = html("dialog", { "aria-labelledby": "dialog-title", onclick: (eve
 document.body.append(dialog);
 
 function showMethod(table, row) {
-  const { name, method, runs } = table.rows[row], known = data("methods")[method], { rows } = data("runs"), folder = data("records");
-  const records = runs.map((at) => html("li", {}, html("a", { href: recordOf(folder, rows[at][0]) }, rows[at][0])));
+  const { name, method, runs } = table.rows[row], known = data("methods")[method], { rows } = data("runs"), addresses = data("addresses");
+  const records = runs.map((at) => html("li", {}, html("a", { href: addresses[at] }, rows[at][0])));
   const link = (address) => html("a", { href: address, rel: "noopener noreferrer", target: "_blank" }, address.split("//")[1]);
   const entry = !known ? [html("p", {}, "This method is not installed where the page was made, so nothing is known of its paper and code.")] : [
     html("p", {}, known.summary),
@@ -21,6 +21,3 @@ function showMethod(table, row) {
     html("p", {}, html("a", { href: new Settings("runs", new URLSearchParams({ filter: runs.map((at) => rows[at][0]).join(",") })).hash, onclick: () => dialog.close() }, "These in the tab of runs")));
   dialog.showModal();
 }
-
-// The address of a run's record, from where the page lies.
-const recordOf = (folder, run) => `${folder}/${encodeURIComponent(run)}/record.json`;

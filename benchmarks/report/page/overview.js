@@ -4,9 +4,9 @@ function overview() {
   const { tables, ranks, scarce, scores } = data("overview");
   const counts = ["rows", "seeds", "runs", "holes", "diverged", "below floor"].map((name) => column(name, tables.map((table) => table[name]), { number: true }));
   const found = sortable([column("table", tables.map(({ title }) => title), { link: (row) => `#table-${row}` }), ...counts,
-    column("kind", tables.map(({ smoke }) => (smoke ? "smoke run" : "ranked")))], { sort: "sort", file: "tables" });
-  const meaning = soft("A hole is a seed for which a row has no finished run while other rows have one; a row with a hole has no score. A smoke run is too short, or has too few " +
-    "subjects, to rank methods. A run is below the floor if its last validation PSNR is below that of copying the source.");
+    column("ranks", tables.map(({ ranks }) => ranks)), column("who leads", tables.map((table) => table["who leads"]), { wrap: true })], { sort: "sort", file: "tables" });
+  const meaning = soft("A hole is a seed for which a row has no finished run while other rows have one; a row with a hole has no score. Why a table is " +
+    "not ranked stands above it; a smoke run only shows that methods run. A run is below the floor if its last validation PSNR is below that of copying the source.");
   return [[html("h2", {}, "Overview"), found.element, meaning, ...meanRanks(ranks), ...tableAgainstTable(tables, scores), ...scarce.flatMap(byTrainSize)], [found]];
 }
 
@@ -70,14 +70,14 @@ function byTrainSize({ title, rows }) {
 }
 
 function runs() {
-  const { rows, heads, versions } = data("runs"), folder = data("records"), numbers = ["seed", "score", "seconds", "selected round"];
+  const { rows, heads, versions } = data("runs"), addresses = data("addresses"), numbers = ["seed", "score", "seconds", "selected round"];
   const print = { score: (value) => value.toFixed(2), seconds: (value) => value.toFixed(0) };
   const columns = heads.map((name, at) => column(name, rows.map((row) => row[at]), { number: numbers.includes(name), print: print[name],
-    link: at === 0 ? (row) => recordOf(folder, rows[row][0]) : undefined }));
+    link: at === 0 ? (row) => addresses[row] : undefined }));
   const found = sortable(columns, { sort: "sort", file: "runs", found: (row) => rows[row].slice(0, 4).join(" ") });
   const made = Object.entries(versions).map(([name, all]) => `${name} ${all.join(" and ")}`).join(", ");
   return [[html("h2", {}, "Runs and versions"), found.element,
-    soft("The name of a run leads to its record. The score is the test PSNR of the selected round in dB, the mean over site-tasks; seconds are those of all training. " +
+    soft("The name of a run leads to its record, or to the archive that has it. The score is the test PSNR of the selected round in dB, the mean over site-tasks; seconds are those of all training. " +
       "Filters look at the run, its method, its network and its seed."),
     soft("The name of a run ends with the hash of its identity: options, data and code. The column record has the first digits of the SHA-256 of its record.json, which in " +
       "turn holds the hashes of its tables."),

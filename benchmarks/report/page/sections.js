@@ -29,20 +29,21 @@ function siteTasks(table, block, title, name, note) {
   const place = html("div");
   let metric = metrics[0].name, fits = () => true;
   function show() {
-    const { cells: all, better, digits, label, lines } = metrics.find(({ name }) => name === metric);
-    const rows = table.rows.map((_, row) => row).filter((row) => fits(table.rows[row].name)), cells = rows.map((row) => all[row]), known = [...cells, ...(lines ?? [])];
+    const { cells: all, better, digits, label, lines: levels } = metrics.find(({ name }) => name === metric);
+    const lines = table.lines.map((name, line) => ({ name, cells: levels[line] })).filter(({ cells }) => cells.some((value) => value !== null));
+    const rows = table.rows.map((_, row) => row).filter((row) => fits(table.rows[row].name)), cells = rows.map((row) => all[row]), known = [...cells, ...lines.map(({ cells }) => cells)];
     const best = names.map((_, at) => Math.max(...cells.filter((row) => row && row[at] !== null).map((row) => better * row[at])));
     const behind = cells.map((row) => row?.map((value, at) => (value === null ? null : best[at] - better * value)) ?? null);
     const worst = Math.max(...behind.flat().filter((value) => value !== null), 1e-12);
     const means = known.map((row) => (row && row.every((value) => value !== null) ? row.reduce((sum, value) => sum + value, 0) / row.length : null));
     const print = (value) => value.toFixed(digits);
     const found = sortable([
-      column("method", [...rows.map((row) => table.rows[row].name), ...(lines ? table.lines : [])]),
-      column("mean", means, { print, number: true, tip: `${label}, the mean over the columns` }),
+      column("method", [...rows.map((row) => table.rows[row].name), ...lines.map(({ name }) => name)]),
+      column("mean", means, { print, number: true, better, tip: `${label}, the mean over the columns` }),
       ...names.map((name, at) => column(name.join(" "), known.map((row) => row?.[at] ?? null), {
         print, number: true, shades: behind.map((row) => (row?.[at] ?? 0) / worst), best: behind.map((row) => (row?.[at] === 0 ? 1 : 0)),
       })),
-    ], { score: 1, lines: lines?.length ?? 0, sort: `${name}-sort`, file: fileName(table.title, title, metric) });
+    ], { score: 1, lines: lines.length, sort: `${name}-sort`, file: fileName(table.title, title, metric) });
     place.replaceChildren(found.element, soft(`${note}Shaded by the distance to the best row shown: no shade at the best of a column, full shade at ` +
       `${worst.toFixed(digits)} behind it. ${better > 0 ? "Higher" : "Lower"} is better.`));
   }
@@ -89,8 +90,9 @@ function crossSite(table) {
 function newcomers(table) {
   const series = rowSeries(table.rows, table.newcomers);
   if (!series.length) return NOTHING;
-  const counts = [...new Set(series.flatMap(({ points }) => points.map(([count]) => count)))];
-  const found = chart({ series, x: "training subjects of the newcomer", y: "test PSNR, dB", log: true, at: counts, lines: table.newcomer_lines, file: fileName(table.title, "newcomers") });
+  for (const [number, [name, points]] of table.newcomer_lines.entries()) series.push({ name, look: { ...look(0), colour: "var(--soft)", dash: DASHES[1 + number] }, points });
+  const counts = [...new Set(series.flatMap(({ points }) => points.map(([count]) => count)))].sort((a, b) => a - b);
+  const found = chart({ series, x: "training subjects of the newcomer", y: "test PSNR, dB", log: true, at: counts, file: fileName(table.title, "newcomers") });
   return part("Newcomers", [found.element, soft("Test PSNR at sites that took no part in training. At 0: with the model that the method sends to a newcomer, if it " +
     "sends one. Further right: after adapting to so many of the newcomer's training subjects. For local this is training from scratch.")], [found]);
 }

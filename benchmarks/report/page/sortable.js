@@ -8,10 +8,21 @@ const FIRST_ROWS = 200; // shown at once; a button shows all
 const column = (name, values, { print = String, number = false, ...more } = {}) =>
   ({ name, values, number, cells: values.map((value) => (value === null ? "-" : print(value))), ...more });
 
+// The order of the rows as they come, each reference line before the first with a worse score.
+function placed(score, count, lines) {
+  const order = [...Array(count - lines).keys()];
+  for (let line = count - lines; line < count; line++) {
+    const value = score?.values[line] ?? null, worse = (row) => score.values[row] === null || (score.better ?? 1) * (score.values[row] - value) < 0;
+    const at = value === null ? -1 : order.findIndex(worse);
+    order.splice(at < 0 ? order.length : at, 0, line);
+  }
+  return order;
+}
+
 // `head` is the number of the column that names the rows, `score` of the one that stays in sight beside it, `sort` the name of the order in the address,
 // `lines` how many rows at the end are reference lines, which no filter hides; `file` names the CSV, `found` makes the text that a filter looks at.
 function sortable(columns, { head = 0, score = -1, sort = "", lines = 0, file = "", found = (row) => columns[head].cells[row] } = {}) {
-  const count = columns[0].cells.length, own = settings, usual = [...Array(count).keys()];
+  const count = columns[0].cells.length, own = settings, usual = placed(columns[score], count, lines);
   let order = usual, by = "", fits = () => true, most = FIRST_ROWS;
   const stuck = (number) => (number === head ? "head" : number === score ? "score" : null);
   const classes = (...names) => names.filter(Boolean).join(" ") || null;

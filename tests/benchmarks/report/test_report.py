@@ -69,13 +69,19 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
     assert [table["title"] for table in shown.blocks["overview"]["tables"]] == [table.title for table in found]
     for number, table in enumerate(found):
         block = shown.blocks[f"table-{number}"]
-        shown_columns = [(column["name"], column["cells"]) for column in block["columns"]]
+        count = len(table.rows)
+        shown_columns = [(column["name"], column["cells"][:count]) for column in block["columns"]]
         assert shown_columns == [(column.name, column.cells) for column in columns(table)]
         assert block["notes"] == list(table.notes)
-        facts = [": ".join(fact) for fact in block["facts"]]
-        assert facts == list(table.facts)
+        assert [": ".join(fact) for fact in block["facts"]] == list(table.facts)
         assert block["headline"] == table.headline
-        assert {"Sites", "Seeds", "Data", "Training", "Records"} <= {name for name, _ in block["facts"]}
+        for line, name in enumerate(block["lines"], count):
+            cells = {column["name"]: column["cells"][line] for column in block["columns"]}
+            own = next(line for line in table.lines if line.name == name)
+            assert (cells["method"], cells.get("PSNR", "")) == (
+                name,
+                f"{own.scores['psnr'].mean:.2f}" * ("PSNR" in cells),
+            )
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
 
@@ -184,7 +190,8 @@ def test_runs_say_where_they_come_from(results: Path, shown: Page) -> None:
         content = (Store(results).folder(name) / "record.json").read_bytes()
         assert row[-1] == hashlib.sha256(content).hexdigest()[:12]
     assert shown.blocks["runs"]["versions"] == {"numpy": ["2.0.0"]}
-    assert shown.blocks["records"] == "./../runs"
+    for name, address in zip(rows, shown.blocks["addresses"], strict=True):
+        assert (results / "report" / address).resolve() == (Store(results).folder(name) / "record.json").resolve()
     table = tables(runs(Store(results)))[1]
     for row, block in zip(table.rows, shown.blocks["table-1"]["rows"], strict=True):
         own = [

@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 import pytest
 from support import finished
 from support.browser import Browser, browser
-from support.stores import fill
+from support.stores import fill, fill_ranked
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
 
 NAMES = "[...document.querySelectorAll('{} tbody th')].map((cell) => cell.textContent)"
+FLOORS = ("copied source", "mean training image", "look-up table")
 LEADERBOARD = "#table-1-panel .scroll"  # the first is the leaderboard
 
 
@@ -179,7 +180,9 @@ def test_a_table_is_saved_as_it_is_seen(tab: Browser) -> None:
     lines = [line.split(",") for line in tab.run("saved.text()").splitlines()]
     shown = "[...document.querySelectorAll('#table-1-panel .scroll')[0].querySelectorAll('{}')].map((one) => one.textContent)"
     assert lines[0] == tab.run(shown.format("thead th:not([hidden])"))
-    assert [line[1] for line in lines[1:]] == rows(tab)[: len(lines) - 1] == ["method02", "local"]
+    names = [line[lines[0].index("method")] for line in lines[1:]]
+    assert names == rows(tab)[: len(names)]
+    assert set(names) == {"method02", "local", *FLOORS}
 
 
 def test_a_figure_is_saved_with_its_names_and_without_what_only_a_page_knows(tab: Browser) -> None:
@@ -255,6 +258,30 @@ def test_ticks_are_where_the_data_are(tab: Browser) -> None:
     ]
     pareto = "[...document.querySelectorAll('#table-1-panel svg')].find((one) => one.ariaLabel?.includes('MB of a whole run'))"
     assert len(tab.run(f"[...{pareto}.querySelectorAll('.tick')].map((one) => one.textContent)")) > 2
+
+
+def test_reference_lines_stand_between_the_rows_and_in_the_charts(tab: Browser) -> None:
+    click(tab, "#tab-table-1")
+    lines = f"[...document.querySelector('{LEADERBOARD}').querySelectorAll('tr.line th')].map((one) => one.textContent)"
+    assert tab.run(lines) == ["look-up table", "mean training image", "copied source"]  # by their scores
+    write(tab, "method02")
+    assert set(tab.run(lines)) == set(FLOORS)
+    named = "[...one.querySelectorAll('.line-name')].map((name) => name.textContent).join()"
+    names = f"[...document.querySelectorAll('#table-1-panel .chart')].map((one) => {named})"
+    curves, pareto = tab.run(names)[:2]
+    assert "look-up table" in curves
+    assert "look-up table 18.2" in pareto  # below the chart
+
+
+def test_mean_ranks_are_drawn_where_tables_are_ranked(tmp_path: Path, chromium: Browser) -> None:
+    fill_ranked(Store(tmp_path), 5)
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    chromium.open(tmp_path / "report" / "index.html")
+    settle(chromium)
+    titles = (
+        "[...document.querySelector('#overview-panel svg').querySelectorAll('title')].map((one) => one.textContent)"
+    )
+    assert chromium.run(titles) == ["fedavg", "fedbn", "local"]
 
 
 def test_one_table_is_drawn_against_another(tab: Browser) -> None:
@@ -349,12 +376,7 @@ def test_the_slider_shows_another_subject(tab: Browser) -> None:
     assert tab.run("document.querySelector('#table-1-panel .tiles figcaption').textContent") == "source T1"
 
 
-def test_ranks_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None:
-    settle(tab)
-    ranked = tab.run(
-        "[...document.querySelector('#overview-panel svg').querySelectorAll('title')].map((one) => one.textContent)"
-    )
-    assert sorted(ranked) == ["local", "method01", "method02", "method03"]
+def test_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None:
     click(tab, "#tab-table-1")
     heads = tab.run("[...document.querySelectorAll('#table-1-panel h3')].map((one) => one.textContent)")
     assert heads == [
