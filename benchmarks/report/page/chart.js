@@ -14,6 +14,8 @@ function rowSeries(rows, points) {
   return rows.flatMap(({ name }, number) => (points[number].length ? [{ name, look: look[number], points: points[number] }] : []));
 }
 
+const MANY_KEYS = 12; // of a legend; more are folded on a phone
+
 // Buttons that hide and show series; `changed` is called when others are shown. `shows` is true of the names of those that are shown.
 function legend(series, marks, changed) {
   const hidden = new Set();
@@ -34,8 +36,10 @@ function legend(series, marks, changed) {
     all.textContent = hidden.size < series.length ? "hide all" : "show all";
     changed();
   }
+  const buttons = html("div", { class: "legend" }, ...keys, series.length > 2 ? all : null);
+  const element = series.length > MANY_KEYS ? html("details", { open: matchMedia("(min-width: 46rem)").matches }, html("summary", {}, `${series.length} rows`), buttons) : buttons;
   return {
-    element: html("div", { class: "legend" }, ...keys, series.length > 2 ? all : null),
+    element, buttons,
     shows: (name) => !hidden.has(name) && fits(name),
     filter(test) { fits = test; update(); },
     update,
@@ -53,7 +57,7 @@ function chart({ series, told = () => "", file, height = 320, ...options }) {
   const keys = legend(series, options.marks, () => { sentence.textContent = told(visible()); draw(); });
   keys.update();
   const element = html("div", {}, canvas, keys.element);
-  if (file) keys.element.append(saveFigure(element, file));
+  if (file) keys.buttons.append(saveFigure(element, file));
   return { element: html("div", {}, element, sentence), filter: keys.filter };
 }
 
@@ -94,7 +98,6 @@ function swatch(look, marks) {
 }
 
 function picture({ series, x, y, log = false, marks = false, whole = false, at: given, lines = [], diagonal = false, behind = [], range, height, width }) {
-  const left = 58, right = 14, top = 12, bottom = 44;
   const values = (one) => [...one.points, ...(one.band ?? []).flatMap(([at, low, high]) => [[at, low], [at, high]])];
   const points = [...series, ...behind].flatMap(values);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${y} against ${x}` });
@@ -113,6 +116,8 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
   if (diagonal) [low, high] = [down, above] = extent([low, high, down, above]);
   const room = (above - down) * 0.06 || 0.5;
   [down, above] = [down - room, above + room];
+  const away = lines.filter(([, value]) => value > above || value < down).map(([name, value]) => `${value > above ? "↑" : "↓"} ${name} ${value.toFixed(1)}`);
+  const told = folded(away, width / 6.2), left = 58, right = 14, top = 12, bottom = 44 + 15 * told.length;
   const px = (at) => (log && at <= 0 ? left + 16 : left + zero + ((scale(at) - low) / (high - low)) * (width - left - right - zero));
   const py = (value) => top + ((above - value) / (above - down)) * (height - top - bottom);
 
@@ -132,13 +137,16 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
   }
   if (zero && !given) drawing.append(svg("text", { x: left + 16, y: height - bottom + 19, "text-anchor": "middle" }, "0"));
   drawing.append(svg("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }),
-    svg("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, x),
+    svg("text", { x: (left + width - right) / 2, y: height - bottom + 38, "text-anchor": "middle" }, x),
+    ...told.map((line, at) => svg("text", { class: "line-name", x: width - right, y: height - bottom + 54 + 15 * at, "text-anchor": "end" }, line)),
     svg("text", { transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, y));
   if (diagonal) drawing.append(svg("line", { class: "reference", x1: px(low), y1: py(low), x2: px(high), y2: py(high) }));
 
   const path = (line) => line.map(([at, value], number) => `${number ? "L" : "M"}${px(at).toFixed(1)} ${py(value).toFixed(1)}`).join("");
   if (behind.length) drawing.append(svg("path", { class: "behind", d: behind.map((one) => path(one.points)).join("") }));
-  const taken = marks ? series.flatMap((one) => one.points.map(([at, value]) => [px(at) - 6, py(value) - 6, px(at) + 6, py(value) + 6])) : [];
+  const named = references(lines.filter(([, value]) => value <= above && value >= down), left, width - right, py);
+  drawing.append(...named.map(({ line }) => line));
+  const taken = marks ? [...named.map(({ box }) => box), ...series.flatMap((one) => one.points.map(([at, value]) => [px(at) - 6, py(value) - 6, px(at) + 6, py(value) + 6]))] : [];
   for (const { name, look, points: own, band = [], dots = [] } of series) {
     const group = svg("g", { class: "series" }, svg("title", {}, name));
     if (band.length) {
@@ -154,7 +162,7 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
     if (marks && own.length) label(group, name, px(own[0][0]), py(own[0][1]), width, height - bottom, taken);
     drawing.append(group);
   }
-  drawing.append(...references(lines, { left, right: width - right, top, bottom: height - bottom, py }));
+  drawing.append(...named.map(({ text }) => text));
   return drawing;
 }
 
@@ -164,17 +172,23 @@ function reach(values, lines) {
   return extent([low, high, ...lines.map(([, value]) => value).filter((value) => value > low - span && value < high + span)]);
 }
 
-// Lines across a chart with their names; of a line above or below the chart, its name at the edge with an arrow and its value.
-function references(lines, { left, right, top, bottom, py }) {
-  const below = lines.filter(([, value]) => py(value) > bottom), over = lines.filter(([, value]) => py(value) < top);
-  const edge = (away, arrow, y) => (away.length ? [svg("text", { class: "line-name", x: right, y, "text-anchor": "end" }, `${arrow} ${away.map(([name, value]) => `${name} ${value.toFixed(1)}`).join(", ")}`)] : []);
+// Lines across a chart, their names at the right end, and the boxes of these.
+function references(lines, left, right, py) {
   let last = Infinity;
-  const inside = lines.filter((one) => !below.includes(one) && !over.includes(one)).toSorted(([, a], [, b]) => a - b).flatMap(([name, value]) => {
+  return lines.toSorted(([, a], [, b]) => a - b).map(([name, value]) => {
     const y = Math.min(py(value) - 4, last - 13);
     last = y;
-    return [svg("line", { class: "reference", x1: left, x2: right, y1: py(value), y2: py(value) }), svg("text", { class: "line-name", x: right, y, "text-anchor": "end" }, name)];
+    return { line: svg("line", { class: "reference", x1: left, x2: right, y1: py(value), y2: py(value) }),
+      text: svg("text", { class: "line-name", x: right, y, "text-anchor": "end" }, name), box: [right - 6.2 * name.length, y - 11, right, y + 3] };
   });
-  return [...inside, ...edge(over, "↑", top + 10), ...edge(below, "↓", bottom - 5)];
+}
+
+// Parts in lines of at most so many letters.
+function folded(parts, letters) {
+  return parts.reduce((lines, part) => {
+    const last = lines.at(-1);
+    return last && last.length + part.length + 2 <= letters ? [...lines.slice(0, -1), `${last}, ${part}`] : [...lines, part];
+  }, []);
 }
 
 // The name beside a marker, unless it would cover another name or marker; the legend has all names.
@@ -214,14 +228,15 @@ function ticks(low, high, most, whole = false) {
   for (let number = Math.ceil(low / step - 1e-9); number * step <= high + step * 1e-9; number++) found.push(number * step);
   return found;
 }
-// Ticks of a logarithmic axis: powers of ten, and between them as many as make three.
+// Ticks of a logarithmic axis: powers of ten, with their multiples or evenly spaced where these are fewer than three.
 function powers(low, high) {
-  for (const factors of [[1], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9], [...Array(90).keys()].map((at) => 1 + at / 10)]) {
+  for (const factors of [[1], [1, 2, 5]]) {
     const found = [];
     for (let power = Math.floor(low); power <= Math.ceil(high); power++) for (const factor of factors) found.push(factor * 10 ** power);
     const inside = found.filter((at) => Math.log10(at) >= low - 1e-9 && Math.log10(at) <= high + 1e-9);
-    if (inside.length > 2 || factors.length > 9) return inside;
+    if (inside.length > 2) return inside;
   }
+  return ticks(10 ** low, 10 ** high, 6);
 }
 const decimals = (steps) => (steps.length < 2 ? 1 : Math.max(0, -Math.floor(Math.log10(steps[1] - steps[0]) + 1e-9)));
 const short = (at) => (at >= 1e4 || (at > 0 && at < 0.01) ? at.toExponential(0).replace("e+", "e") : String(+at.toPrecision(4)));

@@ -39,7 +39,7 @@ function curves(table) {
   const where = pick("site", "Of", [["", "all site-tasks (mean)"], ...sites.map((name) => [name, name])]);
   keys.update();
   const figure = html("div", {}, place, more, keys.element);
-  keys.element.append(saveFigure(figure, fileName(table.title, "curves")));
+  keys.buttons.append(saveFigure(figure, fileName(table.title, "curves")));
   return part("Validation curves", [controls(view, over, where), figure,
     soft("PSNR on the validation subjects. A line is the mean over seeds, its band reaches from the lowest to the highest seed, and both end where a seed " +
       "has no more values. A dot marks the selected round of a seed. In a chart for each row the others are grey. At most 60 rounds are drawn, evenly spaced. " +

@@ -16,6 +16,9 @@ function make(space, tag, attributes, children) {
 const html = (tag, attributes = {}, ...children) => make("http://www.w3.org/1999/xhtml", tag, attributes, children);
 const svg = (tag, attributes = {}, ...children) => make("http://www.w3.org/2000/svg", tag, attributes, children);
 
+// A name that may break into lines after a slash.
+const breaking = (text) => arrow(text).split("/").flatMap((part, at) => (at ? ["/", html("wbr"), part] : [part]));
+
 // Text in which `backticks` mark code.
 const prose = (text) => arrow(text).split("`").map((part, at) => (at % 2 ? html("code", {}, part) : part));
 const soft = (...texts) => html("p", { class: "soft" }, ...texts);

@@ -115,11 +115,11 @@ function dataCard(table) {
 }
 
 function baselines(table) {
-  const heads = ["site", "task", "source itself", "mean image", "own table", "pooled table", "gap"];
+  const heads = ["site", "task", "copied source", "mean training image", "look-up table", "pooled look-up table", "gap"];
   const found = sortable(heads.map((name, at) => column(name, table.baselines.map((row) => row[at]), at > 1 ? { print: (value) => value.toFixed(2), number: true } : {})), { file: fileName(table.title, "without training") });
-  return part("Without training", [found.element, soft("Test PSNR in dB of predictions that need no network: the source itself, the mean image of the site's training " +
-    "targets, and look-up tables that map each source intensity to its mean target intensity, fitted on the site's own training subjects (own table) or on those " +
-    "of all sites with the same source (pooled table). The gap between the two tables measures how much the intensities of the sites differ: no single map " +
+  return part("Without training", [found.element, soft("Test PSNR in dB of predictions that need no network: the source itself, the mean of the site's training " +
+    "targets, and look-up tables that map each source intensity to its mean target intensity, fitted on the site's own training subjects or pooled, on those " +
+    "of all sites with the same source. The gap between the two tables measures how much the intensities of the sites differ: no single map " +
     "for all sites can close it.")]);
 }
 

@@ -37,13 +37,13 @@ function sortable(columns, { head = 0, score = -1, sort = "", lines = 0, file = 
   };
 
   function cell(column, row, number) {
-    const text = arrow(column.cells[row]), target = column.link?.(row);
-    const content = !target ? text : html(...(typeof target === "string" ? ["a", { href: target }] : ["button", { type: "button", class: "link", onclick: target }]), text);
-    if (number === head) return html("th", { scope: "row", class: "head", style: `min-width:${Math.min(16, text.length)}ch` }, content);
+    const text = arrow(column.cells[row]), words = breaking(text), target = column.link?.(row);
+    const content = !target ? words : [html(...(typeof target === "string" ? ["a", { href: target }] : ["button", { type: "button", class: "link", onclick: target }]), ...words)];
+    if (number === head) return html("th", { scope: "row", class: "head", style: `min-width:${Math.min(16, text.length)}ch` }, ...content);
     const shade = column.shades?.[row];
     const kinds = classes(column.number && "number", stuck(number), shade > 0 && "shaded", column.best?.[row] === 1 && "best", column.best?.[row] === 2 && "second",
       column.own?.[row] && "own", column.wrap && "wrap");
-    return html("td", { class: kinds, style: shade > 0 && `--shade:${Math.round(55 * shade)}%` }, content);
+    return html("td", { class: kinds, style: shade > 0 && `--shade:${Math.round(55 * shade)}%` }, ...content);
   }
   const turn = ({ name, number }) => arrange(by === name ? `-${name}` : by === `-${name}` ? name : number ? `-${name}` : name);
   // Order the rows by a column, downwards with a "-" before its name.

@@ -7,11 +7,6 @@ from ..metric import Metric
 from ..row import SHOWN
 from ..table import Table
 
-SCALES = {
-    "psnr": "Peak signal-to-noise ratio in dB, for images in [0, 1] with a peak of 1, and at most 60; higher is better.",
-    "ssim": "Structural similarity times 100, with scikit-image's default, a uniform 7x7 window; higher is better.",
-    "nmse": "Squared error as a share of the target's energy; lower is better.",
-}
 MEAN = "The mean over a subject's slices, then over subjects, then over site-tasks, then over seeds."
 SHIPPED = "What trains in one place sends its training and validation images there, once."
 LOCAL = "`local` on the same network, its best row where it has several"
@@ -59,8 +54,7 @@ def column_meanings(table: Table) -> dict[str, str]:
     for name in dict.fromkeys((table.metric.column, *SHOWN)):
         metric = Metric.of(name)
         head = metric.heading
-        scale = SCALES.get(name, f"{metric.label}; {'higher' if metric.sign > 0 else 'lower'} is better.")
-        scores[head] = f"{scale} {MEAN}"
+        scores[head] = f"{metric.sentence} {MEAN}"
         scores[f"{head} sd"] = f"The standard deviation over seeds of the mean {head}."
         scores[f"{head} +-"] = (
             f"Half of the 95 % interval of {head}, for other seeds and other subjects at these sites: two-way random effects of "

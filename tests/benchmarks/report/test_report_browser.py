@@ -13,6 +13,7 @@ from support.stores import fill, fill_ranked
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.tables.metric import Metric
 
 NAMES = "[...document.querySelectorAll('{} tbody th')].map((cell) => cell.textContent)"
 FLOORS = ("copied source", "mean training image", "look-up table")
@@ -201,7 +202,7 @@ def test_a_figure_is_saved_with_its_names_and_without_what_only_a_page_knows(tab
 def test_a_heading_says_what_its_column_means(tab: Browser) -> None:
     click(tab, "#tab-table-1")
     tab.run(f"document.querySelector('{LEADERBOARD} thead th.score button').focus()")
-    assert "Peak signal-to-noise ratio" in tab.run("document.querySelector('#tip').textContent")
+    assert Metric.of("psnr").sentence in tab.run("document.querySelector('#tip').textContent")
     assert tab.run("document.querySelector('#tip').checkVisibility()")
     tab.run("document.activeElement.blur()")
     assert not tab.run("document.querySelector('#tip').checkVisibility()")
@@ -266,7 +267,7 @@ def test_reference_lines_stand_between_the_rows_and_in_the_charts(tab: Browser) 
     assert tab.run(lines) == ["look-up table", "mean training image", "copied source"]  # by their scores
     write(tab, "method02")
     assert set(tab.run(lines)) == set(FLOORS)
-    named = "[...one.querySelectorAll('.line-name')].map((name) => name.textContent).join()"
+    named = "[...one.querySelectorAll('.line-name')].map((name) => name.textContent).join(' ')"
     names = f"[...document.querySelectorAll('#table-1-panel .chart')].map((one) => {named})"
     curves, pareto = tab.run(names)[:2]
     assert "look-up table" in curves
