@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from support import finished
 from support.browser import Browser, browser
-from support.stores import fill, fill_ranked
+from support.ranked import fill_ranked
+from support.stores import fill
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
