@@ -86,7 +86,8 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
     groups: dict[str, list[FinishedRun]] = {}
     for run in sorted(runs, key=lambda run: (run.record.finished, run.record.run)):
         groups.setdefault(canonical(comparable(run.record)), []).append(run)
-    groups = {key: part for shared in groups.values() for key, part in one_training_set_a_seed(shared).items()}
+    apart = [one_training_set_a_seed(key, shared) for key, shared in groups.items()]
+    groups = {key: [*part] for own in apart for key, part in own.items()}
     keys = sorted(groups)
     titled = zip(titles([json.loads(key) for key in keys]), keys, strict=True)
     return [
@@ -101,16 +102,16 @@ def _with_twice_the_rounds(key: str) -> str:
     return canonical(shared | {"trainer": shared["trainer"] | {"rounds": 2 * shared["trainer"]["rounds"]}})
 
 
-def one_training_set_a_seed(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Comparable runs by what those of a table share, as JSON: all in one, unless a seed has two sets of training data."""
-    by_seed: dict[int, set[str]] = {}
-    by_data: dict[str, list[FinishedRun]] = {}
+def one_training_set_a_seed(key: str, runs: Sequence[FinishedRun]) -> dict[str, Sequence[FinishedRun]]:
+    """Comparable runs as they are if every seed has one set of training data, else apart by their data; `key` is what they share,
+    and so are the new keys, as JSON."""
+    trained = {(run.record.identity["seed"], *sorted(run.record.identity["data"].items())) for run in runs}
+    if len(trained) == len({seed for seed, *_ in trained}):
+        return {key: runs}
+    apart: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        identity = run.record.identity
-        by_seed.setdefault(identity["seed"], set()).add(canonical(identity["data"]))
-        by_data.setdefault(canonical(comparable(run.record) | {"data": identity["data"]}), []).append(run)
-    whole = {canonical(comparable(runs[0].record)): list(runs)}
-    return whole if all(len(found) == 1 for found in by_seed.values()) else by_data
+        apart.setdefault(canonical(json.loads(key) | {"data": run.record.identity["data"]}), []).append(run)
+    return dict(apart)
 
 
 def comparable(record: Record) -> dict[str, Any]:
