@@ -13,10 +13,10 @@ from ..records.record import RecordError, canonical
 from ..records.store import Store
 from ..stats.bayes import BLOCKS, signed_rank
 from ..stats.scores import StatsError
-from ..tables.lookup import no_such_row, quoted, rows_named
 from ..tables.metric import Metric
 from ..tables.row import Row, plain_rows
 from ..tables.table import Table, tables
+from ..tables.views.named_rows import no_such_row, quoted, rows_named
 from ..tables.views.view import TableViewError
 from .explanation import explanation, wrapped
 from .leaderboard import with_selection

@@ -15,11 +15,11 @@ from ..records.finished import FinishedRun, finished_runs
 from ..records.record import SELECTIONS, RecordError, expected_scores, welcome_scores
 from ..records.store import Store
 from ..tables.caption import scores_of
-from ..tables.lookup import no_such_row, rows_named
 from ..tables.metric import Metric
 from ..tables.row import RowName
 from ..tables.table import Table, tables
 from ..tables.views.columns import site_task_view, table_view
+from ..tables.views.named_rows import no_such_row, rows_named
 from ..tables.views.reference_rows import LINE_NAMES
 from ..tables.views.view import TableView, TableViewError
 from .across_scenarios import across_scenarios

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from .labels import OWN, option_text
-from .row import Row
-from .table import Table
+from ..labels import OWN, option_text
+from ..row import Row
+from ..table import Table
 
 
 def rows_named(table: Table, name: str) -> list[Row]:
