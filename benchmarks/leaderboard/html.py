@@ -52,7 +52,8 @@ def _cells(column: Column) -> Iterator[str]:
     """The cells of a column; the method names its row."""
     tag = 'th scope="row"' if column.name == "method" else "td"
     for place, cell in zip(column.leaders, column.shown(" ± "), strict=True):
-        yield f"<{tag}{_kinds(column, LEADERS.get(place, ''))}>{escape(cell)}</{tag.split()[0]}>"
+        text = f"<code>{escape(cell)}</code>" if column.of_one_width else escape(cell)
+        yield f"<{tag}{_kinds(column, LEADERS.get(place, ''))}>{text}</{tag.split()[0]}>"
 
 
 def _kinds(column: Column, leader: str = "") -> str:

@@ -24,11 +24,9 @@ ESCAPED = {
 }
 PATTERN = re.compile("|".join(re.escape(sign) for sign in sorted(ESCAPED, key=len, reverse=True)))
 BETWEEN = " +- "
-LINE, GAP, NAME = (
-    112,
-    2,
-    20,
-)  # characters of a line over both columns of a page, between columns, and of a name before it breaks
+LINE = 106  # characters of a line over both columns of a page
+GAP = 2  # between columns of a table
+NAME = 20  # of a name before it breaks
 MARKS = "The best rival is bold, the second best underlined."
 LEADERS = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
 
@@ -67,8 +65,8 @@ def _tabular(columns: Sequence[Column], flags: Sequence[str]) -> Iterator[str]:
     yield rf"\begin{{tabular}}{{@{{}}{''.join(_alignments(columns))}@{{}}}}"
     yield r"\toprule"
     if any(column.heading[0] for column in columns):
-        yield _line(column.heading[0] for column in columns)
-    yield _line((column.heading[1] or column.name) if any(column.heading) else column.name for column in columns)
+        yield _line(columns, [column.heading[0] for column in columns])
+    yield _line(columns, [column.heading[1] or column.name for column in columns])
     yield r"\midrule"
     cells = [_marked_cells(column, flags if column.name == "method" else ()) for column in columns]
     for row in zip(*cells, strict=True):
@@ -109,13 +107,22 @@ def _marked_cells(column: Column, marks: Sequence[str]) -> list[str]:
     for row, (cell, whole, leading) in enumerate(zip(column.cells, column.shown(BETWEEN), column.leaders, strict=True)):
         text = LEADERS.get(leading, "%s").replace("%s", escape(cell)) if column.values[row] is not None else "--"
         rest = escape(whole.removeprefix(cell)).replace(escape(BETWEEN), r"\,$\pm$\,").replace("*", "$^{*}$")
-        text = rf"\texttt{{{text}}}" if column.of_one_width else text
+        text = _of_one_width(cell) if column.of_one_width else text
         found.append(f"{text}{rest}{marks[row] if marks else ''}")
     return found
 
 
-def _line(cells: Iterator[str]) -> str:
-    return " & ".join(map(escape, cells)) + r" \\"
+def _line(columns: Sequence[Column], cells: Sequence[str]) -> str:
+    """A line of the heading."""
+    texts = [
+        _of_one_width(cell) if column.of_one_width else escape(cell)
+        for column, cell in zip(columns, cells, strict=True)
+    ]
+    return " & ".join(texts) + r" \\"
+
+
+def _of_one_width(text: str) -> str:
+    return rf"\texttt{{{escape(text)}}}".replace(" ", r"\ ")
 
 
 def escape(text: str) -> str:

@@ -20,6 +20,7 @@ from ..tables.row import RowName
 from ..tables.table import Table, tables
 from ..tables.views.columns import site_task_view, table_view
 from ..tables.views.named_rows import no_such_row, rows_named
+from ..tables.views.pairs import pair_views
 from ..tables.views.reference_rows import LINE_NAMES
 from ..tables.views.view import TableView, TableViewError
 from .across_scenarios import across_scenarios
@@ -101,6 +102,7 @@ def _views_of(table: Table, columns: Sequence[str]) -> Iterator[TableView]:
     yield table_view(table).showing(columns) if columns else table_view(table)
     if view := site_task_view(table):
         yield view
+    yield from pair_views(table)
 
 
 def _rows_of(view: TableView, kept: Container[RowName]) -> TableView | None:
@@ -167,6 +169,8 @@ def _legend(views: Sequence[TableView], selection: str, metric: Metric) -> str:
         parts.append(f"{metric.heading}: {'higher' if metric.sign > 0 else 'lower'} is better")
     if f"{metric.heading} +-" in shown:
         parts.append("+-: half of a 95 % interval")
+    if "against" in shown:
+        parts.append("+ better, - worse, . not shown to differ (5 % for all pairs together)")
     if "groups" in shown:
         parts.append("rows that share a letter in groups are not shown to differ")
     if "gain" in shown:

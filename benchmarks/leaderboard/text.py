@@ -12,7 +12,7 @@ from ..records.text_table import markdown_table, text_table
 from ..tables.views.view import Column, TableView, side_by_side
 
 WIDTH = 120  # characters of a line on the terminal
-PAGE = 128  # of the width of a README on GitHub, 1,012 pixels
+PAGE = 122  # of the width of a README on GitHub, 1,012 pixels
 PADDING = 4  # of a cell there
 
 
@@ -51,17 +51,16 @@ def to_markdown(views: Sequence[TableView]) -> str:
 def _narrowest(column: Column) -> int:
     """The characters that a column needs in Markdown: words break at their blanks, numbers do not."""
     head, *cells = _markdown_cells(column)
-    words = [*head.split(), *(cells if column.is_number else " ".join(cells).split())]
+    words = [*head.split(), *(cells if column.is_number or column.of_one_width else " ".join(cells).split())]
     return PADDING + max(map(len, words))
 
 
 def _markdown_cells(column: Column) -> list[str]:
     """The heading and the cells."""
-    cells = [
-        " ".join(filter(None, column.heading)) or column.name,
-        *column.shown("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"),
-    ]
-    return [f"`{cell}`" for cell in cells] if column.of_one_width else cells
+    heading = [line for line in column.heading if line.strip()] or [column.name]
+    if column.of_one_width:
+        return ["<br>".join(f"`{line}`" for line in heading), *(f"`{cell}`" for cell in column.cells)]
+    return [" ".join(heading), *column.shown("\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")]
 
 
 def to_csv(views: Sequence[TableView]) -> str:

@@ -12,9 +12,10 @@ ASIDE = ("pooled",)  # it trains on everybody's images, so it leads no compariso
 
 def headline(rows: Sequence[Row], metric: Metric, not_ranked: Sequence[str]) -> str:
     """`rows`: of a table, the best first, with their ranks; `not_ranked`: why they have none."""
-    rivals = [row for row in rows if row.matrix and not row.diverged and row.identity["method"]["name"] not in ASIDE]
+    whole = [row for row in rows if row.matrix and not row.diverged and not row.left]
+    rivals = [row for row in whole if row.identity["method"]["name"] not in ASIDE]
     if not rivals:
-        return "Nobody leads: no row has every seed and no diverged one."
+        return "Nobody leads: no method has every seed and no diverged one."
     one_network = len({row.network for row in rows}) == 1
     names = [row.method if one_network else row.full_name for row in rivals]
     ahead = _ahead(rivals, names, metric)
@@ -22,7 +23,7 @@ def headline(rows: Sequence[Row], metric: Metric, not_ranked: Sequence[str]) -> 
         return f"Nobody leads: no row reaches the look-up table, which needs no training; {ahead}."
     if not_ranked:
         more = f" and {len(not_ranked) - 1} more" if len(not_ranked) > 1 else ""
-        return f"{ahead}; it is not settled ({not_ranked[0]}{more})."
+        return f"{ahead}; it is not settled ({not_ranked[0].partition(' (')[0]}{more})."
     level = [name for row, name in zip(rivals[1:], names[1:], strict=True) if row.rank and row.rank[0] == 1]
     if level:
         return f"{ahead}; not shown to differ from it: {', '.join(level)}."

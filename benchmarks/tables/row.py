@@ -95,6 +95,7 @@ class Row:
     bytes_down: float
     rank: tuple[int, int] | None = None  # the best and the worst that it may be
     statistics: RowStatistics | None = None
+    left: str = ""  # why the row is in no family of tests
     below_lookup: bool | None = None  # its mean is worse than that of the look-up table; None where that is not known
 
     @classmethod
@@ -199,6 +200,7 @@ class Row:
             f"{self.below_floor} of {count} below copied source": self.below_floor,
             "below look-up table": self.below_lookup,
             "rising": self.still_rises,
+            self.left: self.left and not self.diverged,
         }
         return tuple(flag for flag, holds in known.items() if holds)
 

@@ -87,6 +87,7 @@ class Contender:
     local: int | None = None  # `local` on the same network, None where there is none, or where it is the row itself
     fedavg: int | None = None
     pooled: int | None = None
+    name: str = ""
     leaves: str = ""  # why no family has it: it is an ablation, or a seed diverged
 
 
@@ -145,7 +146,7 @@ def _leave(rows: Sequence[Contender]) -> dict[int, str]:
         if scores and number not in left:
             same = known.setdefault(scores.values.tobytes(), number)
             if same != number:
-                left[number] = f"equals row {same + 1} to the bit"
+                left[number] = f"equals {rows[same].name or f'row {same + 1}'} to the bit"
     return left
 
 

@@ -149,7 +149,10 @@ def build(
     rows = [replace(row, below_lookup=is_below_lookup(row, lines, metric)) for row in rows]
     rows = _ordered(rows, metric)
     found = table_statistics(contenders(rows))
-    rows = [replace(row, statistics=statistics) for row, statistics in zip(rows, found.rows, strict=True)]
+    rows = [
+        replace(row, statistics=statistics, left=found.left.get(number, ""))
+        for number, (row, statistics) in enumerate(zip(rows, found.rows, strict=True))
+    ]
     rows, not_ranked = _ranked(rows, found.pairs, longer)
     policies = {row.policy for row in rows}
     policy = policies.pop() if len(policies) == 1 else ""
@@ -215,6 +218,7 @@ def _ordered(rows: Sequence[Row], metric: Metric) -> list[Row]:
 def contenders(rows: Sequence[Row]) -> list[Contender]:
     """The rows, best first, with the plain `local`, `fedavg` and `pooled` on the network of each."""
     plain = {id(row) for row in plain_rows(rows)}
+    one_network = len({row.network for row in rows}) == 1
 
     def leaves(row: Row) -> str:
         if row.diverged:
@@ -231,7 +235,14 @@ def contenders(rows: Sequence[Row]) -> list[Contender]:
         return None if position is None or rows[position] is row else position
 
     return [
-        Contender(row.matrix, control(row, "local"), control(row, "fedavg"), control(row, "pooled"), leaves(row))
+        Contender(
+            row.matrix,
+            local=control(row, "local"),
+            fedavg=control(row, "fedavg"),
+            pooled=control(row, "pooled"),
+            name=row.method if one_network else row.full_name,
+            leaves=leaves(row),
+        )
         for row in rows
     ]
 

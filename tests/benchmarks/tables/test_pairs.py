@@ -1,0 +1,57 @@
+"""The pairs of a table's methods: a matrix to read above six rows, each pair once in the CSV, letters up to six."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from support import finished
+
+from fedsynth.benchmarks.leaderboard.latex import to_latex
+from fedsynth.benchmarks.leaderboard.leaderboard import table_views
+from fedsynth.benchmarks.leaderboard.text import to_csv, to_markdown, to_terminal
+from fedsynth.benchmarks.records.finished import finished_runs
+from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.tables.views.view import TableView
+
+LEVELS = {"a": 30.0, "b": 29.0, "c": 24.0, "d": 23.9, "e": 22.0, "f": 21.0, "g": 20.0}
+
+
+def views(tmp_path: Path, count: int) -> list[TableView]:
+    """`c` and `d` go up and down with seeds, one when the other goes down; the others are known well."""
+    for place, (method, level) in enumerate(list(LEVELS.items())[:count]):
+        for seed in range(5):
+            sway = 0.5 * (-1) ** (seed + place) if method in "cd" else 0.01 * ((seed * (place + 2)) % 5 - 2)
+            what = finished.identity(method={"name": method}, seed=seed)
+            finished.finish(Store(tmp_path), what, level + sway)
+    return table_views(finished_runs(Store(tmp_path)))
+
+
+def test_letters_up_to_six_methods(tmp_path: Path) -> None:
+    found = views(tmp_path, 6)
+    assert "groups" in [column.name for column in found[0].columns]
+    assert [view.title for view in found if view.shown and view.title.endswith("pairs of methods")] == []
+
+
+def test_a_matrix_above_six_in_every_format(tmp_path: Path) -> None:
+    found = views(tmp_path, 7)
+    assert "groups" not in [column.name for column in found[0].columns]
+    (matrix,) = [view for view in found if view.shown and view.title.endswith("pairs of methods")]
+    signs = matrix.column("against").values
+    assert signs[0] == "o++++ ++"
+    assert signs[2] == "--o.+ ++"  # not shown to differ from the fourth
+    assert signs[6] == "----- -o"
+    assert ". not shown to differ" in matrix.caption[0]
+    assert "3  c       --o.+ ++" in to_terminal(matrix)
+    assert "| 3 | c | `--o.+ ++` |" in to_markdown([matrix])
+    assert r"3 & c & \texttt{--o.+\ ++} \\" in to_latex([matrix])
+    pairs = [row for row in csv.DictReader(io.StringIO(to_csv(found))) if row["table"].endswith("pairs of methods")]
+    assert len(pairs) == 21
+    assert (pairs[0]["method"], pairs[0]["minus method"]) == ("a", "b")
+    assert float(pairs[0]["difference"]) == pytest.approx(1, abs=0.05)
+    assert float(pairs[0]["difference low"]) > 0
+    (open_pair,) = [row for row in pairs if (row["method"], row["minus method"]) == ("c", "d")]
+    assert float(open_pair["difference low"]) < 0 < float(open_pair["difference high"])
+    assert float(open_pair["difference p"]) > 0.05
