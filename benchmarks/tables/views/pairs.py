@@ -29,11 +29,11 @@ def _matrix(table: Table, pairs: Pairs) -> TableView:
     signs = np.where(pairs.significant, np.where(pairs.difference > 0, BETTER, WORSE), OPEN)
     np.fill_diagonal(signs, ITSELF)
     numbers = list(range(1, count + 1))
-    heading = tuple(_grouped("".join(f"{number:>2}"[place] for number in numbers)) for place in (0, 1))
+    tens, ones = (_grouped("".join(f"{number:>2}"[place] for number in numbers)) for place in (0, 1))
     shown = (
         Column("no.", tuple(numbers)),
         *name_columns([row.name for row in rows]),
-        Column("against", tuple(_grouped("".join(own)) for own in signs), heading=heading, of_one_width=True),
+        Column("against", tuple(_grouped("".join(own)) for own in signs), heading=(tens, ones), of_one_width=True),
     )
     caption: tuple[str, ...] = (
         f"By {table.metric.heading}, against the method of each number: {BETTER} shown to be better, {WORSE} shown to be worse, "
