@@ -9,11 +9,11 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from .. import streams
 from ..runtime.atomic import atomic_folder
 from .task import FederationError
 
@@ -153,7 +153,7 @@ def redivided(site: Site, cohort: int) -> Site:
     """The site with its subjects that are not tested divided anew into training and validation, as many of each as before, and
     listed in a new order. A subject's place in the draw follows from the number, the site and its own name."""
     free = [subject for subject in site.subjects if subject.split != "test"]
-    drawn = sorted(free, key=lambda subject: streams.key("cohort", cohort, site.name, subject.name))
+    drawn = sorted(free, key=lambda subject: sha256(repr((cohort, site.name, subject.name)).encode()).digest())
     trained = len(site.of("train"))
     parts = ((drawn[:trained], "train"), (drawn[trained:], "val"))
     divided = [replace(subject, split=split) for part, split in parts for subject in part]
