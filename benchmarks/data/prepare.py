@@ -27,7 +27,7 @@ from ..config.schema import Run
 from ..records.data_card import Facts, card_facts, card_markdown, shift, voxel_edges
 from ..records.record import fingerprint
 from ..records.text_table import text_table
-from ..report.plots.intensities import draw_intensities
+from ..report.plots.images.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
 

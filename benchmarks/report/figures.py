@@ -20,14 +20,18 @@ from ..records.store import Store
 from ..stats.scores import StatsError
 from ..tables.ranking import ranking
 from ..tables.table import Table, tables
-from .plots.boxplots import draw_boxplots
-from .plots.by_train_size import draw_by_train_size
-from .plots.critical_difference import draw_critical_difference
-from .plots.curves import draw_curves
-from .plots.gallery import draw_gallery
-from .plots.heatmap import draw_heatmap
-from .plots.pareto import draw_pareto
+from .plots.differences.critical_difference import draw_critical_difference
+from .plots.differences.forest import draw_forest
+from .plots.differences.improvement import draw_improvement
+from .plots.images.gallery import draw_gallery
 from .plots.plotted_row import plotted_rows
+from .plots.reference_lines import line_scores
+from .plots.scores.boxplots import draw_boxplots
+from .plots.scores.by_train_size import draw_by_train_size
+from .plots.scores.curves import draw_curves
+from .plots.scores.heatmap import draw_heatmap
+from .plots.scores.pareto import draw_pareto
+from .plots.scores.profiles import draw_profiles
 from .plots.style import figure_bytes
 
 
@@ -52,23 +56,8 @@ def main(patterns: Sequence[str], results: Path, out: Path | None, format: Seque
 def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]]:
     """Every figure with the name of its file. Says on standard error which figure cannot be drawn, and why."""
     for table, name in zip(found, file_names([table.title for table in found]), strict=True):
-        rows = plotted_rows(table, with_images=True)
-        whole = [plotted for plotted, row in zip(rows, table.rows, strict=True) if not row.missing]
-        yield f"{name}-curves", draw_curves(rows, columns)
-        if whole:
-            yield f"{name}-boxplots", draw_boxplots(whole, columns)
-            points = {
-                plotted.label: (row.cost("bytes_up") + row.cost("bytes_down"), row.psnr.mean)
-                for plotted, row in zip(rows, table.rows, strict=True)
-                if row.psnr
-            }
-            yield f"{name}-pareto", draw_pareto(whole, points, columns)
-            if homes(table):
-                yield f"{name}-across-sites", draw_heatmap(table, columns)
-            if adapted := adaptation_stages(table):
-                yield f"{name}-newcomers", draw_by_train_size(list(adapted.items()), columns)
-        for site_task in sorted({site_task for row in rows for site_task in row.gallery}):
-            yield f"{name}-gallery-{hyphenated(site_task)}", draw_gallery(rows, site_task, columns)
+        for kind, figure in table_figures(table, columns):
+            yield f"{name}-{kind}", figure
     scarce = families(found)
     for own, name in zip(scarce, file_names([family_title(own) for own in scarce]), strict=True):
         yield f"{name}-by-train-size", draw_by_train_size([(train_subjects(table), table) for table in own], columns)
@@ -76,6 +65,26 @@ def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]
         yield "critical-difference", draw_critical_difference(ranking(found), columns)
     except StatsError as error:
         print(f"fedsynth: no critical-difference diagram: {error}", file=sys.stderr)
+
+
+def table_figures(table: Table, columns: int) -> Iterator[tuple[str, Figure]]:
+    """The figures of one table, each with its kind."""
+    rows = plotted_rows(table, with_images=True)
+    yield "curves", draw_curves(rows, line_scores(table, "psnr"), columns)
+    if any(row.matrix for row in table.rows):
+        yield "boxplots", draw_boxplots(table, columns)
+        yield "pareto", draw_pareto(table, columns)
+        if homes(table):
+            yield "across-sites", draw_heatmap(table, columns)
+        if adapted := adaptation_stages(table):
+            yield "newcomers", draw_by_train_size(list(adapted.items()), columns)
+        if len(table.seeds) > 1:
+            yield "profiles", draw_profiles(table, columns)
+            for kind, draw in (("forest", draw_forest), ("improvement", draw_improvement)):
+                if figure := draw(table, columns):
+                    yield kind, figure
+    for site_task in sorted({site_task for row in rows for site_task in row.gallery}):
+        yield f"gallery-{hyphenated(site_task)}", draw_gallery(rows, site_task, columns)
 
 
 def file_names(titles: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .plots.gallery import error_scale_end, slice_psnr
+from .plots.images.gallery import error_scale_end, slice_psnr
 from .plots.plotted_row import PlottedRow
 
 SIDES = (128, 96, 64)  # pixels of a tile's longer side; the largest that PIXELS allows is used

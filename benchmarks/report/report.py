@@ -36,9 +36,9 @@ from ..tables.table import Table, tables
 from .failures import failures
 from .images import TileBudget, tile_picture
 from .methods import methods_block
+from .plots.images.tile_grid import ERRORS
 from .plots.plotted_row import plotted_rows, read_gallery
 from .plots.style import COLOURS
-from .plots.tile_grid import ERRORS
 from .sections import json_number, table_block
 
 PAGE = Path(__file__).with_name("page")

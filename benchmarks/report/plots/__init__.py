@@ -1,1 +1,1 @@
-"""One figure a file; what they share is in style.py and plotted_row.py."""
+"""What figures share; the kinds of figures lie in folders, one a file."""

@@ -43,9 +43,15 @@ class PlottedRow:
 
 
 def row_labels(table: Table) -> list[str]:
-    """A label for each row: its method, and its network where rows differ in it."""
-    several_networks = len({row.network for row in table.rows}) > 1
-    return [row.full_name if several_networks else row.method for row in table.rows]
+    """A label for each row: its method and its network, without the network's name where all rows have the same one, unless
+    that makes two labels equal."""
+    names = {row.identity["network"]["name"] for row in table.rows}
+    if len(names) == 1:
+        name = names.pop()
+        labels = [f"{row.method} {row.network.removeprefix(name).strip()}".strip() for row in table.rows]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [row.full_name for row in table.rows]
 
 
 def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:

@@ -13,7 +13,7 @@ from support.pages import made
 
 from fedsynth.benchmarks.records.data_card import card_facts, card_markdown, card_rows, shift, spread, thin, voxel_edges
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.plots.intensities import draw_intensities
+from fedsynth.benchmarks.report.plots.images.intensities import draw_intensities
 from fedsynth.federation import Site, Subject
 
 

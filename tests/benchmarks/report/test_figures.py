@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from support import finished, stores
 from support.stores import fill
 
@@ -18,14 +20,21 @@ from fedsynth.benchmarks.leaderboard.cross_site import cross_site_means
 from fedsynth.benchmarks.leaderboard.newcomers import adaptation_stages
 from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.report.plots.boxplots import draw_boxplots, subject_scores
-from fedsynth.benchmarks.report.plots.by_train_size import draw_by_train_size
-from fedsynth.benchmarks.report.plots.critical_difference import draw_critical_difference
-from fedsynth.benchmarks.report.plots.curves import draw_curves
-from fedsynth.benchmarks.report.plots.heatmap import draw_heatmap
-from fedsynth.benchmarks.report.plots.pareto import draw_pareto, pareto_front
+from fedsynth.benchmarks.report.figures import table_figures
+from fedsynth.benchmarks.report.plots.differences.critical_difference import draw_critical_difference
+from fedsynth.benchmarks.report.plots.differences.forest import draw_forest
+from fedsynth.benchmarks.report.plots.differences.improvement import draw_improvement
+from fedsynth.benchmarks.report.plots.labels import fitting_size, wrap_label
 from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, plotted_rows
+from fedsynth.benchmarks.report.plots.reference_lines import line_scores
+from fedsynth.benchmarks.report.plots.scores.boxplots import draw_boxplots, subject_scores
+from fedsynth.benchmarks.report.plots.scores.by_train_size import draw_by_train_size
+from fedsynth.benchmarks.report.plots.scores.curves import draw_curves
+from fedsynth.benchmarks.report.plots.scores.heatmap import draw_heatmap
+from fedsynth.benchmarks.report.plots.scores.pareto import draw_pareto, pareto_front
 from fedsynth.benchmarks.report.plots.style import COLOURS, FORMATS, WIDTHS, figure_bytes, line_styles, style
+from fedsynth.benchmarks.report.plots.ticks import ticks_at
+from fedsynth.benchmarks.stats.profiles import improvement
 from fedsynth.benchmarks.stats.ranks import Ranks, ranks
 from fedsynth.benchmarks.tables.ranking import Ranking
 from fedsynth.benchmarks.tables.table import Table, tables
@@ -34,10 +43,25 @@ from fedsynth.benchmarks.tables.table import Table, tables
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[PlottedRow]:
     """Three methods with two seeds."""
+    return plotted_rows(two_seeds(tmp_path_factory, methods=3, rounds=8))
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """Twenty rows of three methods with long names, two of them with the same scores; one name is no formula."""
+    table = two_seeds(tmp_path_factory, methods=3, rounds=16)
+    named = [
+        replace(table.rows[number % 3], method=f"{table.rows[number % 3].method} an_option=0.0{number:02d} $x_{{$")
+        for number in range(20)
+    ]
+    return replace(table, rows=tuple(named))
+
+
+def two_seeds(tmp_path_factory: pytest.TempPathFactory, methods: int, rounds: int) -> Table:
     store = Store(tmp_path_factory.mktemp("store"))
-    fill(store, methods=3, scenarios=1, seeds=2, rounds=8, probes=False)
+    fill(store, methods=methods, scenarios=1, seeds=2, rounds=rounds, probes=False)
     (table,) = tables(finished_runs(store))
-    return plotted_rows(table)
+    return table
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +71,6 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Table:
     fill(store, methods=5, scenarios=1, seeds=3, rounds=3)
     (table,) = tables(finished_runs(store))
     return table
-
-
-def points(rows: list[PlottedRow]) -> dict[str, tuple[float, float]]:
-    return {row.label: (1e9 * number, 20.0 + number % 2) for number, row in enumerate(rows)}
 
 
 def ranking(cells: int = 6, methods: int = 4) -> Ranking:
@@ -64,20 +84,114 @@ def ranking(cells: int = 6, methods: int = 4) -> Ranking:
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_every_figure_is_as_wide_as_the_journals_columns_and_nothing_is_cut_off(
-    rows: list[PlottedRow], probed: Table, columns: int
+    crowd: Table, probed: Table, columns: int
 ) -> None:
-    long = [PlottedRow(f"{row.label} with_an_option=0.001/network", row.runs) for row in rows]
-    made = [draw_curves(long, columns), draw_boxplots(long, columns), draw_pareto(long, points(long), columns)]
-    made += [draw_heatmap(probed, columns), draw_critical_difference(ranking(), columns)]
-    made += [draw_by_train_size(list(adaptation_stages(probed).items()), columns)]
-    for figure in made:
+    made = dict(table_figures(probed, columns))
+    assert {"curves", "boxplots", "pareto", "profiles", "forest", "improvement", "newcomers", "across-sites"} <= {*made}
+    for draw in (draw_boxplots, draw_improvement, draw_forest):
+        if figure := draw(crowd, columns):
+            made[f"crowd {draw.__name__}"] = figure
+    made["critical difference"] = draw_critical_difference(ranking(), columns)
+    for kind, figure in made.items():
         assert figure.get_figwidth() == WIDTHS[columns]
-        assert inside(figure)
+        assert inside(figure), kind
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_names_on_the_pareto_figure_hide_neither_each_other_nor_a_point(crowd: Table, columns: int) -> None:
+    figure = draw_pareto(crowd, columns)
+    with style():
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    names = [text for text in axes.texts if "an_option" in text.get_text()]
+    assert {" ".join(text.get_text().split()) for text in names} == {row.method for row in crowd.rows}
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the line from a name to its marker
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+        assert axes.bbox.x0 <= box.x0
+        assert box.x1 <= axes.bbox.x1 + 1
+    for line in axes.lines:
+        if line.get_linestyle() == "None":
+            (point,) = line.get_transform().transform(line.get_xydata())
+            assert not any(box.contains(*point) for box in boxes)
+
+
+def test_the_pareto_figure_has_the_interval_of_every_score(probed: Table) -> None:
+    (axes,) = draw_pareto(probed, 2).axes
+    for bar, row in zip(axes.containers, probed.rows, strict=True):
+        low, high = bar[2][0].get_segments()[0][:, 1]
+        assert row.statistics is not None
+        assert (low + high) / 2 == pytest.approx(row.scores["psnr"].mean)
+        assert (high - low) / 2 == pytest.approx(row.statistics.margin)
+
+
+def test_the_forest_plot_has_every_gain_with_its_interval(probed: Table) -> None:
+    figure = draw_forest(probed, 2)
+    assert figure is not None
+    gains = {row.method: row.statistics.gain for row in probed.rows if row.statistics and row.statistics.gain}
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(gains)
+    thick = [line.get_xdata() for line in axes.lines if line.get_linewidth() > 2]
+    for (low, high), gain in zip(thick, gains.values(), strict=True):
+        assert (low, high) == (gain.comparison.low, gain.comparison.high)
+
+
+def test_the_probability_of_improvement_is_over_local_with_its_interval(probed: Table) -> None:
+    figure = draw_improvement(probed, 2)
+    assert figure is not None
+    means = {row.method: row.matrix.design.site_task_means(row.matrix.values) for row in probed.rows if row.matrix}
+    named = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert sorted([*named, "local"]) == sorted(means)
+    for bar, name in zip(figure.axes[0].containers, named, strict=True):
+        share, low, high = improvement(means[name], means["local"])
+        assert bar[0].get_xdata() == pytest.approx([share])
+        assert bar[2][0].get_segments()[0][:, 0] == pytest.approx([low, high])
+
+
+def test_reference_lines_are_in_every_figure_whose_axis_is_a_score(probed: Table) -> None:
+    """The floors of the made-up runs: copied source 11, mean training image 15.5, look-up table 18.25 dB."""
+    assert line_scores(probed) == {"copied source": 11.0, "mean training image": 15.5, "look-up table": 18.25}
+    made = dict(table_figures(probed, 2))
+    for kind in ("curves", "boxplots", "pareto", "profiles"):
+        (*_, panel) = [axes for axes in made[kind].axes if axes.lines]
+        drawn = [line for line in panel.lines if len(set(line.get_xdata())) == 1 or len(set(line.get_ydata())) == 1]
+        values = {float(value) for line in drawn for value in (line.get_xdata()[0], line.get_ydata()[0])}
+        shown = {text.get_text() for legend in made[kind].legends for text in legend.get_texts()}
+        for name, score in line_scores(probed).items():
+            assert score in values or f"{name} {score:.1f}, off the axis" in shown
+
+
+def test_ticks_are_where_the_data_are() -> None:
+    assert ticks_at([3, 6, 9, 12]) == [3, 6, 9, 12]
+    assert ticks_at(range(3, 49, 3)) == [6, 12, 18, 24, 30, 36, 42, 48]
+    assert ticks_at(range(1, 61)) == [10, 20, 30, 40, 50, 60]
+    assert ticks_at([1, 2, 4, 8]) == [1, 2, 4, 8]
+
+
+def test_many_rows_have_a_panel_each_with_the_others_faint_behind(crowd: Table) -> None:
+    panels = [axes for axes in draw_curves(plotted_rows(crowd), {}, 2).axes if axes.get_title()]
+    assert panels[0].get_xticks().tolist() == [2, 4, 6, 8, 10, 12, 14, 16]
+    titles = [" ".join(panel.get_title().split()) for panel in panels]
+    assert titles == [row.method for row in crowd.rows]
+    for panel in panels:
+        assert len([line for line in panel.lines if line.get_color() == "0.85"]) == 19
+        assert len(panel.collections) == 1  # the band of its own row
+
+
+def test_words_of_a_label_stay_whole() -> None:
+    assert wrap_label("University_Hospital_of_Somewhere/site two", 0.5).split() == [
+        "University_Hospital_of_Somewhere/",
+        "site",
+        "two",
+    ]
+    assert wrap_label("ixi", 0.5) == "ixi"
+    assert fitting_size("University_Hospital_of_Somewhere", 0.5, 6.5) < 3
+    assert fitting_size("ixi", 0.5, 6.5) == 6.5
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_a_file_is_as_wide_as_its_figure(rows: list[PlottedRow], columns: int) -> None:
-    media = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", figure_bytes(draw_boxplots(rows, columns), "pdf"))
+    media = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", figure_bytes(draw_curves(rows, {}, columns), "pdf"))
     assert media is not None
     assert float(media[1]) == pytest.approx(72 * WIDTHS[columns])
 
@@ -98,11 +212,11 @@ def test_scores_and_gains_by_the_number_of_subjects(probed: Table) -> None:
     found = adaptation_stages(probed)
     scores, gains = draw_by_train_size(list(found.items()), 2).axes
     assert [label.get_text() for label in scores.get_xticklabels()] == ["none", "1", "2", "4", "8"]
-    for line, row in zip(scores.lines, found[8].rows, strict=True):
+    for (line, *_), row in zip(scores.containers, found[8].rows, strict=True):
         values = {count: next(own for own in table.rows if own.method == row.method) for count, table in found.items()}
         sent = [place for place, own in enumerate(values.values()) if "psnr" in own.scores]
         assert (
-            list(np.asarray(line.get_xdata())) == sent == ([1, 2, 3, 4] if row.method == "local" else [0, 1, 2, 3, 4])
+            [round(x) for x in line.get_xdata()] == sent == ([1, 2, 3, 4] if row.method == "local" else [0, 1, 2, 3, 4])
         )
         assert np.asarray(line.get_ydata())[-1] == row.scores["psnr"].mean
         gain = row.statistics.gain if row.statistics else None
@@ -128,35 +242,37 @@ def inside(figure: Figure) -> bool:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_figure_made_again_is_the_same_file(rows: list[PlottedRow], format: str) -> None:
-    first, second = (figure_bytes(draw_curves(rows, 2), format) for _ in range(2))
+    first, second = (figure_bytes(draw_curves(rows, {}, 2), format) for _ in range(2))
     assert first == second
     assert not re.search(rb"20\d\d-\d\d-\d\dT|D:20\d\d", first)
 
 
 def test_fonts_are_embedded_as_outlines_that_journals_take(rows: list[PlottedRow]) -> None:
-    pdf = figure_bytes(draw_curves(rows, 1), "pdf")
+    pdf = figure_bytes(draw_curves(rows, {}, 1), "pdf")
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
     streams = [
         zlib.decompress(part) for part in re.findall(rb"FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", pdf, re.S)
     ]
     assert any(b" Tf" in stream for stream in streams)  # text stays text
-    assert b"<text" not in figure_bytes(draw_curves(rows, 1), "svg")  # and is outlines where a reader may lack the font
+    assert b"<text" not in figure_bytes(
+        draw_curves(rows, {}, 1), "svg"
+    )  # and is outlines where a reader may lack the font
 
 
 def test_figures_know_nothing_of_the_readers_settings_and_leave_them_alone(rows: list[PlottedRow]) -> None:
-    plain = figure_bytes(draw_curves(rows, 1))
+    plain = figure_bytes(draw_curves(rows, {}, 1))
     with plt.rc_context({"axes.facecolor": "red", "font.size": 30, "savefig.bbox": "tight", "lines.linewidth": 9}):
         before = dict(plt.rcParams)
-        assert figure_bytes(draw_curves(rows, 1)) == plain
+        assert figure_bytes(draw_curves(rows, {}, 1)) == plain
         assert dict(plt.rcParams) == before
     assert plt.get_fignums() == []
 
 
 def test_curves_are_over_rounds_bytes_and_seconds(rows: list[PlottedRow]) -> None:
-    labels = [axes.get_xlabel() for axes in draw_curves(rows, 2).axes]
+    labels = [axes.get_xlabel() for axes in draw_curves(rows, {}, 2).axes]
     assert labels == ["round", "MB sent by all sites", "minutes of training, all sites"]
-    (axes,) = draw_curves(rows, 1).axes
+    (axes,) = draw_curves(rows, {}, 1).axes
     assert [len(line.get_xdata()) for line in axes.lines] == [8, 8, 8]
     assert len(axes.collections) == 3  # a band each
 
@@ -168,15 +284,11 @@ def test_boxes_are_of_a_subjects_mean_over_tasks_and_seeds(tmp_path: Path) -> No
         finished.finish(
             store, finished.identity(seed=seed), {place: [s + seed for s in own] for place, own in scores.items()}
         )
-    runs = tuple(finished_runs(store))
-    found = subject_scores([PlottedRow("fedavg", runs)], "selected")
-    assert found.values.tolist() == [
-        ["fedavg", "ixi", "test000", 20.5],
-        ["fedavg", "ixi", "test001", 24.5],
-        ["fedavg", "oasis", "test000", 12.5],
-        ["fedavg", "oasis", "test001", 15.5],
-    ]
-    assert [axes.get_title() for axes in draw_boxplots([PlottedRow("fedavg", runs)], 2).axes] == ["ixi", "oasis"]
+    (table,) = tables(finished_runs(store))
+    assert table.rows[0].matrix is not None
+    assert subject_scores(table.rows[0].matrix).tolist() == [20.5, 24.5, 12.5, 15.5]
+    assert subject_scores(table.rows[0].matrix, "oasis").tolist() == [12.5, 15.5]
+    assert [axes.get_title() for axes in draw_boxplots(table, 2).axes] == ["ixi", "oasis"]
 
 
 def test_the_front_has_what_no_other_beats_with_as_few_bytes() -> None:
@@ -184,11 +296,11 @@ def test_the_front_has_what_no_other_beats_with_as_few_bytes() -> None:
     assert pareto_front(cloud) == [(0, 20), (3, 22), (9, 23)]
 
 
-def test_rows_that_send_nothing_stand_at_zero(rows: list[PlottedRow]) -> None:
-    (axes,) = draw_pareto(rows, points(rows), 1).axes
-    figure_bytes(axes.figure)
+def test_rows_that_send_nothing_stand_at_zero(probed: Table) -> None:
+    (axes,) = draw_pareto(probed, 1).axes
     assert axes.get_xticklabels()[0].get_text() == "0"
-    assert axes.lines[0].get_xdata()[0] == axes.get_xticks()[0]
+    local = next(number for number, row in enumerate(probed.rows) if row.method == "local")
+    assert axes.containers[local][0].get_xdata()[0] == axes.get_xticks()[0]
 
 
 def test_bars_join_ranks_closer_than_the_critical_difference() -> None:
@@ -202,13 +314,16 @@ def test_bars_join_ranks_closer_than_the_critical_difference() -> None:
 
 
 def test_a_method_keeps_its_colour_and_every_row_has_a_look_of_its_own(tmp_path: Path) -> None:
+    """Twenty rows of one method, and two rows of as many methods as there are colours and markers."""
     methods = [f"method{number:02d}" for number in range(3 * len(COLOURS))]
     runs = {name: FinishedRun(finished.record(finished.identity(method={"name": name})), tmp_path) for name in methods}
     rows = [PlottedRow(f"{name} {number}", (runs[name],)) for number in range(2) for name in methods]
-    looks = [(look["color"], look["marker"], look["dashes"]) for look in line_styles(rows)]
-    assert len(set(looks)) == len(rows)
+    looks = list(line_styles(rows))
+    one = list(line_styles([PlottedRow(f"variant {number}", (runs["method00"],)) for number in range(20)]))
+    for group in (looks, one):
+        assert all(look not in group[:number] for number, look in enumerate(group))
     turned = [look["color"] for look in line_styles(rows[::-1])]
-    assert turned[::-1] == [colour for colour, _, _ in looks]
+    assert turned[::-1] == [look["color"] for look in looks]
 
 
 def test_colours_differ_in_brightness_or_hue_for_the_colour_blind() -> None:

@@ -10,7 +10,7 @@ import pytest
 from support import finished
 
 from fedsynth.benchmarks.records.finished import FinishedRun
-from fedsynth.benchmarks.report.plots.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
+from fedsynth.benchmarks.report.plots.images.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
 from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, read_gallery
 from fedsynth.benchmarks.report.plots.style import WIDTHS, figure_bytes
 

@@ -12,7 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .style import WIDTHS, wrap_label
+from ..labels import fitting_size, wrap_label
+from ..style import WIDTHS
 
 ABREAST = {1: 4, 2: 8}  # tiles side by side in a figure one or two columns wide
 GAP, LINE, FOOT = 0.04, 0.115, 0.42  # inches: between tiles, of a line of text, for the colour bar
@@ -84,6 +85,6 @@ class TileGrid:
         self.axes.set(xlim=self.axes.get_xlim(), ylim=self.axes.get_ylim())
 
     def _write(self, left: float, y: float, text: str, anchor: str) -> None:
-        self.axes.text(
-            left + self.width / 2, y, wrap_label(text, self.width), ha="center", va=anchor, fontsize=6.5, linespacing=1
-        )
+        shown = wrap_label(text, self.width)
+        size = fitting_size(shown, self.width, 6.5)
+        self.axes.text(left + self.width / 2, y, shown, ha="center", va=anchor, fontsize=size, linespacing=1)

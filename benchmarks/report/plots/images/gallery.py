@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from fedsynth.evaluation.metrics.psnr import psnr
 
-from .plotted_row import PlottedRow
-from .style import style
+from ..plotted_row import PlottedRow
+from ..style import style
 from .tile_grid import TileGrid
 
 STEP = 0.05  # the end of an error scale is a multiple of it

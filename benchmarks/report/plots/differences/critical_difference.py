@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from ...tables.ranking import Ranking
-from .style import WIDTHS, style
+from ....tables.ranking import Ranking
+from ..style import WIDTHS, style
 
 LINE = 0.19  # inches, the height of a line of names
 

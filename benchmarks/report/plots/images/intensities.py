@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from fedsynth.federation import CONTRASTS
 
-from ...records.data_card import BINS, Facts
-from .style import COLOURS, style
+from ....records.data_card import BINS, Facts
+from ..style import COLOURS, DASHES, style
 
 
 def draw_intensities(sites: Facts) -> Figure:
@@ -22,10 +22,8 @@ def draw_intensities(sites: Facts) -> Figure:
         for panel, contrast in zip(panels, contrasts, strict=True):
             for number, (name, own) in enumerate(sites.items()):
                 if contrast in own["histogram"]:
-                    look = {
-                        "color": COLOURS[number % len(COLOURS)],
-                        "linestyle": "-" if number < len(COLOURS) else "--",
-                    }
+                    dashes = DASHES[number // len(COLOURS) % len(DASHES)] or (None, None)
+                    look = {"color": COLOURS[number % len(COLOURS)], "dashes": dashes}
                     panel.plot(centres, own["histogram"][contrast], linewidth=1.3, label=name, **look)
             panel.set(title=contrast, xlabel="intensity", xlim=(0, 1))
             panel.grid(alpha=0.3)

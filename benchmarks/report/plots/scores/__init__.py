@@ -1,0 +1,1 @@
+"""Scores: by round, bytes, site, subject and number of training subjects. One kind of figure a file."""
