@@ -71,14 +71,14 @@ def improvement(ours: Floats, theirs: Floats) -> Interval:
     _require_seeds(ours, theirs)
     one, other = ours[:, None, :], theirs[None, :, :]
     wins = ((one > other) + 0.5 * (one == other)).mean(-1)  # [seeds of ours, of theirs]
-    share = wins.mean()
+    share = np.asarray(wins.mean())
     if share in (0, 1):
-        least = 0.025 ** (1 / min(wins.shape))  # Clopper and Pearson, all won
-        return (share, share, 1 - np.float64(least)) if share == 0 else (share, np.float64(least), share)
-    parts = [wins.mean(1).var(ddof=1) / len(ours), wins.mean(0).var(ddof=1) / len(theirs)]
-    error = sum(parts)
-    weights = parts[0] ** 2 / (len(ours) - 1) + parts[1] ** 2 / (len(theirs) - 1)
-    return share, *_on_log_odds(share, error, error**2 / weights if weights > 0 else np.float64(1))
+        least = np.asarray(0.025 ** (1 / min(wins.shape)))  # Clopper and Pearson, all won
+        return (share, share, 1 - least) if share == 0 else (share, least, share)
+    one_error, other_error = wins.mean(1).var(ddof=1) / len(ours), wins.mean(0).var(ddof=1) / len(theirs)
+    weights = one_error**2 / (len(ours) - 1) + other_error**2 / (len(theirs) - 1)
+    error = np.asarray(one_error + other_error)
+    return share, *_on_log_odds(share, error, error**2 / weights if weights > 0 else np.ones(()))
 
 
 def _on_log_odds(share: Floats, variance: Floats, freedom: Floats) -> tuple[Floats, Floats]:

@@ -24,8 +24,8 @@ def draw_forest(table: Table, columns: int) -> Figure | None:
     """
     statistics = [row.statistics for row in table.rows]
     over = {
-        "local": [own and own.gain for own in statistics],
-        "fedavg": [own and getattr(own, "over_fedavg", None) for own in statistics],
+        "local": [own.gain if own else None for own in statistics],
+        "fedavg": [own.over_fedavg if own else None for own in statistics],
     }
     shown = {name: gains for name, gains in over.items() if any(gains)}
     kept = [place for place in range(len(table.rows)) if any(gains[place] for gains in shown.values())]
@@ -45,14 +45,14 @@ def draw_forest(table: Table, columns: int) -> Figure | None:
                 if gain := gains[row]:
                     colour, found = looks[row]["color"], gain.comparison
                     panel.plot([found.low, found.high], [place] * 2, color=colour, linewidth=2.2, solid_capstyle="butt")
-                    if getattr(gain, "low", None) is not None:
-                        panel.plot([getattr(gain, "low", None), gain.high], [place] * 2, color=colour, linewidth=0.7)
+                    if gain.low is not None and gain.high is not None:
+                        panel.plot([gain.low, gain.high], [place] * 2, color=colour, linewidth=0.7)
                     panel.plot(found.difference, place, color=colour, linestyle="", **_marker(gain.significant))
         marks = dict.fromkeys(gain.significant for gains in shown.values() for gain in gains if gain)
         _explain(
             figure,
             list(marks),
-            any(gain and getattr(gain, "low", None) is not None for gains in shown.values() for gain in gains),
+            any(gain and gain.low is not None for gains in shown.values() for gain in gains),
         )
     return figure
 

@@ -13,9 +13,13 @@ from ..style import line_styles, style
 
 def draw_improvement(table: Table, columns: int) -> Figure | None:
     """The probability of each row against `local` on the same network, with its 95 % interval; None where there is none."""
-    plotted, compared = plotted_rows(table), list(enumerate(contenders(table.rows)))
-    runs = [own.scores and own.scores.design.site_task_means(own.scores.values) for _, own in compared]
-    pairs = [(row, own.local) for row, own in compared if own.scores is not None and own.local is not None]
+    plotted, compared = plotted_rows(table), contenders(table.rows)
+    runs = {
+        row: own.scores.design.site_task_means(own.scores.values)
+        for row, own in enumerate(compared)
+        if own.scores is not None
+    }
+    pairs = [(row, local) for row in runs if (local := compared[row].local) is not None]
     if not pairs or len(table.seeds) < 2:
         return None
     looks = list(line_styles(plotted))

@@ -13,7 +13,7 @@ from ..plotted_row import PlottedRow
 from ..reference_lines import draw_reference_lines, line_handles
 from ..small_multiples import MANY, draw_small_multiples
 from ..style import HEIGHT, WIDTHS, byte_unit, line_styles, open_axes, style
-from ..ticks import set_ticks
+from .ticks import set_ticks
 
 YLABEL = "validation PSNR, dB"
 

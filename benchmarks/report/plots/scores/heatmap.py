@@ -60,7 +60,7 @@ def draw_heatmap(table: Table, columns: int) -> Figure:
         bar = figure.colorbar(panels[0, 0].collections[0], ax=panels, orientation="horizontal", shrink=0.5, aspect=40)
         bar.set_label(with_unit(f"test {metric.heading}", metric))
         for name, score in line_scores(table).items():
-            if bar.vmin <= score <= bar.vmax:
+            if np.nanmin(values) <= score <= np.nanmax(values):
                 bar.ax.axvline(score, color="white", linewidth=1, dashes=DASHES[name])
                 bar.ax.annotate(
                     name, (score, 1), (0, 1), ("data", "axes fraction"), "offset points", ha="center", fontsize=6

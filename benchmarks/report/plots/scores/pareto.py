@@ -11,10 +11,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from ....tables.table import Table
 from ..labels import with_unit, wrap_label
 from ..legend import legend_below
-from ..placing import SIZE, Point, place_names
 from ..plotted_row import plotted_rows
 from ..reference_lines import GREY, draw_reference_lines, line_handles, line_scores
 from ..style import HEIGHT, WIDTHS, byte_unit, line_styles, open_axes, style
+from .placing import SIZE, Point, place_names
 
 FREE = {
     1: 0.3,

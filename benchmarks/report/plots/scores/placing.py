@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from ...stats.scores import Floats
+from ....stats.scores import Floats
 
 SIZE = 6.0  # of the letters, in points
 MARKER = 4.0  # points around a marker's centre that stay free
@@ -39,34 +40,40 @@ def place_names(axes: Axes, points: Sequence[Point]) -> None:
         raise ValueError("axes without a figure; draw them in one")
     renderer, unit = FigureCanvasAgg(figure).get_renderer(), figure.dpi / 72
     figure.draw_without_rendering()  # the layout is known from here on
-    texts = [text.get_window_extent(renderer).extents for text in axes.texts if text.get_text()]
-    taken = list(texts)
-    for line in axes.lines:
-        if line.get_linestyle() != "None":
-            corners = line.get_transform().transform(line.get_path().vertices)
-            ends = [np.concatenate([np.minimum(a, b) - unit, np.maximum(a, b) + unit]) for a, b in pairwise(corners)]
-            taken += ends
+    texts = [np.array(text.get_window_extent(renderer).extents) for text in axes.texts]
+    taken = [*texts, *_on_lines(axes, unit)]
     centres = axes.transData.transform([(point.x, point.y) for point in points])
     for point, (x, y) in zip(points, centres, strict=True):
         (_, low), (_, high) = axes.transData.transform([(point.x, point.low), (point.x, point.high)])
         around = MARKER * unit
         taken += [np.array([x - around, y - around, x + around, y + around]), np.array([x - unit, low, x + unit, high])]
-    room = axes.get_window_extent(renderer).extents
+    room = np.array(axes.get_window_extent(renderer).extents)
     for point, centre in sorted(zip(points, centres, strict=True), key=lambda pair: (-pair[1][1], pair[1][0])):
-        text = axes.annotate(
-            point.name, (point.x, point.y), (0, 0), textcoords="offset points", fontsize=SIZE, color=point.colour,
-            va="bottom", linespacing=1, arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": point.colour, "shrinkB": 2},
-        )  # fmt: skip
-        text.set_in_layout(False)
-        box = text.get_window_extent(renderer)
-        places = _places(centre, np.array([box.width, box.height]), unit, room)
+        look: dict[str, Any] = {"fontsize": SIZE, "color": point.colour, "va": "bottom", "linespacing": 1}
+        written = axes.text(point.x, point.y, point.name, **look)
+        size = np.array(written.get_window_extent(renderer).size)
+        written.remove()
+        places = _places(centre, size, unit, room)
         found = _first_free(places, centre, NEAR * unit, np.array(taken), np.array([*texts, np.zeros(4)]))
-        text.set_position(tuple((found[:2] - centre) / unit))
-        joined = _distance(found, centre) > NEAR * unit
-        if text.arrow_patch:
-            text.arrow_patch.set_visible(bool(joined))
         texts.append(found)
-        taken += [found, *(_way(found, centre) if joined else ())]
+        taken.append(found)
+        if _distance(found, centre) > NEAR * unit:
+            taken += [*_way(found, centre)]
+            end = np.clip((centre - found[:2]) / size, 0, 1)  # the point of the name that is nearest to the marker
+            line = {"arrowstyle": "-", "linewidth": 0.4, "color": point.colour, "shrinkA": 0, "shrinkB": 2}
+            look |= {"arrowprops": line | {"relpos": tuple(end)}}
+        offset = (found[:2] - centre) / unit
+        text = axes.annotate(point.name, (point.x, point.y), tuple(offset), textcoords="offset points", **look)
+        text.set_in_layout(False)
+
+
+def _on_lines(axes: Axes, unit: float) -> Iterator[Floats]:
+    """Boxes around the pieces of the lines that have been drawn."""
+    for line in axes.lines:
+        if line.get_linestyle() != "None":
+            corners = line.get_transform().transform(line.get_path().vertices)
+            for a, b in pairwise(corners):
+                yield np.concatenate([np.minimum(a, b) - unit, np.maximum(a, b) + unit])
 
 
 def _places(centre: Floats, size: Floats, unit: float, room: Floats) -> Floats:
