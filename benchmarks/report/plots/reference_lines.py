@@ -53,6 +53,6 @@ def line_handles(scores: Mapping[str, float], drawn: set[str]) -> list[Line2D]:
     return [
         Line2D([], [], label=name, color=GREY, linewidth=0.8, dashes=DASHES[name])
         if name in drawn
-        else Line2D([], [], label=f"{name} {score:.1f}, off the axis", linestyle="")
+        else Line2D([], [], label=f"{name} {score:.4g}, off the axis", linestyle="")
         for name, score in scores.items()
     ]
