@@ -13,6 +13,7 @@ from ..leaderboard.newcomers import newcomer_lines, newcomer_scores
 from ..records.data_card import card_rows
 from ..records.score_table import Means, mean_of_known
 from ..stats.validation_curve import CurveOverSeeds, ValidationCurve
+from ..tables.headline import ASIDE
 from ..tables.metric import Metric, installed
 from ..tables.reference_lines import ReferenceLine
 from ..tables.row import Row, SiteTask
@@ -40,9 +41,11 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
         "smoke": table.smoke,
         "headline": table.headline,
         "notes": table.notes,
+        "caption": " ".join(table.caption),
         "facts": [line.split(": ", 1) for line in table.facts],
         "score": table.metric.heading,
         "lines": [line.name for line in lines],
+        "not_recorded": [line.name for line in table.lines if not line.scores],
         "newcomer_lines": [[name, json_pairs(scores)] for name, scores in newcomer_lines(table).items()],
         "rows": [
             {
@@ -51,7 +54,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "method": plotted.method,
                 "missing": list(row.missing),
                 "diverged": row.diverged,
-                "flags": list(row.flags),
+                "aside": plotted.method in ASIDE,
                 "runs": [places[run.record.run] for run in row.runs],
             }
             for row, plotted in zip(table.rows, plotted_rows(table), strict=True)
@@ -64,7 +67,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "main": column.compact,
                 "site_task": bool(column.heading[1]) and tuple(column.heading) in trained["site_tasks"],
                 "better": column.better,
-                "cells": [*column.cells, *("" if value is None else column.cell(value) for value in own)],
+                "cells": [*column.shown(" ± "), *("" if value is None else column.cell(value) for value in own)],
                 "best": column.leaders,
                 "values": [json_number(value) for value in (*column.values, *own)],
             }

@@ -25,7 +25,7 @@ function curves(table) {
     const panels = view === "row" ? numbers.map((number) => ({ title: table.rows[number].title, series: series(number, site), behind: all(site) }))
       : view === "site" ? sites.map((of) => ({ title: of, series: all(of), lines: referenceLines(table, "psnr", of) }))
       : [{ title: "", series: all(site), lines: referenceLines(table, "psnr", site) }];
-    const values = panels.flatMap((panel) => panel.series.flatMap(({ points }) => points.map(([, value]) => value)));
+    const values = panels.flatMap((panel) => panel.series.flatMap(({ points, band }) => [...points, ...(band ?? [])].flatMap(([, ...own]) => own)));
     const shared = panels.length > 1 && values.length ? { range: extent(values), height: 200 } : { height: 340 };
     place.className = panels.length > 1 ? "charts" : "";
     more.hidden = panels.length <= chosen.most;

@@ -14,8 +14,9 @@ function leaderboard(table) {
   };
   const pick = choice("columns", "Columns", Object.keys(wanted).map((name) => [name, name]), (name) => found.columns((number) => wanted[name](shown[number])));
   const facts = table.facts.map(([lead, text]) => [html("dt", {}, lead), html("dd", {}, ...prose(text))]);
-  return part("Leaderboard", [controls(pick), found.element, html("details", {}, html("summary", {}, "Data, training and records"), html("dl", {}, ...facts.flat())),
-    soft("A heading says what its column means; a method's name leads to its paper, its code and the records of its row.")], [found]);
+  return part("Leaderboard", [controls(pick), found.element, soft(...prose(table.caption)), html("details", {}, html("summary", {}, "Data, training and records"), html("dl", {}, ...facts.flat())),
+    soft("A heading says what its column means; a method's name leads to its paper, its code and the records of its row.",
+      table.not_recorded.length ? ` Not recorded by these runs: ${table.not_recorded.join(", ")}.` : "")], [found]);
 }
 
 const everySiteTask = (table) => siteTasks(table, table.trained, "Every site and task", "sites", "");
@@ -32,7 +33,8 @@ function siteTasks(table, block, title, name, note) {
     const { cells: all, better, digits, label, lines: levels } = metrics.find(({ name }) => name === metric);
     const lines = table.lines.map((name, line) => ({ name, cells: levels[line] })).filter(({ cells }) => cells.some((value) => value !== null));
     const rows = table.rows.map((_, row) => row).filter((row) => fits(table.rows[row].name)), cells = rows.map((row) => all[row]), known = [...cells, ...lines.map(({ cells }) => cells)];
-    const best = names.map((_, at) => Math.max(...cells.filter((row) => row && row[at] !== null).map((row) => better * row[at])));
+    const rivals = rows.some((row) => !table.rows[row].aside) ? cells.filter((_, at) => !table.rows[rows[at]].aside) : cells;
+    const best = names.map((_, at) => Math.max(...rivals.filter((row) => row && row[at] !== null).map((row) => better * row[at])));
     const behind = cells.map((row) => row?.map((value, at) => (value === null ? null : best[at] - better * value)) ?? null);
     const worst = Math.max(...behind.flat().filter((value) => value !== null), 1e-12);
     const means = known.map((row) => (row && row.every((value) => value !== null) ? row.reduce((sum, value) => sum + value, 0) / row.length : null));
@@ -44,7 +46,7 @@ function siteTasks(table, block, title, name, note) {
         print, number: true, shades: behind.map((row) => (row?.[at] ?? 0) / worst), best: behind.map((row) => (row?.[at] === 0 ? 1 : 0)),
       })),
     ], { score: 1, lines: lines.length, sort: `${name}-sort`, file: fileName(table.title, title, metric) });
-    place.replaceChildren(found.element, soft(`${note}Shaded by the distance to the best row shown: no shade at the best of a column, full shade at ` +
+    place.replaceChildren(found.element, soft(`${note}Shaded by the distance to the best row shown${rivals.length < cells.length ? " (pooled aside)" : ""}: no shade at the best of a column, full shade at ` +
       `${worst.toFixed(digits)} behind it. ${better > 0 ? "Higher" : "Lower"} is better.`));
   }
   const pick = choice(`${name}-metric`, "Metric", metrics.map(({ name, label }) => [name, label]), (value) => { metric = value; show(); });
@@ -107,7 +109,7 @@ function dataCard(table) {
       const own = histograms[site][contrast];
       return own ? [{ name: site, look: look(number), points: own.map((share, bin) => [(bin + 0.5) / own.length, share]) }] : [];
     });
-    return html("div", {}, html("h4", {}, contrast), chart({ series, x: "intensity", y: "share of pixels", height: 200 }).element);
+    return html("div", {}, html("h4", {}, contrast), chart({ series, x: "intensity", y: "share of pixels", height: 200, at: [0.25, 0.5, 0.75] }).element);
   });
   const figure = html("div", { class: "charts" }, ...charts);
   return part("Data", [found.element, soft("For each site and split, the number of subjects and, in brackets, of slices."), figure, saveFigure(figure, fileName(table.title, "intensities")),

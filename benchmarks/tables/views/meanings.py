@@ -20,14 +20,17 @@ MEANINGS = {
     "diverged": "How many seeds diverged. A diverged run is scored as the mean training image.",
     "below floor": "How many seeds ended with a validation PSNR below that of copying the source.",
     "groups": "Rows that share a letter are not shown to differ (all pairs of the table, at 5 % for all of them together).",
-    "gain": f"The difference in METRIC to {LOCAL}; above 0 the row is better.",
+    "gain": (
+        f"The difference in METRIC to {LOCAL}; above 0 the row is better. * where it is not 0, at 5 % for all gains of the table "
+        "together; without *: not shown to differ."
+    ),
     "gain +-": "Half of the 95 % interval of the gain, from paired differences, for other seeds and other subjects.",
-    "gain p": "The p value of the gain, corrected for all gains of the table.",
+    "gain p": "The p value of the gain, corrected for all gains of the table together.",
     "effect": "The gain divided by its standard deviation over subjects.",
     "sites gaining": "The share of sites whose gain is above 0.",
     "gap closed": "The gain as a share of the gain of `pooled`, where that is significantly above 0 (5 %).",
     "worst site": "The site that the row serves worst, by METRIC.",
-    "worst site's": "The mean METRIC at the site that the row serves worst.",
+    "worst site's": "The mean METRIC at the site that the row serves worst, and which that is.",
     "sd over sites": "The standard deviation over sites of the mean METRIC; lower is fairer.",
     "worst 5 %": "The mean METRIC over the worst 5 % of a seed's subjects.",
     "rising": (
