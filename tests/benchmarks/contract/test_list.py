@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import docstring, meaning, options
@@ -224,3 +227,23 @@ def test_types_defaults_and_meanings_are_those_of_the_source(plugin: Path) -> No
     assert shown["untold"] == ("int", "3", "")
     assert meaning(mine, "l1").startswith("weight of the L1 term")
     assert docstring(mine).strip() == "Mine, as e.g. Smith et al. have it. `share` is of all sites."
+
+
+def test_a_file_with_a_metric_alone_is_listed_by_a_fresh_process(tmp_path: Path) -> None:
+    """Which has imported no part of the engine."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        '"""Mine."""\nfrom fedsynth import ImageMetric\nclass Mine(ImageMetric):\n    better, range = "lower", (0, 1)\n'
+    )
+    code = "import sys; from fedsynth.benchmarks.contract.sources import choices; print(choices(sys.argv[1]))"
+    for group, found in (("metric", "Choice(name='mine', summary='Mine.'"), ("method", "Choice(name='local'")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, group],
+            cwd=ROOT,
+            env=os.environ | {VARIABLE: str(file)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found in done.stdout
+        assert done.stdout.rstrip().endswith("{})")

@@ -1,0 +1,1 @@
+"""How the learning rate changes from round to round, one schedule a file."""
