@@ -35,6 +35,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
     across = bool(table.scenario.get("across"))
     card = table.record.data.get("card")
     meanings, lines = column_meanings(table), recorded_lines(table)
+    in_foreground = {Metric.of(name).heading for name in ("psnr_fg", "ssim_fg")}
     levels = [line_levels(line) for line in lines]
     return {
         "title": table.title,
@@ -64,7 +65,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "name": column.name,
                 "tip": meanings.get(column.name),
                 "number": column.is_number,
-                "main": column.compact,
+                "main": column.compact or column.name in in_foreground,
                 "site_task": bool(column.heading[1]) and tuple(column.heading) in trained["site_tasks"],
                 "better": column.better,
                 "cells": [*column.shown(" ± "), *("" if value is None else column.cell(value) for value in own)],

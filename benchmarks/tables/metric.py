@@ -69,7 +69,7 @@ class Metric:
     def sentence(self) -> str:
         """What a caption says of the metric."""
         better = "" if self.scale > 0 else "; lower is better"
-        return f"{self.name} is {self.definition or 'defined by its metric'}{better}."
+        return f"{self.heading} is {self.definition or 'defined by its metric'}{better}."
 
     @property
     def difference(self) -> str:

@@ -25,7 +25,7 @@ from .labels import OWN
 from .metric import Metric
 from .statistics import RowStatistics
 
-SHOWN = ("psnr", "ssim", "nmse")  # in every table, beside the metric that orders it
+SHOWN = ("psnr", "ssim", "psnr_fg", "ssim_fg", "nmse")  # in every table, beside the metric that orders it
 STALLED = 5.0  # times as long as the median of its row: more than runs that share a machine differ
 
 SiteTask = tuple[str, str]  # site, task

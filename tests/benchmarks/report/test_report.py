@@ -87,6 +87,12 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
         assert [row["method"] for row in block["rows"]] == [row.method for row in table.rows]
 
 
+def test_the_main_view_has_psnr_and_ssim_inside_the_foreground_too(shown: Page) -> None:
+    for number, _ in enumerate(shown.blocks["overview"]["tables"]):
+        main = [column["name"] for column in shown.blocks[f"table-{number}"]["columns"] if column["main"]]
+        assert {"PSNR", "SSIM", "PSNR in the foreground", "SSIM in the foreground"} <= set(main)
+
+
 def test_every_cell_of_the_table_of_site_tasks_is_a_mean_over_subjects_and_seeds(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for seed in (0, 1):
