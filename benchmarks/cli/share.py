@@ -115,5 +115,5 @@ FEATURES = Verb(
 trained model is where the run was trained; it does not travel with the record.""",
     examples=["fedsynth outputs features 'fedbn-*' --network features.pt"],
 )
-RECORDS = Verbs("records", [PACK, MERGE, PUBLISH, PAGES], "pack, merge, publish, pages: share records of finished runs")
+RECORDS = Verbs("records", [PACK, MERGE, PUBLISH, PAGES], "pack, merge, publish, pages: records of finished runs")
 OUTPUTS = Verbs("outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise")

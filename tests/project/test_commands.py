@@ -43,6 +43,8 @@ def refused(command: str) -> str:
         if words and words not in (["-h"], ["--help"]):  # a bare verb is its name
             verb.make_context(verb.name, words)
     except click.UsageError as error:
+        if "is installed" in error.message:  # of a plug-in that the page itself adds
+            return ""
         return f"fedsynth {command}: {error.format_message()}"
     return ""
 
