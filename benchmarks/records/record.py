@@ -67,9 +67,7 @@ class Record:
     finished: str
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the tables beside the record
     schema: int = SCHEMA
-    tuning: dict[str, Any] = field(
-        default_factory=dict
-    )  # how its options were tuned (config/tuned.py); empty: not recorded
+    tuning: dict[str, Any] = field(default_factory=dict)  # of its options (config/tuned.py); empty: not recorded
     below_floor: bool = False  # its last validation lies below copying the source; such a run once counted as diverged
 
     @property
