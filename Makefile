@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow test-all test-long lint speed peers catalogue golden pages screenshots smoke
+.PHONY: demo test test-slow test-all test-long lint speed precision peers catalogue golden pages screenshots smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -39,6 +39,14 @@ lint: $(READY)
 
 speed: $(READY)
 	$(BIN)/python -m pytest -q benchmarks/speed --benchmark-only --benchmark-json .benchmarks/speed.json
+
+# Three methods with five seeds, compiled and eagerly, and where the CPU has it in bf16: do they score alike?
+PRECISION := $(BIN)/fedsynth run -m experiment=demo method=local,fedavg,pflsynth seed=1,2,3,4,5 network=personalised network.init=scaled
+precision: $(READY)
+	$(PRECISION) trainer.execution=auto,compiled --results .benchmarks/precision
+	if $(BIN)/python -c 'import sys, torch; from fedsynth.runtime.device import has_bf16; sys.exit(not has_bf16(torch.device("cpu")))'; \
+		then $(PRECISION) trainer.execution=compiled trainer.precision=bf16 --results .benchmarks/precision; fi
+	$(BIN)/python -m fedsynth.benchmarks.speed.same_scores .benchmarks/precision
 
 # A round of ours in turns with other engines', each in an environment of its own under .peers/ (a gigabyte each).
 PEERS := flower fluke pfl_research

@@ -24,6 +24,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("needs a CUDA device")
 
 
+@pytest.fixture
+def _any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 is imitated where the machine lacks it; runs refuse that."""
+    monkeypatch.setattr("fedsynth.runtime.device.has_bf16", lambda device: True)
+
+
 def cpu_seconds() -> float:
     """The CPU seconds of this process and of the children that it has waited for."""
     return sum(os.times()[:4])

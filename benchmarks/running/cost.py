@@ -82,9 +82,8 @@ def costs_of(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, floa
     found["peak_memory_bytes"] = memory
     if folder:
         trace(trainer, rounds + 2, folder)
-    execution = f"eager ({trainer.step.eager})" if trainer.step.eager else trainer.step.execution.value
     shares = {name: value / rounds for name, value in found.items() if name not in ("peak_memory_bytes", "floor_share")}
-    return found | shares | parameter_counts(trainer.sites.values(), trainer.plan), execution
+    return found | shares | parameter_counts(trainer.sites.values(), trainer.plan), trainer.step.ran
 
 
 def warm(run: Run, federation: Federation, rounds: int) -> Trainer:

@@ -1,8 +1,9 @@
 """A local step of ours against the step written by hand, the step of the released code, and the least that it could take.
 
 The same nets and slices, resident on the device. "bare step b1": eager PyTorch in its default precision that does nothing else
-(peers/job.py: Bench); b2 in bf16; b3 in bf16 with channels last. "b1 with fused Adam" is what is left of b1 when it has
-our optimiser: the rest is what the framework costs.
+(peers/job.py: Bench), with the nets as they are when they are not compiled; b2 in bf16; b3 in bf16 with channels last. "b1 with
+fused Adam" is what is left of b1 when it has our optimiser: the rest is what the framework costs. What is compiled takes minutes
+to start the first time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from fedsynth.benchmarks.speed.peers.job import Bench, Job
 from fedsynth.benchmarks.speed.reference import Aligned, Model, write
 from fedsynth.benchmarks.speed.turns import in_turns, seconds
 from fedsynth.method import Method
-from fedsynth.runtime.options import Precision
+from fedsynth.runtime.device import has_bf16
+from fedsynth.runtime.options import Execution, Precision
 from fedsynth.trainer import Trainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,12 +31,20 @@ MID = replace(
     NARROW, width=32, blocks=9, size=128, batch=1, steps=2, discriminator_width=32, discriminator_layers=3, latent=256
 )
 FULL = replace(MID, width=64, size=256, steps=1, discriminator_width=64, latent=512)  # the paper's
-JOBS = {"narrow": NARROW, "mid": MID, "full": FULL}
-PRECISIONS = [Precision.fp32] if DEVICE.type == "cpu" else [Precision.fp32, Precision.tf32, Precision.bf16]
+WIDER = replace(NARROW, width=16, discriminator_width=32)
+JOBS = {"narrow": NARROW, "wider": WIDER, "mid": MID, "full": FULL}
+WAYS = {
+    "fp32": (Precision.fp32, Execution.auto),
+    "fp32-compiled": (Precision.fp32, Execution.compiled),
+    "bf16-compiled": (Precision.bf16, Execution.compiled),
+    "tf32": (Precision.tf32, Execution.auto),
+    "bf16": (Precision.bf16, Execution.auto),
+}
+ON = {"cpu": list(WAYS)[: 3 if has_bf16(DEVICE) else 2], "cuda": ["fp32", "tf32", "bf16"]}
 
 
-def ours(job: Job, precision: Precision) -> Callable[[], None]:
-    options = replace(job.options, precision=precision, flip=False, zoom=1.0)
+def ours(job: Job, precision: Precision, execution: Execution) -> Callable[[], None]:
+    options = replace(job.options, precision=precision, execution=execution, flip=False, zoom=1.0)
     trainer = Trainer(Method(), job.architecture, job.federation, options, seed=0)
     [site] = trainer.sites.values()
     site.enter(1)
@@ -43,7 +53,7 @@ def ours(job: Job, precision: Precision) -> Callable[[], None]:
         for _ in site.train({}):
             pass
 
-    for _ in range(8):  # until every task's step was captured, where it can be
+    for _ in range(8):  # until every task's step was compiled or captured, where it can be
         steps()
     return steps
 
@@ -83,10 +93,10 @@ def reference(job: Job) -> Callable[[], None]:
     return steps
 
 
-@pytest.mark.parametrize("precision", PRECISIONS, ids=lambda precision: precision.value)
+@pytest.mark.parametrize("way", ON[DEVICE.type])
 @pytest.mark.parametrize("size", JOBS)
-def test_local_steps(benchmark: BenchmarkFixture, size: str, precision: Precision) -> None:
-    job = JOBS[size]
+def test_local_steps(benchmark: BenchmarkFixture, size: str, way: str) -> None:
+    job, (precision, execution) = JOBS[size], WAYS[way]
     rivals = {
         "bare step b1": bare(job, Precision.fp32),
         "b1 with fused Adam": bare(job, Precision.fp32, fused=True),
@@ -98,7 +108,7 @@ def test_local_steps(benchmark: BenchmarkFixture, size: str, precision: Precisio
             "bare step b3 (channels last)": bare(job, Precision.bf16, torch.channels_last),
         }
     flops = operations(bare(job, Precision.fp32)) // job.steps
-    spent = in_turns(benchmark, ours(job, precision), rivals)
+    spent = in_turns(benchmark, ours(job, precision, execution), rivals)
     nets = job.nets(job.names[0])
     moving = sum(
         p.numel() for net in (nets["generator"], next(iter(nets["discriminators"].values()))) for p in net.parameters()

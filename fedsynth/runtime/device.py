@@ -6,13 +6,14 @@ import ctypes
 import functools
 import os
 import resource
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import torch
 
-from .options import Precision, TrainerOptions
+from .options import Execution, Precision, TrainerOptions
 
 os.environ.setdefault(
     "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -28,8 +29,31 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name if name != "auto" else there[1] if found else "cpu")
 
 
+def check_machine(options: TrainerOptions, device: torch.device) -> None:
+    """Raise ValueError where this machine lacks what a run asks for: arithmetic in bf16, or a compiler."""
+    if options.precision is Precision.bf16 and not has_bf16(device):
+        raise ValueError(
+            f"trainer.precision=bf16 was asked for, and this {device.type} has no arithmetic in bf16 (of CPUs, those with "
+            "avx512_bf16 or AMX have), so it would be imitated, slowly; set trainer.precision=fp32, or take another machine"
+        )
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as torch chooses
+    if options.execution is Execution.compiled and shutil.which(compiler) is None:
+        raise ValueError(
+            f"trainer.execution=compiled was asked for, and there is no C++ compiler {compiler!r}; install it (on Debian: apt "
+            "install g++), name another one in the variable CXX, or set trainer.execution=auto"
+        )
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bf16 by itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def set_precision(options: TrainerOptions) -> None:
-    """Put the process into the arithmetic that the run asked for."""
+    """Put the process into the arithmetic that the run asked for. Raises ValueError where the machine cannot do what it asks."""
+    check_machine(options, resolve_device(options.device))
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(options.deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # by torch, at run time

@@ -49,7 +49,7 @@ class Execution(Enum):
     auto = "auto"  # graph on a GPU, else eager
     eager = "eager"
     graph = "graph"  # recorded once and played back as CUDA graphs
-    compiled = "compiled"  # by torch.compile, which takes about a minute and then makes steps faster
+    compiled = "compiled"  # by torch.compile: minutes before the first run on a machine, then faster steps
 
 
 class Offload(Enum):

@@ -207,6 +207,7 @@ class SiteState:
         vector = torch.zeros(self.plan.model.numel, device=self.device)
         pairs = self.along(player, vector)
         if pairs:
+            self._step.asked([parameter for parameter, _ in pairs])
             slopes = torch.autograd.grad(loss, [parameter for parameter, _ in pairs], allow_unused=True)
             self._step.backwards += 1
             for (_, part), slope in zip(pairs, slopes, strict=True):

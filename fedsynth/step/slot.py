@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..exchange import Memory, leaves
+from ..exchange import Memory
 from ..networks.blocks import Noisy
 from ..runtime.options import Execution, TrainerOptions
+from .compiled import CompiledNets
 from .graph import StepGraph
 
 Players = Callable[[nn.ModuleDict], Mapping[str, list[Any]]]  # of nets: name -> parameters, or torch's parameter groups
@@ -21,7 +22,8 @@ Players = Callable[[nn.ModuleDict], Mapping[str, list[Any]]]  # of nets: name ->
 class Slot:
     """`nets` on the device; `players`: name -> parameters, and `optimizers`, one a player; `tensors`: all of the nets' by path,
     and `paths` by a parameter's id; `memory`; `received`, the server's model as it came, or None; the `stream` on which a GPU
-    works for this slot; the `graphs` of the steps that it plays back here, and how often a step was `seen` before.
+    works for this slot; the `graphs` of the steps that it plays back here, and how often a step was `seen` before; the `compiled`
+    nets, where steps are to be compiled.
     """
 
     def __init__(self, nets: nn.ModuleDict, players: Players, options: TrainerOptions, device: torch.device) -> None:
@@ -40,9 +42,7 @@ class Slot:
         self.graphs: OrderedDict[Hashable, StepGraph] = OrderedDict()
         self.seen: Counter[Hashable] = Counter()
         self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
-        if options.execution is Execution.compiled:
-            for _, net in leaves(nets):
-                net.compile()
+        self.compiled = CompiledNets(nets, self.noise) if options.execution is Execution.compiled else None
         self._received: dict[torch.Size, Tensor] = {}  # each shape has an address of its own, which never changes
         self._shape: torch.Size | None = None
 

@@ -25,6 +25,7 @@ from .graph import StepGraph
 from .slot import Slot
 
 WARM_UP = 2  # eager steps of a kind before it is recorded: they make the optimiser's state and choose kernels
+CLOSE = 0.1  # by how much of a loss or a gradient's norm a compiled step may miss the eager one: bf16 is that rough
 GRAPHS = 32  # that a slot keeps; the one that was played longest ago goes first
 
 
@@ -32,8 +33,9 @@ class Step:
     """Runs local steps, and sums losses on the device; nothing here waits for the device.
 
     It counts backward passes, the floating-point operations of local steps, and the seconds of the host by what it did: "data",
-    "discriminators", "generator" (all other players), or "graphs", where both are played back. `eager` says why the steps of a
-    method that was to be recorded run eagerly; it is empty if they do not.
+    "discriminators", "generator" (all other players), "graphs", where both are played back, or "compiling". `eager` says why the
+    steps of a method that was to be recorded run eagerly, or why some of those that were to be compiled do; it is empty if none
+    does.
     """
 
     def __init__(self, method: str, options: TrainerOptions, device: torch.device) -> None:
@@ -46,6 +48,15 @@ class Step:
         self.waits = False  # for the device after each part, so that the device's seconds count and not the host's
         self._flops: dict[Hashable, int] = {}
         self._roles: dict[Hashable, list[str]] = {}  # whose losses a step of a kind has
+        self._learning: dict[Hashable, set[str] | None] = {}  # by kind, for CompiledNets.at_work; None: it runs eagerly
+        self._watching: Callable[[list[Tensor]], None] | None = None  # told what gradients are asked for
+
+    @property
+    def ran(self) -> str:
+        """How local steps ran, in words."""
+        if self.eager and self.execution is Execution.compiled:
+            return f"compiled; but eagerly: {self.eager}"
+        return f"eager, as it cannot be captured: {self.eager}" if self.eager else self.execution.value
 
     def autocast(self) -> AbstractContextManager[object]:
         """Inside, the arithmetic has the run's precision."""
@@ -68,7 +79,7 @@ class Step:
     def local(
         self, slot: Slot, mode: Hashable, batch: Batch, pairs: Callable[[Batch], Pairs], losses: dict[str, Tensor]
     ) -> None:
-        """One local step in a slot: the `pairs` of a batch, run or played back. Adds to `losses`, by role.
+        """One local step in a slot: the `pairs` of a batch, run, compiled or played back. Adds to `losses`, by role.
 
         `mode` is all else that the step may depend on: two steps of one mode, task, shape and numbers in memory do the same
         operations. The losses of steps that are played back arrive in `losses` when `collect` is called.
@@ -76,8 +87,13 @@ class Step:
         kind = (mode, batch.task, batch.images.shape, batch.second is None, slot.numbers())
         counted = kind in self._flops
         if not counted:
-            self.count(kind, slot, pairs(batch))
-        if not counted or self.execution is not Execution.graph or self.eager:
+            expected = self.count(kind, slot, pairs(batch))
+            if slot.compiled:
+                self._compile(kind, slot, pairs(batch), expected)
+        if slot.compiled and (learning := self._learning[kind]) is not None:
+            with slot.compiled.at_work(learning):
+                self.run(pairs(batch), slot.players, slot.optimizers, losses)
+        elif not counted or self.execution is not Execution.graph or self.eager:
             self.run(pairs(batch), slot.players, slot.optimizers, losses)
         else:
             with self.timing("graphs"):
@@ -106,6 +122,7 @@ class Step:
                 return
             chosen, loss = self.contract.checked_pair(pair, players)
             parameters = [parameter for name in chosen for parameter in players[name]]
+            self.asked(parameters)
             for parameter in parameters:
                 parameter.grad = None
             with self.contract.explained(f"the loss of {'+'.join(chosen)}", STALE):
@@ -126,17 +143,51 @@ class Step:
                     losses[role] = loss.detach().clone()
             self.seconds["discriminators" if role == "discriminator" else role] += self._now() - started
 
-    def count(self, kind: Hashable, slot: Slot, pairs: Pairs) -> None:
-        """Note the operations of a kind of step, and whose losses it has, from a step in which nobody moves.
+    def count(self, kind: Hashable, slot: Slot, pairs: Pairs) -> dict[str, Tensor]:
+        """Note the operations of a kind of step, and whose losses it has, from a step in which nobody moves. Returns the losses,
+        by role, and, where steps are compiled, the norms of gradients, by player.
 
         The step that counts is undone, as torch rounds some operations otherwise while it is watched.
         """
         own: dict[str, Tensor] = {}
-        before = self.backwards
-        with slot.preserved(), FlopCounter() as counter, torch.compiler.set_stance("force_eager"):
+        before, learning = self.backwards, set[str]()
+        if nets := slot.compiled:
+            nets.watch()
+            self._watching = lambda parameters: learning.update(nets.asked(parameters))
+        with slot.preserved(), FlopCounter() as counter:
             self.run(pairs, slot.players, None, own)
-        self.backwards = before
-        self._flops[kind], self._roles[kind] = counter.total, [*own]
+        self.backwards, self._watching = before, None
+        self._flops[kind], self._roles[kind], self._learning[kind] = counter.total, [*own], learning
+        return own | (_norms(slot) if nets else {})
+
+    def asked(self, parameters: list[Tensor]) -> None:
+        """Note that the gradient of a loss by these parameters is asked for."""
+        if self._watching is not None:
+            self._watching(parameters)
+
+    def _compile(self, kind: Hashable, slot: Slot, pairs: Pairs, expected: Mapping[str, Tensor]) -> None:
+        """Compile what a kind of step calls, by a step in which nobody moves. Where that fails, or does not find the losses and
+        gradients that were counted, steps of the kind run eagerly."""
+        assert slot.compiled is not None
+        own: dict[str, Tensor] = {}
+        before, parts, started = self.backwards, dict(self.seconds), time.perf_counter()
+        try:
+            with slot.preserved(), slot.compiled.at_work(self._learning[kind] or ()):
+                self.run(pairs, slot.players, None, own)
+            reasons = slot.compiled.eager()
+            for name, value in (own | _norms(slot)).items():
+                if not torch.allclose(value, expected[name], rtol=CLOSE, atol=1e-6, equal_nan=True):
+                    raise ArithmeticError(f"compiled, {name} is {value:.4g}, and eagerly it is {expected[name]:.4g}")
+        except Exception as error:  # a compiler has errors of its own
+            reasons, self._learning[kind] = [f"{type(error).__name__}: {error}"], None
+        finally:
+            self.backwards, self.seconds = before, defaultdict(float, parts)
+            self.seconds["compiling"] += time.perf_counter() - started
+        if reasons and not self.eager:
+            self.eager = "; ".join(reasons)
+            logging.getLogger(__name__).warning(
+                "method %s does not run compiled all through: %s", self.method, self.eager
+            )
 
     def collect(self, slot: Slot, losses: dict[str, Tensor]) -> None:
         """Add what the steps that were played back in a slot have summed since the last call."""
@@ -187,3 +238,11 @@ class Step:
         finally:
             self.backwards = before
         return graph
+
+
+def _norms(slot: Slot) -> dict[str, Tensor]:
+    """The norm of each player's gradient."""
+    return {
+        name: torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        for name, parameters in slot.players.items()
+    }

@@ -25,6 +25,7 @@ class Costs:
     seconds_discriminators: float = 0.0
     seconds_generator: float = 0.0
     seconds_graphs: float = 0.0  # steps that are played back, of both players
+    seconds_compiling: float = 0.0  # by torch.compile, or reading what it made before; no part of the floor share
     seconds_exchange: float = 0.0  # download, receive, upload
     seconds_aggregation: float = 0.0
     seconds_waiting: float = 0.0
@@ -49,7 +50,8 @@ class Costs:
         device's `rate` of matrix products (FLOP/s), as a share of the seconds that training took."""
         sums = asdict(self)
         parts = sum(value for name, value in sums.items() if name.startswith("seconds_"))
-        share = self.flops / rate / self.seconds if self.seconds else 0.0
+        trained = self.seconds - self.seconds_compiling
+        share = self.flops / rate / trained if trained else 0.0
         return sums | {"seconds_idle": max(0.0, self.seconds - parts), "floor_share": share}
 
 

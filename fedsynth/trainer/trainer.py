@@ -136,7 +136,7 @@ class Trainer:
 
         Raises:
             ContractError: The method breaks its contract in a step.
-            ValueError: The checkpoint in the folder is of another run.
+            ValueError: The checkpoint in the folder is of another run, or the machine lacks what was asked for.
         """
         set_precision(self.options)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -314,9 +314,7 @@ class Trainer:
             gallery={} if diverged else evaluate.gallery(self.method, self.server, self.sites),
             costs=self.state.costs.summary(rate) | parameter_counts(self.sites.values(), self.plan),
             policy=buffer_policy(self.common, self.plan),
-            execution=f"eager, as it cannot be captured: {self.step.eager}"
-            if self.step.eager
-            else self.step.execution.value,
+            execution=self.step.ran,
             digest=digest,
         )
 

@@ -178,6 +178,7 @@ def test_autocast_does_not_serve_old_weights() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_any_machine")
 def test_bf16_keeps_weights_moments_and_what_travels_in_float32() -> None:
     half, full = (
         trainer(Method(), resnet(norm=Norm.batch), ("ixi", "midas"), precision=precision)
