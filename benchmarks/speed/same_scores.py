@@ -36,11 +36,11 @@ def paired(runs: list[FinishedRun]) -> dict[tuple[str, str], list[float]]:
     for ways in asked.values():
         if eager := ways.pop(EAGER, None):
             for way, run in ways.items():
-                found[" ".join(way), run.record.identity["method"]["name"]].append(mean_psnr(run) - mean_psnr(eager))
+                found[" ".join(way), run.record.identity["method"]["name"]].append(run_psnr(run) - run_psnr(eager))
     return dict(found)
 
 
-def mean_psnr(run: FinishedRun) -> float:
+def run_psnr(run: FinishedRun) -> float:
     """The mean over site-tasks of the mean over test subjects."""
     by_task = defaultdict(list)
     for (site, task, _), value in run.values("selected", ["psnr"])["psnr"].items():
@@ -48,7 +48,7 @@ def mean_psnr(run: FinishedRun) -> float:
     return float(np.mean([np.mean(values) for values in by_task.values()]))
 
 
-def line(name: str, differences: list[float]) -> tuple[str, bool]:
+def told(name: str, differences: list[float]) -> tuple[str, bool]:
     """A line of the answer, and whether the interval lies within the bound."""
     count, middle = len(differences), float(np.mean(differences))
     if count < 2:
@@ -64,9 +64,9 @@ def main(folder: Path) -> int:
     for way in sorted({way for way, _ in found}):
         own = {method: values for (other, method), values in found.items() if other == way}
         for method, values in own.items():
-            print(line(f"{way}: {method}", values)[0])
-        told, within = line(f"{way}: all", [value for values in own.values() for value in values])
-        print(f"{told}, {'within' if within else 'NOT within'} +-{BOUND} dB")
+            print(told(f"{way}: {method}", values)[0])
+        text, within = told(f"{way}: all", [value for values in own.values() for value in values])
+        print(f"{text}, {'within' if within else 'NOT within'} +-{BOUND} dB")
         all_within &= within
     return 0 if all_within else 1
 

@@ -25,17 +25,17 @@ CODES = 64  # that are kept: a net has one for each form of its inputs, whether 
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedsynth" / "compiled"
 
 
-def _forward(net: nn.Module, *given: Tensor) -> Any:
+def run_net(net: nn.Module, *given: Tensor) -> Any:
     return net.forward(*given)
 
 
 @functools.cache
-def _compiled() -> Callable[..., Any]:
+def net_runner() -> Callable[..., Any]:
     """One for all nets, so that nets alike have one code. `dynamic=False`: shapes are fixed, and a loop over them is unrolled."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(FOLDER))
     contracted = {"cpp.enable_floating_point_contract_flag": "fast"}  # a product and a sum at a time
     found: Callable[..., Any] = torch.compile(  # type: ignore[call-overload]  # which lacks the limit, that torch documents
-        _forward, dynamic=False, recompile_limit=CODES, options=contracted
+        run_net, dynamic=False, recompile_limit=CODES, options=contracted
     )
     return found
 
@@ -68,7 +68,7 @@ class CompiledNet:
         for parameter in frozen:
             parameter.requires_grad_(False)
         try:
-            return _compiled()(self.net, *map(_plain, given))
+            return net_runner()(self.net, *map(_plain, given))
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(True)

@@ -36,7 +36,7 @@ def run_by(
     compiler: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, method: Method
 ) -> tuple[Trainer, dict[str, Any], dict[str, Any]]:
     """A run whose nets this compiler has compiled: its trainer, what it found, and what the eager run found."""
-    monkeypatch.setattr(compiled, "_compiled", lambda: compiler)
+    monkeypatch.setattr(compiled, "net_runner", lambda: compiler)
     runs = [
         trainer(method, personalised(dropout=0.5, blocks=1), ("ixi", "oasis"), execution=execution, local_steps=2)
         for execution in (Execution.compiled, Execution.eager)
@@ -169,11 +169,9 @@ def test_all_sites_share_one_code_of_a_net(monkeypatch: pytest.MonkeyPatch) -> N
     """By a compiler that only traces. A discriminator has two: where its input has a gradient, its parameters have none."""
     from torch._dynamo.utils import counters  # torch has no public count
 
-    traced = torch.compile(
-        compiled._forward, dynamic=False, backend="aot_eager"
-    )  # in place of what the engine compiles
+    traced = torch.compile(compiled.run_net, dynamic=False, backend="aot_eager")  # in place of what the engine compiles
     counters.clear()
-    monkeypatch.setattr(compiled, "_compiled", lambda: traced)
+    monkeypatch.setattr(compiled, "net_runner", lambda: traced)
     network = personalised(blocks=1, dropout=0.5)
     runs = [trainer(Method(), network, execution=way).run() for way in (Execution.compiled, Execution.eager)]
     assert runs[0].execution == "compiled"
@@ -200,10 +198,8 @@ def test_compiled_runs_repeat_and_resume_to_the_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     if backend != "inductor":  # which takes minutes
-        traced = torch.compile(
-            compiled._forward, dynamic=False, backend=backend
-        )  # in place of what the engine compiles
-        monkeypatch.setattr(compiled, "_compiled", lambda: traced)
+        traced = torch.compile(compiled.run_net, dynamic=False, backend=backend)  # in place of what the engine compiles
+        monkeypatch.setattr(compiled, "net_runner", lambda: traced)
     given: dict[str, Any] = {"execution": Execution.compiled, "rounds": 3, "local_steps": 2}
     network = resnet(blocks=1, width=2, dropout=0.5)
 
