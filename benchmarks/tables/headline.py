@@ -22,7 +22,8 @@ def headline(rows: Sequence[Row], metric: Metric, not_ranked: Sequence[str]) -> 
     if all(row.below_lookup for row in rivals):
         return f"Nobody leads: no row reaches the look-up table, which needs no training; {ahead}."
     if not_ranked:
-        more = f" and {len(not_ranked) - 1} more" if len(not_ranked) > 1 else ""
+        others = len(not_ranked) - 1
+        more = f"; {others} more reason{'s' * (others > 1)}" if others else ""
         return f"{ahead}; it is not settled ({not_ranked[0].partition(' (')[0]}{more})."
     level = [name for row, name in zip(rivals[1:], names[1:], strict=True) if row.rank and row.rank[0] == 1]
     if level:
