@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -26,11 +26,14 @@ def line_scores(table: Table, metric: str = "", site: str = "") -> dict[str, flo
     return found
 
 
-def draw_reference_lines(axes: Axes, scores: Mapping[str, float], along: Literal["x", "y"] = "y") -> set[str]:
-    """A line for each score, across the axis named `along`; those too far away are left out. The names of those drawn.
+def draw_reference_lines(
+    panels: Sequence[Axes], scores: Mapping[str, float], along: Literal["x", "y"] = "y"
+) -> set[str]:
+    """A line for each score, across the axis named `along`, which the panels share; those too far away are left out.
 
-    Call it when all else is drawn.
+    Returns the names of those drawn. Call it when all else is drawn.
     """
+    axes = panels[0]
     low, high = axes.get_ylim() if along == "y" else axes.get_xlim()
     reach, edge = REACH * (high - low), 0.04 * (high - low)
     near = {name: score for name, score in scores.items() if low - reach <= score <= high + reach}
@@ -43,8 +46,9 @@ def draw_reference_lines(axes: Axes, scores: Mapping[str, float], along: Literal
     else:
         axes.set_xlim(ends)
     for name, score in near.items():
-        draw = axes.axhline if along == "y" else axes.axvline
-        draw(score, color=GREY, linewidth=0.8, dashes=DASHES[name], zorder=0.5)
+        for panel in panels:
+            draw = panel.axhline if along == "y" else panel.axvline
+            draw(score, color=GREY, linewidth=0.8, dashes=DASHES[name], zorder=0.5)
     return set(near)
 
 

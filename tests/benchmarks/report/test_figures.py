@@ -144,8 +144,8 @@ def test_the_probability_of_improvement_is_over_local_with_its_interval(probed: 
     assert sorted([*named, "local"]) == sorted(means)
     for bar, name in zip(figure.axes[0].containers, named, strict=True):
         share, low, high = improvement(means[name], means["local"])
-        assert bar[0].get_xdata() == pytest.approx([share])
-        assert bar[2][0].get_segments()[0][:, 0] == pytest.approx([low, high])
+        assert bar[0].get_xdata()[0] == pytest.approx(float(share))
+        assert bar[2][0].get_segments()[0][:, 0].tolist() == pytest.approx([float(low), float(high)])
 
 
 def test_reference_lines_are_in_every_figure_whose_axis_is_a_score(probed: Table) -> None:
@@ -159,6 +159,18 @@ def test_reference_lines_are_in_every_figure_whose_axis_is_a_score(probed: Table
         shown = {text.get_text() for legend in made[kind].legends for text in legend.get_texts()}
         for name, score in line_scores(probed).items():
             assert score in values or f"{name} {score:.4g}, off the axis" in shown
+
+
+def test_panels_that_share_an_axis_have_the_same_lines(crowd: Table) -> None:
+    """A line that is too far from the first panel is in none, however far the lines of others have stretched the axis."""
+    rows = plotted_rows(crowd)
+    axes = draw_curves(rows, {}, 2).axes[0]
+    low, high = axes.get_ylim()
+    near, far = high + 0.29 * (high - low), high + 0.35 * (high - low)
+    for panel in draw_curves(rows, {"look-up table": near, "noise ceiling": far}, 2).axes[: len(rows)]:
+        values = {float(line.get_ydata()[0]) for line in panel.lines if len(line.get_ydata()) == 2}
+        assert near in values
+        assert far not in values
 
 
 def test_ticks_are_where_the_data_are() -> None:

@@ -44,7 +44,7 @@ def draw_boxplots(table: Table, columns: int) -> Figure:
             for box, look in zip(boxes["boxes"], line_styles(rows), strict=True):
                 box.set(facecolor=look["color"], alpha=0.65)
             panel.set_title(site)
-            drawn |= draw_reference_lines(panel, line_scores(table, site=site), along="x")
+            drawn |= draw_reference_lines([panel], line_scores(table, site=site), along="x")
             panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         legend_below(figure, line_handles(line_scores(table), drawn))
     return figure

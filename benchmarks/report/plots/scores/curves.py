@@ -51,10 +51,10 @@ def _together(
             panel.fill_between(at, own.low, own.high, color=look["color"], alpha=0.15, linewidth=0)
         panel.set(xlabel=name)
         open_axes(panel)
-    drawn = [draw_reference_lines(panel, lines) for panel in panels]
+    drawn = draw_reference_lines(panels, lines)
     set_ticks(panels[0], (round for own in curves for round in own.rounds))
     panels[0].set(ylabel=YLABEL)
-    legend_below(figure, [*row_handles(rows), *line_handles(lines, drawn[0])])
+    legend_below(figure, [*row_handles(rows), *line_handles(lines, drawn)])
     return figure
 
 
@@ -73,8 +73,8 @@ def _one_each(
             panel.plot(own.rounds, own.mean, color=colour, linewidth=1.4, zorder=3)
 
     figure, panels = draw_small_multiples(rows, columns, "round", draw)
-    drawn = [draw_reference_lines(panel, lines) for panel in panels]
+    drawn = draw_reference_lines(panels, lines)
     set_ticks(panels[0], (round for own in curves for round in own.rounds))
     figure.supylabel(YLABEL, fontsize=8)
-    legend_below(figure, line_handles(lines, drawn[0]))
+    legend_below(figure, line_handles(lines, drawn))
     return figure

@@ -75,7 +75,7 @@ def draw_pareto(table: Table, columns: int) -> Figure:
         panel.set_xticklabels([*(["0"] * any_silent), *(f"{tick:g}" for tick in ticks)])
         open_axes(panel)
         lines = line_scores(table)
-        drawn = draw_reference_lines(panel, lines)
+        drawn = draw_reference_lines([panel], lines)
         for name in drawn:
             panel.annotate(
                 name,

@@ -46,8 +46,8 @@ def draw_profiles(table: Table, columns: int) -> Figure:
     with style():
         label = with_unit(f"threshold of test {metric.heading}", metric)
         figure, panels = draw_small_multiples(rows, columns, label, draw)
-        drawn = [draw_reference_lines(panel, lines, along="x") for panel in panels]
+        drawn = draw_reference_lines(panels, lines, along="x")
         panels[0].set(ylim=(-0.03, 1.05), yticks=[0, 0.5, 1])
         figure.supylabel(f"share of runs and site-tasks {'above' if metric.sign > 0 else 'below'} it", fontsize=8)
-        legend_below(figure, line_handles(lines, drawn[0]))
+        legend_below(figure, line_handles(lines, drawn))
     return figure
