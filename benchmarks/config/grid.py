@@ -21,10 +21,11 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from ..records.record import run_name
 from .compose import composed
 from .errors import OptionError
 from .explain import explained
-from .identity import identity, run_name
+from .identity import identity
 from .overrides import combinations, option_of, parse_overrides, sweep_literal
 from .schema import Run
 from .tuned import TUNED, Tuned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from enum import Enum
@@ -17,7 +16,6 @@ from fedsynth.runtime.device import resolve_device
 from fedsynth.runtime.options import UNCOUNTED, TrainerOptions
 from fedsynth.trainer import NUMERICS
 
-from ..records.record import fingerprint
 from .code_digest import digests
 from .schema import IN_TRAINER, Run
 from .where_present import default_of
@@ -83,12 +81,6 @@ def trainer_identity(options: TrainerOptions) -> dict[str, Any]:
     device = resolve_device(options.device).type
     counted = {name: value for name, value in asdict(options).items() if name not in (*UNCOUNTED, *IN_TRAINER)}
     return plain(counted) | {"device": device, "execution": options.execute(device).value}
-
-
-def run_name(identity: dict[str, Any]) -> str:
-    """The name of the run and of its folder: readable, and unique by the hash at its end."""
-    label = f"{identity['method']['name']}-{identity['scenario']['name']}-s{identity['seed']}"
-    return re.sub(r"[^\w.-]", "_", label) + "-" + fingerprint(identity)
 
 
 def changed(thing: Any) -> dict[str, Any]:

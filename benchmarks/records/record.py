@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources.abc import Traversable
@@ -142,6 +143,12 @@ def sha256(content: bytes) -> str:
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """The hash that ends a run's name, 12 hexadecimal digits."""
     return sha256(canonical(identity).encode())[:12]
+
+
+def run_name(identity: Mapping[str, Any]) -> str:
+    """The name of the run and of its folder: readable, and unique by the hash at its end."""
+    label = f"{identity['method']['name']}-{identity['scenario']['name']}-s{identity['seed']}"
+    return re.sub(r"[^\w.-]", "_", label) + "-" + fingerprint(identity)
 
 
 def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:

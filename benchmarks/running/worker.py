@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ..config.code_digest import digests
 from ..config.grid import Cell
-from ..config.identity import identity, run_name
+from ..config.identity import identity
 from ..config.schema import register
+from ..records.record import run_name
 from ..records.store import State
 from .training.execute import Ending, settle
 

@@ -25,9 +25,10 @@ from fedsynth.runtime.atomic import flush, write_atomically
 
 from ..records.archive import FILES
 from ..records.finished import FinishedRun
-from ..records.record import RecordError, read_record, read_scores
+from ..records.record import RecordError, read_curve, read_record, read_scores
 from ..records.store import Store
 from ..tables.table import tables
+from .plausible import check_plausible
 
 LARGEST = 100_000_000  # bytes of a file: the scores of 100,000 subjects by every metric are 30 MB
 
@@ -157,7 +158,9 @@ def check_complete(folder: Path) -> None:
         record = read_record(folder)
         if {*record.files, "record.json"} != {*FILES}:
             raise RecordError(f"its seal covers {', '.join(record.files) or 'no table'}, not {', '.join(FILES[:2])}")
-        record.check_scores(read_scores(folder))
+        scores = read_scores(folder)
+        record.check_scores(scores)
+        check_plausible(record, scores, read_curve(folder))
         tables([FinishedRun(record, folder)])
     except RecordError as error:
         raise NotTaken(f"{str(error).replace(f'{folder}/', '').partition('; ')[0]}; ask for it anew") from error

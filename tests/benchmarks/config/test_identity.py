@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fedsynth.benchmarks.config.identity import changed, identity, plain, run_name
+from fedsynth.benchmarks.config.identity import changed, identity, plain
 from fedsynth.benchmarks.config.schema import Run
-from fedsynth.benchmarks.records.record import fingerprint
+from fedsynth.benchmarks.records.record import fingerprint, run_name
 from fedsynth.federation import FederationError
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, OPTIMIZERS, REGISTRIES, SCHEDULES

@@ -21,12 +21,18 @@ from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.share.merge import LARGEST, escapes_folder
 
 
+def put(store: Store, what: dict[str, Any], psnr: float = 20.0) -> str:
+    """A run that a record can be of: 20 test subjects, and a selected round that its curve has."""
+    scores = {(site, task): [psnr] * 20 for site, tasks in finished.TASKS.items() for task in tasks}
+    return finished.finish(store, what, scores, selected_round=2, validation_psnr=20.0)
+
+
 @pytest.fixture
 def theirs(tmp_path: Path) -> Store:
     """Three finished runs and one that is not."""
     store = Store(tmp_path / "theirs")
     for method in ("fedavg", "fedbn", "local"):
-        finished.finish(store, finished.identity(method={"name": method}))
+        put(store, finished.identity(method={"name": method}))
     store.folder("fedmri-variable-s0-0123456789ab").mkdir()
     return store
 
@@ -152,6 +158,34 @@ def incomplete(folder: Path) -> None:
     reseal(folder, files=files | {"scores.csv": sha256(path.read_bytes())})
 
 
+def resealed_scores(folder: Path, lines: list[str]) -> None:
+    path = folder / "scores.csv"
+    path.write_text("".join(lines))
+    files = json.loads((folder / "record.json").read_text())["files"]
+    reseal(folder, files=files | {"scores.csv": sha256(path.read_bytes())})
+
+
+def without_the_worst(folder: Path) -> None:
+    """Ten test subjects of each site-task are left out, and every hash made anew."""
+    lines = (folder / "scores.csv").read_text().splitlines(True)
+    resealed_scores(folder, [line for line in lines if "test01" not in line])
+
+
+def too_similar(folder: Path) -> None:
+    """One SSIM is 7."""
+    head, first, *rest = (folder / "scores.csv").read_text().splitlines(True)
+    cells = first.split(",")
+    cells[head.split(",").index("ssim")] = "7"
+    resealed_scores(folder, [head, ",".join(cells), *rest])
+
+
+def renamed(folder: Path) -> None:
+    """The name tells another method than the identity, with the same hash."""
+    run = folder.name.replace("fedavg", "best")
+    reseal(folder, run=run)
+    folder.rename(folder.with_name(run))
+
+
 def stripped(folder: Path) -> None:
     """An identity that lacks what tables are made by, under the name that it then has."""
     identity = json.loads((folder / "record.json").read_text())["identity"]
@@ -184,6 +218,17 @@ def huge(folder: Path) -> None:
         (stripped, "not a record of this suite (KeyError: 'trainer')"),
         (lambda folder: (folder / "curve.csv").unlink(), "curve.csv"),
         (lambda folder: reseal(folder, files={}), "its seal covers no table, not scores.csv, curve.csv; ask for it"),
+        (without_the_worst, "10 test subjects of ixi T1->T2 (selected) have scores; it has 20"),
+        (
+            too_similar,
+            "ssim of test000 (T1->T2 at ixi) is 7, outside -1 to 1, which is the range that the metric 'ssim'",
+        ),
+        (renamed, "a run of this identity is named fedavg-variable-s0-"),
+        (lambda folder: reseal(folder, selected_round=3), "its selected round 3 was not validated, says its curve"),
+        (
+            lambda folder: reseal(folder, validation_psnr=25.0),
+            "its validation PSNR is 25.0000 dB, but 20.0000 dB in its",
+        ),
         (lambda folder: reseal(folder, schema=99), "schema 99, but this version reads 1; ask for it anew"),
         (lambda folder: folder.rename(folder.with_name(folder.name[:-1] + "z")), "is not the name of a run"),
         (lambda folder: folder.rename(folder.with_name("best-variable-s0-0123456789ab")), "the record of fedavg-"),

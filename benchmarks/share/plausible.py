@@ -1,0 +1,58 @@
+"""Whether what a record says can be true. A seal proves that nobody changed a record after it was written, not who wrote it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import isclose, isfinite
+
+from fedsynth.evaluation.columns import metric_column
+from fedsynth.registry import RegistryError
+from fedsynth.runtime.metric import MetricError
+
+from ..records.record import KEYS, Record, RecordError, Rows, run_name
+
+TOLERANCE = 1e-3  # dB, of what is printed with nine digits and averaged once more
+
+
+def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
+    """Raises RecordError for a name that is not that of the identity, a test subject that is missing, a score that its metric
+    cannot have, and a selected round or its validation PSNR that is not in the curve."""
+    if record.run != (named := run_name(record.identity)):
+        raise RecordError(f"{record.run}: a run of this identity is named {named}")
+    counted = Counter((row["selection"], row["site"], row["task"]) for row in scores)
+    for (selection, site, task), count in counted.items():
+        sizes = record.data["subjects_and_slices"].get(site)  # it has none of newcomers
+        if sizes and count != sizes["test"][0]:
+            raise RecordError(
+                f"{record.run}: {count} test subjects of {site} {task} ({selection}) have scores; it has {sizes['test'][0]}"
+            )
+    for name in [name for name in scores[0] if name not in KEYS]:
+        try:
+            column = metric_column(name)
+        except RegistryError:  # a metric of theirs, whose bounds nobody here knows
+            continue
+        for row in scores:
+            try:
+                column.check(name, row[name], f"{row['subject']} ({row['task']} at {row['site']})")
+            except MetricError as error:
+                raise RecordError(f"{record.run}: {error}") from error
+    if record.status == "done":
+        _check_selected(record, curve)
+
+
+def _check_selected(record: Record, curve: Rows) -> None:
+    """The validation PSNR is the mean over site-tasks, and the curve has the mean of each site over its tasks."""
+    tasks = record.identity["scenario"]["tasks"]
+    validated = {}
+    for row in curve:
+        members = [member for member in row["site"].split("+") if member in tasks]  # sites that train as one
+        if row["round"] == record.selected_round and isfinite(row["val_psnr"]):
+            validated[row["site"]] = (sum(len(tasks[member]) for member in members), row["val_psnr"])
+    weight = sum(count for count, _ in validated.values())
+    if not weight:
+        raise RecordError(f"{record.run}: its selected round {record.selected_round} was not validated, says its curve")
+    found = sum(count * psnr for count, psnr in validated.values()) / weight
+    if not isclose(found, record.validation_psnr, abs_tol=TOLERANCE):
+        raise RecordError(
+            f"{record.run}: its validation PSNR is {record.validation_psnr:.4f} dB, but {found:.4f} dB in its curve"
+        )
