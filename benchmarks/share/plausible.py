@@ -24,7 +24,7 @@ def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
         sizes = record.data["subjects_and_slices"].get(site)  # it has none of newcomers
         if sizes and count != sizes["test"][0]:
             raise RecordError(
-                f"{record.run}: {count} test subjects of {site} {task} ({selection}) have scores; it has {sizes['test'][0]}"
+                f"{record.run}: {count} test subjects of {site} {task} ({selection}) have scores, and it has {sizes['test'][0]}"
             )
     for name in [name for name in scores[0] if name not in KEYS]:
         try:

@@ -17,7 +17,7 @@ from fedsynth.benchmarks.records.store import State, Store
 def _trained(tmp_path: Path) -> Store:
     store = Store(tmp_path / "trained")
     for method in ("fedavg", "local"):
-        finished.finish(store, finished.identity(method={"name": method}))
+        finished.finish_whole(store, finished.identity(method={"name": method}))
     return store
 
 

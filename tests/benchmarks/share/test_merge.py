@@ -21,18 +21,12 @@ from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.share.merge import LARGEST, escapes_folder
 
 
-def put(store: Store, what: dict[str, Any], psnr: float = 20.0) -> str:
-    """A run that a record can be of: 20 test subjects, and a selected round that its curve has."""
-    scores = {(site, task): [psnr] * 20 for site, tasks in finished.TASKS.items() for task in tasks}
-    return finished.finish(store, what, scores, selected_round=2, validation_psnr=20.0)
-
-
 @pytest.fixture
 def theirs(tmp_path: Path) -> Store:
     """Three finished runs and one that is not."""
     store = Store(tmp_path / "theirs")
     for method in ("fedavg", "fedbn", "local"):
-        put(store, finished.identity(method={"name": method}))
+        finished.finish_whole(store, finished.identity(method={"name": method}))
     store.folder("fedmri-variable-s0-0123456789ab").mkdir()
     return store
 
@@ -218,7 +212,7 @@ def huge(folder: Path) -> None:
         (stripped, "not a record of this suite (KeyError: 'trainer')"),
         (lambda folder: (folder / "curve.csv").unlink(), "curve.csv"),
         (lambda folder: reseal(folder, files={}), "its seal covers no table, not scores.csv, curve.csv; ask for it"),
-        (without_the_worst, "10 test subjects of ixi T1->T2 (selected) have scores; it has 20"),
+        (without_the_worst, "10 test subjects of ixi T1->T2 (selected) have scores, and it has 20"),
         (
             too_similar,
             "ssim of test000 (T1->T2 at ixi) is 7, outside -1 to 1, which is the range that the metric 'ssim'",
