@@ -12,11 +12,8 @@ LETTER = 0.055  # inches, the width of a letter at 6.5 points
 def wrap_label(text: str, width: float) -> str:
     """The label in lines of at most `width` inches. A line ends at a space or after a slash; a longer word is left whole."""
     letters = max(1, int(width / LETTER))
-    return (
-        text
-        if len(text) <= letters
-        else textwrap.fill(text.replace("/", "/ "), letters, break_long_words=False, break_on_hyphens=False)
-    )
+    parts = textwrap.wrap(text.replace("/", "/ "), letters, break_long_words=False, break_on_hyphens=False)
+    return text if len(text) <= letters else "\n".join(part.replace("/ ", "/") for part in parts)
 
 
 def fitting_size(text: str, width: float, size: float) -> float:

@@ -8,12 +8,12 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ...tables.reference_lines import LINES
+from ...tables.reference_lines import LINES, LOOK_UP
 from ...tables.table import Table
 
 DASHES = dict(zip(LINES, ((1, 4), (1, 2), (5, 2), (8, 2, 1, 2)), strict=True))
 GREY = "0.35"
-REACH = 0.3  # of an axis: how far beyond its end it is stretched for a line
+REACH = dict.fromkeys(LINES, 0.3) | {LOOK_UP: 1.0}  # of an axis: how far beyond its end it is stretched for a line
 
 
 def line_scores(table: Table, metric: str = "", site: str = "") -> dict[str, float]:
@@ -35,8 +35,8 @@ def draw_reference_lines(
     """
     axes = panels[0]
     low, high = axes.get_ylim() if along == "y" else axes.get_xlim()
-    reach, edge = REACH * (high - low), 0.04 * (high - low)
-    near = {name: score for name, score in scores.items() if low - reach <= score <= high + reach}
+    span, edge = high - low, 0.04 * (high - low)
+    near = {name: at for name, at in scores.items() if max(low - at, at - high) <= REACH[name] * span}
     ends = (
         min([low, *(score - edge for score in near.values())]),
         max([high, *(score + edge for score in near.values())]),

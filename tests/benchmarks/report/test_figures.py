@@ -197,6 +197,7 @@ def test_words_of_a_label_stay_whole() -> None:
         "two",
     ]
     assert wrap_label("ixi", 0.5) == "ixi"
+    assert wrap_label("lgfedavg share=0.338/resnet", 1.1) == "lgfedavg\nshare=0.338/resnet"
     assert fitting_size("University_Hospital_of_Somewhere", 0.5, 6.5) < 3
     assert fitting_size("ixi", 0.5, 6.5) == 6.5
 

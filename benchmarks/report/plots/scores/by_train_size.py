@@ -84,10 +84,10 @@ def _gains(rows: Sequence[Row]) -> Iterator[Value | None]:
 def _draw_lines(panel: Axes, scores: Sequence[dict[str, float]]) -> set[str]:
     """Reference lines, which have a score for every number of subjects where it is recorded. The names of those drawn."""
     low, high = panel.get_ylim()
-    reach, drawn = REACH * (high - low), set[str]()
+    drawn = set[str]()
     for name in dict.fromkeys(name for own in scores for name in own):
         known = {place: own[name] for place, own in enumerate(scores) if name in own}
-        if all(low - reach <= score <= high + reach for score in known.values()):
+        if all(max(low - score, score - high) <= REACH[name] * (high - low) for score in known.values()):
             drawn.add(name)
             for place, score in known.items():
                 ends = [place - 0.5, place + 0.5]
