@@ -46,7 +46,7 @@ def test_what_was_run_is_counted(folder: Path) -> None:
 
 def test_where_a_table_stands_is_said_with_what_needs_no_training(folder: Path) -> None:
     said = passage(folder, "standing")
-    assert said.startswith("- **variable on phantom.** fedbn/resnet has the best PSNR with 2")
+    assert said.startswith("- **variable on phantom.** fedbn has the best PSNR with 2")
     assert (
         "Below the look-up table are 1 of 3 rows. Lines of reference: copied source 11.00, mean training image 15.50, "
         in said
