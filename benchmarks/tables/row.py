@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from math import isnan, sqrt
 from operator import itemgetter
@@ -161,9 +161,8 @@ class Row:
     @property
     def changes(self) -> int:
         """How many options of the method and the network, and of OWN, are not their defaults."""
-        trainer, changed = TrainerOptions(), self.runs[0].record.changed
-        defaults = {name: getattr(trainer, name) for name in OWN} | {"server_rule": trainer.server_rule.value}
-        own = [name for name in OWN if self.identity["trainer"][name] != defaults[name]]
+        trainer, changed = self.identity["trainer"], self.runs[0].record.changed
+        own = [name for name, default in _own_defaults().items() if trainer[name] != default]
         return len(own) + sum(map(len, changed.values()))
 
     @property
@@ -249,6 +248,13 @@ class Row:
         """Seed -> seconds a round of the runs that took more than STALLED times the median."""
         found = {run.record.identity["seed"]: run.cost("seconds") / run.rounds for run in self.runs}
         return {seed: seconds for seed, seconds in found.items() if seconds > STALLED * self.seconds_a_round}
+
+
+@cache
+def _own_defaults() -> dict[str, Any]:
+    """The defaults of the trainer's options that tell rows apart."""
+    trainer = TrainerOptions()
+    return {name: getattr(trainer, name) for name in OWN} | {"server_rule": trainer.server_rule.value}
 
 
 def plain_rows(rows: Sequence[Row]) -> list[Row]:
