@@ -16,6 +16,7 @@ from fedsynth.benchmarks.tables.views.columns import columns
 from fedsynth.benchmarks.tables.views.communication_cost import communication_costs
 
 IXI, OASIS, FLAIR = ("ixi", "T1->T2"), ("oasis", "T1->T2"), ("oasis", "T2->FLAIR")
+CHANGED = {"method": {"mu": 1}, "network": {}}
 
 
 def made(store: Store, selection: str = "selected") -> list[Table]:
@@ -431,3 +432,30 @@ def test_an_option_of_each_site_is_told_once_where_sites_agree(store: Store) -> 
         "variable on phantom, scenario.train_subjects.default=1",
         "variable on phantom, scenario.train_subjects.default=2",
     ]
+
+
+def test_families_exist_for_any_metric_and_rows_leave_them_for_a_reason(store: Store) -> None:
+    """SSIM is a hundredth of PSNR here, so the metric changes no decision."""
+    levels = {"local": 20.0, "fedavg": 22.0, "fedbn": 24.0}
+    for seed in range(5):
+        wiggle = 0.01 * (-1) ** seed
+        for number, (method, level) in enumerate(levels.items()):
+            own = level + wiggle * (number + 1)
+            scores = {place: [own, own + 1 + 0.1 * number] for place in (IXI, OASIS, FLAIR)}
+            finished.finish(store, finished.identity(method={"name": method, "mu": 0}, seed=seed), scores)
+        what = finished.identity(method={"name": "fedbn", "mu": 1}, seed=seed)
+        finished.finish(store, what, {place: [30 + seed, 31] for place in (IXI, OASIS, FLAIR)}, changed=CHANGED)
+        finished.finish(store, named("broken", seed=seed), 15.0, status="diverged" if seed == 0 else "done")
+    table = only(store)
+    names = [row.identity["method"]["name"] for row in table.rows]
+    reasons = {names[number]: reason for number, reason in table.left.items()}
+    assert reasons == {"fedbn": "ablation", "broken": "1 of 5 seeds diverged"}
+    psnr, ssim = table.statistics("psnr"), table.statistics("ssim")
+    assert psnr.pairs
+    assert ssim.pairs
+    assert table.pairs
+    assert (table.pairs.adjusted == psnr.pairs.adjusted).all()
+    assert ssim.pairs.adjusted.tolist() == psnr.pairs.adjusted.tolist()
+    assert ssim.pairs.difference == pytest.approx(psnr.pairs.difference)
+    assert ssim.left == psnr.left
+    assert table.statistics("ssim") is ssim
