@@ -124,6 +124,8 @@ def browser(profile: Path) -> Iterator[Browser]:
         read, write = os.dup(ask_read), os.dup(answer_write)
         os.dup2(read, 3)
         os.dup2(write, 4)
+        for descriptor in (3, 4):  # dup2 leaves it closed to the child where it was that number already
+            os.set_inheritable(descriptor, True)
 
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
     flags += ["--no-first-run", "--disable-extensions", "--disable-background-networking", "--hide-scrollbars"]
