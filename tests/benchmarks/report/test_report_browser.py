@@ -107,12 +107,12 @@ def test_headings_sort_by_click_and_by_keyboard(tab: Browser) -> None:
     cells = f"[...document.querySelectorAll('{LEADERBOARD}')][0].querySelectorAll('tbody td:nth-child({at})')"
     click(tab, f"{head} button")
     assert tab.run(f"document.querySelector('{head}').getAttribute('aria-sort')") == "descending"
-    falling = tab.run(f"[...{cells}].map((cell) => Number(cell.textContent))")
+    falling = tab.run(f"[...{cells}].map((cell) => parseFloat(cell.textContent))")
     assert falling == sorted(falling, reverse=True)
     tab.run(f"document.querySelector('{head} button').focus()")
     tab.press("Enter")
     assert tab.run(f"document.querySelector('{head}').getAttribute('aria-sort')") == "ascending"
-    assert tab.run(f"[...{cells}].map((cell) => Number(cell.textContent))") == falling[::-1]
+    assert tab.run(f"[...{cells}].map((cell) => parseFloat(cell.textContent))") == falling[::-1]
     assert (
         tab.run(
             f"document.querySelector({LEADERBOARD!r}).querySelectorAll('[aria-sort=ascending], [aria-sort=descending]').length"
