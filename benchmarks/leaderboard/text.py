@@ -65,16 +65,22 @@ def _markdown_cells(column: Column) -> list[str]:
 
 def to_csv(views: Sequence[TableView]) -> str:
     """All tables below each other, numbers with six digits. A column that a table does not have is empty there."""
-    rows: list[dict[str, Any]] = []
-    for view in (view for view in views if view.in_csv):
-        columns = view.csv_columns
-        for values in zip(*(column.values for column in columns), strict=True):
-            facts = {"table": view.title, "scores": view.selection}
-            numbers = [float(f"{value:.6g}") if isinstance(value, float) else value for value in values]
-            rows.append(facts | dict(zip((column.name for column in columns), numbers, strict=True)))
-    heads = dict.fromkeys(head for row in rows for head in row)
+    kept = [(view, view.csv_columns) for view in views if view.in_csv]
+    heads = list(dict.fromkeys(["table", "scores", *(column.name for _, columns in kept for column in columns)]))
+    place = {head: number for number, head in enumerate(heads)}
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(heads), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(heads)
+    for view, columns in kept:
+        empty: list[Any] = [view.title, view.selection, *[""] * (len(heads) - 2)]
+        places = [place[column.name] for column in columns]
+        for values in zip(*(map(_six_digits, column.values) for column in columns), strict=True):
+            row = empty.copy()
+            for at, value in zip(places, values, strict=True):
+                row[at] = value
+            writer.writerow(row)
     return out.getvalue()
+
+
+def _six_digits(value: str | int | float | None) -> str | int | float | None:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
