@@ -54,6 +54,7 @@ def test_at_alpha_0_it_serves_fedavg_to_the_bit() -> None:
     assert found.selected_round == expected.selected_round
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_at_alpha_1_it_serves_local_training_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)

@@ -17,6 +17,7 @@ from fedsynth.networks.blocks import Norm
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=("brats", "ixi"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("lam", [0.0, 1.0])
 def test_the_federated_half_is_fedavg_to_the_bit(lam: float, norm: Norm) -> None:

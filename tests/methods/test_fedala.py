@@ -60,6 +60,7 @@ def test_a_site_that_has_not_trained_takes_the_global_model() -> None:
             assert torch.equal(site.pack(), of.server.model) is (name == other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", [resnet(), UNET, personalised()], ids=["resnet", "unet", "personalised"])
 @pytest.mark.parametrize("layers", [1, 3, 0])
 def test_only_the_top_layers_learn_weights(on: Network, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:

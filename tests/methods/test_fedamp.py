@@ -84,6 +84,7 @@ def test_a_narrow_attention_and_equal_models_leave_a_site_its_own() -> None:
         assert torch.equal(of.method.download(of.server, name).model, of.server.memory.tensor(f"model of {name}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_without_a_pull_it_is_local_training_to_the_bit(norm: Norm) -> None:
     on = resnet(dropout=0.3, norm=norm)

@@ -75,6 +75,7 @@ class Uniform(FedAvg):
         server.buffers = server.mean(uploads, "buffers", dict.fromkeys(uploads, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_without_the_term_and_with_nothing_local_it_is_uniform_fedavg_to_the_bit(norm: Norm) -> None:
     ours, plain, weighted = (trainer(m, network=unet(norm), rounds=3) for m in (Whole(beta=0.0), Uniform(), FedAvg()))

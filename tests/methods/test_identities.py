@@ -130,6 +130,7 @@ def locally(published: str, norm: Norm | None) -> dict[str, Tensor]:
     return nets_of(trained("local", ("ixi",), small(NETWORKS[published], norm)).sites["ixi"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_averaging_twins_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sites with the same data, streams and code: each trains as it would alone."""

@@ -41,6 +41,7 @@ def plant(of: Trainer, *fitting: str, norm: Norm = Norm.instance) -> None:
     of.server.memory["buffers"] = torch.stack([fitted(name, norm)[1] for name in fitting])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_one_cluster_is_fedavg(norm: Norm) -> None:
     ours, plain = (trainer(method, norm, rounds=3) for method in (IFCA(clusters=1), FedAvg()))

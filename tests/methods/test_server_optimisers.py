@@ -47,6 +47,7 @@ def test_fednova_with_equal_steps_is_fedavg_to_the_bit() -> None:
     np.testing.assert_array_equal(ours[-1][-1], plain[-1][-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_fedprox_without_a_pull_is_fedavg_to_the_bit(norm: Norm) -> None:
     digests = []

