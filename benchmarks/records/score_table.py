@@ -150,3 +150,11 @@ def mean_of_known(values: Iterable[float]) -> float:
         known = [value for value in known if not math.isnan(value)]
         total = math.fsum(known)
     return total / len(known) if known else math.nan
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """The standard deviation; None for a single value. Sums are exact, as above."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1))

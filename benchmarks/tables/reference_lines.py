@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from ..records.record import SELECTIONS, Record
+from ..records.score_table import spread_of
 from .metric import Metric, installed
 from .row import Row, Score, SiteTask
 
@@ -101,6 +102,6 @@ def _scores(seeds: Sequence[SiteTasks]) -> Iterator[tuple[str, Score]]:
         ]
         if all(own.keys() == means[0].keys() for own in means):
             overall = [fmean(own.values()) for own in means]
-            spread = stdev(overall) if len(overall) > 1 else None
+            spread = spread_of(overall)
             site_tasks = {place: fmean([own[place] for own in means]) for place in means[0]}
             yield metric, Score(fmean(overall), spread, site_tasks, sum(seeds[0][place][0] for place in site_tasks))

@@ -11,13 +11,13 @@ from functools import cache, lru_cache
 from itertools import chain
 from math import isnan, sqrt
 from operator import itemgetter
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any
 
 from fedsynth.runtime.options import TrainerOptions
 
 from ..records.finished import FinishedRun
-from ..records.score_table import Key, Values, mean_of_known
+from ..records.score_table import Key, Values, mean_of_known, spread_of
 from ..stats.rising import LIMITED, rising
 from ..stats.scores import Scores
 from ..stats.validation_curve import ValidationCurve
@@ -52,7 +52,7 @@ class Score:
         if not all(means):
             return None
         overall = [fmean(own.values()) for own in means]
-        spread = stdev(overall) if len(overall) > 1 else None
+        spread = spread_of(overall)
         without = sum(map(isnan, seeds[0].values()))
         over_seeds = {site_task: fmean([own[site_task] for own in means]) for site_task in means[0]}
         return cls(fmean(overall), spread, over_seeds, len(seeds[0]) - without, without)
@@ -183,7 +183,7 @@ class Row:
         """
         if not self.rising:
             return None
-        error = stdev(self.rising) / sqrt(len(self.rising)) if len(self.rising) > 1 else 0.0
+        error = (spread_of(self.rising) or 0.0) / sqrt(len(self.rising))
         limit, own = LIMITED, self.statistics
         if own and own.margin is not None and self.metric.column == "psnr":
             limit = max(limit, own.gain.comparison.margin if own.gain else own.margin)
