@@ -76,6 +76,7 @@ def test_steps_are_the_eager_ones(monkeypatch: pytest.MonkeyPatch, method: Metho
     assert all(learns for net, learns in watched.calls if net != "PatchGAN" or isinstance(method, Together))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "why"),
     [(MOON(), "generator has hooks"), (FedSAM(), "generator is called with other parameters")],

@@ -147,6 +147,7 @@ def error_after_learning(net: Generator) -> float:
     return float((images - targets).mean((1, 2, 3)).abs().mean().detach())
 
 
+@pytest.mark.slow
 def test_it_learns_a_brightness_that_depends_on_the_slice_better_than_the_flawed_one() -> None:
     assert error_after_learning(build()) < 0.07
     assert error_after_learning(flawed()) > 0.1

@@ -435,6 +435,7 @@ def test_what_is_refused_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cls", "title"),
     [

@@ -82,6 +82,7 @@ def ranking(cells: int = 6, methods: int = 4) -> Ranking:
     return Ranking(tuple(names), tuple(blocks), ranks(scores, blocks, names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_every_figure_is_as_wide_as_the_journals_columns_and_nothing_is_cut_off(
     crowd: Table, probed: Table, columns: int
