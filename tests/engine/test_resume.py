@@ -79,6 +79,7 @@ def test_stopped_in_every_round_is_as_if_never_stopped(case: str, tmp_path: Path
     assert facts(of_case(case, tmp_path / "stopped").run()) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["everything", "sparse checkpoints"])
 def test_stopped_before_scoring_is_as_if_never_stopped(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -181,6 +181,7 @@ def test_a_cluster_of_one_is_noted() -> None:
     assert of.server.too_few
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "corrupt"),
     [(ServerRule.median, 0.0), (ServerRule.trimmed_mean, 0.25), (ServerRule.krum, 0.0), (ServerRule.norm_clip, 0.0)],

@@ -240,6 +240,7 @@ def test_local_training_does_not_notice_who_else_is_there(on: str) -> None:
     assert equal(*(nets_of(of.sites["ixi"]) for of in again))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_who_is_absent_is_left_as_it_was(name: str) -> None:
     of = trainer(name, participation=0.5, rounds=9, validate_every=9, local_steps=1)
