@@ -61,4 +61,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"fedsynth: {text}", file=sys.stderr)
+    from fedsynth.federation.names import visible  # numpy, which help and completion do without
+
+    print("\n".join(map(visible, f"fedsynth: {text}".split("\n"))), file=sys.stderr)

@@ -21,7 +21,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from ..records.record import run_name
+from fedsynth.federation.names import text_fault
+
+from ..records.record import run_name, texts
 from .compose import composed
 from .errors import OptionError
 from .explain import explained
@@ -45,6 +47,11 @@ class Cell:
         """Raises errors of Hydra and of dataclasses, which `explained` puts into words."""
         run = Run.of(config)
         what = identity(run)
+        for text in texts(what):  # before training, and not when its record is written
+            if fault := text_fault(text):
+                raise OptionError(
+                    f"the option or name {text[:80]!r} {fault}, which no record may hold; write it without"
+                )
         return cls(run_name(what), run, what, dict(tuning or {"trials": 0}))
 
 

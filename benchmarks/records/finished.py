@@ -10,6 +10,7 @@ from pathlib import Path
 from zipfile import Path as ZipPath
 
 from fedsynth.federation import Task
+from fedsynth.federation.names import visible
 
 from .cache import RecordCache
 from .record import Record
@@ -95,7 +96,7 @@ def finished_runs(store: Store, patterns: Sequence[str] = ()) -> list[FinishedRu
     records, damaged = store.records(patterns, cache.record)
     cache.save()
     for reason in damaged:
-        print(f"fedsynth: left out: {reason}", file=sys.stderr)
+        print(visible(f"fedsynth: left out: {reason}"), file=sys.stderr)
     if unfinished := len(store.names(patterns)) - len(records) - len(damaged):
         print(f"fedsynth: left out: {unfinished} not finished; `fedsynth status` says which", file=sys.stderr)
     if not records:

@@ -22,6 +22,7 @@ from typing import Any
 from zipfile import BadZipFile
 from zlib import error as ZlibError
 
+from fedsynth.federation.names import name_fault, text_fault
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.options import TrainerOptions
 
@@ -39,7 +40,10 @@ COSTS = (
     *("parameters_travelling", "parameters_discriminators", "gradient_evaluations"),
 )
 DIGITS = 9  # of a score: images are float32, which has seven, and a table prints four
+RUN = re.compile(r"[\w.-]{1,200}-[0-9a-f]{12}")  # the name of a run and of its folder
 TEXT = frozenset(KEYS)  # every other column is a number
+PLAIN = bytes({*range(32, 127)} - {*b"<|`$\\/=@]"}) + b"\n"  # the bytes of most tables
+NO_NUMBER = re.compile(rb",-(?!\d|inf|nan)")
 
 Rows = list[dict[str, Any]]
 
@@ -93,6 +97,9 @@ class Record:
             raise RecordError(f"{self.run}: its seal covers {unknown[0]!r}, which is none of {', '.join(TABLES)}")
         if missing := [cost for cost in COSTS if not math.isfinite(self.costs.get(cost, math.nan))]:
             raise RecordError(f"{self.run}: the cost {missing[0]!r} is missing or not finite")
+        for text in texts(vars(self)):
+            if fault := text_fault(text):
+                raise RecordError(f"{self.run}: the text {text[:80]!r} {fault}, which no record may hold")
         if not self.run.endswith("-" + fingerprint(self.identity)):
             raise RecordError(
                 f"{self.run}: its identity has the hash {fingerprint(self.identity)}, not that of its name"
@@ -111,6 +118,19 @@ class Record:
             if key in seen or not (math.isfinite(row["psnr"]) and math.isfinite(row["ssim"])):
                 raise RecordError(f"{self.run}: the score of {key} is {'repeated' if key in seen else 'not finite'}")
             seen.add(key)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value as JSON holds it, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
 
 
 def expected_scores(scenario: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -190,12 +210,27 @@ def read_record(folder: Traversable) -> Record:
     record.check()
     for name, digest in record.files.items():
         try:
-            intact = sha256((folder / name).read_bytes()) == digest
+            table = (folder / name).read_bytes()
         except (FileNotFoundError, BadZipFile, ZlibError):
-            intact = False
-        if not intact:
+            table = b""
+        if sha256(table) != digest:
             raise RecordError(f"{folder / name}: missing or not what the run wrote; {remedy}")
+        if fault := _fault_of_names(table):
+            raise RecordError(f"{folder / name}: {fault}")
     return record
+
+
+def _fault_of_names(table: bytes) -> str:
+    """Why the names in a table cannot be in it; empty if they can. Only where a byte is suspicious are they read one by one."""
+    if not (table.translate(None, PLAIN) or b",+" in table or NO_NUMBER.search(table)):
+        return ""
+    try:
+        rows = csv.DictReader(io.StringIO(table.decode(), newline=""), strict=True)
+        names = {str(row[column]) for row in rows for column in TEXT & row.keys()}
+    except (UnicodeDecodeError, csv.Error) as error:
+        return f"not a table ({error})"
+    faults = (f"the name {name[:80]!r} {fault}" for name in sorted(names) if (fault := name_fault(name)))
+    return next(faults, "")
 
 
 def read_scores(folder: Traversable) -> Rows:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from fedsynth.runtime.atomic import write_atomically
 
 from .archive import archives, kept_in
-from .record import Record, RecordError, read_record
+from .record import RUN, Record, RecordError, read_record
 
 
 class State(Enum):
@@ -77,14 +77,17 @@ class Store:
 
     @cached_property
     def _archived(self) -> tuple[dict[str, Traversable], list[str]]:
-        """The runs in archives, and for each archive that cannot be read the reason."""
+        """The runs in archives, and for each archive or run that cannot be read the reason."""
         found: dict[str, Traversable] = {}
         damaged = []
         for path in archives(self.runs.parent):
             try:
-                found |= kept_in(path)
+                kept = kept_in(path)
             except RecordError as error:
                 damaged.append(str(error))
+                continue
+            found |= {run: folder for run, folder in kept.items() if RUN.fullmatch(run)}
+            damaged += [f"{path}: {run!r} is not the name of a run" for run in kept if not RUN.fullmatch(run)]
         return found, damaged
 
     def names(self, patterns: Sequence[str] = ()) -> list[str]:

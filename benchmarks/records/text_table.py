@@ -27,7 +27,7 @@ def text_table(rows: Sequence[Sequence[str]], right: Collection[int] | None = No
 def markdown_table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """The lines of a table in Markdown, whose first row is its heading. `right` has the numbers of the columns that end on the
     right."""
-    heading, *others = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    heading, *others = ["| " + " | ".join(row) + " |" for row in rows]
     return [
         heading,
         "| " + " | ".join("--:" if number in right else ":--" for number in range(len(rows[0]))) + " |",

@@ -7,7 +7,6 @@ an interrupted merge leaves no half of one, and the same command continues it. M
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +20,12 @@ from zlib import error as ZlibError
 
 from tqdm import tqdm
 
+from fedsynth.federation.names import visible
 from fedsynth.runtime.atomic import flush, write_atomically
 
 from ..records.archive import FILES
 from ..records.finished import FinishedRun
-from ..records.record import RecordError, read_curve, read_record, read_scores
+from ..records.record import RUN, RecordError, read_curve, read_record, read_scores
 from ..records.store import Store
 from ..tables.table import tables
 from .plausible import check_plausible
@@ -64,7 +64,7 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
 
     def refuse(origin: str, reason: object) -> None:
         count["refused"] += 1
-        tqdm.write(f"fedsynth: refused: {origin}: {reason}", file=sys.stderr)
+        tqdm.write(visible(f"fedsynth: refused: {origin}: {reason}"), file=sys.stderr)
 
     for source in sources:
         try:
@@ -132,7 +132,7 @@ def merge_record(found: FoundRecord, store: Store) -> str:
 
     Raises NotTaken, and OSError where the store cannot be written.
     """
-    if not re.fullmatch(r"[\w.-]{1,200}-[0-9a-f]{12}", found.run):
+    if not RUN.fullmatch(found.run):
         raise NotTaken(f"{found.run!r} is not the name of a run; a record lies in the folder of its run")
     with TemporaryDirectory(prefix=".merge-", dir=store.runs.parent) as scratch:
         folder = Path(scratch) / found.run

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedsynth.federation import FederationError, contrast_order
+from fedsynth.federation.names import check_names, name_fault, visible
 
 from .pattern import Match, fill
 
@@ -27,7 +28,7 @@ class LeftOut(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"site {self.site}, subject {self.subject}: {self.reason}"
+        return visible(f"site {self.site}, subject {self.subject}: {self.reason}")
 
 
 def refusal(left_out: Sequence[LeftOut], most: int = 5) -> str:
@@ -88,6 +89,7 @@ class Rules(NamedTuple):
 def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
     """Sort the matches by site, subject and session, and decide who is complete. No volume is opened."""
     site_of = _SiteOf(rules)
+    check_names("dataset.contrast_names: contrast", rules.contrast_names.values())
     # (site, subject) -> session -> contrast -> paths
     volumes: dict[tuple[str, str], dict[str, dict[str, list[Path]]]] = {}
     labels: dict[tuple[str, str], Mapping[str, str]] = {}
@@ -113,6 +115,9 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
     for (site, subject), sessions in sorted(volumes.items()):
         if site == NO_SITE:
             left_out.append(LeftOut(site, subject, f"{rules.table} does not name its site; add a line for it"))
+            continue
+        if fault := name_fault(subject):
+            left_out.append(LeftOut(site, subject, f"its name {fault}; rename its folder or its files"))
             continue
         candidate = _first_complete(site, subject, sessions, contrasts[site], rules.first)
         if isinstance(candidate, CompleteSubject) and rules.mask:
@@ -184,6 +189,7 @@ class _SiteOf:
                 f"the sites {self._labels[name]!r} and {label!r} would both be called {name}; rename one, as in"
                 f" +dataset.site_names.{name}2=..."
             )
+        check_names("site", [name])
         return name
 
 

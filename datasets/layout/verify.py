@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsynth.federation import FederationError, contrast_order
+from fedsynth.federation.names import visible
 from fedsynth.runtime.progress import ProgressBar
 
 from ..volumes import examine
@@ -94,4 +95,4 @@ def _listed(title: str, lines: Iterable[str]) -> list[str]:
     """The title with the number of lines, and the first few of them; nothing if there are none."""
     every = list(lines)
     more = [f"  and {len(every) - EXAMPLES} more"] if len(every) > EXAMPLES else []
-    return [f"{title}: {len(every)}", *(f"  {line}" for line in every[:EXAMPLES]), *more] if every else []
+    return [f"{title}: {len(every)}", *(f"  {visible(line)}" for line in every[:EXAMPLES]), *more] if every else []

@@ -13,6 +13,7 @@ from .. import streams
 from ..runtime.options import check_finite
 from .federation import Conditions, Federation
 from .intensities import Normalisation, rescaled
+from .names import check_names
 from .site import Dataset, Site, Subject
 from .task import FederationError, Task
 
@@ -63,6 +64,7 @@ class Scenario(Conditions):
             FederationError: The data set lacks a site or a contrast, or no federation can have these conditions.
         """
         check_finite("scenario", self)
+        check_names("scenario.name", [self.name])
         owned = dataset.contrasts()
         plan: dict[str, tuple[Task, ...]] = {}
         sites = list(owned) if self.sites == [ALL] else self.sites

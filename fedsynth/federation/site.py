@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.atomic import atomic_folder
+from .names import check_names
 from .task import FederationError
 
 SPLITS = ("train", "val", "test")
@@ -54,7 +55,7 @@ class Site:
             them: of simulated data they are the best that any method could make.
 
     Raises:
-        FederationError: The arrays do not fit each other, the contrasts or the subjects.
+        FederationError: The arrays do not fit each other, the contrasts or the subjects; or a name cannot be one (names.py).
 
     Example:
         >>> subjects = (Subject("a", "train", slice(0, 2)), Subject("b", "val", slice(2, 3)), Subject("c", "test", slice(3, 4)))
@@ -73,6 +74,9 @@ class Site:
     noise_free: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        check_names("site", [self.name])
+        check_names(f"site {self.name}: contrast", self.contrasts)
+        check_names(f"site {self.name}: subject", (subject.name for subject in self.subjects))
         n, c = self.images.shape[:2]
         if c != len(self.contrasts) or self.masks.shape != (n, *self.images.shape[2:]):
             raise FederationError(

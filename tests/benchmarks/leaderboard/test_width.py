@@ -17,7 +17,7 @@ code { padding: .2em .4em; font: 85% monospace; white-space: break-spaces; }"""
 
 def as_on_github(markdown: str) -> str:
     """The tables of a page, in the style that GitHub shows them in."""
-    rows = [line for line in markdown.replace("\\|", "/").splitlines() if line.startswith("|") or not line]
+    rows = [line for line in markdown.splitlines() if line.startswith("|") or not line]
     lines = []
     for line, before in zip(rows, ["", *rows], strict=False):
         if line.startswith("| :--") or line.startswith("| --:"):

@@ -22,7 +22,7 @@ from support.stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.sources import choices
-from fedsynth.benchmarks.records.record import read_scores
+from fedsynth.benchmarks.records.record import read_scores, run_name
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.images import PIXELS, TileBudget
 from fedsynth.benchmarks.report.methods import PAPER, methods_block
@@ -254,14 +254,16 @@ def test_the_failures_tab_names_every_run_that_went_wrong_and_every_hole(shown: 
     assert [row[3] for row in holes] == ["no finished run of seed 1", "no finished run of seed 0"]
 
 
-def test_options_that_look_like_html_are_text(tmp_path: Path) -> None:
-    store, note = Store(tmp_path), "</script><img src=x onerror=alert(1)>&amp;"
-    what = finished.identity(method={"name": "fedavg", "note": note}, scenario={"name": "<b>bold"})
-    finished.finish(store, what, changed={"method": {"note": note}, "network": {}})
+def test_an_error_that_looks_like_html_is_text(tmp_path: Path) -> None:
+    store, text = Store(tmp_path), "</script><img src=x onerror=alert(1)>&amp;"
+    finished.finish(store, finished.identity())
+    begun = finished.identity(method={"name": "fedbn"})
+    store.folder(run_name(begun)).mkdir()
+    store.begin(run_name(begun), begun)
+    store.fail(run_name(begun), ValueError(text))
     found = made(store)
-    assert not {"img", "b"} & set(found.tags)
-    assert found.blocks["table-0"]["rows"][0]["name"].endswith(f"note={note}")
-    assert "<b>bold on phantom" in found.text
+    assert "img" not in found.tags
+    assert found.blocks["failures"][0][-1] == f"ValueError: {text}"
 
 
 @pytest.fixture(scope="module")

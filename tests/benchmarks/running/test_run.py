@@ -167,6 +167,7 @@ def test_another_method_in_the_sweep_changes_no_number(command: Command, tmp_pat
         (["scenario.sites=[ixi,oasys]"], "no site 'oasys'; the data set has brats, ixi, midas, oasis"),
         (["scenario.tasks.default=['T1->PD']"], "task T1->PD needs PD, which site 'oasis' lacks"),
         (["-m", "scenario.sites=[ixi],[ixi,oasys]"], "no site 'oasys'"),
+        (["scenario.name='<b>'"], "scenario.name '<b>' has a '<'; give it another name"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -16,7 +16,7 @@ from support import finished
 from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.records.record import canonical, read_record, sha256
+from fedsynth.benchmarks.records.record import canonical, read_record, run_name, sha256
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.share.merge import LARGEST, escapes_folder
 
@@ -199,9 +199,65 @@ def huge(folder: Path) -> None:
         file.truncate(LARGEST + 1)
 
 
+def named(folder: Path, name: str, option: str = "note") -> None:
+    """Another method name or option, under the run's name and the hash that it then has."""
+    identity = json.loads((folder / "record.json").read_text())["identity"]
+    identity["method"][option] = name
+    run = run_name(identity)
+    reseal(folder, identity=identity, run=run)
+    folder.rename(folder.with_name(run))
+
+
+def named_subject(folder: Path) -> None:
+    lines = (folder / "scores.csv").read_text().splitlines(True)
+    resealed_scores(folder, [line.replace("test000", "=cmd()") for line in lines])
+
+
+FOREIGN = {
+    "=HYPERLINK(A1)": "begins with '='",
+    "<script>": "has a '<'",
+    "[a](javascript:alert(1))": "has a ']('",
+    "$x_{$": "has a '$'",
+    "a|b": "has a '|'",
+    "\x1b[31mred": r"has the unprintable character '\x1b'",
+    "a\u202etxt.exe": r"has the unprintable character '\u202e'",
+    "\ud800": r"has the unprintable character '\ud800'",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_name_in_a_store_is_left_out_by_name_and_takes_no_table_down(
+    theirs: Store, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whoever copies a record into a store, past `merge`, has the table of the other runs."""
+    named(run_of(theirs, "fedavg"), name)
+    assert main(["leaderboard", "--results", str(theirs.runs.parent)]) == 0
+    said = capsys.readouterr()
+    assert FOREIGN[name] in said.err
+    assert "fedavg-variable-s0-" in said.err
+    tables = "".join(path.read_text() for path in (theirs.runs.parent / "leaderboard").iterdir())
+    assert name not in said.out + said.err.replace(repr(name), "") + tables
+    assert "fedbn" in tables
+
+
+def test_a_foreign_name_of_a_run_in_an_archive_is_left_out(theirs: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(theirs, "fedavg")
+    with ZipFile(theirs.runs.parent / "records.zip", "w") as archive:
+        for path in sorted(run.iterdir()):
+            archive.write(path, f"\x1b[31m/{path.name}")
+    assert main(["status", "--results", str(theirs.runs.parent)]) == 0
+    assert main(["leaderboard", "--results", str(theirs.runs.parent)]) == 0
+    said = capsys.readouterr()
+    assert r"records.zip: '\x1b[31m' is not the name of a run" in said.err
+    assert "\x1b[31m" not in said.out + said.err
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (lambda folder: named(folder, "\u202e"), r"the text '\u202e' has the unprintable character '\u202e', which no"),
+        (lambda folder: named(folder, "=cmd", "name"), "the text '=cmd' begins with '=', which no record may hold"),
+        (named_subject, "scores.csv: the name '=cmd()' begins with '='"),
         (deep, "record.json: not a record (RecursionError"),
         (huge, "scores.csv has 100 MB, and no file of a run has more than 100"),
         (lambda folder: reseal(folder, files={"/proc/kmsg": "0"}), "its seal covers '/proc/kmsg', which is none of"),

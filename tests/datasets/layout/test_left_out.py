@@ -162,3 +162,23 @@ def test_any_table_is_read_or_refused_in_words(tmp_path_factory: pytest.TempPath
         (root / name).write_bytes(table)
         with suppress(FederationError):
             read()
+
+
+@pytest.mark.parametrize("name", ["=cmd", "a\x1b[2J", "$x_{$", "p" * 65, "a\udcff", "<b>"])
+def test_a_folder_whose_name_can_be_no_subject_is_left_out_by_name(
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "north" / "p1").rename(root / "north" / name)
+    found = trees.layout("folder", root, on_error=OnError.skip).survey()
+    (left_out,) = found.left_out
+    assert left_out.subject == name
+    assert re.search(r"its name (has|begins) .*; rename its folder or its files$", str(left_out))
+    assert str(left_out).isprintable()
+    print(trees.layout("folder", root).verify())
+    assert name not in capsys.readouterr().out or name.isprintable()
+
+
+def test_a_site_whose_name_is_too_long_is_refused_before_a_subject_is_prepared(root: Path) -> None:
+    (root / "north").rename(root / ("n" * 200))
+    with pytest.raises(FederationError, match=r"site 'n*' has 200 characters, and a name at most 64"):
+        trees.layout("folder", root).survey()
