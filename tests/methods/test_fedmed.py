@@ -142,6 +142,23 @@ def test_only_what_a_discriminator_tells_a_generator_is_sanitised() -> None:
         assert not torch.allclose(found[f"generator.{name}"], expected[f"generator.{name}"])
 
 
+def test_in_a_discriminators_own_pass_its_images_have_no_gradient_that_the_released_hook_could_take() -> None:
+    """That code hangs its hook on a discriminator when the generators have moved, and takes the shape of that gradient."""
+    nets, batch = first(trainer(FedMed()))
+    told = list[bool]()
+    nets["discriminators"][str(batch.task)].register_forward_pre_hook(
+        lambda _, images: told.extend(image.requires_grad for image in images)
+    )
+    pairs = FedMed().objective(nets, batch)
+    next(pairs)
+    assert told
+    assert not any(told)
+    told.clear()
+    next(pairs)
+    assert told
+    assert all(told)
+
+
 def test_without_bound_and_noise_privacy_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedmed, "CLIP", 1e30)
     monkeypatch.setattr(fedmed, "NOISE", 0.0)

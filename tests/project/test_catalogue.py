@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
@@ -61,6 +62,42 @@ def test_a_docstring_without_these_paragraphs_is_noticed() -> None:
 
     assert catalogue.differences(Silent) == {"paper": "", "released code": ""}
     assert catalogue.differences(Telling) == {"paper": "the mean.", "released code": "nothing."}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fedmed", "its federated configuration has the privacy on. There the hook takes effect after the generators'"),
+        *(("pflsynth", f"{what}: ") for what in ("Norm", "Serving", "Latent", "Start", "Schedule", "Zoom")),
+        ("pflsynth", "That *is* instance norm, to rounding"),
+        ("fedmri", "it reconstructs, by two such networks, one in k-space and one in image space"),
+        ("fedbn", "A newcomer has the norms of the common start. Under batch norm it is welcomed with the initial"),
+        ("pfedme", "begin with the moments that the last batch left"),
+        ("pfedme", "Absent sites do not train; in the paper all train"),
+        ("fedala", "the many passes end at the 30th, settled or not"),
+        ("fedfomo", "What a site serves is a mixture made when it serves"),
+        ("prrfl", "would differ by 1 to 11 % of its norm"),
+        ("fedmm", "stage 2 has three of the six subsets with two contrasts missing, and its stage 3 one of the four"),
+    ],
+)
+def test_an_entry_says_what_once_was_wrong_or_left_out(name: str, said: str) -> None:
+    assert said in " ".join((inspect.getdoc(METHODS[name]) or "").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "published"),
+    [
+        ("fedprox", "mu", 0.01),
+        ("feddyn", "alpha", 0.01),
+        ("ditto", "lam", 1),
+        ("moon", "mu", 1),
+        ("fedamp", "lam", 1),
+        ("pfedme", "lam", 15),
+    ],
+)
+def test_the_weight_of_a_term_is_the_published_one_times_l1_s(name: str, option: str, published: float) -> None:
+    method = METHODS[name]()
+    assert getattr(method, option) == published * method.l1
 
 
 def test_a_published_network_is_said_only_where_there_is_one() -> None:
