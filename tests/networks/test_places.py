@@ -182,7 +182,7 @@ class Renamed(Generator):
         self.add_module("anything", inner)
 
     def forward(self, source: Tensor, code: Tensor) -> Tensor:
-        raise NotImplementedError
+        raise NotImplementedError  # a generator has to have it; here nothing but names is asked for
 
     def stages(self) -> list[Stage]:
         return self.kept
