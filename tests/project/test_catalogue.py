@@ -11,6 +11,7 @@ from support.checkout import ROOT
 from fedsynth.benchmarks.contract import catalogue
 from fedsynth.method import Method
 from fedsynth.registry import METHODS, NETWORKS
+from fedsynth.runtime.options import TrainerOptions
 
 PAGE = (ROOT / "docs" / "catalogue.md").read_text()
 
@@ -81,7 +82,16 @@ def test_a_docstring_without_these_paragraphs_is_noticed() -> None:
     ],
 )
 def test_an_entry_says_what_once_was_wrong_or_left_out(name: str, said: str) -> None:
-    assert said in " ".join((inspect.getdoc(METHODS[name]) or "").split())
+    assert said in words(METHODS[name])
+
+
+def test_the_zoom_says_that_it_is_not_the_references() -> None:
+    assert "by bilinear interpolation; 1 for none. The reference enlarges" in words(TrainerOptions)
+
+
+def words(cls: type) -> str:
+    """A docstring in one line."""
+    return " ".join((inspect.getdoc(cls) or "").split())
 
 
 @pytest.mark.parametrize(
