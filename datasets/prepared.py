@@ -14,7 +14,8 @@ import numpy as np
 from fedsynth.federation import Dataset, FederationError, Site
 
 from .layout import Layout
-from .store.slice_store import Row, SliceStore, numbers, write_store
+from .store.pseudonyms import Names, salt_of
+from .store.slice_store import SIMULATED, Row, SliceStore, numbers, write_store
 from .volumes import export_volume
 
 
@@ -80,9 +81,14 @@ class Prepared(Dataset):
         return Site(site, found.contrasts, found.images, found.masks, found.subjects)
 
     def volumes(self, site: str) -> list[Row]:
-        """The lines about a site in its folder's index, one a volume; `file` is the path that it had when it was prepared."""
+        """The lines about a site in its folder's index, one a volume; `file` is the path that it had when it was prepared, `name`
+        who the subject is, where the folder has its names.json."""
         store, own = self._place(site)
         return store.volumes(own)
+
+    def naming(self, site: str) -> str:
+        """With which salt the subjects of the site have pseudonyms, or "simulated"."""
+        return self._place(site)[0].naming
 
     @staticmethod
     def keep(dataset: Dataset, out: Path, jobs: int = 1) -> SliceStore:
@@ -110,12 +116,13 @@ class Prepared(Dataset):
         info = {
             "label": type(dataset).__name__.lower(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "options": asdict(dataset),
             "asked": fingerprints,
-            "left_out": [],
         }
+        simulated = {dataset.naming(site) for site in fingerprints} == {SIMULATED}
+        info |= {"options": asdict(dataset)} if simulated else {}  # those of other data are paths
+        names = Names(salt="" if simulated else salt_of(out))
         with tempfile.TemporaryDirectory() as cache:
-            return write_store(out, _copied(dataset, Path(cache), index), index, fingerprints, info)
+            return write_store(out, _copied(dataset, Path(cache), index), index, fingerprints, info, names)
 
     @staticmethod
     def export(stack: np.ndarray, source: Row, white: float, like: Path, out: Path) -> None:
@@ -172,18 +179,13 @@ class Prepared(Dataset):
         """Raises FederationError for a volume that lies in two stores."""
         owners: dict[str, tuple[Path, str]] = {}
         for store in {store.folder: store for store in stores}.values():
-            for volume in _volumes(store):
-                before = owners.setdefault(volume["sha256"], (store.folder, volume["subject"]))
+            for volume in store.volumes():
+                before = owners.setdefault(volume["sha256"], (store.folder, volume["name"]))
                 if before[0] != store.folder:
                     raise FederationError(
-                        f"subject {volume['subject']} of {store.folder} is subject {before[1]} of {before[0]}: their"
+                        f"subject {volume['name']} of {store.folder} is subject {before[1]} of {before[0]}: their"
                         f" {volume['contrast']} is the same file; prepare one folder without that subject (dataset.exclude)"
                     )
-
-
-def _volumes(store: SliceStore) -> Iterator[Mapping[str, str]]:
-    """The lines of a store's index that have a volume."""
-    return (row for row in store.index() if row["sha256"])
 
 
 def _copied(dataset: Dataset, cache: Path, index: list[Row]) -> Iterator[Site]:

@@ -31,7 +31,7 @@ from ..report.plots.images.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
 
-LISTED = 20  # subjects that were left out; dataset.json has all
+LISTED = 20  # subjects that were left out; names.json has all
 
 
 def main(words: Sequence[str], jobs: int, out: Path | None, verify: bool) -> int:
@@ -87,13 +87,15 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     sites = {site: store.site(site) for site in store.contrasts}
     index = store.index()
     found = card_facts(sites, {site: voxel_edges(row for row in index if row["site"] == site) for site in sites})
-    left_out = store.info["left_out"]
-    notes = [f"{len(left_out)} subjects were left out; dataset.json says why."] if left_out else []
+    left_out = store.names.left_out
+    notes = [f"{len(left_out)} subjects were left out; names.json says why."] if left_out else []
     _write_card(store.folder, store.info["label"], found, sites, notes)
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)
+    sheets.chmod(0o700)  # they have names
     for site in sites.values():
-        for number, page in enumerate(pages(site), 1):
+        known = tuple(replace(own, name=store.names.name(site.name, own.name)) for own in site.subjects)
+        for number, page in enumerate(pages(replace(site, subjects=known)), 1):
             content = io.BytesIO()
             page.save(content, "png")
             write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
@@ -141,7 +143,7 @@ def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
         lines.append(f"\n{len(left_out)} left out:")
         lines += [f"  site {one['site']}, subject {one['subject']}: {one['reason']}" for one in left_out[:LISTED]]
         if len(left_out) > LISTED:
-            lines.append(f"  and {len(left_out) - LISTED} more, in dataset.json")
+            lines.append(f"  and {len(left_out) - LISTED} more, in names.json")
     return "\n".join(lines)
 
 

@@ -37,8 +37,10 @@ def export_volumes(record: Record, folder: Path, results: Path, out: Path, root:
     """Write `SITE/SUBJECT/SOURCE-TARGET.nii.gz` for every test subject and task of a run; returns how many volumes.
 
     A volume has the grid of the source's volume and the intensities of the target's: the white of the slices becomes the
-    intensity that was shown as white there. Raises FederationError for a run on data that have no volumes, or if the data are
-    not those that it was trained on; RecordError for a run that diverged; ValueError where its trained model is not here.
+    intensity that was shown as white there. A subject has its name, which the names.json of the prepared folder knows.
+
+    Raises FederationError for a run on data that have no volumes or not their names.json, or that are not those that it was
+    trained on; RecordError for a run that diverged; ValueError where its trained model is not here.
     """
     run = rebuild_run(record, results)
     volumes = getattr(run.dataset, "volumes", None)
@@ -54,8 +56,12 @@ def export_volumes(record: Record, folder: Path, results: Path, out: Path, root:
         source, target = (index.get((site, subject.name, contrast)) for contrast in (task.sources[0], task.target))
         if source is None or target is None:
             continue  # a site of the phantom beside prepared ones has no volumes
+        if not source["file"]:
+            raise FederationError(
+                "which files the volumes were is in the names.json of the prepared folder, and it is not there: ask for it"
+            )
         like = find_source(Path(source["file"]), root)
-        path = out / site / subject.name / f"{task.source}-{task.target}.nii.gz"
+        path = out / site / source["name"] / f"{task.source}-{task.target}.nii.gz"
         save.export(images, source, float(target["white"]), like, path)
         count += 1
     if not count:

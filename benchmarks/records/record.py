@@ -82,6 +82,23 @@ class Record:
         budget = TrainerOptions(**{name: trainer[name] for name in ("local_epochs", "local_steps", "batch")})
         return min(budget.steps(splits["train"][1]) for splits in sizes) * trainer["rounds"] * trainer["participation"]
 
+    @property
+    def naming(self) -> dict[str, str]:
+        """Site -> whose names its subjects have (`Dataset.naming`). Records from before that was written have those that the data
+        gave, or are simulated."""
+        before = "simulated" if self.identity["dataset"]["name"] == "phantom" else "given"
+        return dict(self.data.get("naming") or dict.fromkeys(self.data["subjects_and_slices"], before))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nobody's images were in it."""
+        return {*self.naming.values()} == {"simulated"}
+
+    @property
+    def salts(self) -> dict[str, str]:
+        """Site -> the mark of the salt of its subjects' pseudonyms. Under another salt the same subject has another name."""
+        return {site: own for site, own in sorted(self.naming.items()) if own.startswith("salted-")}
+
     def check(self) -> None:
         """Raises RecordError for the first field that is not as it must be."""
         kinds = {"str": str, "int": int, "float": float, "dict": dict, "bool": bool}

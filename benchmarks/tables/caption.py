@@ -13,7 +13,6 @@ from .metric import Metric
 from .row import Row
 
 ELSEWHERE = frozenset({"device", "execution", "threads", "checkpoint_every"})  # trainer options that change no budget
-SIMULATED = frozenset({"phantom"})  # data sets
 SELECTED = "the round with the best validation PSNR (mean over site-tasks), one round for all sites"
 
 
@@ -129,7 +128,7 @@ def _of_row(row: Row) -> Iterator[str]:
 def caption(records: Sequence[Record], selection: str, metric: Metric, several: bool) -> Iterator[str]:
     """What the numbers are, in a few sentences; docs/statistics.md has the rest. `several`: there is a second row."""
     seeds = {record.identity["seed"] for record in records}
-    if records[0].identity["dataset"]["name"] in SIMULATED:
+    if records[0].simulated:
         yield "The data are simulated: the numbers are not evidence of clinical performance."
     spread = (
         "; +- is half of its 95 % interval for other seeds and other subjects at these sites" if len(seeds) > 1 else ""

@@ -123,6 +123,7 @@ def comparable(record: Record) -> dict[str, Any]:
     scenario, tested = identity["scenario"], identity.get("test", identity["data"])
     cohort = scenario.get("cohort")
     scenario = scenario | {"cohort": "seed" if cohort == identity["seed"] else cohort}
+    shared |= {"salts": record.salts} if record.salts else {}  # under another salt nobody knows which subject is which
     return shared | {"scenario": scenario, "test": tested, "trainer": trainer, "code": identity["code"]["dataset"]}
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from fedsynth.federation import CONTRASTS, Dataset, FederationError, Site
 from fedsynth.runtime.progress import ProgressBar
 
+from ..store.pseudonyms import Names, real_names
 from ..store.slice_store import Row, SliceStore, json_digest
-from ..store.splits import draw_splits, given_splits, read_splits
+from ..store.splits import draw_order, draw_splits, given_splits, read_splits
 from ..volumes import Chain
 from .bids import match_bids
 from .checksum import Content, content_of
@@ -24,7 +25,7 @@ from .prepare import Preparation, prepare_store
 from .survey import CompleteSubject, Rules, Survey, refusal, survey
 from .verify import Report, verify_volumes
 
-PREPARATION = 1  # raise it when the same options and volumes give other arrays than before
+PREPARATION = 2  # raise it when the same options and volumes give other arrays than before
 
 
 class Kind(Enum):
@@ -104,7 +105,8 @@ class Layout(Dataset):
         return self.survey().contrasts
 
     def fingerprint(self, site: str) -> str:
-        """A digest of all that a site's arrays and splits follow from: options, and each volume's subject, contrast and content.
+        """A digest of all that a site's arrays and splits follow from: options, each volume's contrast and content, and what
+        its subject's name decides. The names themselves are not part of it: whoever guesses them could try them on it.
 
         Volumes are read for it, unless they were read before and their files have the same size and time.
 
@@ -128,7 +130,15 @@ class Layout(Dataset):
         """A digest of all that the arrays of a site's test subjects follow from. See `fingerprint`."""
         found = self.survey()
         keys, split = self._keys(found, self._contents(found)), self._split(site, list(found.complete[site]))
-        return json_digest((site, [(name, keys[site, name]) for name in sorted(split) if split[name] == "test"]))
+        return json_digest((site, sorted(keys[site, name] for name in split if split[name] == "test")))
+
+    def naming(self, site: str) -> str:
+        """With which salt the subjects of the prepared store have pseudonyms.
+
+        Raises:
+            FederationError: If nothing was prepared in `out`.
+        """
+        return SliceStore.open(self.place).naming
 
     def load(self, site: str, cache: Path) -> Site:
         """A site, its arrays memory-mapped. It is prepared now by one process, unless `fedsynth prepare` did it before.
@@ -173,6 +183,7 @@ class Layout(Dataset):
             fingerprints=self._fingerprints(found, keys),
             recipe=self._recipe(),
             split=self._split,
+            given_splits=self._given_splits(),
             accept=self.accept,
             skips=self._skips,
             documented=self.documented,
@@ -191,7 +202,7 @@ class Layout(Dataset):
         return verify_volumes(self.label, self.folder, self._sorted(self.matches()), self.volume, self.documented)
 
     def volumes(self, site: str) -> list[Row]:
-        """The lines about a prepared site in the store's index, one a volume; `file` is the volume's path.
+        """The lines about a prepared site in the store's index, one a volume; `file` is the volume's path, `name` the subject's.
 
         Raises:
             FederationError: If nothing was prepared in `out`.
@@ -285,26 +296,33 @@ class Layout(Dataset):
     @property
     def place(self) -> Path:
         """The folder of the prepared slices."""
-        options = {**self._recipe(), "root": str(self.folder.absolute())}
+        options = {**self._recipe(), "splits": self._given_splits(), "root": str(self.folder.absolute())}
         return Path(self.out or f"prepared/{self.label}-{json_digest(options)[:8]}").expanduser()
 
     def _recipe(self) -> dict[str, Any]:
-        """The options that decide how a subject is processed and split; not those that choose the subjects."""
+        """The options that decide how a subject is processed and split; not those that choose the subjects, and no path."""
         apart = ("label", "root", "out", "documented", "splits", "exclude", "accept", "on_error")
         options = {key: value for key, value in asdict(self).items() if key not in apart}
-        return _json_ready(options) | {"splits": self._given_splits(), "preparation": PREPARATION}
+        options["chain"] |= {"template": Path(self.chain.template).name}
+        return _json_ready(options) | {"preparation": PREPARATION}
 
     def _given_splits(self) -> Mapping[str, Mapping[str, str]]:
-        """The given table of splits; empty if none is given."""
-        return read_splits(Path(self.splits).expanduser()) if self.splits else {}
+        """The given table of splits; empty if none is given. That of a prepared folder has pseudonyms, which the file of names
+        beside it explains."""
+        table = Path(self.splits).expanduser()
+        return real_names(read_splits(table), Names.read(table.parent)) if self.splits else {}
 
     def _known(self) -> dict[Path, Content]:
         """Volume -> its content, as the store in `place` has it from an earlier preparation."""
         if not (self.place / "dataset.json").exists():
             return {}
-        rows = [row for row in SliceStore.open(self.place).index() if row["file"]]
+        store = SliceStore.open(self.place)
         return {
-            self.folder / row["file"]: Content(int(row["bytes"]), int(row["modified"]), row["sha256"]) for row in rows
+            self.folder / Path(row["file"]).relative_to(store.names.root): Content(
+                int(row["bytes"]), int(row["modified"]), row["sha256"]
+            )
+            for row in store.volumes()
+            if row["file"]
         }
 
     def _contents(self, found: Survey) -> dict[Path, Content]:
@@ -335,12 +353,21 @@ class Layout(Dataset):
         return {(site, name): key(who) for site, own in found.complete.items() for name, who in own.items()}
 
     def _fingerprints(self, found: Survey, keys: Mapping[tuple[str, str], str]) -> dict[str, str]:
-        """Site -> its fingerprint."""
+        """Site -> its fingerprint. Subjects are known by the digests of their volumes, in the order of the arrays."""
         recipe = self._recipe()
-        return {
-            site: json_digest((site, recipe, sorted(self.accept), [(name, keys[site, name]) for name in own]))
-            for site, own in found.complete.items()
-        }
+        digests = {}
+        for site, own in found.complete.items():
+            placed = self._placed(site, list(own))
+            people = sorted((keys[site, name], placed[name], name in self.accept) for name in own)
+            digests[site] = json_digest((site, recipe, people))
+        return digests
+
+    def _placed(self, site: str, subjects: Sequence[str]) -> dict[str, int | str]:
+        """Subject -> its place in the draw of splits, or its given split: all that its name decides."""
+        if self.splits:
+            own = self._given_splits().get(site, {})
+            return {name: own.get(name, "") for name in subjects}
+        return {name: place for place, name in enumerate(draw_order(site, subjects, self.seed))}
 
     def _split(self, site: str, subjects: Sequence[str]) -> dict[str, str]:
         """Subject -> split. Raises FederationError for too few subjects, or for one that the given table does not name."""

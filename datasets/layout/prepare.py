@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,7 @@ import numpy as np
 from fedsynth.federation import FederationError, Site, Subject
 from fedsynth.runtime.progress import ProgressBar
 
+from ..store.pseudonyms import Names, salt_of
 from ..store.slice_store import Row, SliceStore, write_store
 from ..volumes import Chain
 from .checksum import Content
@@ -48,6 +50,7 @@ class Preparation:
     fingerprints: Mapping[str, str]  # by site
     recipe: Mapping[str, Any]  # the options that decide how a subject is processed and split
     split: Callable[[str, Sequence[str]], dict[str, str]]  # site and subjects -> the split of each subject
+    given_splits: Mapping[str, Mapping[str, str]]  # the table that replaces the draw, or nothing
     accept: Sequence[str]  # subjects to use although their registration is called poor
     skips: bool  # whether subjects that cannot be used are left out; otherwise they stop the preparation
     documented: str  # what the data set's makers say that it holds
@@ -64,7 +67,12 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
         before = SliceStore.open(place) if (place / "dataset.json").exists() else None
         if before and _unedited(before).info["asked"] == asked.fingerprints:
             return before
-        if before and (differ := _changed_options(before.info["options"], asked.recipe)):
+        if before and not before.names.salt:
+            raise FederationError(
+                f"{place} lacks names.json, without which its subjects would get other pseudonyms; ask for the file, or choose"
+                " another dataset.out"
+            )
+        if before and (differ := _changed_options(*_options_then_and_now(before, asked))):
             raise FederationError(
                 f"{place} was prepared with other options: {'; '.join(differ)}; choose another dataset.out, or delete it"
             )
@@ -119,12 +127,23 @@ def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: in
         def add_lines(who: CompleteSubject, one: FinishedSubject, first: int) -> None:
             index.extend(index_lines(who, one, first, asked.root, asked.contents))
 
+        def ordered(site: str) -> dict[CompleteSubject, FinishedSubject]:
+            by_content = sorted(finished[site].items(), key=lambda entry: asked.keys[site, entry[0].subject])
+            return dict(by_content)  # the order of their names would tell something about them
+
         sites = (
-            _assembled(site, asked.found.contrasts[site], finished[site], own, Path(arrays, site), add_lines)
+            _assembled(site, asked.found.contrasts[site], ordered(site), own, Path(arrays, site), add_lines)
             for site, own in splits.items()
         )
         info = _info(asked, splits, unusable.left_out)
-        return write_store(asked.place, sites, index, asked.fingerprints, info)
+        names = Names(
+            salt=salt_of(asked.place),
+            root=str(asked.root.absolute()),
+            left_out=[one._asdict() for one in sorted(unusable.left_out)],
+            accepted=sorted(asked.accept),
+            splits={site: dict(own) for site, own in asked.given_splits.items()},
+        )
+        return write_store(asked.place, sites, index, asked.fingerprints, info, names)
 
 
 def _finished(
@@ -157,16 +176,20 @@ def _info(asked: Preparation, splits: Mapping[str, Mapping[str, str]], left_out:
     return {
         "label": asked.label,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "root": str(asked.root.absolute()),
         "options": asked.recipe,
         "documented": asked.documented,
         "versions": _library_versions(),
         "asked": dict(asked.fingerprints),
         "keys": {site: {name: asked.keys[site, name] for name in sorted(own)} for site, own in splits.items()},
-        "left_out": [one._asdict() for one in sorted(left_out)],
+        "left_out": dict(sorted(Counter(one.site for one in left_out).items())),
         "excluded": asked.found.excluded,
-        "accepted": sorted(asked.accept),
     }
+
+
+def _options_then_and_now(before: SliceStore, asked: Preparation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that a store was made with, and those that are asked for."""
+    given = {site: dict(own) for site, own in asked.given_splits.items()}
+    return {**before.info["options"], "splits": before.names.splits}, {**asked.recipe, "splits": given}
 
 
 def _twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:

@@ -133,6 +133,9 @@ class Phantom(Dataset):
             self.render(site, cohort).save(folder)
         return Site.open(folder)
 
+    def naming(self, site: str) -> str:
+        return "simulated"
+
     def fingerprint(self, site: str) -> str:
         """A digest of the site's name, all options but the number of sites, and the renderer's version.
 

@@ -20,7 +20,7 @@ def draw_splits(site: str, subjects: Iterable[str], seed: int, val: float, test:
     A subject's place in the draw follows from the seed, the site and its own name. So if a subject joins or leaves, at most one
     other changes to or from each split. Raises FederationError for fewer than three subjects.
     """
-    order = sorted(set(subjects), key=lambda name: sha256(repr((seed, site, name)).encode()).digest())
+    order = draw_order(site, subjects, seed)
     if len(order) < len(SPLITS):
         raise FederationError(
             f"site {site} has {len(order)} subjects ({', '.join(sorted(order))}) and needs one in each of {', '.join(SPLITS)}"
@@ -29,6 +29,11 @@ def draw_splits(site: str, subjects: Iterable[str], seed: int, val: float, test:
     tested = min(max(1, round(test * len(order))), len(order) - 1 - validated)
     named = ["test"] * tested + ["val"] * validated + ["train"] * (len(order) - tested - validated)
     return dict(zip(order, named, strict=True))
+
+
+def draw_order(site: str, subjects: Iterable[str], seed: int) -> list[str]:
+    """The subjects as the seed draws them: first those who test, then those who validate."""
+    return sorted(set(subjects), key=lambda name: sha256(repr((seed, site, name)).encode()).digest())
 
 
 def read_splits(path: Path) -> dict[str, dict[str, str]]:

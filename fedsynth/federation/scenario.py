@@ -14,7 +14,7 @@ from ..runtime.options import check_finite
 from .federation import Conditions, Federation
 from .intensities import Normalisation, rescaled
 from .names import check_names
-from .site import Dataset, Site, Subject
+from .site import Dataset, Site
 from .task import FederationError, Task
 
 ALL = "*"
@@ -185,7 +185,7 @@ def with_few(site: Site, count: int) -> Site:
     rows = np.concatenate([np.arange(subject.slices.start, subject.slices.stop) for subject in kept])
     ends = np.cumsum([subject.slices.stop - subject.slices.start for subject in kept])
     subjects = tuple(
-        Subject(subject.name, subject.split, slice(int(end) - (subject.slices.stop - subject.slices.start), int(end)))
+        replace(subject, slices=slice(int(end) - (subject.slices.stop - subject.slices.start), int(end)))
         for subject, end in zip(kept, ends, strict=True)
     )
     arrays = {
@@ -202,7 +202,8 @@ def misaligned(site: Site, pixels: int) -> Site:
     images = np.array(site.images)
     for subject in site.of("train"):
         for channel in range(1, len(site.contrasts)):
-            down, across = streams.host("shift", site.name, subject.name, channel).integers(-pixels, pixels + 1, 2)
+            stream = streams.host("shift", site.name, subject.drawn_as or subject.name, channel)
+            down, across = stream.integers(-pixels, pixels + 1, 2)
             padded = np.pad(images[subject.slices, channel], ((0, 0), (pixels, pixels), (pixels, pixels)), mode="edge")
             height, width = images.shape[2:]
             top, left = pixels - down, pixels - across

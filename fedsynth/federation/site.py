@@ -29,6 +29,7 @@ class Subject:
         name: Unique at the site.
         split: "train", "val" or "test": all slices of a subject are in one split.
         slices: The rows of the site's arrays.
+        drawn_as: By what random streams know the subject; empty: its name. A pseudonym must not change what is drawn.
 
     Example:
         >>> Subject("p07", "val", slice(40, 60)).split
@@ -38,6 +39,7 @@ class Subject:
     name: str
     split: str
     slices: slice
+    drawn_as: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,7 @@ def redivided(site: Site, cohort: int) -> Site:
     """The site with its subjects that are not tested divided anew into training and validation, as many of each as before, and
     listed in a new order. A subject's place in the draw follows from the number, the site and its own name."""
     free = [subject for subject in site.subjects if subject.split != "test"]
-    drawn = sorted(free, key=lambda subject: sha256(repr((cohort, site.name, subject.name)).encode()).digest())
+    drawn = sorted(free, key=lambda s: sha256(repr((cohort, site.name, s.drawn_as or s.name)).encode()).digest())
     trained = len(site.of("train"))
     parts = ((drawn[:trained], "train"), (drawn[trained:], "val"))
     divided = [replace(subject, split=split) for part, split in parts for subject in part]
@@ -206,6 +208,11 @@ class Dataset(ABC):
         """The site with other training and validation subjects, drawn by a number, and the same test subjects: here the subjects
         that are not tested divided anew. A data set that can make new subjects makes new ones."""
         return redivided(self.load(site, cache), cohort)
+
+    def naming(self, site: str) -> str:
+        """Whose names the subjects of the site have, as records say it: "given" by whoever made the data, here. "simulated"
+        subjects are nobody; what `fedsynth prepare` made has pseudonyms, and says with which salt."""
+        return "given"
 
     def test_fingerprint(self, site: str) -> str:
         """A digest of everything that the arrays of the site's test subjects follow from, here `fingerprint`. Runs whose test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,14 @@ def test_what_it_says_of_subjects_and_splits(
     assert "1 subject cannot be used:\n  site north, subject p0: " in prepared(status=2)
     assert not (tmp_path / "prepared").exists()
     assert "1 left out:\n  site north, subject p0: " in prepared("dataset.on_error=skip", "--out", "skipped")
-    assert '"p0"' in (tmp_path / "skipped" / "dataset.json").read_text()
+    assert '"p0"' in (tmp_path / "skipped" / "names.json").read_text()
     assert "south" not in prepared("dataset.exclude=[p0,south/*]", "--out", "excluded")
     splits = (tmp_path / "skipped" / "splits.csv").read_text()
     assert splits.startswith("site,subject,split\n")
     moved = splits.replace("val", "other").replace("test", "val").replace("other", "test")
+    (tmp_path / "moved").mkdir()
+    shutil.copy(tmp_path / "skipped" / "names.json", tmp_path / "moved")
     (tmp_path / "mine.csv").write_text(moved)
+    shutil.copy(tmp_path / "skipped" / "names.json", tmp_path)
     prepared("dataset.on_error=skip", "dataset.splits=mine.csv", "--out", "moved")
     assert sorted((tmp_path / "moved" / "splits.csv").read_text().split()) == sorted(moved.split())

@@ -16,7 +16,9 @@ from fedsynth.benchmarks.config import compose
 from fedsynth.benchmarks.config.schema import Run, register
 from fedsynth.datasets.layout import Layout
 from fedsynth.datasets.phantom import Phantom
+from fedsynth.datasets.store.slice_store import SliceStore
 from fedsynth.datasets.volumes import Quality
+from fedsynth.federation import Subject
 
 SIZE, SLICES, EDGE = 32, 4, (6.0, 6.0, 12.0)  # voxels each way, slices, mm
 SMALL = {"size": SIZE, "spacing": EDGE[0], "foreground": 0.01}
@@ -72,6 +74,12 @@ def dicom(folder: Path, voxels: np.ndarray) -> Path:
 def quality(poor: bool) -> Quality:
     """An invented account of how a registration went."""
     return Quality(1.1, 1.2, 0.5, 0.4 if poor else 0.9, np.eye(4), poor)
+
+
+def people(store: SliceStore, site: str) -> dict[str, Subject]:
+    """Name -> the subject of a site, who has a pseudonym there; sorted by name."""
+    found = {store.names.name(site, subject.name): subject for subject in store.site(site).subjects}
+    return {name: found[name] for name in sorted(found)}
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -154,7 +154,8 @@ def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, 
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
     card = card_facts(own, {site: voxel_edges(known(site)) if known else {} for site in own})
     measured = measured_data(federation, identity, cache)
-    return {"size": list(federation.size), "subjects_and_slices": sites, "card": card} | measured
+    naming = {site: dataset.naming(site) for site in federation.sites}
+    return {"size": list(federation.size), "subjects_and_slices": sites, "naming": naming, "card": card} | measured
 
 
 def measured_data(federation: Federation, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:

@@ -41,17 +41,18 @@ def test_every_test_subject_and_task_becomes_a_volume_on_its_source(
     assert main(["outputs", "export", name, "--results", str(at / "results")]) == 0
     assert f"wrote 3 volumes to {at / 'results' / 'volumes' / name}" in capsys.readouterr().out
     store = Prepared.open(layout.place)
-    index = {(row["site"], row["subject"], row["contrast"]): row for row in store.index()}
+    index = {(row["site"], row["subject"], row["contrast"]): row for row in store.volumes()}
     with np.load(at / "results" / "runs" / name / "gallery.npz") as gallery:
         for site, source, target in (("north", "T1", "T2"), ("north", "T2", "T1"), ("south", "T1", "T2")):
             (subject,) = store.site(site).of("test")
-            path = at / "results" / "volumes" / name / site / subject.name / f"{source}-{target}.nii.gz"
-            made, own = nibabel.load(path), nibabel.load(layout.folder / index[site, subject.name, source]["file"])
+            row = index[site, subject.name, source]
+            path = at / "results" / "volumes" / name / site / row["name"] / f"{source}-{target}.nii.gz"
+            made, own = nibabel.load(path), nibabel.load(row["file"])
             assert made.shape == own.shape
             np.testing.assert_allclose(made.affine, own.affine, atol=1e-5)
             white = float(index[site, subject.name, target]["white"])
             middle = (subject.slices.stop - subject.slices.start) // 2
-            height = int(index[site, subject.name, source]["slices"].split()[middle])
+            height = int(row["slices"].split()[middle])
             shown = np.asarray(made.dataobj)[:, ::-1, height].T / white * 255
             np.testing.assert_allclose(shown, gallery[f"{site}/{source}->{target}/prediction"][0], atol=0.6)
 

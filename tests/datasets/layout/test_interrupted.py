@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from support.checkout import ROOT
 
 from fedsynth.datasets.layout import subject
 from fedsynth.datasets.layout.prepare import uninterrupted
+from fedsynth.datasets.store.pseudonyms import FILE
 from fedsynth.federation import FederationError
 
 
@@ -53,6 +55,8 @@ print(len(made))
     assert not (tmp_path / "in-store").exists()
     done = subprocess.run([sys.executable, "-c", code, "go"], capture_output=True, text=True, check=True)
     assert done.stdout == "6\n"
+    (tmp_path / "whole").mkdir()
+    shutil.copy(tmp_path / "in-store" / FILE, tmp_path / "whole")  # its salt
     whole = trees.layout("folder", root, out=str(tmp_path / "whole")).prepare().folder
     ours, theirs = trees.content(tmp_path / "in-store"), trees.content(whole)
     assert {k: v for k, v in ours.items() if k != "dataset.json"} == {
@@ -100,6 +104,8 @@ def test_a_full_disk_leaves_the_store_as_it_was(
 @pytest.mark.slow
 def test_several_processes_make_the_same_store(root: Path, tmp_path: Path) -> None:
     one = trees.layout("folder", root, out=str(tmp_path / "one")).prepare().folder
+    (tmp_path / "two").mkdir()
+    shutil.copy(one / FILE, tmp_path / "two")  # its salt
     two = trees.layout("folder", root, out=str(tmp_path / "two")).prepare(jobs=2).folder
     assert {k: v for k, v in trees.content(one).items() if k != "dataset.json"} == {
         k: v for k, v in trees.content(two).items() if k != "dataset.json"

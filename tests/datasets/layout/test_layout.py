@@ -54,9 +54,10 @@ def test_a_tree_of_every_layout_becomes_its_sites(tmp_path: Path, name: str) -> 
 def test_slices_show_the_subject_whose_name_they_have(tmp_path: Path) -> None:
     """The slices are the phantom's own arrays, upright, in order and each contrast in its channel, up to a gain."""
     trees.brats2021(tmp_path / "in")
-    made = trees.layout("brats2021", tmp_path / "in").load("brats", tmp_path)
-    for person, subject in enumerate(made.subjects):
-        assert subject.name == f"BraTS2021_{person:05d}"
+    store = trees.layout("brats2021", tmp_path / "in").prepare()
+    made = store.site("brats")
+    for person, (name, subject) in enumerate(trees.people(store, "brats").items()):
+        assert name == f"BraTS2021_{person:05d}"
         for channel, contrast in enumerate(("T1", "T2", "FLAIR")):
             given = trees.stacks("brats", person)[contrast][:, ::-1].T
             found = made.images[subject.slices, channel].astype(float) + 1
@@ -169,10 +170,10 @@ def test_registration_aligns_contrasts_and_exports_undo_it(tmp_path: Path) -> No
             nibabel.save(nibabel.Nifti1Image(images[:, channel, ::-1].astype(np.float32).T + 1, affine), path)
     chain = {"size": 64, "spacing": 3.4, "register": Registration.rigid}
     store = trees.layout("midas", tmp_path / "in", chain=chain).prepare(jobs=2)
-    rows = {(row["subject"], row["contrast"]): row for row in store.index()}
+    rows = {(row["name"], row["contrast"]): row for row in store.volumes()}
     site = store.site("midas")
-    for person, subject in enumerate(site.subjects):
-        first, row = rows[subject.name, "T1"], rows[subject.name, "T2"]
+    for person, (name, subject) in enumerate(trees.people(store, "midas").items()):
+        first, row = rows[name, "T1"], rows[name, "T2"]
         assert row["poor"] == "False"
         motion = np.reshape(numbers(row["motion"]), (4, 4))
         np.testing.assert_allclose(motion[:3, 3], shift, atol=1.7)  # half a pixel
@@ -181,7 +182,7 @@ def test_registration_aligns_contrasts_and_exports_undo_it(tmp_path: Path) -> No
         kept = list(map(int, row["slices"].split()))
         given = phantom.subject("midas", f"train{person:03d}")[0][kept, 1].astype(float)
         assert np.corrcoef(given.ravel(), site.images[subject.slices, 1].astype(float).ravel())[0, 1] > 0.97
-        like = tmp_path / "in" / subject.name / "T2.nii.gz"
+        like = tmp_path / "in" / name / "T2.nii.gz"
         Prepared.export(
             site.images[subject.slices, 1].astype(np.float32), row, float(row["white"]), like, tmp_path / "out.nii.gz"
         )

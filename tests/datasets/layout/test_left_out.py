@@ -71,8 +71,9 @@ def test_a_subject_that_cannot_be_used_stops_the_preparation_or_is_skipped_and_l
     assert "traceback" not in str(stopped.value).lower()
     assert not (tmp_path / "in-store").exists()
     store = trees.layout("folder", root, on_error=OnError.skip).prepare()
-    assert [subject.name for subject in store.site("north").subjects] == ["p0", "p2", "p3"]
-    (left_out,) = store.info["left_out"]
+    assert [*trees.people(store, "north")] == ["p0", "p2", "p3"]
+    assert store.info["left_out"] == {"north": 1}
+    (left_out,) = store.names.left_out
     assert (left_out["site"], left_out["subject"]) == ("north", "p1")
     assert re.search(reason, left_out["reason"])
 
@@ -95,11 +96,11 @@ def test_a_poor_registration_is_never_used_in_silence(
     ):
         trees.layout("folder", root).prepare()
     store = trees.layout("folder", root, on_error=OnError.skip).prepare()
-    assert sorted(one["site"] for one in store.info["left_out"] if one["subject"] == "p1") == ["north", "south_é"]
+    assert sorted(one["site"] for one in store.names.left_out if one["subject"] == "p1") == ["north", "south_é"]
     assert len(calls) == 8  # what the first command did is kept
     accepted = trees.layout("folder", root, accept=["p1"]).prepare()
     assert len(calls) == 10
-    assert accepted.info["left_out"] == []
+    assert accepted.names.left_out == []
     assert {row["poor"] for row in accepted.index() if row["contrast"] == "T2"} == {"True", "False"}
 
 
@@ -110,7 +111,7 @@ def test_a_site_with_too_few_subjects_is_left_out(root: Path) -> None:
         trees.layout("folder", root).prepare()
     store = trees.layout("folder", root, on_error=OnError.skip).prepare()
     assert list(store.contrasts) == ["south_é"]
-    assert [one["site"] for one in store.info["left_out"]] == ["north"]
+    assert [one["site"] for one in store.names.left_out] == ["north"]
 
 
 def test_symbolic_links_in_a_circle_are_followed_once(tmp_path: Path) -> None:

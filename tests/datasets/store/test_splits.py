@@ -69,8 +69,11 @@ def test_splits_can_be_given(root: Path, tmp_path: Path) -> None:
         for site in ("north", "south_é")
     }
     splits.write_splits(tmp_path / "mine.csv", own)
-    site = trees.layout("folder", root, splits=str(tmp_path / "mine.csv")).load("north", tmp_path)
-    assert {subject.name: subject.split for subject in site.subjects} == own["north"]
+    store = trees.layout("folder", root, splits=str(tmp_path / "mine.csv")).prepare()
+    assert {name: subject.split for name, subject in trees.people(store, "north").items()} == own["north"]
+    again = trees.layout("folder", root, splits=str(store.folder / "splits.csv"), out=str(tmp_path / "again")).prepare()
+    assert {name: subject.split for name, subject in trees.people(again, "north").items()} == own["north"]
+    assert again.splits != store.splits  # another salt, other pseudonyms
     del own["north"]["p3"]
     splits.write_splits(tmp_path / "mine.csv", own)
     with pytest.raises(
