@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class Prepared(Dataset):
         """
         store, own = self._place(site)
         found = store.site(own)
-        return Site(site, found.contrasts, found.images, found.masks, found.subjects)
+        return replace(found, name=site, lesions=None)
 
     def volumes(self, site: str) -> list[Row]:
         """The lines about a site in its folder's index, one a volume; `file` is the path that it had when it was prepared, `name`

@@ -79,9 +79,7 @@ class SideBySide(Dataset):
             FederationError: For an image that cannot be read or has another form, and if images and table do not agree.
         """
         folder = cache / f"side_by_side-{site}-{self.fingerprint(site)}"
-        if not (folder / "index.json").exists():
-            self._read(site).save(folder)
-        return Site.open(folder)
+        return Site.cached(folder, lambda: self._read(site))
 
     def _read(self, site: str) -> Site:
         """The site, read from its images."""

@@ -147,8 +147,12 @@ def _summary(found: Facts, left_out: list[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _print_report(dataset: Dataset) -> int:
-    """Print what a layout finds in its folder. Returns 0 if every subject can be used, else 1."""
+def _print_report(dataset: Any) -> int:
+    """Print what a layout finds in its folder, and whether what was prepared is what was written. Returns 0 if every subject can
+    be used, else 1."""
+    folders: Any = DATASETS["prepared"]
+    if isinstance(dataset, folders):
+        return _check_arrays(dataset)
     look = getattr(dataset, "verify", None)
     if look is None:
         raise FederationError(
@@ -156,11 +160,29 @@ def _print_report(dataset: Dataset) -> int:
         )
     report = look()
     print(report)
-    return 0 if report.good else 1
+    there = (dataset.place / "dataset.json").exists()
+    damaged = _check_arrays(folders([str(dataset.place)])) if there else 0
+    return 0 if report.good and not damaged else 1
+
+
+def _check_arrays(prepared: Any) -> int:
+    """Read every array of prepared folders, and say which are not what was written. Returns 0 if all are, else 1."""
+    damaged = 0
+    for name in prepared.contrasts():
+        try:
+            site = prepared.load(name, Path())
+            print(f"site {name}: {len(site.subjects)} prepared subjects, whose arrays are what was written")
+        except FederationError as error:
+            print(f"site {name}: {error}")
+            damaged = 1
+    return damaged
 
 
 def _try_layouts(folder: str, overrides: list[str]) -> int:
-    """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes."""
+    """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes. A prepared
+    folder is checked as such."""
+    if Path(folder, "dataset.json").exists():
+        return _check_arrays(DATASETS["prepared"]([folder]))
     found: dict[str, tuple[int, Dataset]] = {}
     rows = []
     for name in conf_files("dataset"):

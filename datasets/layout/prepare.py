@@ -154,16 +154,19 @@ def _finished(
     everyone = [who for own in asked.found.complete.values() for who in own.values()]
     keys = {who: asked.keys[who.site, who.subject] for who in everyone if (who.site, who.subject) not in gone}
     earlier = finished_before(before) if before else {}
+    there = {who: one for who, key in keys.items() if (one := earlier.get(key) or read_finished(scratch / key))}
     todo = {
         who: partial(process_subject, who, asked.chain, asked.volume, scratch / key)
         for who, key in keys.items()
-        if key not in earlier and not (scratch / key / "index.json").exists()
+        if who not in there
     }
     failed = _carry_out(todo, jobs, f"preparing {asked.label}", unusable)
     finished: dict[str, dict[CompleteSubject, FinishedSubject]] = {}
     for who, key in keys.items():
         if who not in failed:
-            one = earlier.get(key) or read_finished(scratch / key)
+            one = there.get(who) or read_finished(scratch / key)
+            if one is None:
+                raise FederationError(f"{scratch / key} was damaged since it was written; run the same command again")
             if (poor := registered_poorly(one)) and who.subject not in asked.accept:
                 unusable.add(LeftOut(who.site, who.subject, poor))
             else:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedsynth.federation import FederationError
+from fedsynth.federation.arrays import open_arrays, save_arrays
 from fedsynth.runtime.atomic import atomic_folder
 
 from ..store.slice_store import Row, SliceStore, cell_text
@@ -36,11 +37,9 @@ def process_subject(who: CompleteSubject, chain: Chain, volume: int | None, fold
     if not len(processed.images):
         return "none of its slices shows foreground"
     with atomic_folder(folder) as new:
-        np.save(new / "images.npy", processed.images)
-        np.save(new / "masks.npy", processed.masks)
-        (new / "index.json").write_text(
-            json.dumps(_processing(processed, chain.reference or next(iter(who.volumes)))), "utf-8"
-        )
+        digests = save_arrays(new, {"images": processed.images, "masks": processed.masks})
+        processing = _processing(processed, chain.reference or next(iter(who.volumes)))
+        (new / "index.json").write_text(json.dumps({"sha256": digests, "processing": processing}), "utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # it may be there without its index
     return ""
 
@@ -85,10 +84,13 @@ def index_lines(
     ]
 
 
-def read_finished(folder: Path) -> FinishedSubject:
-    """What `process_subject` kept."""
-    images, masks = (np.load(folder / name, mmap_mode="r") for name in ("images.npy", "masks.npy"))
-    return FinishedSubject(images, masks, json.loads((folder / "index.json").read_text("utf-8")))
+def read_finished(folder: Path) -> FinishedSubject | None:
+    """What `process_subject` kept; None where there is nothing whole."""
+    try:
+        index = json.loads((folder / "index.json").read_text("utf-8"))
+        return FinishedSubject(**open_arrays(folder, index["sha256"]), processing=index["processing"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def finished_before(store: SliceStore) -> dict[str, FinishedSubject]:

@@ -18,7 +18,7 @@ from .sites import KINDS, PRESETS, Hospital, hospital, variant
 from .streams import stream
 
 RENDERER = 1  # raise it whenever an image changes: caches are then made anew, and so are runs
-STORED = 3  # raise it whenever something else is stored beside the images: caches are then made anew, but no runs
+STORED = 4  # raise it whenever something else is stored beside the images: caches are then made anew, but no runs
 MOST = 64  # sites
 SPREAD = 0.6  # log-sd of the number of training subjects from site to site, if there are more than four sites
 # Axial slices lie evenly between the floor of the third ventricle and the centrum semiovale, mm.
@@ -129,9 +129,7 @@ class Phantom(Dataset):
             raise FederationError(f"the phantom has no site {site!r}; it has {', '.join(self.contrasts())}")
         drawn = "" if cohort is None else f"-c{cohort}"
         folder = cache / f"phantom-{site}-{self.fingerprint(site)}{drawn}-{STORED}"
-        if not (folder / "index.json").exists():
-            self.render(site, cohort).save(folder)
-        return Site.open(folder)
+        return Site.cached(folder, lambda: self.render(site, cohort))
 
     def naming(self, site: str) -> str:
         return "simulated"

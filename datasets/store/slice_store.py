@@ -6,7 +6,7 @@
                            file, the file's own affine and SHA-256, the intensity shown as 1, its registration
     names.json             for its owner alone: who is who, and which files the volumes were (pseudonyms.py); in all other files
                            subjects have pseudonyms, unless they are simulated
-    sites/NAME/            images.npy and masks.npy, read as they are needed (`Site.open`), and index.json
+    sites/NAME/            images.npy and masks.npy, read as they are needed (`Site.open`), and index.json with their SHA-256
 
 A store appears, and is replaced, all at once.
 """
@@ -120,10 +120,8 @@ class SliceStore:
         path = self.folder / "sites" / name
         try:
             found = Site.open(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FederationError(
-                f"{path} is damaged ({error}); restore it, or delete {self.folder} and prepare it"
-            ) from error
+        except FederationError as error:
+            raise FederationError(f"{error}; restore {path}, or delete {self.folder} and prepare it") from error
         if len(found.images) != self.info["sites"][name]["slices"]:
             raise FederationError(
                 f"{path} and dataset.json differ in the number of slices; delete {self.folder} and prepare it"

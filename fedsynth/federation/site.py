@@ -6,15 +6,18 @@ Images lie in [-1, 1] as float16, `[slice, contrast, height, width]`; foreground
 from __future__ import annotations
 
 import json
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..runtime.atomic import atomic_folder
+from ..runtime.atomic import atomic_folder, discard
+from .arrays import open_arrays, save_arrays
 from .names import check_names
 from .task import FederationError
 
@@ -55,6 +58,7 @@ class Site:
         lesions: Masks of the lesions, bool `[N, H, W]`, or None where they are not known.
         noise_free: The images of the test slices without their noise, in the order of `rows("test")`, or None where nobody knows
             them: of simulated data they are the best that any method could make.
+        seal: The SHA-256 of all that was read from files for it, arrays and subjects; empty for a site that was not.
 
     Raises:
         FederationError: The arrays do not fit each other, the contrasts or the subjects; or a name cannot be one (names.py).
@@ -74,6 +78,7 @@ class Site:
     subjects: tuple[Subject, ...]
     lesions: np.ndarray | None = None
     noise_free: np.ndarray | None = None
+    seal: str = ""
 
     def __post_init__(self) -> None:
         check_names("site", [self.name])
@@ -118,41 +123,67 @@ class Site:
         Raises:
             OSError: The folder cannot be written.
         """
+        arrays = {
+            "images": self.images.astype(np.float16, copy=False),
+            "masks": self.masks.astype(bool, copy=False),
+            "lesions": None if self.lesions is None else self.lesions.astype(bool, copy=False),
+            "noise_free": None if self.noise_free is None else self.noise_free.astype(np.float16, copy=False),
+        }
         try:
             with atomic_folder(folder) as scratch:
-                np.save(scratch / "images.npy", self.images.astype(np.float16, copy=False))
-                np.save(scratch / "masks.npy", self.masks.astype(bool, copy=False))
-                if self.lesions is not None:
-                    np.save(scratch / "lesions.npy", self.lesions.astype(bool, copy=False))
-                if self.noise_free is not None:
-                    np.save(scratch / "noise_free.npy", self.noise_free.astype(np.float16, copy=False))
                 index = {
                     "name": self.name,
                     "contrasts": self.contrasts,
                     "subjects": [[s.name, s.split, s.slices.start, s.slices.stop] for s in self.subjects],
+                    "sha256": save_arrays(scratch, {name: own for name, own in arrays.items() if own is not None}),
                 }
-                (scratch / "index.json").write_text(json.dumps(index, indent=1))
+                (scratch / "index.json").write_text(json.dumps(index | {"seal": _seal(index)}, indent=1))
         except OSError:
             if not (folder / "index.json").exists():  # else another process was first, with the same arrays
                 raise
 
     @classmethod
     def open(cls, folder: Path) -> Site:
-        """The site that `save` wrote, its arrays memory-mapped."""
-        index = json.loads((folder / "index.json").read_text())
-        lesions, noise_free = (
-            np.load(path, mmap_mode="r") if (path := folder / f"{name}.npy").exists() else None
-            for name in ("lesions", "noise_free")
-        )
-        return cls(
-            index["name"],
-            tuple(index["contrasts"]),
-            np.load(folder / "images.npy", mmap_mode="r"),
-            np.load(folder / "masks.npy", mmap_mode="r"),
-            tuple(Subject(name, split, slice(start, stop)) for name, split, start, stop in index["subjects"]),
-            lesions,
-            noise_free,
-        )
+        """The site that `save` wrote, its arrays memory-mapped. Each file is read once a process, and compared with what was
+        written.
+
+        Raises:
+            FederationError: There is no site in the folder, or a file was damaged.
+        """
+        path = folder / "index.json"
+        try:
+            index = json.loads(path.read_text())
+            seal = index.pop("seal")
+            intact = seal == _seal(index)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FederationError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+        if not intact:
+            raise FederationError(f"{path} is damaged: it is not what was written")
+        subjects = tuple(Subject(name, split, slice(start, stop)) for name, split, start, stop in index["subjects"])
+        arrays = open_arrays(folder, index["sha256"])
+        return cls(index["name"], tuple(index["contrasts"]), **arrays, subjects=subjects, seal=seal)
+
+    @classmethod
+    def cached(cls, folder: Path, make: Callable[[], Site]) -> Site:
+        """The site that is kept in a folder. Where there is none, or it was damaged, it is made and kept there.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        for _ in range(2):  # another process may take away what it found damaged just when this one has replaced it
+            try:
+                return cls.open(folder)
+            except FederationError as error:
+                if folder.exists():
+                    logging.getLogger(__name__).warning("%s; it is made again", error)
+                    discard(folder)
+                make().save(folder)
+        return cls.open(folder)
+
+
+def _seal(index: Mapping[str, Any]) -> str:
+    """The SHA-256 of what an index says, the digests of the arrays included."""
+    return sha256(json.dumps(index).encode()).hexdigest()
 
 
 def redivided(site: Site, cohort: int) -> Site:

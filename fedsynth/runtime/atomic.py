@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -43,6 +43,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         os.rename(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder: whoever looks finds all of it or nothing."""
+    scratch = tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent)
+    with scratch as place, suppress(FileNotFoundError):  # another process was first
+        os.rename(folder, Path(place, folder.name))
 
 
 def flush(path: Path) -> None:

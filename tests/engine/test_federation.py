@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from support.federations import federation, site
 
-from fedsynth.federation import Dataset, Federation, FederationError, Site, Subject, Task
+from fedsynth.federation import Dataset, Federation, FederationError, Site, Subject, Task, arrays
 from fedsynth.federation.scenario import Scenario
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -155,6 +156,43 @@ def test_savers_who_meet_leave_one_whole_site(tmp_path: Path) -> None:
         list(pool.map(lambda _: ixi.save(tmp_path / "here"), range(32)))
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     np.testing.assert_array_equal(Site.open(tmp_path / "here").images, ixi.images)
+
+
+FILES = ("images.npy", "masks.npy", "lesions.npy", "noise_free.npy", "index.json")
+
+
+def flipped(path: Path) -> None:
+    """Another bit in the last quarter of a file: of an array a pixel, of an index a subject."""
+    content = bytearray(path.read_bytes())
+    content[-len(content) // 4] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [flipped, lambda path: os.truncate(path, 90), Path.unlink])
+def test_a_damaged_site_is_refused_and_a_damaged_cache_made_again(
+    name: str, damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One changed bit in a mask gave other scores under the same name."""
+    whole = replace(site("ixi"), lesions=~site("ixi").masks, noise_free=site("ixi").images[site("ixi").rows("test")])
+    whole.save(tmp_path / "ixi")
+    seal = Site.open(tmp_path / "ixi").seal
+    damage(tmp_path / "ixi" / name)
+    with pytest.raises(FederationError, match=rf"ixi/{name} (is damaged|cannot be read)"):
+        Site.open(tmp_path / "ixi")
+    found = Site.cached(tmp_path / "ixi", lambda: whole)
+    assert found.seal == seal
+    for array in ("images", "masks", "lesions", "noise_free"):
+        np.testing.assert_array_equal(getattr(found, array), getattr(whole, array))
+    assert f"ixi/{name}" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["ixi"]
+
+
+def test_a_process_reads_an_array_once_to_check_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site("ixi").save(tmp_path / "ixi")
+    Site.open(tmp_path / "ixi")
+    monkeypatch.setattr(arrays, "file_digest", lambda *_: pytest.fail("read again"))
+    assert Site.open(tmp_path / "ixi").name == "ixi"
 
 
 # --- scenarios -------------------------------------------------------------------------------------------------------

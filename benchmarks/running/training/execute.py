@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,14 +24,14 @@ from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.registry import METRICS
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.checkpoint import CheckpointError
-from fedsynth.runtime.device import resolve_device
+from fedsynth.runtime.device import resolve_device, set_precision
 from fedsynth.trainer import Outcome, Trainer
 
 from ...config.code_digest import class_digest
 from ...config.grid import Cell
 from ...config.identity import changed
 from ...records.data_card import card_facts, voxel_edges
-from ...records.record import Record, RecordError, fingerprint, write_record
+from ...records.record import Record, RecordError, canonical, fingerprint, sha256, write_record
 from ...records.store import State, Store
 from .estimate import announced, first_steps, remaining, spelt
 from .gpu_queue import wait_for_memory
@@ -97,6 +98,10 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
     run, started = cell.run, now()
     folder, results = store.folder(cell.name), Path(run.results)
     federation = run.scenario.federation(run.dataset, results / "cache")
+    set_precision(run.trainer)
+    data = data_facts(
+        federation, run.dataset, cell.identity, results / "cache"
+    )  # what fails, fails before hours of training
     wait_for_memory(run, federation, resolve_device(run.trainer.device), store.runs / ".gpu")
 
     def say(count: int, seconds: float) -> None:
@@ -125,7 +130,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         policy=outcome.policy,
         costs=outcome.costs,
         digest=outcome.digest,
-        data=data_facts(federation, run.dataset, cell.identity, results / "cache"),
+        data=data,
         environment=environment(trainer.device) | {"execution": outcome.execution},
         started=started,
         finished=now(),
@@ -145,7 +150,8 @@ def save_gallery(folder: Path, outcome: Outcome) -> None:
 
 
 def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:
-    """The size of a slice, subjects and slices of every site and split, how much the sites differ, and the reference lines."""
+    """The size of a slice, subjects and slices of every site and split, digests of what was read, how much the sites differ, and
+    the reference lines."""
     sites = {
         site: {split: [len(own.of(split)), len(own.rows(split))] for split in SPLITS}
         for site, own in ((site, federation.sites[site]) for site in federation.names)
@@ -153,25 +159,28 @@ def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, 
     own = {site: federation.sites[site] for site in federation.names}
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
     card = card_facts(own, {site: voxel_edges(known(site)) if known else {} for site in own})
+    read = {site: found.seal for site, found in sorted(federation.sites.items())}
     measured = measured_data(federation, identity, cache)
     naming = {site: dataset.naming(site) for site in federation.sites}
-    return {"size": list(federation.size), "subjects_and_slices": sites, "naming": naming, "card": card} | measured
+    facts = {"size": list(federation.size), "subjects_and_slices": sites, "naming": naming, "read": read, "card": card}
+    return facts | measured
 
 
 def measured_data(federation: Federation, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     """`heterogeneity` and `reference_lines`, which read every slice: once for the same data, scenario and code, and then from the
-    cache."""
+    cache, unless its file was damaged."""
     code = [path.read_text("utf-8") for path in sorted(Path(references.__file__).parent.rglob("*.py"))]
     metrics = {name: class_digest(entry.cls) for name, entry in METRICS.entries().items()}
     what = {"data": identity["data"], "scenario": identity["scenario"], "code": code, "metrics": metrics}
     place = cache / f"measured-{fingerprint(what)}.json"
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lines = references.measured_lines(federation)
-        found = {"heterogeneity": heterogeneity(federation), "reference_lines": lines}
-        write_atomically(place, json.dumps(found, allow_nan=False).encode())
-    measured: dict[str, Any] = json.loads(place.read_bytes())
-    return measured
+    with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, or it was damaged
+        kept = json.loads(place.read_bytes())
+        if kept["sha256"] == sha256(canonical(kept["measured"]).encode()):
+            return dict(kept["measured"])
+    found = {"heterogeneity": heterogeneity(federation), "reference_lines": references.measured_lines(federation)}
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(place, json.dumps({"measured": found, "sha256": sha256(canonical(found).encode())}).encode())
+    return found
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -51,6 +51,19 @@ def test_prepare_makes_arrays_sheets_and_a_card(tmp_path: Path, capsys: pytest.C
     assert main(command) == 0
 
 
+def test_verify_reads_the_arrays_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trees.folder(tmp_path / "in", 3, ("north",))
+    store = trees.layout("folder", tmp_path / "in").prepare()
+    asked = ["prepare", "--verify", "dataset=prepared", f"dataset.folders=[{store.folder}]"]
+    for command in (asked, ["prepare", "--verify", str(store.folder)]):
+        assert main(command) == 0
+        assert "site north: 3 prepared subjects, whose arrays are what was written" in capsys.readouterr().out
+    masks = store.folder / "sites" / "north" / "masks.npy"
+    masks.write_bytes(masks.read_bytes()[:-1] + b"\2")
+    assert main(asked) == 1
+    assert f"site north: {masks} is damaged" in capsys.readouterr().out
+
+
 def test_without_a_terminal_progress_is_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,17 @@ def test_every_slice_is_read_once_for_the_same_data(tmp_path: Path, monkeypatch:
     assert len(calls) == 2
 
 
+def test_a_damaged_measurement_is_made_again(tmp_path: Path) -> None:
+    """A file that was cut failed the run, after its whole training; a changed digit went into the record."""
+    first = measured_data(federation(("ixi",)), TWO, tmp_path)
+    (path,) = tmp_path.glob("measured-*.json")
+    whole = path.read_bytes()
+    for damaged in (whole[:40], b"", whole.replace(b"copy_source", b"copy_sourde", 1), b"[]"):
+        path.write_bytes(damaged)
+        assert measured_data(federation(("ixi",)), TWO, tmp_path) == first
+        assert path.read_bytes() == whole
+
+
 def test_the_floors_of_fewer_training_subjects_are_their_own(tmp_path: Path) -> None:
     """They were those of whichever run came first, so that every number of subjects had the same."""
     whole = federation(("ixi",))

@@ -229,6 +229,15 @@ def test_a_cache_made_before_lesions_were_stored_is_made_anew(tmp_path: Path) ->
     assert small.load("brats", tmp_path).lesions is not None
 
 
+def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
+    first = Phantom(**SMALL).load("ixi", tmp_path)
+    masks = next(tmp_path.glob("*/masks.npy"))
+    before = masks.read_bytes()
+    masks.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    assert Phantom(**SMALL).load("ixi", tmp_path).seal == first.seal
+    assert masks.read_bytes() == before
+
+
 def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Phantom(**SMALL).load("ixi", tmp_path)
     folder = tmp_path / f"phantom-ixi-{Phantom(**SMALL).fingerprint('ixi')}-{STORED}"
