@@ -182,7 +182,7 @@ def _try_layouts(folder: str, overrides: list[str]) -> int:
     """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes. A prepared
     folder is checked as such."""
     if Path(folder, "dataset.json").exists():
-        return _check_arrays(DATASETS["prepared"]([folder]))
+        return _check_arrays(_compose(["dataset=prepared", f"dataset.folders=[{json.dumps(folder)}]"]))
     found: dict[str, tuple[int, Dataset]] = {}
     rows = []
     for name in conf_files("dataset"):
