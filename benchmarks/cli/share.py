@@ -40,6 +40,31 @@ MERGE = Verb(
 are taken. An interrupted merge leaves no run half, and the same command goes on.""",
     examples=["fedsynth records merge theirs.zip"],
 )
+VERIFY = Verb(
+    "verify",
+    "share.verify",
+    "check others' records, and train some of their runs again",
+    [
+        click.Argument(["source"], type=PATH, metavar="FILE.zip|FOLDER", help="A pack, a store or a published table."),
+        PATTERNS,
+        click.Option(
+            ["--rerun"], type=click.IntRange(0), default=1, metavar="K", help="Runs to train again (default: 1)."
+        ),
+        click.Option(
+            ["--draw"], type=int, metavar="N", help="Number by which they are drawn (default: another each time)."
+        ),
+        click.Option(
+            ["--data"],
+            multiple=True,
+            metavar="OPTION=VALUE",
+            help="Where data that are not simulated lie here, such as folders=[prepared/ixi].",
+        ),
+    ],
+    about="""Records are checked as merge checks them, and none is taken. A run that was trained again is compared: on the same
+processor and torch, each tensor and score must be the same bit for bit, else the mean PSNR within a tolerance: each run says
+which. The status is 0 if every record is whole and every run that was drawn came out again.""",
+    examples=["fedsynth records verify theirs.zip --rerun 3", "fedsynth records verify theirs.zip 'fedbn-*' --rerun 2"],
+)
 PUBLISH = Verb(
     "publish",
     "share.publish",
@@ -115,5 +140,7 @@ FEATURES = Verb(
 trained model is where the run was trained; it does not travel with the record.""",
     examples=["fedsynth outputs features 'fedbn-*' --network features.pt"],
 )
-RECORDS = Verbs("records", [PACK, MERGE, PUBLISH, PAGES], "pack, merge, publish, pages: records of finished runs")
+RECORDS = Verbs(
+    "records", [PACK, MERGE, VERIFY, PUBLISH, PAGES], "pack, merge, verify, publish, pages: records of finished runs"
+)
 OUTPUTS = Verbs("outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise")

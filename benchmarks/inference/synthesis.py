@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,15 +61,21 @@ def rebuild_run(record: Record, results: Path) -> Run:
     """
     if record.status != "done":
         raise RecordError(f"{record.run} {record.status}, so it has no model that could synthesise")
-    identity: Mapping[str, Any] = record.identity
+    run = described_run(record.identity)
+    return replace(run, trainer=replace(run.trainer, device="auto"), results=str(results))
+
+
+def described_run(identity: Mapping[str, Any], data: Sequence[str] = ()) -> Run:
+    """The run that an identity describes. `data` are options of the data set, such as where it is here."""
+    identity = {**identity, "dataset": {**identity["dataset"], **OmegaConf.to_object(OmegaConf.from_dotlist([*data]))}}
     chosen = {kind: _registered(registry, identity[kind]) for kind, registry in REGISTRIES.items()}
     moving = {kind: chosen.pop(kind) for kind in IN_TRAINER}
     return Run(
         **chosen,
         scenario=scenario_of(identity["scenario"]),
-        trainer=replace(_instance(TrainerOptions, identity["trainer"]), device="auto", **moving),
+        trainer=replace(_instance(TrainerOptions, identity["trainer"]), **moving),
         seed=identity["seed"],
-        results=str(results),
+        results="",
     )
 
 

@@ -81,12 +81,16 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
 
 
 def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterator[FoundRecord]:
-    """Every folder with a `record.json`, at any depth. Raises NotTaken where there is none, BadZipFile, OSError."""
+    """Every folder with a `record.json`, at any depth, and in the archives of a published table. Raises NotTaken where there is
+    none, BadZipFile, OSError."""
     any_found = False
     if source.is_dir():
         for folder in sorted(path.parent for path in source.resolve().rglob("record.json")):
             any_found = True
             yield FoundRecord(folder.name, str(folder), partial(_read_from_folder, folder))
+        for table in sorted(source.resolve().rglob("records*.zip")):
+            any_found = True
+            yield from find_records(table, refuse)
     else:
         with ZipFile(source) as archive:
             for member in sorted(set(archive.namelist())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from math import isclose, isfinite
 
 from fedsynth.evaluation.columns import metric_column
@@ -15,10 +16,11 @@ TOLERANCE = 1e-3  # dB, of what is printed with nine digits and averaged once mo
 
 
 def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
-    """Raises RecordError for a name that is not that of the identity, a test subject that is missing, a score that its metric
-    cannot have, and a selected round or its validation PSNR that is not in the curve."""
+    """Raises RecordError for a name that is not that of the identity, impossible dates, a test subject that is missing, a score
+    that its metric cannot have, and a selected round or its validation PSNR that is not in the curve."""
     if record.run != (named := run_name(record.identity)):
         raise RecordError(f"{record.run}: a run of this identity is named {named}")
+    _check_dates(record)
     counted = Counter((row["selection"], row["site"], row["task"]) for row in scores)
     for (selection, site, task), count in counted.items():
         sizes = record.data["subjects_and_slices"].get(site)  # it has none of newcomers
@@ -38,6 +40,18 @@ def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
                 raise RecordError(f"{record.run}: {error}") from error
     if record.status == "done":
         _check_selected(record, curve)
+
+
+def _check_dates(record: Record) -> None:
+    """A run ends after it begins, and not later than tomorrow: clocks and zones differ."""
+    try:
+        started, finished = (datetime.fromisoformat(date).astimezone(UTC) for date in (record.started, record.finished))
+    except (ValueError, OverflowError) as error:
+        raise RecordError(
+            f"{record.run}: its dates {record.started!r} and {record.finished!r} are none of ISO 8601"
+        ) from error
+    if not started <= finished <= datetime.now(UTC) + timedelta(days=1):
+        raise RecordError(f"{record.run}: it started {record.started} and finished {record.finished}, which cannot be")
 
 
 def _check_selected(record: Record, curve: Rows) -> None:

@@ -55,7 +55,7 @@ def test_a_place_that_cannot_be_written_is_named(verb: str, tmp_path: Path, caps
         ("xyz", ["no verb 'xyz'; there are run, sweep, tune, cost, ", "`fedsynth -h` shows how"]),
         ("--versoin", ["no option '--versoin'; did you mean '--version'?", "`fedsynth -h` shows how"]),
         ("records mrge", ["no verb 'mrge'; did you mean 'merge'?", "`fedsynth records -h` shows how"]),
-        ("records", ["records what? there are pack, merge, publish, pages", "`fedsynth records -h` shows how"]),
+        ("records", ["records what? there are pack, merge, verify, publish, pages", "`fedsynth records -h` shows how"]),
         ("run --multrun", ["no option '--multrun'; did you mean '--multirun'?", "`fedsynth run -h` shows how"]),
         (
             "records pack --result x",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -188,7 +189,16 @@ def environment(device: torch.device) -> dict[str, Any]:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     versions = {library: version(library) for library in LIBRARIES}
     versions |= {"python": platform.python_version(), "fedsynth": fedsynth.__version__}
-    return {**commit(), "device": f"{device.type} ({where})", "versions": versions}
+    return {**commit(), "device": f"{device.type} ({where})", "processor": processor(), "versions": versions}
+
+
+def processor() -> str:
+    """The processor and the instructions that torch uses of it: runs of one repeat exactly."""
+    try:
+        named = re.findall(r"(?m)^model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        named = []
+    return f"{named[0] if named else platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def commit() -> dict[str, Any]:

@@ -279,6 +279,15 @@ def test_a_foreign_name_of_a_run_in_an_archive_is_left_out(theirs: Store, capsys
             lambda folder: reseal(folder, validation_psnr=25.0),
             "its validation PSNR is 25.0000 dB, but 20.0000 dB in its",
         ),
+        (lambda folder: reseal(folder, finished="2025-12-31T23:00:00+00:00"), "which cannot be"),
+        (
+            lambda folder: reseal(folder, finished="9998-01-01T00:00:00+00:00"),
+            "it started 2026-01-01T00:00:00+00:00 and",
+        ),
+        (
+            lambda folder: reseal(folder, started="yesterday"),
+            "its dates 'yesterday' and '2026-01-01T01:00:00+00:00' are none",
+        ),
         (lambda folder: reseal(folder, schema=99), "schema 99, but this version reads 1; ask for it anew"),
         (lambda folder: folder.rename(folder.with_name(folder.name[:-1] + "z")), "is not the name of a run"),
         (lambda folder: folder.rename(folder.with_name("best-variable-s0-0123456789ab")), "the record of fedavg-"),
