@@ -67,7 +67,8 @@ def rebuild_run(record: Record, results: Path) -> Run:
 
 def described_run(identity: Mapping[str, Any], data: Sequence[str] = ()) -> Run:
     """The run that an identity describes. `data` are options of the data set, such as where it is here."""
-    identity = {**identity, "dataset": {**identity["dataset"], **OmegaConf.to_object(OmegaConf.from_dotlist([*data]))}}
+    here: Any = OmegaConf.to_object(OmegaConf.from_dotlist([*data]))
+    identity = {**identity, "dataset": {**identity["dataset"], **here}}
     chosen = {kind: _registered(registry, identity[kind]) for kind, registry in REGISTRIES.items()}
     moving = {kind: chosen.pop(kind) for kind in IN_TRAINER}
     return Run(
