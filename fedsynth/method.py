@@ -185,7 +185,7 @@ class Method:
     # --- the exchange ------------------------------------------------------------------------------------------------
 
     def travels(self, place: Place) -> bool:
-        """Whether this parameter or buffer is shared. It is asked once of each that has a floating type."""
+        """Whether this parameter or buffer is shared; asked once for each that holds floating-point numbers."""
         return place.net == "generator"
 
     def upload(self, site: SiteState) -> Message:

@@ -31,8 +31,8 @@ class FedBABU(FedPer):
     What differs from the paper: a head is a stage, and `steps` are counted instead of epochs. Discriminators train in both
     phases, because they are part of the loss.
 
-    What differs from the released code: the same; and the mean is weighted by training slices (its is not, but its sites have
-    one size).
+    What differs from the released code: the same; and the mean is weighted by training slices (there it is not, but the
+    sites there have one size).
     """
 
     fewest: ClassVar[int] = 1

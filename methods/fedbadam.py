@@ -17,7 +17,7 @@ from .fedbn import NORMS
 @dataclass
 class FedBAdam(FedAdam):
     """The server moves as FedAdam's; affine parameters and running statistics of normalisation layers do not travel, as in FedBN.
-    Unlike FedBN, D is weighted by training slices, as in the public code.
+    Unlike FedBN's, the mean of the sites' changes is weighted by training slices, as in the public code.
 
     What differs from the paper: it could be read in its abstract alone, which says what is combined; the rest is the authors'
     public code, on Flower. Options have FedAdam's defaults, so that the two differ in what travels alone.

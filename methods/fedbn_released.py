@@ -26,7 +26,7 @@ class FedBNReleased(FedAvg):
     Everything travels and is averaged with equal weights, but the affine parameters and running statistics of normalisation
     layers are those of one site, as long as it takes part. `norms_of`: that site, the first in the released order, IXI.
 
-    What differs from the paper: all: FedBN keeps each site's own norms, as the method `fedbn` does.
+    What differs from the paper: FedBN keeps each site's own norms, as the method `fedbn` does; nothing of that is left here.
 
     What differs from the released code: the norms' rule is the same, and the mean has equal weights. The rest is the trainer's:
     see `pflsynth`, and `experiment=released` for what switches it.

@@ -29,8 +29,8 @@ class FedSAM(FedAvg):
     papers SGD takes v; here the trainer's optimiser does, as it takes any gradient. Dropout draws anew for the second gradient,
     and batch norm's running statistics see both passes, as in the released code.
 
-    What differs from the released code: that has the rule too, SGD with weight decay, and ASAM and averaged weights as options,
-    which are left out.
+    What differs from the released code: it has the same rule, with SGD and weight decay. Its options, ASAM and the averaging of
+    weights over rounds, are left out.
     """
 
     rho: float = 0.1  # radius of the ball

@@ -18,8 +18,8 @@ class Pix2pix(Pooled):
     What differs from the paper: its loss is the cross-entropy GAN's. Its network is another U-Net, of eight halvings, with
     dropout as noise.
 
-    What differs from the released code: pFLSynth's is meant. It trains this for 100 epochs and others for 150; here all methods
-    have as many steps. The rest as in `pflsynth`. It has no oracle of its own: `tests/methods/test_pooled.py` holds it to
+    What differs from the released code, by which pFLSynth's is meant: it trains this method for 100 epochs and the others for
+    150; here all have as many steps. The rest as in `pflsynth`. It has no oracle of its own: `tests/methods/test_pooled.py` holds it to
     `pooled` on this network, bit for bit.
     """
 

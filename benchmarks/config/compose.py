@@ -41,14 +41,14 @@ Plugins.instance().register(OwnFiles)
 
 
 def already_there(group: str, name: str) -> str:
-    """What built-in or registered choice has this name; empty if none."""
+    """The built-in or registered choice that has this name; empty if there is none."""
     if (path := BUILT_IN / group / f"{name}.yaml").is_file():
         return str(path)
     return f"the registered {group}" if f"{name}.yaml" in ConfigStore.instance().repo.get(group, {}) else ""
 
 
 def load_choices() -> None:
-    """Register every method, network and data set; say what failed to load, which takes nothing else down."""
+    """Register every method, network and data set; say what failed to load; the others load all the same."""
     for origin, reason in register().items():
         print(f"fedsynth: {origin} failed to load: {reason}", file=sys.stderr)
 

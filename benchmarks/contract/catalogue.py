@@ -227,7 +227,7 @@ def section(name: str, cls: type[Method]) -> list[str]:
     )
     lines += [f"Published network: {network}." + (f" Parent: `{parent}`." if parent else ""), ""]
     for paragraph in paragraphs(cls):
-        lines += [re.sub(r"^(What differs from the (?:paper|released code))", r"**\1**", paragraph), ""]
+        lines += [re.sub(r"^(What differs from the (?:papers?|released code))", r"**\1**", paragraph), ""]
     if own:
         lines += ["Options: " + ", ".join(f"`{option.name}={option.default}`" for option in own) + ".", ""]
     return lines

@@ -28,8 +28,8 @@ def measured_lines(federation: Federation) -> list[dict[str, Any]]:
     """A row for each line, selection, site and task, with the mean of every metric over test subjects; None where nobody has one.
 
     `line` is "copy_source", "mean_image" of the training targets, "own_table" (a look-up table from source to target intensity,
-    heterogeneity.py) or, where the data are simulated, "noise_free": the target without its noise. `selection` is "selected",
-    "asked", and for newcomers "adapted-N", and "welcome" of what is fitted on nothing.
+    heterogeneity.py) or, where the data are simulated, "noise_free": the target without its noise. `selection` is "selected"
+    or "asked"; for newcomers it is "adapted-N", or "welcome" for the lines that nothing is fitted for.
     """
     found: list[dict[str, Any]] = []
     for name in (name for name in federation.names if name not in federation.poisoned):

@@ -27,7 +27,7 @@ def scores(
         prediction: `[B, 1, H, W]` in [-1, 1]. It is mapped to [0, 1] in single precision and clipped.
         target: The same.
         mask: The foreground, bool `[B, H, W]`; without it there are no scores inside it.
-        lesions: The same of lesions. Slices with fewer than 16 pixels of them have no score there.
+        lesions: Masks of lesions in the same form. Slices with fewer than 16 pixels of them have no score there.
         metrics: By name; by default all that are registered.
 
     Raises:

@@ -187,8 +187,8 @@ def _seal(index: Mapping[str, Any]) -> str:
 
 
 def redivided(site: Site, cohort: int) -> Site:
-    """The site with its subjects that are not tested divided anew into training and validation, as many of each as before, and
-    listed in a new order. A subject's place in the draw follows from the number, the site and its own name."""
+    """The site with all subjects but those of the test split divided anew into training and validation, as many of each as
+    before, and listed in a new order. A subject's place in the draw follows from the number, the site and its own name."""
     free = [subject for subject in site.subjects if subject.split != "test"]
     drawn = sorted(free, key=lambda s: sha256(repr((cohort, site.name, s.drawn_as or s.name)).encode()).digest())
     trained = len(site.of("train"))

@@ -15,7 +15,7 @@ class ProgressBar(tqdm):
     """`tqdm` on standard error, which leaves nothing on a terminal; use it in its place, with the same arguments.
 
     Args:
-        by_line: lines in place of the bar; without it, where standard error is no terminal.
+        by_line: Whether lines take the place of the bar; by default where standard error is no terminal.
 
     Example:
         >>> for subject in ProgressBar(["ann", "bob"], "reading", unit="subject"):

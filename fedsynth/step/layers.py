@@ -1,8 +1,8 @@
-"""Layers in the form in which a compiler is given them. Eagerly, and in copies that run eagerly, they are what they were.
+"""Layers as a compiler is given them: the same sums in another order, so that results differ by rounding.
 
-The same sums in another order, so that results differ by rounding. A vector unit works on eight or sixteen channels at a time: a
-convolution from few channels, or to one, leaves most of it empty. A norm is written out, so that it is fused with what is around
-it, and a random mask is drawn by one operation.
+A net that runs eagerly keeps its layers as they are. Why another form: a vector unit works on eight or sixteen channels at a
+time, and a convolution from few channels, or to one, leaves most of it empty. A norm is written out, so that it is fused with
+what is around it, and a random mask is drawn by one operation.
 """
 
 from __future__ import annotations

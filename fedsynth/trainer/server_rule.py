@@ -12,7 +12,7 @@ from .participation import Participation
 
 
 def check_server_rule(method: Method, server: Server, options: TrainerOptions, participants: Participation) -> None:
-    """Check the server rule of a run, of which is known whose uploads arrive in which round.
+    """Check the server rule of a run, before it begins; `participants` knows whose uploads arrive in which round.
 
     Raises:
         ContractError: The method would not be touched by a robust rule, or not differ from FedAvg under it.

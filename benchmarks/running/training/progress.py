@@ -1,4 +1,4 @@
-"""How far a run is: a line in its log for every site and round, and a bar or lines with the time left for who waits for it."""
+"""How far a run is: a line in its log for every site and round, and a bar or lines with the time left for whoever waits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunProgress:
             self.bar.refresh()
 
     def begin(self, round: int, rounds: int) -> ProgressBar:
-        """Bars of runs that share a terminal would overwrite each other: workers of a multirun say lines."""
+        """Bars of runs that share a terminal would overwrite each other: workers of a multirun print lines."""
         alone = multiprocessing.current_process().name == "MainProcess" and sys.stderr.isatty()
         form = "{desc} |{bar}| {n:.4g}/{total} rounds, {remaining} left{postfix}"
         bar = ProgressBar(

@@ -67,7 +67,7 @@ def _cells(line: ReferenceLine) -> Cells:
 
 
 def _place(table: Table, order: Sequence[int], line: ReferenceLine) -> int:
-    """Before the first place of the order whose row has a worse score, or none."""
+    """Where a line belongs in the order: before the first row that has a worse score, or no score."""
     metric, mean = table.metric, mean_of(line, table.metric)
     for place, number in enumerate(order):
         score = table.rows[number].scores.get(metric.column) if number < len(table.rows) else None
