@@ -19,8 +19,8 @@ class Pix2pix(Pooled):
     dropout as noise.
 
     What differs from the released code, by which pFLSynth's is meant: it trains this method for 100 epochs and the others for
-    150; here all have as many steps. The rest as in `pflsynth`. It has no oracle of its own: `tests/methods/test_pooled.py` holds it to
-    `pooled` on this network, bit for bit.
+    150; here all have as many steps. The rest as in `pflsynth`. It has no oracle of its own: `tests/methods/test_pooled.py`
+    holds it to `pooled` on this network, bit for bit.
     """
 
     published: ClassVar[str] = "unet"

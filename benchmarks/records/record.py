@@ -238,7 +238,7 @@ def read_record(folder: Traversable) -> Record:
 
 
 def _fault_of_names(table: bytes) -> str:
-    """Why a table may not hold the names that it holds; empty if it may. They are read one by one only where a byte is suspicious."""
+    """Why a table may not hold the names that it holds; empty if it may. Where no byte is suspicious they are not read."""
     if not (table.translate(None, PLAIN) or b",+" in table or NO_NUMBER.search(table)):
         return ""
     try:
