@@ -85,6 +85,14 @@ def test_an_entry_says_what_once_was_wrong_or_left_out(name: str, said: str) -> 
     assert said in words(METHODS[name])
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ditto", "fedamp", "feddecorr", "feddyn", "fedmri", "fedprox", "flmrcm", "moon", "pfedme", "prrfl"],
+)
+def test_a_method_with_a_term_of_its_own_says_the_ratio_of_gradients(name: str) -> None:
+    assert re.search(r"ratio of gradients(, of both terms together,)? is \d", words(METHODS[name]))
+
+
 def test_the_zoom_says_that_it_is_not_the_references() -> None:
     assert "by bilinear interpolation; 1 for none. The reference enlarges" in words(TrainerOptions)
 
