@@ -18,9 +18,9 @@ class FedAdagrad(FedAdam):
 
     The other options and their defaults are FedAdam's.
 
-    What differs from the paper: what differs in FedAdam.
+    What differs from the paper: the same as in FedAdam.
 
-    What differs from the released code: what differs in FedAdam; and v starts there at 0, here at tau^2.
+    What differs from the released code: the same as in FedAdam; and v starts there at 0, here at tau^2.
     """
 
     beta1: float = 0.0  # decay of the server's momentum m

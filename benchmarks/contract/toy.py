@@ -94,7 +94,7 @@ class ToyFederation:
         return cls(method(), small(NETWORKS[method.default_network()], method.needs_norm))
 
     def trainer(self, of: str | Federation = "abc", folder: Path | None = None, **options: Any) -> Trainer:
-        """A trainer of it on the named sites, or on a federation, with some options changed."""
+        """A trainer of the method on the named sites, or on a federation, with some of its options changed."""
         data = of if isinstance(of, Federation) else blobs(of)
         method, given = deepcopy(self.method), replace(self.options, **options)
         return Trainer(method, self.network, data, given, seed=0, folder=folder)

@@ -100,7 +100,7 @@ def expected(missing: Sequence[Cell], stores: Mapping[str, Store]) -> str:
 
 
 def work(missing: Sequence[Cell]) -> float:
-    """The work of all runs, in that of the first; 1 where they are of different kinds, which cannot be compared."""
+    """How many times the work of the first run all of them are; 1 where they are of kinds that cannot be compared."""
     first = missing[0].identity
     if any(kinds(cell.identity)[-1] != kinds(first)[-1] for cell in missing):
         return 1.0

@@ -73,7 +73,7 @@ class ImageMetric(ABC):
 
     @classmethod
     def columns(cls, name: str) -> dict[str, Region]:
-        """The columns of `scores.csv` that a metric of this name fills; that of a metric of one region has its plain name."""
+        """The columns of `scores.csv` that a metric of this name fills: one a region, or its plain name if there is one."""
         several = len(cls.regions) > 1
         return {f"{name}{region.value}" if several else name: region for region in cls.regions}
 

@@ -39,7 +39,7 @@ class Forecast:
                 continue
 
     def add(self, record: Record, seconds: float = 0.0) -> None:
-        """A finished run took so long, or as long as its record says if that is more: it may have been resumed."""
+        """Note that a finished run took so long, or as long as its record says if that is more: it may have been resumed."""
         spent = max(seconds, record.costs["seconds"] + record.costs.get("evaluation_seconds", 0.0))
         for kind in kinds(record.identity):
             self.seen[kind].append(spent / local_steps(record.identity))
@@ -75,7 +75,7 @@ def announced(trainer: Trainer) -> str:
 
 
 def remaining(trainer: Trainer, step: float) -> float:
-    """Seconds that the rest of a run takes whose local steps take so long: they, and the slices that it scores."""
+    """How many seconds the rest of a run takes: its local steps, each of so many seconds, and the slices that it scores."""
     options, newcomers = trainer.options, trainer.federation.newcomers
     rounds = options.rounds - trainer.state.round
     steps = rounds * options.participation * sum(site.full for site in trainer.sites.values())
