@@ -159,7 +159,7 @@ def test_a_site_with_one_subject_is_told() -> None:
 def test_letters_are_for_six_methods_at_most() -> None:
     for count in (6, 7):
         found = statistics([Contender(scores(100.0 - number // 2, number, spread=0.01)) for number in range(count)])
-        assert [row.letters for row in found] == [*"aabbcc"] if count == 6 else [""] * 7
+        assert [row.letters for row in found] == ([*"aabbcc"] if count == 6 else [""] * 7)
 
 
 def test_rows_on_unequal_subjects_draw_no_significance() -> None:
