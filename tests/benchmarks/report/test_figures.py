@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from support import finished, stores
+from support.ranked import fill_ranked
 from support.stores import fill
 
 from fedsynth.benchmarks.cli import main
@@ -135,6 +136,16 @@ def test_the_forest_plot_has_every_gain_with_its_interval(probed: Table) -> None
     thick = [line.get_xdata() for line in axes.lines if line.get_linewidth() > 2]
     for (low, high), gain in zip(thick, gains.values(), strict=True):
         assert (low, high) == (gain.comparison.low, gain.comparison.high)
+
+
+def test_a_thin_line_of_the_forest_plot_holds_together_with_all_others(tmp_path: Path) -> None:
+    fill_ranked(Store(tmp_path), 1)
+    table = min(tables(finished_runs(Store(tmp_path))), key=lambda table: table.record.identity["trainer"]["rounds"])
+    figure = draw_forest(table, 2)
+    assert figure is not None
+    gains = [row.statistics.gain for row in table.rows if row.statistics and row.statistics.gain]
+    thin = [tuple(line.get_xdata()) for line in figure.axes[0].lines if line.get_linewidth() == 0.7]
+    assert thin == [(gain.low, gain.high) for gain in gains]
 
 
 def test_the_probability_of_improvement_is_over_local_with_its_interval(probed: Table) -> None:

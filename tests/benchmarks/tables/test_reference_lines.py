@@ -14,6 +14,7 @@ from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.reference_lines import FLOORS, LINES
 from fedsynth.benchmarks.tables.row import Score
 from fedsynth.benchmarks.tables.table import Table, tables
+from fedsynth.benchmarks.tables.views.columns import columns
 
 PLACES = [(site, task) for site, own in finished.TASKS.items() for task in own]
 SIZES = {"size": [64, 64], "subjects_and_slices": dict.fromkeys(finished.TASKS, finished.SIZES)}
@@ -115,6 +116,17 @@ def test_a_row_is_below_the_look_up_table_by_the_metric_that_orders_the_table(st
     assert by_nmse == {"a": True, "b": False, "c": False}  # less is better
     by_ssim = {row.method: row.below_lookup for row in only(store, metric="ssim").rows}
     assert by_ssim == {"a": False, "b": True, "c": False}  # not recorded, so by PSNR
+
+
+def test_a_gain_of_a_row_below_the_look_up_table_has_no_mark(store: Store) -> None:
+    for method, psnr in {"local": 16.0, "low": 17.0, "high": 20.0}.items():
+        for seed in range(5):
+            finished.finish(store, finished.identity(method={"name": method}, seed=seed), psnr + 0.01 * seed)
+    table = only(store)
+    gains = [row.statistics.gain for row in table.rows if row.statistics]
+    assert [gain and gain.significant for gain in gains] == [True, True, None]
+    (column,) = [column for column in columns(table) if column.name == "gain"]
+    assert column.marks == ("*", "", "")
 
 
 def test_a_row_with_a_missing_seed_is_neither_above_nor_below(store: Store) -> None:
