@@ -459,3 +459,19 @@ def test_families_exist_for_any_metric_and_rows_leave_them_for_a_reason(store: S
     assert ssim.pairs.difference == pytest.approx(psnr.pairs.difference)
     assert ssim.left == psnr.left
     assert table.statistics("ssim") is ssim
+
+
+def test_a_metric_by_which_the_order_is_reversed_has_statistics_of_its_own(store: Store) -> None:
+    for method, psnr, nmse in (("local", 20.0, 0.1), ("a", 22.0, 0.3)):
+        for seed in range(5):
+            what = named(method, seed=seed)
+            folder = store.folder(finished.record(what).run)
+            folder.mkdir(parents=True)
+            rows = [row | {"nmse": nmse + 0.001 * seed} for row in finished.scores(what, psnr + 0.01 * seed)]
+            finished.write_record(folder, finished.record(what), rows, finished.curve(what))
+    table = only(store)
+    gains = [statistics.gain for metric in ("psnr", "nmse") if (statistics := table.statistics(metric).rows[0])]
+    assert [gain and (gain.comparison.difference > 0, gain.significant) for gain in gains] == [
+        (True, True),
+        (False, True),
+    ]
