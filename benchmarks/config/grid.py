@@ -27,7 +27,7 @@ from ..records.record import run_name, texts
 from .compose import composed
 from .errors import OptionError
 from .explain import explained
-from .identity import identity
+from .identity import identity, named_options
 from .overrides import combinations, option_of, parse_overrides, sweep_literal
 from .schema import Run
 from .tuned import TUNED, Tuned
@@ -53,6 +53,11 @@ class Cell:
                     f"the option or name {text[:80]!r} {fault}, which no record may hold; write it without"
                 )
         return cls(run_name(what), run, what, dict(tuning or {"trials": 0}))
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The identity with all options of the data set, which say where it lies: for the folder of the run alone."""
+        return self.identity | {"dataset": named_options("dataset", self.run.dataset)}
 
 
 def runs(words: Sequence[str], multirun: bool) -> list[Cell]:

@@ -12,42 +12,48 @@ from fedsynth.federation import Task
 from fedsynth.federation.intensities import Normalisation
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import REGISTRIES
-from fedsynth.runtime.device import resolve_device
 from fedsynth.runtime.options import UNCOUNTED, TrainerOptions
 from fedsynth.trainer import NUMERICS
 
+from ..records.lifting import NEWEST, STORED, told_of_dataset
 from .code_digest import digests
 from .schema import IN_TRAINER, Run
 from .where_present import default_of
 
 
 def identity(run: Run) -> dict[str, Any]:
-    """All that the run's hash covers. The order in which sites and tasks are listed is not part of it.
+    """What a run is, as it was asked for: the same on every machine. The order in which sites and tasks are listed is not part of
+    it, and neither is where the data lie; records/lifting.py says what of it makes the run's name.
 
     Of the engine's code only `trainer.NUMERICS` is part of it, which is raised when a change of the engine changes numbers.
     """
     tasks = run.scenario.resolve(run.dataset)
-    chosen: dict[str, Any] = {"method": run.method, "network": run.network, "dataset": run.dataset}
+    chosen: dict[str, Any] = {"method": run.method, "network": run.network}
     chosen |= {kind: getattr(run.trainer, kind) for kind in IN_TRAINER}
+    dataset = told_of_dataset(named_options("dataset", run.dataset))
+    code = chosen if dataset["name"] in STORED else chosen | {"dataset": run.dataset}
     return {
-        **{
-            kind: {"name": REGISTRIES[kind].name_of(type(thing)), **plain(asdict(thing))}
-            for kind, thing in chosen.items()
-        },
+        "schema": NEWEST,
+        **{kind: named_options(kind, thing) for kind, thing in chosen.items()},
+        "dataset": dataset,
         "scenario": scenario_identity(run.scenario, tasks),
         "trainer": trainer_identity(run.trainer),
         "seed": run.seed,
         "data": {site: run.dataset.fingerprint(site) for site in tasks},
         "test": {site: run.dataset.test_fingerprint(site) for site in tasks},
-        "code": {kind: digests()[type(thing)] for kind, thing in chosen.items()},
+        "code": {kind: digests()[type(thing)] for kind, thing in code.items()},
         "numerics": NUMERICS,
     }
 
 
+def named_options(kind: str, thing: Any) -> dict[str, Any]:
+    """A choice of a registry: its name and all its options."""
+    return {"name": REGISTRIES[kind].name_of(type(thing)), **plain(asdict(thing))}
+
+
 def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) -> dict[str, Any]:
     """What takes part and how: the tasks of each site that trains, and of each newcomer. Where an option has entries for sites,
-    only those of these sites count. How newcomers adapt, what is normalised
-    otherwise, and the cohort are left out where there is nothing of it."""
+    only those of these sites count. How newcomers adapt is left out where there are none."""
     texts = {site: sorted(map(str, own)) for site, own in tasks.items()}
     told = plain(asdict(given)) | {
         "sites": [site for site in texts if site not in given.newcomers],
@@ -59,9 +65,7 @@ def scenario_identity(given: Scenario, tasks: Mapping[str, tuple[Task, ...]]) ->
     for option in ("train_subjects", "shift", "normalise"):
         own = {site: given.of_site(getattr(given, option), site) for site in tasks}
         told[option] = {site: plain(value) for site, value in own.items() if value}
-    without = [] if given.newcomers else ["adapt", "adapt_steps"]
-    without += [] if told["normalise"] else ["normalise"]
-    without += ["cohort"] if given.cohort is None else []
+    without = () if given.newcomers else ("adapt", "adapt_steps")
     return {name: value for name, value in told.items() if name not in without}
 
 
@@ -76,11 +80,10 @@ def scenario_of(identity: Mapping[str, Any]) -> Scenario:
 
 
 def trainer_identity(options: TrainerOptions) -> dict[str, Any]:
-    """The options that may change numbers, without optimiser and schedule, which are parts of their own; the device and the
-    execution are those that the run gets on this machine."""
-    device = resolve_device(options.device).type
+    """The options that may change numbers, without optimiser and schedule, which are parts of their own; of the device its kind,
+    as it was asked for."""
     counted = {name: value for name, value in asdict(options).items() if name not in (*UNCOUNTED, *IN_TRAINER)}
-    return plain(counted) | {"device": device, "execution": options.execute(device).value}
+    return plain(counted) | {"device": options.device.partition(":")[0]}
 
 
 def changed(thing: Any) -> dict[str, Any]:

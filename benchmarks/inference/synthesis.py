@@ -21,6 +21,7 @@ from fedsynth.trainer import Trainer
 from ..config.identity import scenario_of
 from ..config.schema import IN_TRAINER, Run
 from ..records.record import Record, RecordError
+from ..records.store import Store
 
 BATCH = 16  # slices at once
 
@@ -61,7 +62,8 @@ def rebuild_run(record: Record, results: Path) -> Run:
     """
     if record.status != "done":
         raise RecordError(f"{record.run} {record.status}, so it has no model that could synthesise")
-    run = described_run(record.identity)
+    asked = record.identity | {"dataset": Store(results).asked(record.run)["dataset"]}  # it knows where the data lie
+    run = described_run(asked)
     return replace(run, trainer=replace(run.trainer, device="auto"), results=str(results))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from weakref import finalize
 
 from .archive import FILES
+from .lifting import LATER, NEWEST
 from .record import SCHEMA, Record, read_record, sha256
 from .score_table import Index, ScoreTable, index_of
 from .store import Store
@@ -28,8 +29,8 @@ BATCH = 500  # runs of a transaction, so that no other process waits for long
 SETTLED = (
     1.0  # seconds since a file's last change: a second change in the same tick of the clock would not show in its times
 )
-VERSION = 2  # to be raised when other things of a run are cached, or in another form
-NAME = f"records-{sha256(repr((VERSION, SCHEMA, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
+VERSION = 3  # to be raised when other things of a run are cached, or in another form
+NAME = f"records-{sha256(repr((VERSION, SCHEMA, NEWEST, LATER, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
 TABLES = """
 pragma synchronous = off;
 create table if not exists records (run text primary key, stamp text, content text, data text);

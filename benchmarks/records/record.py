@@ -3,7 +3,8 @@ and when they are read.
 
 `record.json` is written last and appears all at once, so its presence is what *finished* means. It holds the SHA-256 of
 both tables and of its own content, and the run's identity, whose hash ends the folder's name. So a record that was edited, cut
-short or moved to another name is refused when it is read.
+short or moved to another name is refused when it is read. The identity is read as today's would be (lifting.py), and is kept in
+the file as it was written.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from zlib import error as ZlibError
 from fedsynth.federation.names import name_fault, text_fault
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.options import TrainerOptions
+
+from .lifting import IdentityError, check_keys, counted, lifted
 
 SCHEMA = 1
 TABLES = ("scores.csv", "curve.csv")  # the files beside a record
@@ -117,10 +120,16 @@ class Record:
         for text in texts(vars(self)):
             if fault := text_fault(text):
                 raise RecordError(f"{self.run}: the text {text[:80]!r} {fault}, which no record may hold")
-        if not self.run.endswith("-" + fingerprint(self.identity)):
-            raise RecordError(
-                f"{self.run}: its identity has the hash {fingerprint(self.identity)}, not that of its name"
-            )
+        self._check_identity()
+
+    def _check_identity(self) -> None:
+        """Raises RecordError for an identity that this version cannot read, or that has another hash than the name."""
+        try:
+            check_keys(self.identity)
+        except IdentityError as error:
+            raise RecordError(f"{self.run}: {error}") from error
+        if not self.run.endswith("-" + (found := run_hash(self.identity))):
+            raise RecordError(f"{self.run}: its identity has the hash {found}, not that of its name")
 
     def check_scores(self, scores: Rows) -> None:
         """Raises RecordError unless there is one finite score for each selection, site, task and test subject."""
@@ -177,15 +186,24 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def fingerprint(identity: Mapping[str, Any]) -> str:
-    """The hash that ends a run's name, 12 hexadecimal digits."""
-    return sha256(canonical(identity).encode())[:12]
+def fingerprint(value: object) -> str:
+    """A digest of anything that JSON holds, 12 hexadecimal digits."""
+    return sha256(canonical(value).encode())[:12]
+
+
+def run_hash(identity: Mapping[str, Any]) -> str:
+    """The hash that ends a run's name, of an identity as it was written."""
+    return fingerprint(counted(identity))
+
+
+def run_label(identity: Mapping[str, Any]) -> str:
+    """A run's name without its hash."""
+    return re.sub(r"[^\w.-]", "_", f"{identity['method']['name']}-{identity['scenario']['name']}-s{identity['seed']}")
 
 
 def run_name(identity: Mapping[str, Any]) -> str:
     """The name of the run and of its folder: readable, and unique by the hash at its end."""
-    label = f"{identity['method']['name']}-{identity['scenario']['name']}-s{identity['seed']}"
-    return re.sub(r"[^\w.-]", "_", label) + "-" + fingerprint(identity)
+    return f"{run_label(identity)}-{run_hash(identity)}"
 
 
 def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Record:
@@ -234,7 +252,7 @@ def read_record(folder: Traversable) -> Record:
             raise RecordError(f"{folder / name}: missing or not what the run wrote; {remedy}")
         if fault := _fault_of_names(table):
             raise RecordError(f"{folder / name}: {fault}")
-    return record
+    return replace(record, identity=lifted(record.identity))
 
 
 def _fault_of_names(table: bytes) -> str:

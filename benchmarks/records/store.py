@@ -28,6 +28,7 @@ from tqdm import tqdm
 from fedsynth.runtime.atomic import write_atomically
 
 from .archive import archives, kept_in
+from .lifting import IdentityError, lifted
 from .record import RUN, Record, RecordError, read_record
 
 
@@ -118,7 +119,15 @@ class Store:
             return None
 
     def identity(self, run: str) -> dict[str, Any]:
-        """The identity of a run that was begun; empty where it cannot be read."""
+        """The identity of a run that was begun, as today's would be; empty where it cannot be read."""
+        try:
+            return lifted(self.asked(run))
+        except IdentityError:
+            return {}
+
+    def asked(self, run: str) -> dict[str, Any]:
+        """The identity of a run that was begun, as it was written, with all options of its data set; empty where it cannot be
+        read."""
         for name, inside in (("identity.json", ()), ("record.json", ("identity",))):
             try:
                 found = json.loads((self.kept(run) / name).read_bytes())
@@ -127,10 +136,11 @@ class Store:
                 continue
         return {}
 
-    def begin(self, run: str, identity: Mapping[str, Any]) -> None:
-        """Note the identity of the run, and that an attempt begins in the round in which the last one ended."""
-        write_atomically(self.folder(run) / "identity.json", json.dumps(identity, indent=1).encode())
-        self.note(run, self._progress(run)["round"], identity["trainer"]["rounds"])
+    def begin(self, run: str, asked: Mapping[str, Any]) -> None:
+        """Note the identity of the run, with where its data lie, and that an attempt begins in the round in which the last one
+        ended."""
+        write_atomically(self.folder(run) / "identity.json", json.dumps(asked, indent=1).encode())
+        self.note(run, self._progress(run)["round"], asked["trainer"]["rounds"])
 
     def note(self, run: str, round: int, rounds: int, failed: str = "") -> None:
         """Note which round the run has reached, and why it stopped there if it failed."""

@@ -130,7 +130,7 @@ def ending(job: Job) -> Ending:
                 return Ending(State.running, f"{died}; another process works on it now")
             if (before := store.status(run).state) in (State.done, State.diverged):
                 return Ending(before, before.value)
-            store.begin(run, job.cell.identity)
+            store.begin(run, job.cell.asked)
             store.fail(run, died)
     except OSError as error:
         return Ending(State.failed, f"failed: {died}, and it cannot be noted: {error}")

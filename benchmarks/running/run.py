@@ -22,7 +22,7 @@ from ..config.schema import IN_TRAINER, Run
 from ..records.store import FINISHED, State, Store
 from .status import count_states
 from .training.estimate import Forecast, kinds, local_steps, spelt
-from .training.execute import settle, tell
+from .training.execute import check_available, settle, tell
 
 
 def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: str | None) -> int:
@@ -47,9 +47,11 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
     def train(cell: Cell) -> None:
         tell(f"{cell.name}: {settle(cell, 0.0 if known else whole.get(cell.name, 1.0)).told}")
 
+    launched = multirun and has_launcher(words)
+    check_available(missing * (not launched))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if multirun and has_launcher(words):
+        if launched:
             launch(words, lambda config: train(Cell.of(config)))
         else:
             for cell in planned:

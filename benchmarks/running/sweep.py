@@ -28,7 +28,7 @@ from ..records.store import FINISHED, State, Store
 from .processes import FinishedCell, ProcessPool
 from .status import count_states, status_of
 from .training.estimate import Forecast, spelt
-from .training.execute import tell
+from .training.execute import check_available, tell
 
 ALIKE = 4  # failures of one kind, without a success, that end a sweep
 UNKNOWN = "no estimate yet"
@@ -102,7 +102,9 @@ class Sweep:
 
     def go(self, command: str) -> int:
         """Train what is missing and print how it ended. Returns 0 if every cell has its record or is being trained by another
-        sweep, 1 if not, 130 if it was interrupted, 2 if the store cannot be written."""
+        sweep, 1 if not, 130 if it was interrupted, 2 if the store cannot be written. Raises OptionError, before anything is
+        trained, for a cell that asks for what this machine lacks."""
+        check_available(self.missing)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self.store.runs.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from fedsynth.evaluation.columns import metric_column
 from fedsynth.registry import RegistryError
 from fedsynth.runtime.metric import MetricError
 
-from ..records.record import KEYS, Record, RecordError, Rows, run_name
+from ..records.record import KEYS, Record, RecordError, Rows, run_label
 
 TOLERANCE = 1e-3  # dB, of what is printed with nine digits and averaged once more
 
@@ -18,8 +18,9 @@ TOLERANCE = 1e-3  # dB, of what is printed with nine digits and averaged once mo
 def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
     """Raises RecordError for a name that is not that of the identity, impossible dates, a test subject that is missing, a score
     that its metric cannot have, and a selected round or its validation PSNR that is not in the curve."""
-    if record.run != (named := run_name(record.identity)):
-        raise RecordError(f"{record.run}: a run of this identity is named {named}")
+    label, _, digest = record.run.rpartition("-")
+    if label != (named := run_label(record.identity)):
+        raise RecordError(f"{record.run}: a run of this identity is named {named}-{digest}")
     _check_dates(record)
     counted = Counter((row["selection"], row["site"], row["task"]) for row in scores)
     for (selection, site, task), count in counted.items():

@@ -21,7 +21,17 @@ from fedsynth.registry import RegistryError
 from ..config.grid import Cell
 from ..config.identity import identity
 from ..inference.synthesis import described_run
-from ..records.record import KEYS, Record, Rows, csv_of_rows, fingerprint, read_record, read_scores, rows_of_csv
+from ..records.record import (
+    KEYS,
+    Record,
+    Rows,
+    csv_of_rows,
+    fingerprint,
+    read_record,
+    read_scores,
+    rows_of_csv,
+    run_name,
+)
 from ..records.store import FINISHED, Store
 from ..running.training.execute import settle, tell
 from .merge import merge
@@ -58,13 +68,16 @@ def verify(name: str, given: Store, again: Store, data: Sequence[str]) -> Verdic
     theirs = read_record(given.kept(name))
     try:
         run = replace(described_run(theirs.identity, data), results=str(again.runs.parent))
-        if elsewhere := list(differences(theirs.identity, identity(run))):
+        here = identity(run)
+        if elsewhere := list(differences(theirs.identity, here)):
             verdict = Verdict(False, f"not trained: {'; '.join(elsewhere)}")
         else:
             tell(f"{name}: training")
-            ending = settle(Cell(name, run, theirs.identity, theirs.tuning))
+            cell = Cell(run_name(here), run, here, theirs.tuning)  # records of schema 1 were named otherwise
+            ending = settle(cell)
+            ours = again.kept(cell.name)
             verdict = (
-                compared(theirs, again.record(name) or theirs, *(read_scores(of.kept(name)) for of in (given, again)))
+                compared(theirs, read_record(ours), read_scores(given.kept(name)), read_scores(ours))
                 if ending.state in FINISHED
                 else Verdict(False, f"not trained: {ending.told}")
             )

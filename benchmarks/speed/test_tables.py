@@ -44,6 +44,7 @@ def identities() -> Iterator[dict[str, Any]]:
                     yield finished.identity(
                         method={"name": method},
                         dataset={"name": f"set{dataset}"},
+                        data=f"d{dataset}",
                         scenario={"name": f"scenario{scenario}", "sites": list(TASKS), "tasks": TASKS},
                         seed=seed,
                     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from ..records.lifting import counted
 from ..records.record import Record, canonical, sha256
 from ..stats.compare import FEW_SEEDS
 from .labels import MOVING, Names, option_text, own_options, shared_options
@@ -150,13 +151,15 @@ def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]
     """How the numbers were made. `policy` is empty where rows differ in it."""
     first, shared = records[0].identity, shared_options(records)
     elsewhere = {*ELSEWHERE, *own_options(records)}
-    budget = {name: value for name, value in first["trainer"].items() if name not in elsewhere} | _moving(first)
+    asked = counted(first)  # a later option is told where it is not as it was before
+    budget = {name: value for name, value in asked["trainer"].items() if name not in elsewhere} | _moving(asked)
+    kinds = {entry.partition(" ")[0] for record in records for entry in hardware(record)}
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
     yield f"Sites: {'; '.join(_site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
     yield f"Seeds: {', '.join(map(str, seeds))}. {_drawn_by(records)}"
     yield f"Data: {first['dataset']['name']} {_options(data)}."
-    yield f"Training: {_options(budget)}; device {_listed(str(record.identity['trainer']['device']) for record in records)}."
+    yield f"Training: {_options(budget)}; device {_listed(kinds)}."
     yield f"Tuning: {'; '.join(_tuned(records))}."
     network = names.networks[0] if len(set(names.networks)) == 1 else ""
     if network or shared:
@@ -212,9 +215,14 @@ def _provenance(records: Sequence[Record]) -> str:
     days = sorted(record.finished[:10] for record in records)
     return (
         f"Records: {len(records)}, finished {' to '.join(dict.fromkeys((days[0], days[-1])))}; hardware "
-        f"{_listed(record.environment['device'] for record in records)}; commit {_listed(commits) or 'unknown'}; "
+        f"{_listed(entry for record in records for entry in hardware(record))}; commit {_listed(commits) or 'unknown'}; "
         f"{', '.join(libraries) or 'versions unknown'}."
     )
+
+
+def hardware(record: Record) -> list[str]:
+    """What a run trained on, one after another; the kind of device is the first word of each."""
+    return str(record.environment["device"]).split(", ")
 
 
 def _counted(count: int, noun: str) -> str:

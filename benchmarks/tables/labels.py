@@ -44,8 +44,8 @@ def _labels(heads: Sequence[Record], kind: str, shared: Iterable[str]) -> tuple[
     for name in dict.fromkeys(head.identity[kind]["name"] for head in heads):
         rows = [row for row, head in enumerate(heads) if head.identity[kind]["name"] == name]
         parts = [heads[row].identity[kind] for row in rows]
-        changed = sorted({option for row in rows for option in heads[row].changed[kind]} & set(parts[0]) - set(shared))
-        words, common = _without_usual([{option: part[option] for option in changed} for part in parts])
+        changed = sorted({option for row in rows for option in heads[row].changed[kind]} - set(shared))
+        words, common = _without_usual([{own: part[own] for own in changed if own in part} for part in parts])
         for row, word in zip(rows, words, strict=True):
             found[row] = f"{name} {word}".rstrip()
         usual += [f"{name} {common}"] if common else []
@@ -53,14 +53,15 @@ def _labels(heads: Sequence[Record], kind: str, shared: Iterable[str]) -> tuple[
 
 
 def _without_usual(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]:
-    """The options of each row in words, without those that more than half of the rows share; and those."""
-    words = [[f"{option}={option_text(value)}" for option, value in row.items()] for row in rows]
+    """The options of each row in words, without those that more than half of the rows share; and those. A row whose code is older
+    than an option lacks it."""
+    words = [{option: f"{option}={option_text(value)}" for option, value in row.items()} for row in rows]
     usual = []
-    for column in zip(*words, strict=True):
-        word, count = Counter(column).most_common(1)[0]
-        if count < len(rows) < 2 * count:
+    for option in dict.fromkeys(option for row in words for option in row):
+        word, count = Counter(row.get(option, "") for row in words).most_common(1)[0]
+        if word and count < len(rows) < 2 * count:
             usual.append(word)
-    return [" ".join(word for word in row if word not in usual) for row in words], " ".join(usual)
+    return [" ".join(word for word in row.values() if word not in usual) for row in words], " ".join(usual)
 
 
 def _versioned(heads: Sequence[Record], kind: str, labels: Sequence[str]) -> tuple[str, ...]:

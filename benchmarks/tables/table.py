@@ -89,11 +89,18 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
     apart = [one_training_set_a_seed(key, shared) for key, shared in groups.items()]
     groups = {key: [*part] for own in apart for key, part in own.items()}
     keys = sorted(groups)
-    titled = zip(titles([json.loads(key) for key in keys]), keys, strict=True)
+    titled = zip(titles([_with_dataset(key, groups[key]) for key in keys]), keys, strict=True)
     return [
         build(title, groups[key], selection, Metric.of(metric), groups.get(_with_twice_the_rounds(key), ()))
         for title, key in sorted(titled)
     ]
+
+
+def _with_dataset(key: str, runs: Sequence[FinishedRun]) -> dict[str, Any]:
+    """What runs have in common, with the name of their data set; several laboratories may call it differently."""
+    shared: dict[str, Any] = json.loads(key)
+    names = sorted({run.record.identity["dataset"]["name"] for run in runs})
+    return shared | {"dataset": {"name": "/".join(names), **shared["dataset"]}}
 
 
 def _with_twice_the_rounds(key: str) -> str:
@@ -115,16 +122,18 @@ def one_training_set_a_seed(key: str, runs: Sequence[FinishedRun]) -> dict[str, 
 
 
 def comparable(record: Record) -> dict[str, Any]:
-    """What all runs of a table have in common. The cohort of a run is "seed" if the seed draws it."""
+    """What all runs of a table have in common: of a data set neither its name nor, where its images are stored, its code. The
+    cohort of a run is "seed" if the seed draws it."""
     identity = record.identity
     trainer = {name: value for name, value in identity["trainer"].items() if name not in {*ELSEWHERE, *OWN}}
-    parts = ("dataset", "numerics", *MOVING)
+    parts = ("numerics", "test", *MOVING)
     shared = {part: identity[part] for part in parts if part in identity}  # MOVING is younger than some records
-    scenario, tested = identity["scenario"], identity.get("test", identity["data"])
-    cohort = scenario.get("cohort")
-    scenario = scenario | {"cohort": "seed" if cohort == identity["seed"] else cohort}
+    dataset = {name: value for name, value in identity["dataset"].items() if name != "name"}
+    cohort = identity["scenario"]["cohort"]
+    scenario = identity["scenario"] | {"cohort": "seed" if cohort == identity["seed"] else cohort}
+    code = identity["code"].get("dataset", "")
     shared |= {"salts": record.salts} if record.salts else {}  # under another salt nobody knows which subject is which
-    return shared | {"scenario": scenario, "test": tested, "trainer": trainer, "code": identity["code"]["dataset"]}
+    return shared | {"dataset": dataset, "scenario": scenario, "trainer": trainer, "code": code}
 
 
 def contestant(record: Record) -> dict[str, Any]:

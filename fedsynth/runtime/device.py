@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
 import resource
 import shutil
 import sys
@@ -25,8 +26,17 @@ def resolve_device(name: str) -> torch.device:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     there = ["cpu", *(["cuda"] if found else []), *(f"cuda:{index}" for index in range(found))]
     if name not in ("auto", *there):
-        raise ValueError(f"trainer.device is {name!r}; here it can be auto, {', '.join(there)}")
+        raise ValueError(
+            f"trainer.device is {name!r}, and this machine has {', '.join(there)}; train on one that has it, where the run has "
+            "the same name, or set trainer.device=auto, which is another run"
+        )
     return torch.device(name if name != "auto" else there[1] if found else "cpu")
+
+
+def hardware(device: torch.device) -> str:
+    """What a device is, in words: its kind, and which GPU or processor it is."""
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return f"{device.type} ({where})"
 
 
 def check_machine(options: TrainerOptions, device: torch.device) -> None:

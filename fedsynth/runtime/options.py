@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -108,7 +109,8 @@ class TrainerOptions:
         deterministic: Whether CUDA may use deterministic kernels only. On a CPU, a run with a fixed number of threads repeats
             exactly anyway.
         threads: Threads of a CPU run.
-        device: "cpu", "cuda", "cuda:1" and so on; "auto" is cuda where there is one, else cpu.
+        device: "cpu", "cuda", "cuda:1" and so on; "auto" is cuda where there is one, else cpu. Whether it is there is looked at
+            where the run trains, and not where it is planned.
         execution: How local steps run.
         resident: How many sites' states stay on the device; a GPU trains as many sites side by side.
         offload: Where the states of the other sites wait.
@@ -174,6 +176,10 @@ class TrainerOptions:
             raise ValueError(f"trainer.corrupt is {self.corrupt}; it is a share of the sites, below a half")
         if self.participation > 1:
             raise ValueError(f"trainer.participation is {self.participation}; it is a share of the sites, at most 1")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"trainer.device is {self.device!r}; it can be auto, cpu, cuda, and cuda:1 and so on")
+        if self.device == "cpu":
+            self.execute("cpu")
 
     def execute(self, device: str) -> Execution:
         """How local steps run on a kind of device, "cpu" or "cuda".

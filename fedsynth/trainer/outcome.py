@@ -68,6 +68,7 @@ class RunState:
     below_floor: str = ""
     best_round: int = 0
     best_psnr: float = -math.inf
+    hardware: list[str] = field(default_factory=list)  # on which it trained, one after another
     curve: list[Row] = field(default_factory=list)
     costs: Costs = field(default_factory=Costs)
 

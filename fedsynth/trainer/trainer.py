@@ -22,7 +22,7 @@ from ..federation import Federation
 from ..method import Method
 from ..networks.network import Network
 from ..runtime import checkpoint
-from ..runtime.device import matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
+from ..runtime.device import hardware, matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
 from ..runtime.options import UNCOUNTED, ServerRule, TrainerOptions, check_finite
 from ..server import Server
 from ..server.uploads import Uploads
@@ -141,6 +141,8 @@ class Trainer:
         set_precision(self.options)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if (here := hardware(self.device)) not in self.state.hardware:
+            self.state.hardware.append(here)
         while self.state.round < self.options.rounds and not self.state.diverged:
             self.round(self.state.round + 1)
         return self._outcome()
@@ -343,7 +345,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._note_memory()
-        self.snapshots.write(LATEST, {"state": asdict(self.state), "recipe": self.recipe})
+        self.snapshots.write(LATEST, {"state": asdict(self.state), "recipe": self.recipe, "device": self.device.type})
         self._secured = self.state.best_round
 
     def _note_memory(self) -> None:
@@ -360,6 +362,11 @@ class Trainer:
                 raise ValueError(
                     f"the checkpoint in {self.folder} is of another run; give every run a folder of its own. This run is\n"
                     f"{self.recipe}\nthat one is\n{tree['recipe']}"
+                )
+            if tree["device"] != self.device.type:
+                raise ValueError(
+                    f"the run in {self.folder} began on {tree['device']}, and would go on here on {self.device.type}: neither "
+                    "would have made its numbers. Go on with it where it began, or delete the folder to begin anew"
                 )
             self.state.restore(tree["state"])
             self.snapshots.recall(tree, self.state.round)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsynth.benchmarks.records.record import COSTS, SELECTIONS, Record, fingerprint, write_record
+from fedsynth.benchmarks.records.record import COSTS, SELECTIONS, Record, run_hash, write_record
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.evaluation.columns import metric_columns
 
@@ -33,7 +33,7 @@ def identity(
         "network": {"name": "resnet", "width": 64} | dict(network or {}),
         "dataset": {"name": "phantom", "size": 64} | dict(dataset or {}),
         "scenario": tasks,
-        "trainer": BUDGET | {"device": "cpu", "threads": 1, "checkpoint_every": 1} | dict(trainer or {}),
+        "trainer": BUDGET | {"device": "cpu", "threads": 1} | dict(trainer or {}),
         "optimizer": {"name": "adam", "betas": [0.5, 0.999]},
         "schedule": {"name": "linear"},
         "seed": seed,
@@ -47,7 +47,7 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
     """The record of a run with the identity `what`; `facts` replace fields, and costs are added to the defaults."""
     costs = dict.fromkeys(COSTS, 1.0) | facts.pop("costs", {})
     base = {
-        "run": f"{what['method']['name']}-{what['scenario']['name']}-s{what['seed']}-{fingerprint(what)}",
+        "run": f"{what['method']['name']}-{what['scenario']['name']}-s{what['seed']}-{run_hash(what)}",
         "identity": what,
         "changed": {"method": {}, "network": {}},
         "status": "done",

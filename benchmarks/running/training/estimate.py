@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Trainer
 
 from ...records.record import Record, RecordError
@@ -41,7 +42,7 @@ class Forecast:
     def add(self, record: Record, seconds: float = 0.0) -> None:
         """Note that a finished run took so long, or as long as its record says if that is more: it may have been resumed."""
         spent = max(seconds, record.costs["seconds"] + record.costs.get("evaluation_seconds", 0.0))
-        for kind in kinds(record.identity):
+        for kind in kinds(record.identity, record.environment["device"].partition(" ")[0]):
             self.seen[kind].append(spent / local_steps(record.identity))
 
     def seconds(self, identity: Mapping[str, Any]) -> float | None:
@@ -50,10 +51,13 @@ class Forecast:
         return median(known) * local_steps(identity) if known else None
 
 
-def kinds(identity: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """What runs of about one speed have in common, the closest first: the size of the images and the network, and the method."""
+def kinds(identity: Mapping[str, Any], device: str = "") -> list[tuple[str, ...]]:
+    """What runs of about one speed have in common, the closest first: the size of the images and the network, and the method.
+    `device` is the kind that a run was made on; without it the one that it gets here."""
     trainer = identity["trainer"]
-    fixed = (identity["dataset"].get("size"), *(trainer.get(option) for option in ("batch", "device", "threads")))
+    if (device := device or trainer["device"]) == "auto":
+        device = resolve_device(device).type
+    fixed = (device, identity["dataset"].get("size"), trainer.get("batch"), trainer.get("threads"))
     kind = (*map(str, fixed), json.dumps(identity["network"], sort_keys=True))
     return [(*kind, identity["method"]["name"]), kind]
 

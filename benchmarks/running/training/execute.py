@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,10 +25,11 @@ from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.registry import METRICS
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.checkpoint import CheckpointError
-from fedsynth.runtime.device import resolve_device, set_precision
+from fedsynth.runtime.device import check_machine, resolve_device, set_precision
 from fedsynth.trainer import Outcome, Trainer
 
 from ...config.code_digest import class_digest
+from ...config.errors import OptionError
 from ...config.grid import Cell
 from ...config.identity import changed
 from ...records.data_card import card_facts, voxel_edges
@@ -52,6 +53,15 @@ class Ending:
     told: str  # in words
 
 
+def check_available(cells: Iterable[Cell]) -> None:
+    """Raises OptionError for the first run that asks for what this machine lacks: a device, arithmetic in bf16, a compiler."""
+    for cell in cells:
+        try:
+            check_machine(cell.run.trainer, resolve_device(cell.run.trainer.device))
+        except ValueError as error:
+            raise OptionError(str(error)) from error
+
+
 def settle(cell: Cell, whole: float = 0.0) -> Ending:
     """Execute the run unless the store has its record or another process works on it.
 
@@ -70,12 +80,12 @@ def settle(cell: Cell, whole: float = 0.0) -> Ending:
                     return Ending(State[record.status], f"{record.status} before, nothing to train")
             except RecordError as error:
                 aside = f"; before, {error}: now in {store.set_aside(name)}"
-            store.begin(name, cell.identity)
+            store.begin(name, cell.asked)
             try:
                 ending = attempt(cell, store, whole)
             except CheckpointError as error:
                 aside += f"; before, {error}: what there was of the run is now in {store.set_aside(name)}"
-                store.begin(name, cell.identity)
+                store.begin(name, cell.asked)
                 ending = attempt(cell, store, whole)
             return replace(ending, told=ending.told + aside)
     except (OSError, RecordError, CheckpointError) as error:  # the store itself: a full disk, a folder's rights
@@ -132,7 +142,8 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         costs=outcome.costs,
         digest=outcome.digest,
         data=data,
-        environment=environment(trainer.device) | {"execution": outcome.execution},
+        environment=environment(trainer.state.hardware)
+        | {"execution": outcome.execution, "precision": run.trainer.precision.value, "threads": run.trainer.threads},
         started=started,
         finished=now(),
         tuning=cell.tuning,
@@ -184,12 +195,11 @@ def measured_data(federation: Federation, identity: Mapping[str, Any], cache: Pa
     return found
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Where the numbers come from: code, versions, machine."""
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+def environment(hardware: Sequence[str]) -> dict[str, Any]:
+    """Where the numbers come from: code, versions, and the hardware on which the run trained, one after another."""
     versions = {library: version(library) for library in LIBRARIES}
     versions |= {"python": platform.python_version(), "fedsynth": fedsynth.__version__}
-    return {**commit(), "device": f"{device.type} ({where})", "processor": processor(), "versions": versions}
+    return {**commit(), "device": ", ".join(hardware), "processor": processor(), "versions": versions}
 
 
 def processor() -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedsynth.benchmarks.config.identity import changed, identity, plain
 from fedsynth.benchmarks.config.schema import Run
-from fedsynth.benchmarks.records.record import fingerprint, run_name
+from fedsynth.benchmarks.records.record import run_hash, run_name
 from fedsynth.federation import FederationError
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import DATASETS, METHODS, NETWORKS, OPTIMIZERS, REGISTRIES, SCHEDULES
@@ -92,7 +94,7 @@ def test_every_option_counts(part: str) -> None:
     ids=str,
 )
 def test_all_that_is_trained_counts(different: dict[str, Any]) -> None:
-    assert fingerprint(identity(run(**different))) != fingerprint(identity(run()))
+    assert run_hash(identity(run(**different))) != run_hash(identity(run()))
 
 
 @pytest.mark.parametrize(
@@ -110,9 +112,29 @@ def test_what_changes_no_number_does_not_count(same: dict[str, Any]) -> None:
     assert identity(run(**same)) == identity(run())
 
 
-def test_the_device_counts_as_it_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert identity(run(trainer=TrainerOptions(device="auto"))) == identity(run(trainer=TrainerOptions(device="cpu")))
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
+def test_a_run_has_one_name_wherever_it_is_computed(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    names = set()
+    for count in (0, 2):  # a login node, and a node with two GPUs
+        monkeypatch.setattr("torch.cuda.is_available", lambda count=count: count > 0)
+        monkeypatch.setattr("torch.cuda.device_count", lambda count=count: count)
+        names.add(run_name(identity(run(trainer=TrainerOptions(device=device)))))
+    assert len(names) == 1
+    kind = TrainerOptions(device=device.partition(":")[0])
+    assert names == {run_name(identity(run(trainer=kind)))}  # which of the GPUs it is changes no number
+    assert names != {run_name(identity(run(trainer=TrainerOptions(device="cpu"))))}
+
+
+def test_where_the_data_lie_and_what_they_are_called_does_not_count(tmp_path: Path) -> None:
+    small = DATASETS["phantom"](size=16, slices=1, train=1, val=1, test=1)
+    keep: Any = DATASETS["prepared"]
+    keep.keep(small, tmp_path / "ours")
+    shutil.copytree(tmp_path / "ours", tmp_path / "jane" / "scans")
+    names = {run_name(identity(run(dataset=keep([str(tmp_path / at)])))) for at in ("ours", "jane/scans")}
+    assert len(names) == 1
+    what = identity(run(dataset=keep([str(tmp_path / "ours")])))
+    assert str(tmp_path) not in repr(what)
+    assert run_name(what | {"dataset": {"name": "another"}}) in names
 
 
 def test_data_that_changed_make_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,25 +142,25 @@ def test_data_that_changed_make_another_run(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(DATASETS["phantom"], "fingerprint", lambda self, site: f"new {site}")
     after = identity(run())
     assert after["data"] == {"ixi": "new ixi", "oasis": "new oasis"}
-    assert fingerprint(after) != fingerprint(before)
+    assert run_hash(after) != run_hash(before)
 
 
 def test_code_that_changed_makes_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity(run())
     codes = {entry.cls: "new" for kind in REGISTRIES.values() for entry in kind.entries().values()}
     monkeypatch.setattr("fedsynth.benchmarks.config.identity.digests", lambda: codes)
-    assert fingerprint(identity(run())) != fingerprint(before)
+    assert run_hash(identity(run())) != run_hash(before)
 
 
 def test_another_version_of_the_engine_s_numbers_makes_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity(run())
     monkeypatch.setattr("fedsynth.benchmarks.config.identity.NUMERICS", before["numerics"] + 1)
-    assert fingerprint(identity(run())) != fingerprint(before)
+    assert run_hash(identity(run())) != run_hash(before)
 
 
 def test_the_name_says_what_it_is_and_is_a_folder() -> None:
     what = identity(run(scenario=Scenario("my own/common", ["ixi"], TASKS), seed=3))
-    assert run_name(what) == f"fedavg-my_own_common-s3-{fingerprint(what)}"
+    assert run_name(what) == f"fedavg-my_own_common-s3-{run_hash(what)}"
 
 
 def test_an_impossible_scenario_has_no_identity() -> None:

@@ -265,7 +265,7 @@ def test_a_foreign_name_of_a_run_in_an_archive_is_left_out(theirs: Store, capsys
         (better, "scores.csv: missing or not what the run wrote; ask for it anew"),
         (cut, "record.json: not a record (JSONDecodeError"),
         (incomplete, "scores of ('last', 'oasis', 'T2->FLAIR') are missing or not of this scenario; ask for it anew"),
-        (stripped, "not a record of this suite (KeyError: 'trainer')"),
+        (stripped, "its identity has no options of a trainer; ask for it anew"),
         (lambda folder: (folder / "curve.csv").unlink(), "curve.csv"),
         (lambda folder: reseal(folder, files={}), "its seal covers no table, not scores.csv, curve.csv; ask for it"),
         (without_the_worst, "10 test subjects of ixi T1->T2 (selected) have scores, and it has 20"),

@@ -183,7 +183,6 @@ def only_with(store: Store, below: Sequence[int]) -> Table:
     "other",
     [
         {"dataset": {"size": 128}},
-        {"dataset": {"name": "nifti"}},
         {"data": "d1"},
         {"trainer": {"rounds": 200}},
         {"trainer": {"batch": 2}},
