@@ -129,6 +129,23 @@ def test_another_runs_checkpoint_is_refused(change: str, tmp_path: Path) -> None
         other.run()
 
 
+def test_a_run_goes_on_where_it_began_and_on_no_other_kind_of_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that asked for any device has one name, and its checkpoint knows the kind that it got."""
+    method, network, given = CASES["sgd"]
+    given, data = replace(given, device="auto"), federation(("brats", "ixi"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    Trainer(method, network, data, replace(given, rounds=1), seed=1, folder=tmp_path).run()
+    other = Trainer(method, network, data, replace(given, rounds=1), seed=1, folder=tmp_path)
+    assert other.run().status == "done"
+    assert [entry.partition(" ")[0] for entry in other.state.hardware] == ["cpu"]
+    made = checkpoint.load(tmp_path / "checkpoint.safetensors", other.device)
+    checkpoint.save(tmp_path / "checkpoint.safetensors", made | {"device": "cuda"})
+    with pytest.raises(ValueError, match="began on cuda, and would go on here on cpu: .* Go on with it where it began"):
+        Trainer(method, network, data, replace(given, rounds=1), seed=1, folder=tmp_path).run()
+
+
 def test_running_twice_from_nothing_is_the_same(tmp_path: Path) -> None:
     runs = [facts(of_case("everything", tmp_path / name).run()) for name in "ab"]
     assert runs[0] == runs[1]

@@ -159,7 +159,7 @@ def test_another_version_of_the_engine_s_numbers_makes_another_run(monkeypatch: 
 
 
 def test_the_name_says_what_it_is_and_is_a_folder() -> None:
-    what = identity(run(scenario=Scenario("my own/common", ["ixi"], TASKS), seed=3))
+    what = identity(run(scenario=Scenario("my own common", ["ixi"], TASKS), seed=3))
     assert run_name(what) == f"fedavg-my_own_common-s3-{run_hash(what)}"
 
 

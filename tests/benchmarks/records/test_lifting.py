@@ -71,7 +71,7 @@ def test_a_new_option_of_a_method_comes_with_its_code_so_it_is_another_row(tmp_p
     )
     finished.finish(store, finished.identity(method | {"heat": 2}, code=code), 22.0, changed=newer)
     (table,) = tables(finished_runs(store))
-    assert [row.method for row in table.rows] == ["theirs mu=0.1 heat=2", "theirs mu=0.1 heat=1", "theirs mu=0.1"]
+    assert [row.method for row in table.rows] == ["theirs heat=2 mu=0.1", "theirs heat=1 mu=0.1", "theirs mu=0.1"]
 
 
 def test_all_that_this_version_writes_is_known() -> None:
