@@ -111,7 +111,7 @@ def test_watching_ends_when_all_are_finished(
     store, naps = Store(tmp_path), iter(range(3))
     finished.finish(store, finished.identity(method={"name": "local"}))
     run = begun(store, "fedavg", 3)
-    what = store.identity(run)
+    what = store.asked(run)
 
     def work(seconds: float) -> None:
         assert seconds == status_module.SECONDS
