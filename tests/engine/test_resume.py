@@ -142,7 +142,9 @@ def test_a_run_goes_on_where_it_began_and_on_no_other_kind_of_device(
     assert [entry.partition(" ")[0] for entry in other.state.hardware] == ["cpu"]
     made = checkpoint.load(tmp_path / "checkpoint.safetensors", other.device)
     checkpoint.save(tmp_path / "checkpoint.safetensors", made | {"device": "cuda"})
-    with pytest.raises(ValueError, match=r"began on cuda, and would go on here on cpu: .* Go on with it where it began"):
+    with pytest.raises(
+        ValueError, match=r"began on cuda, and would go on here on cpu: .* Go on with it where it began"
+    ):
         Trainer(method, network, data, replace(given, rounds=1), seed=1, folder=tmp_path).run()
 
 
