@@ -150,11 +150,12 @@ COMPARE = Verb(
 of a table fits.""",
     examples=["fedsynth compare fedbn fedavg", "fedsynth compare 'fedprox mu=0.1' fedavg '*-variable-*' --bound 0.1"],
 )
+PICTURES = flag(["--pictures"], "With pictures of patients too; without it, only simulated subjects are shown.")
 REPORT = Verb(
     "report",
     "report.report",
     "make one HTML page with tables, curves and images",
-    [PATTERNS, RESULTS, out("Folder for the page, index.html (default: RESULTS/report).")],
+    [PATTERNS, RESULTS, out("Folder for the page, index.html (default: RESULTS/report)."), PICTURES],
     examples=["fedsynth report '*-variable-*'"],
 )
 FIGURES = Verb(
@@ -175,6 +176,7 @@ FIGURES = Verb(
         click.Option(
             ["--columns"], type=click.Choice(COLUMNS), default=2, help="Of a journal: 3.5 or 7.2 inches (default: 2)."
         ),
+        PICTURES,
     ],
     examples=["fedsynth figures --format pdf,png --columns 1"],
 )

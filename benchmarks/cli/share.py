@@ -18,7 +18,8 @@ PACK = Verb(
         PATTERNS,
         RESULTS,
     ],
-    about="The same runs make the same file, byte for byte. Checkpoints and images stay where they are.",
+    about="The same runs make the same file, byte for byte. Checkpoints and images stay where they are. Before the file is"
+    " written you are told what it gives away (docs/privacy.md).",
     examples=["fedsynth records pack ours.zip '*-variable-*'"],
 )
 MERGE = Verb(
@@ -84,7 +85,7 @@ PUBLISH = Verb(
     ],
     about="""OUT/NAME gets the records, scores and curves of the runs in one archive, the tables made of them and a README to be
 written by hand, of which only the passages that are made from records are written again. Checkpoints, images and logs stay where
-they are. Without --part, the archives that are there become one.""",
+they are. Without --part, the archives that are there become one. You are told before what this gives away (docs/privacy.md).""",
     examples=["fedsynth records publish equal_footing '*-variable-*'"],
 )
 PAGES = Verb(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -22,6 +24,8 @@ from fedsynth.runtime.options import TrainerOptions, check_finite
 from .errors import PUBLISHED, OptionError
 from .where_present import check_where_present, referring
 
+UNTOLD = ("results", "dataset", "where_present", "grids")  # options of which a record has no text
+SOURCES = re.compile(r"\$\{\s*(oc\.env|hydra|results|dataset)\b")  # texts that say something of the machine
 IN_TRAINER = ("optimizer", "schedule")  # choices that are options of the trainer too, which refer to them
 
 
@@ -37,6 +41,29 @@ def check_installed(tracking: Tracking) -> None:
     if tracking is not Tracking.none and not find_spec(tracking.value):
         package = f"pip install 'fedsynth[{tracking.value}]'"
         raise OptionError(f"tracker={tracking.value} needs a package that is not installed: {package}")
+
+
+def check_no_environment(config: DictConfig) -> None:
+    """Raises OptionError for a text from an environment variable, or from an option that says where something lies, in an option
+    that the record or the name of the run tells: others get these. A number may come from there, such as a seed."""
+    given = OmegaConf.to_container(config)
+    if not SOURCES.search(str(given)):
+        return
+    for option, text in texts_from(given, OmegaConf.to_container(config, resolve=True)):
+        if option.partition(".")[0] not in UNTOLD:
+            raise OptionError(
+                f"{option} is {text}, whose value would stand in the record of the run; write out what it is"
+            )
+
+
+def texts_from(given: Any, resolved: Any, within: str = "") -> Iterator[tuple[str, str]]:
+    """The options whose text is looked up in SOURCES, each with how it is given."""
+    if isinstance(given, dict | list):
+        entries = given.items() if isinstance(given, dict) else enumerate(given)
+        for name, own in entries:
+            yield from texts_from(own, resolved[name], f"{within}.{name}" if within else str(name))
+    elif isinstance(given, str) and isinstance(resolved, str) and SOURCES.search(given):
+        yield within, given
 
 
 @dataclass
@@ -85,6 +112,7 @@ class Run:
             options = [option.name for option in fields(part)] if is_dataclass(part) else []
             if options and (unknown := sorted(set(vars(part)) - set(options))):
                 raise OptionError(f"{name}.{unknown[0]}: there is no such option; there are {', '.join(options)}")
+        check_no_environment(config)
         for name in REGISTRIES:
             if not is_dataclass(parts[name]):
                 raise OptionError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..records.store import State, Store
+from ..records.store import FINISHED, State, Store
 from ..tables.table import Table
 
 
@@ -22,7 +22,7 @@ class Failure:
 def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> list[Failure]:
     """All failures: runs by name, then missing seeds by table.
 
-    A run in `tables` whose record says "done" is not read again.
+    Of an error only its kind is told; `fedsynth status` says more. A run in `tables` whose record says "done" is not read again.
     """
     rows = [row for table in tables for row in table.rows]
     done = {run.record.run for row in rows for run in row.runs if run.record.status == "done"}
@@ -35,6 +35,10 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
         if status.state is State.done and not notes:
             continue
         reason = status.reason or (notes[-1].read_text("utf-8").splitlines()[1] if notes else "")
+        if not (
+            status.state in FINISHED and status.reason
+        ):  # an error's text has paths and names, and a page is made to be sent
+            reason = "" if status.state is State.damaged else reason.partition(":")[0]
         partly = status.state in (State.unfinished, State.failed)
         outcome = status.state.value + (f", round {status.round} of {status.rounds}" if partly else "")
         found.append(Failure(run, outcome, reason, len(notes)))

@@ -24,7 +24,7 @@ from .plots.differences.critical_difference import draw_critical_difference
 from .plots.differences.forest import draw_forest
 from .plots.differences.improvement import draw_improvement
 from .plots.images.gallery import draw_gallery
-from .plots.plotted_row import plotted_rows
+from .plots.plotted_row import may_be_shown, plotted_rows
 from .plots.reference_lines import line_scores
 from .plots.scores.boxplots import draw_boxplots
 from .plots.scores.by_train_size import draw_by_train_size
@@ -35,7 +35,9 @@ from .plots.scores.profiles import draw_profiles
 from .plots.style import figure_bytes
 
 
-def main(patterns: Sequence[str], results: Path, out: Path | None, format: Sequence[str], columns: int) -> int:
+def main(
+    patterns: Sequence[str], results: Path, out: Path | None, format: Sequence[str], columns: int, pictures: bool
+) -> int:
     """Write the figures; 1 if there is no finished run."""
     runs = finished_runs(Store(results), patterns)
     if not runs:
@@ -43,7 +45,7 @@ def main(patterns: Sequence[str], results: Path, out: Path | None, format: Seque
     found = tables(runs)
     out = out or results / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    made = tqdm(figures(found, columns), unit="figure", disable=None, leave=False)
+    made = tqdm(figures(found, columns, pictures), unit="figure", disable=None, leave=False)
     count = 0
     for name, figure in made:
         for ending in format:
@@ -53,10 +55,12 @@ def main(patterns: Sequence[str], results: Path, out: Path | None, format: Seque
     return 0
 
 
-def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]]:
-    """Every figure with the name of its file. Says on standard error which figure cannot be drawn, and why."""
-    for table, name in zip(found, file_names([table.title for table in found]), strict=True):
-        for kind, figure in table_figures(table, columns):
+def figures(found: Sequence[Table], columns: int, pictures: bool = False) -> Iterator[tuple[str, Figure]]:
+    """Every figure with the name of its file; `pictures`: also of patients. Says on standard error which figure cannot be drawn,
+    and why."""
+    names, shown = file_names([table.title for table in found]), may_be_shown(found, pictures)
+    for table, name, with_images in zip(found, names, shown, strict=True):
+        for kind, figure in table_figures(table, columns, with_images):
             yield f"{name}-{kind}", figure
     scarce = families(found)
     for own, name in zip(scarce, file_names([family_title(own) for own in scarce]), strict=True):
@@ -67,9 +71,9 @@ def figures(found: Sequence[Table], columns: int) -> Iterator[tuple[str, Figure]
         print(f"fedsynth: no critical-difference diagram: {error}", file=sys.stderr)
 
 
-def table_figures(table: Table, columns: int) -> Iterator[tuple[str, Figure]]:
+def table_figures(table: Table, columns: int, with_images: bool) -> Iterator[tuple[str, Figure]]:
     """The figures of one table, each with its kind."""
-    rows = plotted_rows(table, with_images=True)
+    rows = plotted_rows(table, with_images)
     yield "curves", draw_curves(rows, line_scores(table, "psnr"), columns)
     if any(row.matrix for row in table.rows):
         yield "boxplots", draw_boxplots(table, columns)

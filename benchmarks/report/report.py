@@ -37,7 +37,7 @@ from .failures import failures
 from .images import TileBudget, tile_picture
 from .methods import methods_block
 from .plots.images.tile_grid import ERRORS
-from .plots.plotted_row import plotted_rows, read_gallery
+from .plots.plotted_row import may_be_shown, plotted_rows, read_gallery
 from .plots.style import COLOURS
 from .sections import json_number, table_block
 
@@ -58,7 +58,7 @@ RUN = (
 )
 
 
-def main(patterns: Sequence[str], results: Path, out: Path | None) -> int:
+def main(patterns: Sequence[str], results: Path, out: Path | None, pictures: bool) -> int:
     """Write the page; 1 if there is no finished run."""
     store = Store(results)
     runs = finished_runs(store, patterns)
@@ -66,17 +66,23 @@ def main(patterns: Sequence[str], results: Path, out: Path | None) -> int:
         return 1
     file = (out or results / "report") / "index.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, report_page(store, runs, patterns, file.parent).encode())
+    write_atomically(file, report_page(store, runs, patterns, file.parent, pictures).encode())
     print(f"wrote {file}")
     return 0
 
 
 def report_page(
-    store: Store, runs: Sequence[FinishedRun], patterns: Sequence[str] = (), folder: Path | None = None
+    store: Store,
+    runs: Sequence[FinishedRun],
+    patterns: Sequence[str] = (),
+    folder: Path | None = None,
+    pictures: bool = False,
 ) -> str:
-    """The whole page as HTML; `folder` is where it will lie, from which it links to the records."""
-    place = folder or store.runs.parent / "report"
-    addresses = [relative_address(run.file, place) for run in runs]
+    """The whole page as HTML; `folder` is where it will lie. Below the results it links to the records, and elsewhere not, because
+    such links would tell folders of this machine. `pictures`: of patients too."""
+    place, root = folder or store.runs.parent / "report", store.runs.parent.resolve()
+    inside = place.resolve().is_relative_to(root)
+    addresses = [relative_address(run.file.resolve(), place.resolve()) if inside else "" for run in runs]
     run_means = {
         run.record.run: run.score_table.means()
         for run in tqdm(runs, "averaging", unit="run", disable=None, leave=False)
@@ -94,7 +100,10 @@ def report_page(
         script=Markup(script),
         digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         blocks=[
-            *((name, embedded_json(block)) for name, block in data_blocks(store, runs, patterns, found, run_means)),
+            *(
+                (name, embedded_json(block))
+                for name, block in data_blocks(store, runs, patterns, found, run_means, pictures)
+            ),
             ("addresses", embedded_json(addresses)),
         ],
     )
@@ -106,6 +115,7 @@ def data_blocks(
     patterns: Sequence[str],
     found: Sequence[Table],
     run_means: Mapping[str, Means],
+    pictures: bool,
 ) -> Iterator[tuple[str, Any]]:
     """The page's blocks of data, each with its name."""
     records = [run.record for run in runs]
@@ -115,7 +125,8 @@ def data_blocks(
     yield "overview", overview_block(found)
     yield "methods", methods_block(methods)
     places = {record.run: place for place, record in enumerate(records)}
-    sizes = [gallery_size(table) for table in found]
+    shown = zip(found, may_be_shown(found, pictures), strict=True)
+    sizes = [gallery_size(table) if own else (0, list[int]()) for table, own in shown]
     budget = TileBudget.of(sizes)
     for number, table in enumerate(tqdm(found, "drawing", unit="table", disable=None, leave=False)):
         rows = plotted_rows(table, with_images=True) if sizes[number][0] else []

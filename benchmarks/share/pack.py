@@ -12,6 +12,7 @@ from pathlib import Path
 from ..records.archive import write_archive
 from ..records.finished import finished_runs
 from ..records.store import Store
+from .gives_away import may_leave
 
 
 def main(file: Path, patterns: Sequence[str], results: Path) -> int:
@@ -20,7 +21,7 @@ def main(file: Path, patterns: Sequence[str], results: Path) -> int:
         wrong = "is there already; delete it, or give another name" if file.exists() else "does not end with .zip"
         print(f"fedsynth: {file} {wrong}", file=sys.stderr)
         return 2
-    runs = finished_runs(Store(results), patterns)
+    runs = may_leave(finished_runs(Store(results), patterns))
     if not runs:
         return 1
     try:

@@ -24,6 +24,7 @@ from ..records.archive import archives, kept_in, write_archive
 from ..records.finished import FinishedRun, finished_runs
 from ..records.record import RecordError
 from ..records.store import Store
+from .gives_away import may_leave
 from .passages import rewritten
 
 ENDINGS = ("md", "csv", "tex")
@@ -51,7 +52,7 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path, part: boo
             f"{name!r} cannot be the name of the folder; use letters, digits, '_', '-' and '/', but neither runs nor cache"
         )
     folder: Path = out / name
-    runs = finished_runs(Store(results), patterns)
+    runs = may_leave(finished_runs(Store(results), patterns))
     if not runs:
         return 1
     try:

@@ -71,6 +71,11 @@ class Table:
         return self.rows[0].runs[0].record
 
     @property
+    def simulated(self) -> bool:
+        """Whether its pictures show nobody."""
+        return all(run.record.simulated for row in self.rows for run in row.runs)
+
+    @property
     def scenario(self) -> dict[str, Any]:
         """The scenario of all runs, as in their identity."""
         scenario: dict[str, Any] = self.record.identity["scenario"]

@@ -5,7 +5,7 @@ document.body.append(dialog);
 
 function showMethod(table, row) {
   const { name, method, runs } = table.rows[row], known = data("methods")[method], { rows } = data("runs"), addresses = data("addresses");
-  const records = runs.map((at) => html("li", {}, html("a", { href: addresses[at] }, rows[at][0])));
+  const records = runs.map((at) => html("li", {}, addresses[at] ? html("a", { href: addresses[at] }, rows[at][0]) : rows[at][0]));
   const link = (address) => html("a", { href: address, rel: "noopener noreferrer", target: "_blank" }, address.split("//")[1]);
   const entry = !known ? [html("p", {}, "This method is not installed where the page was made, so nothing is known of its paper and code.")] : [
     html("p", {}, known.summary),

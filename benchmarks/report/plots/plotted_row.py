@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from zipfile import BadZipFile
@@ -52,6 +52,15 @@ def row_labels(table: Table) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     return [row.full_name for row in table.rows]
+
+
+def may_be_shown(tables: Sequence[Table], pictures: bool) -> list[bool]:
+    """For each table whether its images may be shown: of patients only where `pictures` asks for them. Says if some are not."""
+    shown = [pictures or table.simulated for table in tables]
+    hidden = [table for table, own in zip(tables, shown, strict=True) if not own]
+    if any((row.runs[0].folder / "gallery.npz").is_file() for table in hidden for row in table.rows):
+        print("fedsynth: left out: pictures of patients; --pictures shows them", file=sys.stderr)
+    return shown
 
 
 def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:
