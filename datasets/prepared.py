@@ -86,6 +86,11 @@ class Prepared(Dataset):
         store, own = self._place(site)
         return store.volumes(own)
 
+    def left_out(self, site: str) -> dict[str, int]:
+        """Why subjects of the site were left out when it was prepared -> how many."""
+        store, own = self._place(site)
+        return store.left_out(own)
+
     def naming(self, site: str) -> str:
         """With which salt the subjects of the site have pseudonyms, or "simulated"."""
         return self._place(site)[0].naming

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -58,7 +58,8 @@ class SideBySide(Dataset):
         Raises:
             FederationError: For an unknown site, a missing or wrong table, and a file whose name is not a number.
         """
-        found = sha256(repr(self._bounds(site)).encode())
+        counts = {split: [count for _, count in own] for split, own in self._bounds(site).items()}
+        found = sha256(repr(counts).encode())
         for split in SPLITS:
             for path in _numbered(self._folder(site) / split):
                 with path.open("rb") as file:
@@ -80,6 +81,10 @@ class SideBySide(Dataset):
         """
         folder = cache / f"side_by_side-{site}-{self.fingerprint(site)}"
         return Site.cached(folder, lambda: self._read(site))
+
+    def naming(self, site: str) -> str:
+        """Subjects are called by their split and their number in the table, such as train000."""
+        return "numbered"
 
     def _read(self, site: str) -> Site:
         """The site, read from its images."""
@@ -109,7 +114,9 @@ class SideBySide(Dataset):
             raise FederationError(f"site {site}: the images of subject {black[0]} are black; leave the subject out")
         masks = [foreground(stack[s.slices].mean(1).transpose(1, 2, 0).astype(np.float32)) for s in subjects]
         heads = np.concatenate([mask.transpose(2, 0, 1) for mask in masks])
-        return Site(site, tuple(channels), (stack / 127.5 - 1).astype(np.float16), heads, tuple(subjects))
+        named = Site(site, tuple(channels), (stack / 127.5 - 1).astype(np.float16), heads, tuple(subjects))
+        numbered = (replace(s, name=f"{split}{n:03d}") for split in SPLITS for n, s in enumerate(named.of(split)))
+        return replace(named, subjects=tuple(numbered))  # names stay where the table is
 
     def _folders(self) -> dict[str, Path]:
         """Site -> its folder of contrasts."""

@@ -71,7 +71,7 @@ def figures(found: Sequence[Table], columns: int, pictures: bool = False) -> Ite
         print(f"fedsynth: no critical-difference diagram: {error}", file=sys.stderr)
 
 
-def table_figures(table: Table, columns: int, with_images: bool) -> Iterator[tuple[str, Figure]]:
+def table_figures(table: Table, columns: int, with_images: bool = True) -> Iterator[tuple[str, Figure]]:
     """The figures of one table, each with its kind."""
     rows = plotted_rows(table, with_images)
     yield "curves", draw_curves(rows, line_scores(table, "psnr"), columns)

@@ -78,7 +78,7 @@ def report_page(
     folder: Path | None = None,
     pictures: bool = False,
 ) -> str:
-    """The whole page as HTML; `folder` is where it will lie. Below the results it links to the records, and elsewhere not, because
+    """The whole page as HTML; `folder` is where it will lie. Below the results it links to the records, elsewhere not, because
     such links would tell folders of this machine. `pictures`: of patients too."""
     place, root = folder or store.runs.parent / "report", store.runs.parent.resolve()
     inside = place.resolve().is_relative_to(root)

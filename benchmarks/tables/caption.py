@@ -157,6 +157,8 @@ def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]
     data = {name: value for name, value in first["dataset"].items() if name != "name"}
     seeds = sorted({record.identity["seed"] for record in records})
     yield f"Sites: {'; '.join(_site(records[0], name) for name in sorted(first['scenario']['tasks']))}."
+    if left_out := records[0].data.get("left_out"):
+        yield f"Left out: {'; '.join(_left_out(site, own) for site, own in sorted(left_out.items()))}."
     yield f"Seeds: {', '.join(map(str, seeds))}. {_drawn_by(records)}"
     yield f"Data: {first['dataset']['name']} {_options(data)}."
     yield f"Training: {_options(budget)}; device {_listed(kinds)}."
@@ -167,6 +169,11 @@ def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]
     if policy:
         yield f"Running statistics of the normalisation: {policy}."
     yield _provenance(records)
+
+
+def _left_out(site: str, reasons: Mapping[str, int]) -> str:
+    """How many subjects a site was prepared without, and why."""
+    return f"{site} {', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))}"
 
 
 def _drawn_by(records: Sequence[Record]) -> str:

@@ -190,6 +190,14 @@ class Layout(Dataset):
         )
         return prepare_store(asked, jobs)
 
+    def left_out(self, site: str) -> dict[str, int]:
+        """Why subjects of a prepared site were left out -> how many.
+
+        Raises:
+            FederationError: If nothing was prepared in `out`.
+        """
+        return SliceStore.open(self.place).left_out(site)
+
     def verify(self) -> Report:
         """What lies in the folder: who is complete, what is missing, and whether headers are right. Nothing is prepared.
 

@@ -118,7 +118,7 @@ def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: in
         try:
             splits[site] = asked.split(site, [who.subject for who in finished.get(site, {})])
         except FederationError as error:
-            unusable.add(LeftOut(site, "*", str(error)))
+            unusable.add(LeftOut(site, "*", str(error), "all: too few"))
     if not splits:
         raise FederationError("\n  ".join(["no site can be prepared", *map(str, unusable.left_out[:5])]))
     index: list[Row] = []
@@ -168,7 +168,7 @@ def _finished(
             if one is None:
                 raise FederationError(f"{scratch / key} was damaged since it was written; run the same command again")
             if (poor := registered_poorly(one)) and who.subject not in asked.accept:
-                unusable.add(LeftOut(who.site, who.subject, poor))
+                unusable.add(LeftOut(who.site, who.subject, poor, "poorly registered"))
             else:
                 finished.setdefault(who.site, {})[who] = one
     return finished
@@ -184,9 +184,16 @@ def _info(asked: Preparation, splits: Mapping[str, Mapping[str, str]], left_out:
         "versions": _library_versions(),
         "asked": dict(asked.fingerprints),
         "keys": {site: {name: asked.keys[site, name] for name in sorted(own)} for site, own in splits.items()},
-        "left_out": dict(sorted(Counter(one.site for one in left_out).items())),
-        "excluded": asked.found.excluded,
+        "left_out": _counted(asked.found.excluded, left_out),
     }
+
+
+def _counted(excluded: Mapping[str, int], left_out: Sequence[LeftOut]) -> dict[str, dict[str, int]]:
+    """Site -> why subjects were left out -> how many."""
+    found = {site: Counter({"excluded by name": count}) for site, count in excluded.items()}
+    for one in left_out:
+        found.setdefault(one.site, Counter())[one.kind] += 1
+    return {site: dict(sorted(own.items())) for site, own in sorted(found.items())}
 
 
 def _options_then_and_now(before: SliceStore, asked: Preparation) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -209,12 +216,19 @@ def _twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
             if shared := [sha for sha in hashes if sha in owners]:
                 other, path = " ".join(owners[shared[0]]), hashes[shared[0]]
                 left_out.append(
-                    LeftOut(site, name, f"its {path} is the same file as one of subject {other}; leave one out")
+                    LeftOut(
+                        site,
+                        name,
+                        f"its {path} is the same file as one of subject {other}; leave one out",
+                        "there twice",
+                    )
                 )
             elif len(hashes) < len(readable):
                 paths = " and ".join(map(str, readable))
                 left_out.append(
-                    LeftOut(site, name, f"two of {paths} are the same file; restore them from their source")
+                    LeftOut(
+                        site, name, f"two of {paths} are the same file; restore them from their source", "there twice"
+                    )
                 )
             else:
                 owners |= dict.fromkeys(hashes, (site, name))
@@ -231,7 +245,7 @@ def _carry_out(
             bar.update()
             if reason:
                 failed.add(who)
-                unusable.add(LeftOut(who.site, who.subject, reason))
+                unusable.add(LeftOut(who.site, who.subject, reason, "not readable"))
     return failed
 
 

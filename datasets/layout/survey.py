@@ -25,7 +25,8 @@ class LeftOut(NamedTuple):
 
     site: str
     subject: str
-    reason: str
+    reason: str  # in words, which may have names and paths
+    kind: str = "incomplete"  # in words that everybody may read
 
     def __str__(self) -> str:
         return visible(f"site {self.site}, subject {self.subject}: {self.reason}")
@@ -59,7 +60,7 @@ class Survey:
     contrasts: Mapping[str, tuple[str, ...]]  # by site: those that at least half of its subjects have
     found: Mapping[str, Mapping[str, int]]  # by site and contrast: how many subjects have it
     left_out: tuple[LeftOut, ...]
-    excluded: int  # how many subjects the layout leaves out by name
+    excluded: Mapping[str, int]  # by site: how many subjects the layout leaves out by name
     matched: frozenset[Path]
 
     def files(self) -> list[Path]:
@@ -114,7 +115,9 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
     left_out: list[LeftOut] = []
     for (site, subject), sessions in sorted(volumes.items()):
         if site == NO_SITE:
-            left_out.append(LeftOut(site, subject, f"{rules.table} does not name its site; add a line for it"))
+            left_out.append(
+                LeftOut(site, subject, f"{rules.table} does not name its site; add a line for it", "of no site")
+            )
             continue
         if fault := name_fault(subject):
             left_out.append(LeftOut(site, subject, f"its name {fault}; rename its folder or its files"))
@@ -128,7 +131,9 @@ def survey(root: Path, matches: Iterable[Match], rules: Rules) -> Survey:
         else:
             left_out.append(LeftOut(site, subject, candidate))
     contrasts.pop(NO_SITE, None)
-    return Survey(complete, contrasts, found, tuple(left_out), len(excluded), frozenset(matched))
+    return Survey(
+        complete, contrasts, found, tuple(left_out), Counter(site for site, _ in excluded), frozenset(matched)
+    )
 
 
 def _first_complete(

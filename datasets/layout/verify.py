@@ -57,7 +57,7 @@ class Report:
                 shown = "; ".join(f"{n} of {grid}" for grid, n in grids[:3]) + ("; ..." if len(grids) > 3 else "")
                 lines.append(f"  {contrast}: {count} subjects{note}{': ' if shown else ''}{shown}")
         if found.excluded:
-            lines.append(f"{found.excluded} subjects are left out by dataset.exclude")
+            lines.append(f"{sum(found.excluded.values())} subjects are left out by dataset.exclude")
         lines += _listed("subjects that are not complete", [str(one) for one in found.left_out])
         lines += _listed(
             "volumes that cannot be read", [f"site {o.site}, subject {o.subject}: {o.reason}" for o in self.damaged]

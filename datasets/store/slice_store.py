@@ -136,6 +136,10 @@ class SliceStore:
         subjects = [replace(s, split=own[s.name], drawn_as=d) for s, d in zip(found.subjects, drawn_as, strict=True)]
         return replace(found, subjects=tuple(subjects))
 
+    def left_out(self, name: str) -> dict[str, int]:
+        """Why subjects of a site were left out -> how many."""
+        return dict(self.info.get("left_out", {}).get(name, {}))
+
     def index(self) -> list[Row]:
         """The lines of index.csv as text; `numbers` reads cells that are lists."""
         path = self.folder / "index.csv"

@@ -56,7 +56,7 @@ def test_halves_and_channels_are_the_contrasts(root: Path, tmp_path: Path) -> No
     for name, contrasts in dataset.contrasts().items():
         site = dataset.load(name, tmp_path / "cache")
         assert [(s.name, s.split, s.slices.stop - s.slices.start) for s in site.subjects] == [
-            ("a", "train", 7), ("b", "train", 5), ("c", "val", 2), ("d", "test", 3),
+            ("train000", "train", 7), ("train001", "train", 5), ("val000", "val", 2), ("test000", "test", 3),
         ]  # fmt: skip
         for split, count in COUNTS.items():
             for number, row in zip(range(count), site.rows(split), strict=True):  # by number: 2 before 10
@@ -117,6 +117,10 @@ def test_it_becomes_a_store(root: Path, tmp_path: Path) -> None:
         (
             lambda at: [Image.new("RGB", (48, 24)).save(at / f"ixi/T1_T2__PD/val/{i}.png") for i in (0, 1)],
             "subject c are black",
+        ),
+        (
+            lambda at: (at / "subjects.csv").write_text("\n".join(TABLE).replace("test,d", "test,a")),
+            "a subject's name occurs twice, so splits could mix",
         ),
         (lambda at: (at / "ixi/T1_T2__PD").rename(at / "ixi/T1"), "is called FIRST_SECOND or FIRST_SECOND__THIRD"),
         (lambda at: (at / "ixi/T1_T2__PD").rename(at / "ixi/T1_T1"), "is called FIRST_SECOND"),

@@ -174,8 +174,10 @@ def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, 
     read = {site: found.seal for site, found in sorted(federation.sites.items())}
     measured = measured_data(federation, identity, cache)
     naming = {site: dataset.naming(site) for site in federation.sites}
-    facts = {"size": list(federation.size), "subjects_and_slices": sites, "naming": naming, "read": read, "card": card}
-    return facts | measured
+    missing = getattr(dataset, "left_out", None)
+    left_out = {site: count for site in federation.sites if missing and (count := missing(site))}
+    facts = {"size": list(federation.size), "subjects_and_slices": sites, "naming": naming, "left_out": left_out}
+    return facts | {"read": read, "card": card} | measured
 
 
 def measured_data(federation: Federation, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:

@@ -248,7 +248,7 @@ def test_a_link_leads_to_a_paper_and_nowhere_else(written: str, papers: list[str
 
 def test_the_failures_tab_names_every_run_that_went_wrong_and_every_hole(shown: Page) -> None:
     failed_runs = {row[0].partition("-s")[0]: row[1:] for row in shown.blocks["failures"]}
-    assert failed_runs["fedavg-variable"] == ["failed, round 0 of 100", 1, "ValueError: no such luck"]
+    assert failed_runs["fedavg-variable"] == ["failed, round 0 of 100", 1, "ValueError"]
     assert failed_runs["method01-common"] == ["diverged", 0, "the loss is not finite"]
     holes = [row for row in shown.blocks["failures"] if row[1] == "hole"]
     assert [row[3] for row in holes] == ["no finished run of seed 1", "no finished run of seed 0"]

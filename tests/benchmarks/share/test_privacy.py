@@ -1,0 +1,156 @@
+"""Real volumes under patients' names are prepared, trained on, published, packed and shown: nothing that comes out names anybody,
+or a folder of the machine."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import nibabel
+import pytest
+from support import finished, trees
+from support.checkout import ROOT
+from support.search import found_in, opened
+
+from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.records.store import Store
+
+PEOPLE = ("Zappelhuber_1951-03-07", "Ostrogorski_1948-11-30", "Nurmagambetova_1960-01-02", "Quimby_1971-05-09")
+EXCLUDED, BROKEN = "Weggelassen_1933-02-01", "Unvollstaendig_1944-06-06"
+HEADER = "Featherstonehaugh"  # in the fields of a header that scanners and converters fill
+SECRETS = [part for name in (*PEOPLE, EXCLUDED, BROKEN) for part in name.split("_")] + [HEADER]
+SMALL = ["network.width=4", "network.blocks=1", "network.discriminator_width=4", "network.discriminator_layers=1"]
+QUICK = ["trainer.rounds=1", "trainer.local_steps=2", "trainer.batch=2", "trainer.device=cpu"]
+
+
+def machine(tmp_path: Path) -> list[str]:
+    """The paths of this machine, and its name."""
+    host = socket.gethostname()
+    return [str(tmp_path), str(ROOT), str(Path.home()) + "/", *([host] if len(host) > 8 else [])]
+
+
+def scan(folder: Path, number: int, name: str, contrasts: str = "T1 T2") -> None:
+    for contrast in contrasts.split():
+        path = trees.nifti(folder / name / f"{name}_{contrast}.nii.gz", trees.stacks("midas", number)[contrast])
+        volume = nibabel.load(path)
+        for entry in ("descrip", "db_name", "aux_file", "intent_name"):
+            volume.header[entry] = HEADER.encode()[: volume.header[entry].dtype.itemsize or 16]
+        nibabel.save(nibabel.Nifti1Image(volume.get_fdata(), volume.affine, volume.header), path)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A laboratory: its volumes, a prepared folder, and two finished runs, one on that folder, one on the volumes directly."""
+    at = tmp_path_factory.mktemp("laboratory")
+    for number, name in enumerate((*PEOPLE, EXCLUDED)):
+        scan(at / "scans" / "north", number, name)
+    scan(at / "scans" / "north", 7, BROKEN, "T1")
+    small = [f"dataset.chain.{option}={value}" for option, value in trees.SMALL.items()]
+    data = [f"dataset.root={at / 'scans'}", "dataset.pattern='{site}/{subject}/{subject}_{contrast}.nii.gz'"]
+    data += [f"dataset.exclude=[{EXCLUDED}]", "dataset.on_error=skip", f"dataset.out={at / 'prepared'}", *small]
+    assert main(["prepare", "dataset=folder", *data]) == 0
+    scenario = ["scenario=common", "scenario.sites=[north]", "--results", str(at / "results")]
+    prepared = ["dataset=prepared", f"dataset.folders=[{at / 'prepared'}]"]
+    assert main(["run", "method=local", *SMALL, *QUICK, *prepared, *scenario]) == 0
+    assert main(["run", "method=fedavg", *SMALL, *QUICK, "dataset=folder", *data, *scenario]) == 0
+    store = Store(at / "results")
+    with store.claim("fedbn-common-s0-0123456789ab"):
+        store.begin("fedbn-common-s0-0123456789ab", store.identity(store.names()[0]))
+        store.fail("fedbn-common-s0-0123456789ab", ValueError(f"{at / 'scans' / PEOPLE[0]} of {PEOPLE[0]} is damaged"))
+    return at
+
+
+@pytest.mark.slow
+def test_what_leaves_names_nobody_and_no_folder(lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, out = str(lab / "results"), tmp_path / "sent"
+    for words in (
+        ["records", "publish", "ours", "--out", str(out)],
+        ["records", "pack", str(out / "ours.zip")],
+        ["leaderboard", "--out", str(out / "tables")],
+        ["report", "--out", str(out / "page")],
+        ["report", "--pictures", "--out", str(out / "page-with-pictures")],
+        ["figures", "--pictures", "--format", "png,svg", "--columns", "1", "--out", str(out / "figures")],
+    ):
+        assert main([*words, "--results", results]) == 0
+    shown = capsys.readouterr().out.replace(str(out), "")
+    (out / "terminal.txt").write_text(shown)
+    files = {path.suffix for path in out.rglob("*.*")}
+    assert files >= {".md", ".csv", ".tex", ".html", ".zip", ".png", ".svg", ".txt"}
+    assert found_in(out, [*SECRETS, *machine(lab), "names.json"]) == []
+
+
+@pytest.mark.slow
+def test_the_search_finds_what_is_there(lab: Path, tmp_path: Path) -> None:
+    at = found_in(lab / "prepared", [*SECRETS, str(lab)])
+    assert {place.rpartition(" ")[2] for place in at} == {"names.json"}  # sheets show names as pixels
+    assert {place.partition(" ")[0] for place in at} == {*SECRETS, str(lab)} - {
+        EXCLUDED.split("_")[0],
+        "1933-02-01",
+        HEADER,
+    }
+    assert found_in(lab / "scans", [HEADER])
+    for name, content in opened((lab / "prepared" / "names.json").read_bytes(), "inside"):
+        (tmp_path / name).write_bytes(content)
+    assert found_in(tmp_path, [PEOPLE[0]])
+
+
+@pytest.mark.slow
+def test_records_hold_pseudonyms_of_the_prepared_folder(lab: Path) -> None:
+    records, _ = Store(lab / "results").records()
+    assert len(records) == 2
+    info = json.loads((lab / "prepared" / "dataset.json").read_text())
+    assert {record.naming["north"] for record in records} == {info["naming"]}
+    for record in records:
+        text = (Store(lab / "results").folder(record.run) / "scores.csv").read_text()
+        subjects = {line.split(",")[3] for line in text.splitlines()[1:]}
+        assert subjects == {name for name, split in info["sites"]["north"]["splits"].items() if split == "test"}
+
+
+@pytest.mark.slow
+def test_it_is_told_before_what_leaves(lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = ["--results", str(lab / "results")]
+    assert main(["records", "pack", str(tmp_path / "ours.zip"), *results]) == 0
+    told = capsys.readouterr().err
+    assert "What 2 records give away:" in told
+    assert "of north: sizes, voxels, histograms of intensity, and the scores of 1 test subjects, by pseudonym" in told
+    assert "no pictures, models, logs or paths" in told
+
+
+def test_records_from_before_there_were_pseudonyms_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path / "results")
+    old = finished.finish(store, finished.identity(dataset={"name": "prepared"}))
+    results = ["--results", str(tmp_path / "results")]
+    assert main(["records", "pack", str(tmp_path / "ours.zip"), *results]) == 1
+    assert f"left out: {old}: it was made before subjects had pseudonyms" in capsys.readouterr().err
+    assert main(["records", "publish", "ours", "--out", str(tmp_path), *results]) == 1
+    assert not (tmp_path / "ours.zip").exists()
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.slow
+def test_pictures_of_patients_are_shown_only_where_it_is_asked(
+    lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = ["--results", str(lab / "results")]
+    for words, there in ([], False), (["--pictures"], True):
+        assert main(["report", *words, "--out", str(tmp_path), *results]) == 0
+        assert ("data:image/png" in (tmp_path / "index.html").read_text()) == there
+        assert ("left out: pictures of patients; --pictures shows them" in capsys.readouterr().err) != there
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["scenario.name='${oc.env:HOME}'"],
+        ["scenario.name='${results}'"],
+    ],
+)
+def test_no_text_of_the_machine_gets_into_a_record(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "SecretPlace")
+    assert main(["run", "method=fedavg", "experiment=demo", *words, "--results", str(tmp_path / "r")]) == 2
+    told = capsys.readouterr().err
+    assert "SecretPlace" not in told
+    assert not (tmp_path / "r" / "runs").exists()
