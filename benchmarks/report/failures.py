@@ -38,7 +38,8 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
         if not (
             status.state in FINISHED and status.reason
         ):  # an error's text has paths and names, and a page is made to be sent
-            reason = "" if status.state is State.damaged else reason.partition(":")[0]
+            kind = reason.partition(":")[0]
+            reason = kind if kind.isidentifier() and status.state is not State.damaged else ""
         partly = status.state in (State.unfinished, State.failed)
         outcome = status.state.value + (f", round {status.round} of {status.rounds}" if partly else "")
         found.append(Failure(run, outcome, reason, len(notes)))

@@ -254,8 +254,8 @@ def test_the_failures_tab_names_every_run_that_went_wrong_and_every_hole(shown: 
     assert [row[3] for row in holes] == ["no finished run of seed 1", "no finished run of seed 0"]
 
 
-def test_an_error_that_looks_like_html_is_text(tmp_path: Path) -> None:
-    store, text = Store(tmp_path), "</script><img src=x onerror=alert(1)>&amp;"
+def test_of_an_error_the_page_tells_the_kind_alone(tmp_path: Path) -> None:
+    store, text = Store(tmp_path), "/home/ann/bob.nii.gz: </script><img src=x onerror=alert(1)>&amp;"
     finished.finish(store, finished.identity())
     begun = finished.identity(method={"name": "fedbn"})
     store.folder(run_name(begun)).mkdir()
@@ -263,7 +263,7 @@ def test_an_error_that_looks_like_html_is_text(tmp_path: Path) -> None:
     store.fail(run_name(begun), ValueError(text))
     found = made(store)
     assert "img" not in found.tags
-    assert found.blocks["failures"][0][-1] == f"ValueError: {text}"
+    assert found.blocks["failures"][0][-1] == "ValueError"
 
 
 @pytest.fixture(scope="module")
