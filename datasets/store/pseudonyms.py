@@ -1,8 +1,8 @@
 """Pseudonyms of subjects, and the one file of a prepared data set that leads back to their names.
 
 A pseudonym is an HMAC-SHA256 of site and name under a salt of 128 random bits, which belongs to the prepared data set. A plain
-hash would not do: a century has 36,525 dates of birth, two initials 676 pairs, and whoever hashes them all finds every name. Without
-the salt nobody can.
+hash would not do: a century has 36,525 dates of birth, two initials 676 pairs, and whoever hashes them all finds every name.
+Without the salt nobody can.
 
 `names.json` has the salt, the names, and all else about where the data came from that may tell who somebody is. It can be read
 by its owner alone. Runs do not need it: whoever gets a prepared folder without it can train on it, and learns no name.
