@@ -255,7 +255,7 @@ def test_the_failures_tab_names_every_run_that_went_wrong_and_every_hole(shown: 
 
 
 def test_of_an_error_the_page_tells_the_kind_alone(tmp_path: Path) -> None:
-    store, text = Store(tmp_path), "/home/ann/bob.nii.gz: </script><img src=x onerror=alert(1)>&amp;"
+    store, text = Store(tmp_path), "data/ann/bob.nii.gz: </script><img src=x onerror=alert(1)>&amp;"
     finished.finish(store, finished.identity())
     begun = finished.identity(method={"name": "fedbn"})
     store.folder(run_name(begun)).mkdir()
