@@ -49,15 +49,15 @@ def adaptation_stages(table: Table) -> dict[int, Table]:
     return {count: rescored(table, _selection(count)) for count in _subject_counts(table)}
 
 
-def newcomer_scores(row: Row, table: Table) -> dict[int, float]:
-    """Number of training subjects that newcomers adapt on -> the row's mean. 0 is before adaptation, where anything is sent.
-    Empty for a row with a missing seed."""
-    metric, means = table.metric, {}
+def newcomer_scores(row: Row, table: Table) -> dict[int, tuple[float, float | None]]:
+    """Number of training subjects that newcomers adapt on -> the row's mean, and half of its interval. 0 is before adaptation,
+    where anything is sent. Empty for a row with a missing seed."""
+    metric, found = table.metric, {}
     for count in () if row.missing else _subject_counts(table):
         seeds = [run.values(_selection(count), [metric.column])[metric.column] for run in row.runs]
         if score := Score.of(seeds, abs(metric.scale)):
-            means[count] = score.mean
-    return means
+            found[count] = score.mean, row.margin(_selection(count), metric)
+    return found
 
 
 def newcomer_lines(table: Table) -> dict[str, dict[int, float]]:

@@ -30,6 +30,7 @@ from ..records.record import Record
 from ..records.score_table import Means, mean_of_known
 from ..records.store import Store
 from ..stats.scores import StatsError
+from ..tables.metric import Metric
 from ..tables.ranking import ranking
 from ..tables.row import RowName
 from ..tables.table import Table, tables
@@ -189,13 +190,14 @@ def overview_block(found: Sequence[Table]) -> dict[str, Any]:
     return {"tables": summaries, "ranks": ranks, "scores": scores, "scarce": scarce}
 
 
-def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float]]]:
-    """Row -> pairs of training subjects and PSNR, one for every table that has the row."""
-    rows: dict[str, list[list[float]]] = {}
+def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float | None]]]:
+    """Row -> training subjects, PSNR and half of its interval, for every table that has the row."""
+    rows: dict[str, list[list[float | None]]] = {}
     for table in family:
         for row in table.rows:
             if row.psnr:
-                rows.setdefault(row.full_name, []).append([train_subjects(table), row.psnr.mean])
+                margin = row.margin(table.selection, Metric.of("psnr"))
+                rows.setdefault(row.full_name, []).append([train_subjects(table), row.psnr.mean, json_number(margin)])
     return {name: rows[name] for name in sorted(rows)}
 
 

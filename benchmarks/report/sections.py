@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from ..tables.metric import Metric, installed
 from ..tables.reference_lines import ReferenceLine
 from ..tables.row import Row, SiteTask
 from ..tables.table import Table
-from ..tables.views.columns import columns
+from ..tables.views.columns import OVER_FEDAVG, columns
 from ..tables.views.meanings import column_meanings
+from ..tables.views.view import Column
 from .plots.plotted_row import plotted_rows
 
 POINTS = 60  # of a curve, evenly spaced over its rounds, the last included
+IN_SIGHT = ("psnr", "ssim", "psnr_fg", "ssim_fg")  # metrics that the leaderboard shows first, each with its interval
 BASELINES = ("copy_source", "mean_image", "own_table", "pooled_table", "gap")  # see evaluation/heterogeneity.py
 
 
@@ -35,7 +38,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
     across = bool(table.scenario.get("across"))
     card = table.record.data.get("card")
     meanings, lines = column_meanings(table), recorded_lines(table)
-    in_foreground = {Metric.of(name).heading for name in ("psnr_fg", "ssim_fg")}
+    in_sight = {OVER_FEDAVG, *(Metric.of(name).heading for name in IN_SIGHT)}
     levels = [line_levels(line) for line in lines]
     return {
         "title": table.title,
@@ -45,6 +48,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
         "caption": " ".join(table.caption),
         "facts": [line.split(": ", 1) for line in table.facts],
         "score": table.metric.heading,
+        "unit": table.metric.unit,
         "lines": [line.name for line in lines],
         "not_recorded": [line.name for line in table.lines if not line.scores],
         "newcomer_lines": [[name, json_pairs(scores)] for name, scores in newcomer_lines(table).items()],
@@ -56,6 +60,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "missing": list(row.missing),
                 "diverged": row.diverged,
                 "aside": plotted.method in ASIDE,
+                "below": row.below_lookup is True,
                 "runs": [places[run.record.run] for run in row.runs],
             }
             for row, plotted in zip(table.rows, plotted_rows(table), strict=True)
@@ -65,28 +70,78 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
                 "name": column.name,
                 "tip": meanings.get(column.name),
                 "number": column.is_number,
-                "main": column.compact or column.name in in_foreground,
+                "main": column.compact or column.name in in_sight,
                 "site_task": bool(column.heading[1]) and tuple(column.heading) in trained["site_tasks"],
                 "better": column.better,
                 "cells": [*column.shown(" ± "), *("" if value is None else column.cell(value) for value in own)],
                 "best": column.leaders,
                 "values": [json_number(value) for value in (*column.values, *own)],
             }
-            for column in columns(table)
+            for column in with_intervals(columns(table), table)
             for own in [[level.get(column.name) for level in levels]]
         ],
+        "gains": gains(table),
+        "pairs": pairs_of_methods(table),
         "trained": trained,
         "asked": asked if asked["site_tasks"] else None,
         "curves": [validation_curves(row) for row in table.rows],
-        "pareto": [traffic_and_psnr(row) for row in table.rows],
+        "pareto": [traffic_and_psnr(row, table.selection) for row in table.rows],
         "cross_site": {"sites": sites, "rows": [model_by_site(row, table, sites) for row in table.rows]} if across else None,
-        "newcomers": [json_pairs(newcomer_scores(row, table)) for row in table.rows],
+        "newcomers": [
+            [[count, json_number(mean), json_number(margin)] for count, (mean, margin) in newcomer_scores(row, table).items()]
+            for row in table.rows
+        ],
         "card": card and {"lines": card_rows(card), "histograms": {site: own["histogram"] for site, own in card.items()}},
         "baselines": [
             [row["site"], row["task"], *(json_number(row[key]) for key in BASELINES)]
             for row in table.record.data["heterogeneity"]
         ],
     }  # fmt: skip
+
+
+def with_intervals(columns: Iterable[Column], table: Table) -> Iterator[Column]:
+    """The columns, those of the metrics IN_SIGHT with the intervals of their means."""
+    metrics = {metric.heading: metric for name in IN_SIGHT if (metric := Metric.of(name)) != table.metric}
+    for column in columns:
+        if metric := metrics.get(column.name):
+            column = replace(column, margins=tuple(row.margin(table.selection, metric) for row in table.rows))
+        yield column
+
+
+def gains(table: Table) -> dict[str, list[dict[str, Any] | None]]:
+    """Control -> what each row gains over it: the difference, its interval, that of all gains together, and whether it is shown
+    to differ from 0 (None: exploratory, or of a row of which nothing is claimed)."""
+    own = [row.statistics for row in table.rows]
+    over = {
+        "local": [one and one.gain for one in own],
+        "fedavg": [one and one.over_fedavg for one in own],
+    }
+    return {
+        name: [
+            found
+            and {
+                "difference": json_number(found.comparison.difference),
+                "interval": json_numbers([found.comparison.low, found.comparison.high]),
+                "together": None if found.low is None else json_numbers([found.low, found.high or 0.0]),
+                "shown": found.significant if row.claims else None,
+            }
+            for row, found in zip(table.rows, decisions, strict=True)
+        ]
+        for name, decisions in over.items()
+        if any(decisions)
+    }
+
+
+def pairs_of_methods(table: Table) -> dict[str, Any] | None:
+    """All pairs of the methods, [row minus column]; None where nothing is tested."""
+    if table.pairs is None:
+        return None
+    matrices = {"difference": table.pairs.difference, "low": table.pairs.low, "high": table.pairs.high}
+    return {
+        "rows": table.pairs.rows,
+        **{name: [json_numbers(line) for line in own.tolist()] for name, own in matrices.items()},
+        "shown": table.pairs.significant.tolist(),
+    }
 
 
 def recorded_lines(table: Table) -> list[ReferenceLine]:
@@ -126,7 +181,13 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
             for row, own in zip(table.rows, seeds, strict=True)
         ]
         if any(value is not None for row in cells for value in row or ()):
-            description = {"name": metric.column, "label": metric.label, "better": metric.sign, "digits": metric.digits}
+            description = {
+                "name": metric.column,
+                "label": metric.label,
+                "unit": metric.unit,
+                "better": metric.sign,
+                "digits": metric.digits,
+            }
             lines = [
                 [json_number(line.scores[metric.column].site_tasks.get(site_task)) for site_task in site_tasks]
                 if metric.column in line.scores and selection == table.selection
@@ -161,12 +222,12 @@ def curve_points(series: CurveOverSeeds) -> dict[str, list[float | None]]:
     return {name: json_numbers(values[kept].tolist()) for name, values in found.items()}
 
 
-def traffic_and_psnr(row: Row) -> list[float | None] | None:
-    """The MB that a whole run sends, up and down, and its PSNR; None for a row with a hole."""
+def traffic_and_psnr(row: Row, selection: str) -> list[float | None] | None:
+    """The MB that a whole run sends, up and down, its PSNR, and half of the interval of that; None for a row with a hole."""
     if row.psnr is None:
         return None
     sent = (row.cost("bytes_up") + row.cost("bytes_down")) / 1e6
-    return [json_number(sent), json_number(row.psnr.mean)]
+    return [json_number(sent), json_number(row.psnr.mean), json_number(row.margin(selection, Metric.of("psnr")))]
 
 
 def model_by_site(row: Row, table: Table, sites: Sequence[str]) -> list[list[float | None]]:

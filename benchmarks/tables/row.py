@@ -18,8 +18,9 @@ from fedsynth.runtime.options import TrainerOptions
 
 from ..records.finished import FinishedRun
 from ..records.score_table import Key, Values, mean_of_known, spread_of
+from ..stats.compare import require_estimable, two_way
 from ..stats.rising import LIMITED, rising
-from ..stats.scores import Scores
+from ..stats.scores import Scores, StatsError
 from ..stats.validation_curve import ValidationCurve
 from .labels import OWN
 from .metric import Metric
@@ -138,6 +139,17 @@ class Row:
             return None
         values = [run.values(selection, [metric.column])[metric.column] for run in self.runs]
         return _matrix(self.runs, values, metric) if Score.of(values) else None
+
+    def margin(self, selection: str, metric: Metric) -> float | None:
+        """Half of the 95 % interval of the mean by a metric; None where there is none, as with a single seed. Raises RecordError
+        where a run was not scored by the metric."""
+        try:
+            if (scores := self.matrix_of(selection, metric)) is None:
+                return None
+            require_estimable(scores)
+        except StatsError:
+            return None
+        return float(two_way(scores.values, scores.design).margin)
 
     @property
     def name(self) -> RowName:

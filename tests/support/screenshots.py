@@ -1,15 +1,20 @@
-"""`make screenshots`: every tab of a store's report, leaderboard.html and the figures, on a desk and on a phone, light and dark.
+"""`make screenshots`: every tab of a store's report and leaderboard.html, on a desk and on a phone, light and dark; every figure.
 
-`python tests/support/screenshots.py RESULTS OUT` writes OUT/NAME-WIDTH-THEME.png. Look at them after a change of the page or of a
-figure: tests find what overflows, and not what is ugly.
+`python tests/support/screenshots.py RESULTS OUT` writes OUT/NAME-WIDTH-THEME.png, and the figures as wide as two columns and one
+column of a journal, which are white on every screen. Look at them after a change of the page or of a figure: tests find what
+overflows, and not what is ugly.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from html import escape
+from contextlib import redirect_stdout
+from io import StringIO
+from itertools import product
 from pathlib import Path
+
+from tqdm import tqdm
 
 if __name__ == "__main__":  # as a script, it has only its own folder on the path
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -19,37 +24,43 @@ from support.browser import Browser, browser
 from fedsynth.benchmarks.cli import main
 
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
-FIGURES = '<!doctype html><meta name="viewport" content="width=device-width"><body style="margin:8px;color-scheme:light dark">{}'
-FIGURE = '<p>{}</p><img src="{}" style="max-width:100%">'
+COLUMNS = (2, 1)
 
 
 def shoot(results: Path, out: Path) -> None:
     """All pictures of a store."""
     out.mkdir(parents=True, exist_ok=True)
-    pages = {"report": out / "index.html", "leaderboard": out / "leaderboard.html", "figures": out / "figures.html"}
     where = ["--results", str(results), "--out"]
     main(["report", *where, str(out)])
-    main(["leaderboard", *where, str(out)])
-    main(["figures", "--format", "svg", *where, str(out / "figures")])
-    figures = sorted((out / "figures").glob("*.svg"))
-    shown = (FIGURE.format(escape(path.stem), f"figures/{path.name}") for path in figures)
-    pages["figures"].write_text(FIGURES.format("".join(shown)), "utf-8")
+    with redirect_stdout(StringIO()):  # the tables as text
+        main(["leaderboard", *where, str(out)])
+    shoot_pages([out / "index.html", out / "leaderboard.html"], out)
+    for columns in COLUMNS:
+        main(["figures", "--format", "png", "--columns", str(columns), *where, str(out / f"figures-{columns}-columns")])
+
+
+def shoot_pages(pages: list[Path], out: Path) -> None:
+    """Every tab of these pages in every width and theme."""
     with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab:
-        for width in WIDTHS:
-            for theme in THEMES:
-                for name, page in pages.items():
-                    tab.open(page, width, 900, dark=theme == "dark")
-                    for part in tab.run(
-                        "[...document.querySelectorAll('[role=tab]')].map((one) => one.id.slice(4))"
-                    ) or [""]:
-                        shoot_tab(tab, part, out / f"{part or name}-{width}-{theme}.png")
+        names = {}
+        for page in pages:
+            tab.open(page)
+            names[page] = tab.run("[...document.querySelectorAll('[role=tab]')].map((one) => one.id.slice(4))")
+        views = list(product(WIDTHS, THEMES))
+        count = len(views) * sum(max(1, len(own)) for own in names.values())
+        with tqdm(total=count, unit="picture") as progress:
+            for page, (width, theme) in product(pages, views):
+                tab.open(page, width, 900, dark=theme == "dark")
+                for name in names[page] or [""]:
+                    shoot_tab(tab, name, out / f"{name or page.stem}-{width}-{theme}.png")
+                    progress.update()
 
 
 def shoot_tab(tab: Browser, name: str, path: Path) -> None:
     """A tab of the report, or the whole page, once its pictures are decoded and its charts drawn."""
     if name:
         tab.run(f"document.getElementById('tab-{name}').click()")
-    tab.run("new Promise((done) => setTimeout(done, 400))")
+    tab.run("new Promise((done) => setTimeout(done, 300))")
     tab.screenshot(path)
 
 

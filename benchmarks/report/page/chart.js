@@ -8,12 +8,13 @@ function drawn(picture) {
   return { canvas, draw };
 }
 
-// A series for each row that has points.
+// A series for each row that has points [x, y], or [x, y, half of an interval].
 function rowSeries(rows, points) {
   const look = looks(rows);
   return rows.flatMap(({ name }, number) => (points[number].length ? [{ name, look: look[number], points: points[number] }] : []));
 }
 
+const LETTER = 6.6; // pixels, the width of a letter of 12 pixels at most, on average
 const MANY_KEYS = 12; // of a legend; more are folded on a phone
 
 // Buttons that hide and show series; `changed` is called when others are shown. `shows` is true of the names of those that are shown.
@@ -46,10 +47,11 @@ function legend(series, marks, changed) {
   };
 }
 
-// `series`: name, look, points [[x, y], ...], and if wanted band [[x, low, high], ...] and dots [[x, y], ...]. Of `options`, `x` and `y` are the names of
-// the axes. If wanted: `log`, the horizontal axis is logarithmic, and points at 0 are drawn at its left end; `marks`, markers with their names, and no lines;
-// `whole`, the horizontal axis counts something; `at`, its ticks; `lines` [[name, y], ...] across the chart; `diagonal`, a line of equal values; `told`, which
-// is called with the series that are shown and returns a sentence; `file`, the name of the SVG.
+// `series`: name, look, points [[x, y], ...] or [[x, y, half of its interval], ...], and if wanted band [[x, low, high], ...] and dots [[x, y], ...]. Of
+// `options`, `x` and `y` are the names of the axes. If wanted: `log`, the horizontal axis is logarithmic, and points at 0 are drawn at its left end; `marks`,
+// markers with their names, and no lines; `beside`, series share their x, which are those of `at`: these stand at equal steps and series beside one another; `whole`, the horizontal axis counts something;
+// `counted`, its ticks are at values of the data; `at`, its ticks; `lines` [[name, y], ...] across the chart; `unnamed`, without their names; `diagonal`,
+// a line of equal values; `told`, which is called with the series that are shown and returns a sentence; `file`, the name of the SVG.
 function chart({ series, told = () => "", file, height = 320, ...options }) {
   const visible = () => series.filter(({ name, points }) => points.length && keys.shows(name));
   const { canvas, draw } = drawn((width) => picture({ ...options, series: visible(), height, width }));
@@ -97,8 +99,8 @@ function swatch(look, marks) {
   return svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, ...shown);
 }
 
-function picture({ series, x, y, log = false, marks = false, whole = false, at: given, lines = [], diagonal = false, behind = [], range, height, width }) {
-  const values = (one) => [...one.points, ...(one.band ?? []).flatMap(([at, low, high]) => [[at, low], [at, high]])];
+function picture({ series, x, y, log = false, marks = false, beside = false, whole = false, counted = false, at: given, lines = [], unnamed = false, diagonal = false, behind = [], range, height, width }) {
+  const values = (one) => [...one.points, ...one.points.flatMap(([at, value, margin = 0]) => [[at, value - margin], [at, value + margin]]), ...(one.band ?? []).flatMap(([at, low, high]) => [[at, low], [at, high]])];
   const points = [...series, ...behind].flatMap(values);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${y} against ${x}` });
   if (!points.length) {
@@ -108,7 +110,7 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
   const across = points.map(([at]) => at);
   const positive = across.filter((at) => at > 0);
   const zero = log && positive.length < across.length ? 46 : 0; // room for points at 0
-  const scale = (at) => (log ? Math.log10(at) : at);
+  const scale = (at) => (beside ? given.indexOf(at) : log ? Math.log10(at) : at);
   let [low, high] = positive.length || !log ? extent((log ? positive : across).map(scale)) : [0, 1];
   if (log && high - low < 0.3) [low, high] = [low - 0.3, high + 0.3];
   if (low === high) [low, high] = [low - 1, high + 1];
@@ -116,17 +118,18 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
   if (diagonal) [low, high] = [down, above] = extent([low, high, down, above]);
   const room = (above - down) * 0.06 || 0.5;
   [down, above] = [down - room, above + room];
-  const away = lines.filter(([, value]) => value > above || value < down).map(([name, value]) => `${value > above ? "↑" : "↓"} ${name} ${value.toFixed(1)}`);
+  const away = lines.filter(([, value]) => !unnamed && (value > above || value < down)).map(([name, value]) => `${value > above ? "↑" : "↓"} ${name} ${value.toFixed(1)}`);
   const told = folded(away, width / 6.2), left = 58, right = 14, top = 12, bottom = 44 + 15 * told.length;
-  const px = (at) => (log && at <= 0 ? left + 16 : left + zero + ((scale(at) - low) / (high - low)) * (width - left - right - zero));
+  const apart = beside ? Math.min(7, (width - left) / 10 / series.length) : 0, inset = marks ? 12 : beside ? 6 + (apart * series.length) / 2 : 0;
+  const px = (at) => (log && at <= 0 ? left + 16 : left + zero + inset + ((scale(at) - low) / (high - low)) * (width - left - right - zero - 2 * inset));
   const py = (value) => top + ((above - value) / (above - down)) * (height - top - bottom);
 
-  const steps = ticks(down, above, Math.max(3, height / 55)), digits = decimals(steps);
+  const steps = ticks(down, above, Math.max(3, height / 45)), digits = decimals(steps);
   for (const value of steps) {
     drawing.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: py(value), y2: py(value) }),
       svg("text", { x: left - 7, y: py(value) + 4, "text-anchor": "end" }, value.toFixed(digits)));
   }
-  const stepsAcross = given ?? (log ? powers(low, high) : ticks(low, high, Math.max(3, width / 90), whole));
+  const stepsAcross = given ?? (counted ? among(across, Math.max(3, (width - left) / 34)) : log ? powers(low, high) : ticks(low, high, Math.max(3, width / 90), whole));
   let last = -Infinity; // where the last label ends
   for (const at of stepsAcross) {
     const text = short(at), half = 3.6 * text.length;
@@ -135,7 +138,7 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
     drawing.append(svg("text", { class: "tick", x: px(at), y: height - bottom + 19, "text-anchor": "middle" }, text));
     last = px(at) + half;
   }
-  if (zero && !given) drawing.append(svg("text", { x: left + 16, y: height - bottom + 19, "text-anchor": "middle" }, "0"));
+  if (zero && !given) drawing.append(svg("text", { x: px(0), y: height - bottom + 19, "text-anchor": "middle" }, "0"));
   drawing.append(svg("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }),
     svg("text", { x: (left + width - right) / 2, y: height - bottom + 38, "text-anchor": "middle" }, x),
     ...told.map((line, at) => svg("text", { class: "line-name", x: width - right, y: height - bottom + 54 + 15 * at, "text-anchor": "end" }, line)),
@@ -147,14 +150,16 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
   const named = references(lines.filter(([, value]) => value <= above && value >= down), left, width - right, py);
   drawing.append(...named.map(({ line }) => line));
   const taken = marks ? [...named.map(({ box }) => box), ...series.flatMap((one) => one.points.map(([at, value]) => [px(at) - 6, py(value) - 6, px(at) + 6, py(value) + 6]))] : [];
-  for (const { name, look, points: own, band = [], dots = [] } of series) {
-    const group = svg("g", { class: "series" }, svg("title", {}, name));
+  for (const [number, { name, look, points: own, band = [], dots = [] }] of series.entries()) {
+    const aside = apart * (number - (series.length - 1) / 2), group = svg("g", { class: "series", transform: aside ? `translate(${aside.toFixed(1)} 0)` : null }, svg("title", {}, name));
+    const bars = own.filter(([, , margin]) => margin).map(([at, value, margin]) => `M${px(at).toFixed(1)} ${py(value - margin).toFixed(1)}V${py(value + margin).toFixed(1)}`);
+    if (bars.length) group.append(svg("path", { class: "bar", d: bars.join(""), stroke: look.colour }));
     if (band.length) {
       const round = [...band.map(([at, , value]) => [at, value]), ...band.toReversed().map(([at, value]) => [at, value])];
       group.append(svg("path", { class: "area", d: `${path(round)}Z`, fill: look.colour }));
     }
     if (!marks && own.length) group.append(svg("path", { class: "line", d: path(own), stroke: look.colour, "stroke-dasharray": look.dash || null }));
-    if (marks || own.length === 1 || look.marker !== "circle") {
+    if (marks || beside || own.length === 1 || look.marker !== "circle") {
       const every = Math.ceil(own.length / 8);
       own.forEach(([at, value], number) => number % every === 0 && group.append(marker(px(at), py(value), look, marks ? 6 : 3.5)));
     }
@@ -162,13 +167,26 @@ function picture({ series, x, y, log = false, marks = false, whole = false, at: 
     if (marks && own.length) label(group, name, px(own[0][0]), py(own[0][1]), width, height - bottom, taken);
     drawing.append(group);
   }
-  drawing.append(...named.map(({ text }) => text));
+  if (!unnamed) drawing.append(...named.map(({ text }) => text));
   return drawing;
 }
 
-// The lowest and the highest value. A reference line counts if it is no further away than the values are from one another.
-function reach(values, lines) {
-  const [low, high] = extent(values), span = Math.max(high - low, 1);
+// The frame of a drawing with a row for each name, best on top: names at the left, an axis below; `px` and `py` place a value and a row.
+function rowsDrawing(names, width, [low, high], title, { head = 6, margin = 12, whole = false } = {}) {
+  const room = Math.min(240, width * 0.4), folds = names.map((name) => folded(name.split(/(?<=[ /])/), room / LETTER, "")), line = 24 + 14 * Math.max(0, ...folds.map((own) => own.length - 1));
+  const left = 16 + Math.max(20, ...folds.flat().map((text) => Math.min(room, text.length * LETTER))), right = width - margin, floor = head + line * names.length, height = floor + 44;
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": title });
+  const px = (value) => left + 10 + ((value - low) / (high - low || 1)) * (right - left - 20), py = (row) => head + line * (row + 0.5);
+  const steps = ticks(low, high, Math.max(4, (right - left) / 70), whole), digits = whole ? 0 : decimals(steps);
+  for (const value of steps) drawing.append(svg("line", { class: "grid", x1: px(value), x2: px(value), y1: head, y2: floor }), svg("text", { class: "tick", x: px(value), y: floor + 16, "text-anchor": "middle" }, value.toFixed(digits)));
+  drawing.append(svg("text", { x: (left + right) / 2, y: floor + 36, "text-anchor": "middle" }, title),
+    ...folds.flatMap((own, row) => own.map((text, at) => svg("text", { x: left - 8, y: py(row) + 4 + 14 * (at - (own.length - 1) / 2), "text-anchor": "end" }, text))));
+  return { drawing, px, py, left, right };
+}
+
+// The lowest and the highest value. A reference line counts if it is no further away than a share of what the values are from one another.
+function reach(values, lines, share = 1) {
+  const [low, high] = extent(values), span = share * Math.max(high - low, 1);
   return extent([low, high, ...lines.map(([, value]) => value).filter((value) => value > low - span && value < high + span)]);
 }
 
@@ -184,17 +202,18 @@ function references(lines, left, right, py) {
 }
 
 // Parts in lines of at most so many letters.
-function folded(parts, letters) {
+function folded(parts, letters, between = ", ") {
   return parts.reduce((lines, part) => {
     const last = lines.at(-1);
-    return last && last.length + part.length + 2 <= letters ? [...lines.slice(0, -1), `${last}, ${part}`] : [...lines, part];
+    return last && last.length + part.length + between.length <= letters ? [...lines.slice(0, -1), `${last}${between}${part}`] : [...lines, part];
   }, []);
 }
 
 // The name beside a marker, unless it would cover another name or marker; the legend has all names.
+const PLACES = [[10, 4, "start"], [-10, 4, "end"], [0, -11, "middle"], [0, 20, "middle"], [8, -8, "start"], [8, 17, "start"], [-8, -8, "end"], [-8, 17, "end"]];
 function label(group, name, x, y, width, floor, taken) {
-  const long = name.length * 7.4;
-  for (const [dx, dy, anchor] of [[10, 4, "start"], [-10, 4, "end"], [0, -11, "middle"], [0, 20, "middle"]]) {
+  const long = name.length * LETTER;
+  for (const [dx, dy, anchor] of PLACES) {
     const start = x + dx - (anchor === "end" ? long : anchor === "middle" ? long / 2 : 0);
     const box = [start, y + dy - 11, start + long, y + dy + 3];
     const free = taken.every(([l, t, r, b]) => box[2] < l || box[0] > r || box[3] < t || box[1] > b);
@@ -237,6 +256,13 @@ function powers(low, high) {
     if (inside.length > 2) return inside;
   }
   return ticks(10 ** low, 10 ** high, 6);
+}
+// At most so many of the values: all if they are few, else those at round numbers, else every second, third or so, counted from the last.
+function among(values, most) {
+  const known = [...new Set(values)].sort((a, b) => a - b), every = Math.ceil(known.length / most);
+  if (every <= 1) return known;
+  const round = known.filter((value) => ticks(known[0], known.at(-1), most).includes(value));
+  return round.length >= most / 2 ? round : known.filter((_, at) => (known.length - 1 - at) % every === 0);
 }
 const decimals = (steps) => (steps.length < 2 ? 1 : Math.max(0, -Math.floor(Math.log10(steps[1] - steps[0]) + 1e-9)));
 const short = (at) => (at >= 1e4 || (at > 0 && at < 0.01) ? at.toExponential(0).replace("e+", "e") : String(+at.toPrecision(4)));

@@ -20,18 +20,19 @@ function curves(table) {
     }];
   }
   function show() {
-    const { view, axis, site } = chosen, numbers = table.rows.flatMap(({ title }, number) => (keys.shows(title) ? [number] : []));
+    const { view, axis, site } = chosen, lines = referenceLines(table, "psnr", site), numbers = table.rows.flatMap(({ title }, number) => (keys.shows(title) ? [number] : []));
     const all = (of) => numbers.flatMap((number) => series(number, of));
-    const panels = view === "row" ? numbers.map((number) => ({ title: table.rows[number].title, series: series(number, site), behind: all(site) }))
+    const panels = view === "row" ? numbers.map((number, place) => ({ title: table.rows[number].title, series: series(number, site), behind: all(site), lines, unnamed: place > 0 }))
       : view === "site" ? sites.map((of) => ({ title: of, series: all(of), lines: referenceLines(table, "psnr", of) }))
-      : [{ title: "", series: all(site), lines: referenceLines(table, "psnr", site) }];
+      : [{ title: "", series: all(site), lines }];
     const values = panels.flatMap((panel) => panel.series.flatMap(({ points, band }) => [...points, ...(band ?? [])].flatMap(([, ...own]) => own)));
-    const shared = panels.length > 1 && values.length ? { range: extent(values), height: 200 } : { height: 340 };
+    const range = values.length && reach(values, view === "row" ? lines : [], 0.3), shared = panels.length > 1 && range ? { range, height: 200 } : { height: 340 };
+    if (view === "row" && range) panels.forEach((panel) => { panel.lines = lines.filter(([, value]) => value >= range[0] && value <= range[1]); });
     place.className = panels.length > 1 ? "charts" : "";
     more.hidden = panels.length <= chosen.most;
     more.textContent = `${chosen.most} of ${panels.length} charts: show all`;
     place.replaceChildren(...panels.slice(0, chosen.most).map(({ title, ...panel }) => html("div", {}, title && html("h4", {}, title),
-      drawn((width) => picture({ x: AXES[axis], y: "validation PSNR, dB", whole: true, ...shared, ...panel, width })).canvas)));
+      drawn((width) => picture({ x: AXES[axis], y: "validation PSNR, dB", whole: axis !== "round", counted: axis === "round", ...shared, ...panel, width })).canvas)));
   }
   const pick = (name, label, options, usual) => choice(name, label, options, (value) => { chosen[name] = value; show(); }, usual);
   const view = pick("view", "Shown in", [["one", "one chart"], ["row", "a chart for each row"], ["site", "a chart for each site"]], table.rows.length > MANY_ROWS ? "row" : "one");

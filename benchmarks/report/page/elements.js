@@ -1,6 +1,6 @@
 // Elements of the page, and its blocks of data.
 
-const arrow = (text) => String(text).replaceAll("->", "→");
+const arrow = (text) => String(text).replaceAll("->", "→").replaceAll("+-", "±");
 const data = (name) => JSON.parse(document.getElementById(`data-${name}`).textContent);
 const common = data("common");
 
@@ -16,8 +16,8 @@ function make(space, tag, attributes, children) {
 const html = (tag, attributes = {}, ...children) => make("http://www.w3.org/1999/xhtml", tag, attributes, children);
 const svg = (tag, attributes = {}, ...children) => make("http://www.w3.org/2000/svg", tag, attributes, children);
 
-// A name that may break into lines after a slash.
-const breaking = (text) => arrow(text).split("/").flatMap((part, at) => (at ? ["/", html("wbr"), part] : [part]));
+// A name that may break into lines after a slash and before the dots of an option's name.
+const breaking = (text) => arrow(text).split(/(?<=\/)|(?=\.[a-z])/).flatMap((part, at) => (at ? [html("wbr"), part] : [part]));
 
 // Text in which `backticks` mark code.
 const prose = (text) => arrow(text).split("`").map((part, at) => (at % 2 ? html("code", {}, part) : part));

@@ -3,7 +3,7 @@
 const FIRST_ROWS = 200; // shown at once; a button shows all
 
 // A column of a sortable table from its values. `print` makes the text of a value; a missing one is "-". More: `number` (aligned to the right, largest
-// first), `wrap`, `tip` (what the column means), `link` (from a row to its address or to what a click does), and for each row `shades` (0 to 1),
+// first), `wrap`, `long` (wrapped, and a sentence), `words` (wrapped where room is scarce), `tip` (what the column means), `link` (from a row to its address or to what a click does), and for each row `shades` (0 to 1),
 // `best` (1 the best, 2 the second best) and `own` (framed).
 const column = (name, values, { print = String, number = false, ...more } = {}) =>
   ({ name, values, number, cells: values.map((value) => (value === null ? "-" : print(value))), ...more });
@@ -42,7 +42,7 @@ function sortable(columns, { head = 0, score = -1, sort = "", lines = 0, file = 
     if (number === head) return html("th", { scope: "row", class: "head", style: `min-width:${Math.min(16, text.length)}ch` }, ...content);
     const shade = column.shades?.[row];
     const kinds = classes(column.number && "number", stuck(number), shade > 0 && "shaded", column.best?.[row] === 1 && "best", column.best?.[row] === 2 && "second",
-      column.own?.[row] && "own", column.wrap && "wrap");
+      column.own?.[row] && "own", column.wrap && "wrap", column.long && "long", column.words && "words");
     return html("td", { class: kinds, style: shade > 0 && `--shade:${Math.round(55 * shade)}%` }, ...content);
   }
   const turn = ({ name, number }) => arrange(by === name ? `-${name}` : by === `-${name}` ? name : number ? `-${name}` : name);

@@ -7,7 +7,7 @@ function content(name) {
   if (name === "runs") return runs();
   if (name === "failures") return failures();
   const table = data(name), number = name.split("-")[1];
-  const parts = [leaderboard, everySiteTask, curves, pareto, crossSite, newcomers, askedTasks, gallery, dataCard, baselines].map((draw) => draw(table, number));
+  const parts = [leaderboard, gains, pairs, everySiteTask, curves, pareto, crossSite, newcomers, askedTasks, gallery, dataCard, baselines].map((draw) => draw(table, number));
   const title = html("header", {}, html("h2", {}, table.title), table.headline ? html("p", { class: "headline" }, arrow(table.headline)) : null);
   const head = [title, table.notes.length ? html("div", { class: "notes" }, ...table.notes.map((note) => html("p", {}, arrow(note)))) : null];
   return [[...head, ...parts.flatMap(([elements]) => elements)], parts.flatMap(([, listeners]) => listeners)];
@@ -27,6 +27,7 @@ function show() {
     const chosen = tab.id === `tab-${name}`;
     tab.setAttribute("aria-selected", String(chosen));
     tab.tabIndex = chosen ? 0 : -1;
+    if (chosen) tab.parentElement.scrollTop = tab.offsetTop - tab.parentElement.offsetTop - (tab.parentElement.clientHeight - tab.offsetHeight) / 2;
   }
   if (panels.get(name)?.settings.text !== new URLSearchParams(text).toString()) {
     panels.get(name)?.element.remove();

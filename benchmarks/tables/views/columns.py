@@ -20,6 +20,8 @@ from .communication_cost import communication_costs
 from .reference_rows import with_lines
 from .view import Column, TableView, name_columns, without_empty
 
+OVER_FEDAVG = "over fedavg"
+
 
 def table_view(table: Table) -> TableView:
     """The whole table, with its reference lines between the rows."""
@@ -128,6 +130,7 @@ def _statistics(table: Table) -> Iterator[Column]:
         return replace(column, values=values, better=metric.sign)
 
     yield from gain_columns(rows, metric)
+    yield from _over_fedavg(rows, metric)
     yield _gain_column(rows, "effect", lambda own: _finite(own.comparison.effect), 2, better=1)
     yield _gain_column(rows, "sites gaining", lambda own: own.comparison.sites_gaining, 2, better=1)
     yield statistic_column(rows, "gap closed", lambda own: own.closed, 2, compact=False)
@@ -143,20 +146,31 @@ def _statistics(table: Table) -> Iterator[Column]:
 
 
 def gain_columns(rows: Sequence[Row | None], metric: Metric) -> Iterator[Column]:
-    """What rows gain over `local` on their network: the difference, half of its interval, and the p value of its family.
+    """What rows gain over `local` on their network: the difference, half of its interval, and the p value of its family."""
+    lead = statistic_column(rows, "gain", lambda own: own.lead, metric.digits)
+    yield from _decided(lead, [row.statistics.gain if row and row.statistics else None for row in rows], rows)
 
-    A gain that is not 0 is marked, but not that of a row below the look-up table, or with a diverged seed.
-    """
-    digits = metric.digits
-    margins = _gain_column(rows, "gain +-", lambda own: own.comparison.margin, digits)
-    lead = statistic_column(rows, "gain", lambda own: own.lead, digits)
+
+def _over_fedavg(rows: Sequence[Row], metric: Metric) -> Iterator[Column]:
+    """Likewise over `fedavg`; nothing where there is one seed, or no `fedavg`."""
+    decisions = [row.statistics.over_fedavg if row.statistics else None for row in rows]
+    differences = tuple(six_digits(own.comparison.difference) if own else None for own in decisions)
+    yield from _decided(Column(OVER_FEDAVG, differences, metric.digits, compact=False), decisions, rows)
+
+
+def _decided(difference: Column, decisions: Sequence[Decision | None], rows: Sequence[Row | None]) -> Iterator[Column]:
+    """Differences with their intervals, and their p values. One that is not 0 is marked, but not that of a row below the look-up
+    table, or with a diverged seed."""
+    name, digits = difference.name, difference.decimals
+    intervals = tuple(six_digits(own.comparison.margin) if own else None for own in decisions)
+    margins = Column(f"{name} +-", intervals, digits, compact=False)
     marks = tuple(
-        "*" if row and row.claims and row.statistics and row.statistics.gain and row.statistics.gain.significant else ""
-        for row in rows
+        "*" if row and row.claims and own and own.significant else "" for row, own in zip(rows, decisions, strict=True)
     )
-    yield replace(lead.with_margins(margins), better=1, marks=marks)
+    yield replace(difference.with_margins(margins), better=1, marks=marks)
     yield margins
-    yield replace(_gain_column(rows, "gain p", lambda own: own.adjusted, 4), never_0=True)
+    p_values = tuple(six_digits(own.adjusted) if own else None for own in decisions)
+    yield Column(f"{name} p", p_values, 4, compact=False, never_0=True)
 
 
 def _gain_column(

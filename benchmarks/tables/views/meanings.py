@@ -6,6 +6,7 @@ from ...stats.rising import LIMITED
 from ..metric import Metric
 from ..row import SHOWN
 from ..table import Table
+from .columns import OVER_FEDAVG
 
 MEAN = "The mean over a subject's slices, then over subjects, then over site-tasks, then over seeds."
 SHIPPED = "What trains in one place sends its training and validation images there, once."
@@ -26,6 +27,12 @@ MEANINGS = {
     ),
     "gain +-": "Half of the 95 % interval of the gain, from paired differences, for other seeds and other subjects.",
     "gain p": "The p value of the gain, corrected for all gains of the table together.",
+    OVER_FEDAVG: (
+        "The difference in METRIC to `fedavg` on the same network, its best row where it has several; above 0 the row is better. "
+        "* as at the gain: both are of one family."
+    ),
+    f"{OVER_FEDAVG} +-": "Half of the 95 % interval of the difference to `fedavg`, as that of the gain.",
+    f"{OVER_FEDAVG} p": "The p value of the difference to `fedavg`, corrected for all gains of the table together.",
     "effect": "The gain divided by its standard deviation over subjects.",
     "sites gaining": "The share of sites whose gain is above 0.",
     "gap closed": "The gain as a share of the gain of `pooled`, where that is significantly above 0 (5 %).",

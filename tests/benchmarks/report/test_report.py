@@ -26,6 +26,8 @@ from fedsynth.benchmarks.records.record import read_scores, run_name
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.images import PIXELS, TileBudget
 from fedsynth.benchmarks.report.methods import PAPER, methods_block
+from fedsynth.benchmarks.report.sections import gains, with_intervals
+from fedsynth.benchmarks.tables.metric import Metric
 from fedsynth.benchmarks.tables.table import tables
 from fedsynth.benchmarks.tables.views.columns import columns
 from fedsynth.benchmarks.tables.views.meanings import column_meanings
@@ -71,7 +73,7 @@ def test_its_tables_are_those_of_the_leaderboard(results: Path, shown: Page) -> 
         block = shown.blocks[f"table-{number}"]
         count = len(table.rows)
         shown_columns = [(column["name"], column["cells"][:count]) for column in block["columns"]]
-        assert shown_columns == [(column.name, column.shown(" ± ")) for column in columns(table)]
+        assert shown_columns == [(column.name, column.shown(" ± ")) for column in with_intervals(columns(table), table)]
         assert block["caption"] == " ".join(table.caption)
         assert block["notes"] == list(table.notes)
         assert [": ".join(fact) for fact in block["facts"]] == list(table.facts)
@@ -134,7 +136,7 @@ def test_across_sites_a_site_has_its_own_model_on_the_diagonal(results: Path, sh
 def test_newcomers_start_at_zero_where_the_method_sends_something(results: Path, shown: Page) -> None:
     block = shown.blocks["table-1"]
     counts = {
-        row["name"]: [count for count, _ in own] for row, own in zip(block["rows"], block["newcomers"], strict=True)
+        row["name"]: [count for count, *_ in own] for row, own in zip(block["rows"], block["newcomers"], strict=True)
     }
     assert counts == {"local": [1, 2, 4, 8], "method01": [0, 1, 2, 4, 8], "method02": [0, 1, 2, 4, 8]}
     assert shown.blocks["table-2"]["newcomers"] == [[], [], []]
@@ -158,7 +160,7 @@ def test_few_training_subjects_make_a_curve_across_tables(tmp_path: Path) -> Non
         own = finished.record(what)
         finished.finish(store, what, 20.0 + subjects, data=own.data | {"subjects_and_slices": sizes})
     (family,) = made(store).blocks["overview"]["scarce"]
-    assert family["rows"] == {"fedavg/resnet": [[1, 21], [4, 24]]}
+    assert family["rows"] == {"fedavg/resnet": [[1, 21, None], [4, 24, None]]}  # of one seed there is no interval
 
 
 def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown: Page) -> None:
@@ -191,6 +193,34 @@ def test_ranks_need_independent_tables_or_say_why_there_are_none(tmp_path: Path,
     assert sorted(ranks["names"]) == ["fedavg", "fedbn", "local"]
     assert ranks["mean"] == sorted(ranks["mean"])
     assert len(ranks["blocks"]) == 5
+
+
+def test_the_first_columns_are_four_metrics_with_intervals_and_the_gains_over_both_controls(tmp_path: Path) -> None:
+    fill_ranked(Store(tmp_path), 1)
+    page, (_, table) = made(Store(tmp_path)), tables(runs(Store(tmp_path)))
+    block = page.blocks["table-1"]
+    main = {column["name"]: column["cells"] for column in block["columns"] if column["main"]}
+    for name in ("psnr", "ssim", "psnr_fg", "ssim_fg"):
+        metric = Metric.of(name)
+        estimable = [row.margin("selected", metric) for row in table.rows]
+        shown = main[metric.heading][: len(table.rows)]
+        assert [cell.partition(" ± ")[2] for cell in shown] == [f"{own:.{metric.digits}f}" for own in estimable]
+    fedavg, local = (
+        next(at for at, row in enumerate(table.rows) if row.method == name) for name in ("fedavg", "local")
+    )
+    assert main["gain"][local] == main["over fedavg"][fedavg] == "-"
+    assert main["gain"][fedavg] == "1.00 ± 0.00*"
+    assert main["over fedavg"][local] == "-1.00 ± 0.00*"
+    assert block["gains"]["fedavg"][local]["difference"] == -1
+    assert block["gains"]["fedavg"][local]["shown"] is True
+    assert block["pairs"]["difference"][fedavg][local] == 1
+
+
+def test_of_a_row_below_the_look_up_table_no_gain_is_claimed(results: Path) -> None:
+    for table in tables(runs(Store(results))):
+        for decisions in gains(table).values():
+            claimed = [bool(decision and decision["shown"]) for decision in decisions]
+            assert not any(claim for claim, row in zip(claimed, table.rows, strict=True) if not row.claims)
 
 
 def test_runs_say_where_they_come_from(results: Path, shown: Page) -> None:

@@ -20,6 +20,7 @@ from fedsynth.benchmarks.tables.metric import Metric
 NAMES = "[...document.querySelectorAll('{} tbody th')].map((cell) => cell.textContent)"
 FLOORS = ("copied source", "mean training image", "look-up table")
 LEADERBOARD = "#table-1-panel .scroll"  # the first is the leaderboard
+CURVES = "[...document.querySelectorAll('#table-1-panel svg')].find((one) => one.ariaLabel?.startsWith('validation'))"
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_a_filter_holds_for_tables_curves_and_images(tab: Browser) -> None:
     write(tab, "method 03")
     settle(tab)
     assert {name for name in rows(tab) if "local" in name or "method" in name} == {"method03"}
-    assert tab.run("document.querySelectorAll('#table-1-panel .chart')[0].querySelectorAll('.series').length") == 1
+    assert tab.run(f"{CURVES}.querySelectorAll('.series').length") == 1
     captions = tab.run(
         "[...document.querySelectorAll('#table-1-panel .tiles figcaption')].map((one) => one.textContent)"
     )
@@ -247,6 +248,30 @@ def test_sentences_follow_the_filter(tab: Browser) -> None:
     assert "local" not in tab.run(told)
 
 
+def test_gains_and_pairs_follow_the_filter(chromium: Browser, tmp_path: Path) -> None:
+    fill_ranked(Store(tmp_path), 1)
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    chromium.open(tmp_path / "report" / "index.html")
+    click(chromium, "#tab-table-1")
+    panel = "document.querySelector('#table-1-panel')"
+    paragraphs = f"[...{panel}.querySelectorAll('p')].map((one) => one.textContent)"
+    told = f"{paragraphs}.find((text) => text.startsWith('Shown to be'))"
+    forest = f"[...{panel}.querySelectorAll('svg')].find((one) => one.ariaLabel?.startsWith('gain in PSNR over'))"
+    names = f"[...{forest}.querySelectorAll('.series title')].map((one) => one.textContent.split(':')[0])"
+    signs = f"[...{panel}.querySelectorAll('.pairs tbody tr')].map((row) => row.textContent)"
+    assert chromium.run(names) == ["fedavg", "fedbn"]
+    assert "above local: fedavg; fedbn" in chromium.run(told)
+    assert chromium.run(signs) == ["1 fedavg++", "2 fedbn−+", "3 local−−"]
+    choose(chromium, "Gain over", "fedavg")
+    assert chromium.run(names) == ["fedbn", "local"]
+    assert "below fedavg: fedbn; local" in chromium.run(told)
+    write(chromium, "local")
+    settle(chromium)
+    assert chromium.run(names) == ["local"]
+    assert "below fedavg: local." in chromium.run(told)
+    assert chromium.run(signs) == ["1 local"]
+
+
 def test_ticks_are_where_the_data_are(tab: Browser) -> None:
     click(tab, "#tab-table-1")
     newcomers = (
@@ -261,6 +286,13 @@ def test_ticks_are_where_the_data_are(tab: Browser) -> None:
     ]
     pareto = "[...document.querySelectorAll('#table-1-panel svg')].find((one) => one.ariaLabel?.includes('MB of a whole run'))"
     assert len(tab.run(f"[...{pareto}.querySelectorAll('.tick')].map((one) => one.textContent)")) > 2
+    assert tab.run(f"[...{CURVES}.querySelectorAll('.tick')].map((one) => one.textContent)") == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
 
 
 def test_reference_lines_stand_between_the_rows_and_in_the_charts(tab: Browser) -> None:
@@ -271,7 +303,7 @@ def test_reference_lines_stand_between_the_rows_and_in_the_charts(tab: Browser) 
     assert set(tab.run(lines)) == set(FLOORS)
     named = "[...one.querySelectorAll('.line-name')].map((name) => name.textContent).join(' ')"
     names = f"[...document.querySelectorAll('#table-1-panel .chart')].map((one) => {named})"
-    curves, pareto = tab.run(names)[:2]
+    curves, pareto = tab.run(names)[1:3]  # after the gains
     assert "look-up table" in curves
     assert "look-up table 18.3" in pareto  # below the chart
 
@@ -309,6 +341,32 @@ def test_method_and_score_stay_in_sight(chromium: Browser, index: Path) -> None:
     assert head[0] == left
     assert abs(score[0] - head[1]) <= 1
     assert score[1] < 0.75 * 390  # there is room for what is scrolled
+    click(chromium, "#tab-runs")
+    assert chromium.run("document.querySelector('#runs-panel thead .score').textContent") == "score"
+
+
+def test_the_open_tab_is_in_sight(chromium: Browser, index: Path) -> None:
+    chromium.open(index, width=390, height=844)
+    for name in ("runs", "overview"):
+        click(chromium, f"#tab-{name}")
+        box, tab = (
+            chromium.run(
+                f"(({{ top, bottom }}) => [top, bottom])(document.querySelector({own!r}).getBoundingClientRect())"
+            )
+            for own in ("nav", f"#tab-{name}")
+        )
+        assert box[0] <= tab[0] < tab[1] <= box[1]
+
+
+def test_the_main_columns_fit_a_desk(chromium: Browser, index: Path) -> None:
+    chromium.open(index, width=1400)
+    click(chromium, "#tab-table-1")
+    table = f"document.querySelector({LEADERBOARD!r})"
+    assert chromium.run(f"{table}.scrollWidth - {table}.clientWidth") == 0
+    heights = f"[...{table}.querySelectorAll('tr')].map((row) => row.getBoundingClientRect().height % 1)"
+    assert set(chromium.run(heights)) == {
+        0
+    }  # so that the borders of columns that stay in sight are level with the others'
 
 
 def test_errors_of_others_are_text(tmp_path: Path, chromium: Browser) -> None:
@@ -351,14 +409,14 @@ def test_metrics_are_picked(tab: Browser) -> None:
 
 def test_curves_switch_between_rounds_bytes_and_seconds(tab: Browser) -> None:
     click(tab, "#tab-table-1")
-    axis = "[...document.querySelectorAll('#table-1-panel .chart')][0].querySelector('svg').getAttribute('aria-label')"
+    axis = f"{CURVES}.ariaLabel"
     assert tab.run(axis) == "validation PSNR, dB against round"
     choose(tab, "Over", "MB")
     assert "MB sent by all sites" in tab.run(axis)
     choose(tab, "Over", "seconds")
     assert "seconds of training" in tab.run(axis)
     choose(tab, "Of", "ixi")
-    lines = "document.querySelectorAll('#table-1-panel .chart')[0].querySelectorAll('.series .line').length"
+    lines = f"{CURVES}.querySelectorAll('.series .line').length"
     assert tab.run(lines) == 4
     click(tab, "#table-1-panel .legend button")
     assert tab.run(lines) == 3
@@ -385,7 +443,14 @@ def test_cross_site_newcomers_and_failures_are_there(tab: Browser) -> None:
     click(tab, "#tab-table-1")
     heads = tab.run("[...document.querySelectorAll('#table-1-panel h3')].map((one) => one.textContent)")
     assert heads == [
-        *("Leaderboard", "Every site and task", "Validation curves", "Quality against communication", "Across sites"),
+        *(
+            "Leaderboard",
+            "Gains",
+            "Every site and task",
+            "Validation curves",
+            "Quality against communication",
+            "Across sites",
+        ),
         *("Newcomers", "Tasks that a site never trained", "Images", "Without training"),
     ]
     click(tab, "#tab-failures")

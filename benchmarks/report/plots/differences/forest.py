@@ -8,19 +8,21 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ....tables.statistics import Decision
 from ....tables.table import Table
 from ..labels import with_unit
 from ..named_rows import panels_with_named_rows
 from ..plotted_row import plotted_rows
 from ..style import line_styles, style
 
-MARKS = {True: "shown to differ", False: "not shown to differ", None: "exploratory"}
+MARKS = {True: "shown to differ", False: "not shown to differ", None: "nothing is claimed"}
 
 
 def draw_forest(table: Table, columns: int) -> Figure | None:
     """The rows that have a gain, in the table's order; None where there is none, as with a single seed.
 
-    A thick line is the 95 % interval of a gain by itself, a thin one holds together with those of all gains of the table.
+    A thick line is the 95 % interval of a gain by itself, a thin one holds together with those of all gains of the table. Nothing
+    is claimed of a gain that is exploratory, and of a row below the look-up table or with a diverged seed.
     """
     statistics = [row.statistics for row in table.rows]
     over = {
@@ -33,6 +35,10 @@ def draw_forest(table: Table, columns: int) -> Figure | None:
         return None
     plotted, metric = plotted_rows(table), table.metric
     looks = list(line_styles(plotted))
+
+    def claimed(row: int, gain: Decision) -> bool | None:
+        return gain.significant if table.rows[row].claims else None
+
     with style():
         figure, panels = panels_with_named_rows(
             [plotted[row].title for row in kept],
@@ -47,8 +53,8 @@ def draw_forest(table: Table, columns: int) -> Figure | None:
                     panel.plot([found.low, found.high], [place] * 2, color=colour, linewidth=2.2, solid_capstyle="butt")
                     if gain.low is not None and gain.high is not None:
                         panel.plot([gain.low, gain.high], [place] * 2, color=colour, linewidth=0.7)
-                    panel.plot(found.difference, place, color=colour, linestyle="", **_marker(gain.significant))
-        marks = dict.fromkeys(gain.significant for gains in shown.values() for gain in gains if gain)
+                    panel.plot(found.difference, place, color=colour, linestyle="", **_marker(claimed(row, gain)))
+        marks = dict.fromkeys(claimed(row, gain) for gains in shown.values() for row, gain in enumerate(gains) if gain)
         _explain(
             figure,
             list(marks),
@@ -58,7 +64,7 @@ def draw_forest(table: Table, columns: int) -> Figure | None:
 
 
 def _marker(significant: bool | None) -> dict[str, Any]:
-    """Filled where a difference is significant, hollow where it is not, small where no family decides."""
+    """Filled where a difference is significant, hollow where it is not, a stroke where nothing is claimed."""
     if significant is None:
         return {"marker": "|", "markersize": 6, "markeredgewidth": 1.2}
     return {"marker": "o", "markersize": 5} | ({} if significant else {"markerfacecolor": "white"})

@@ -45,7 +45,7 @@ def draw_boxplots(table: Table, columns: int) -> Figure:
                 box.set(facecolor=look["color"], alpha=0.65)
             panel.set_title(site)
             drawn |= draw_reference_lines([panel], line_scores(table, site=site), along="x")
-            panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
         legend_below(figure, line_handles(line_scores(table), drawn))
     return figure
 
