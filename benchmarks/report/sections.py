@@ -18,6 +18,7 @@ from ..tables.headline import ASIDE
 from ..tables.metric import Metric, installed
 from ..tables.reference_lines import ReferenceLine
 from ..tables.row import Row, SiteTask
+from ..tables.statistics import Decision
 from ..tables.table import Table
 from ..tables.views.columns import OVER_FEDAVG, columns
 from ..tables.views.meanings import column_meanings
@@ -103,9 +104,8 @@ def with_intervals(columns: Iterable[Column], table: Table) -> Iterator[Column]:
     """The columns, those of the metrics IN_SIGHT with the intervals of their means."""
     metrics = {metric.heading: metric for name in IN_SIGHT if (metric := Metric.of(name)) != table.metric}
     for column in columns:
-        if metric := metrics.get(column.name):
-            column = replace(column, margins=tuple(row.margin(table.selection, metric) for row in table.rows))
-        yield column
+        own = metrics.get(column.name)
+        yield replace(column, margins=tuple(row.margin(table.selection, own) for row in table.rows)) if own else column
 
 
 def gains(table: Table) -> dict[str, list[dict[str, Any] | None]]:
@@ -113,22 +113,22 @@ def gains(table: Table) -> dict[str, list[dict[str, Any] | None]]:
     to differ from 0 (None: exploratory, or of a row of which nothing is claimed)."""
     own = [row.statistics for row in table.rows]
     over = {
-        "local": [one and one.gain for one in own],
-        "fedavg": [one and one.over_fedavg for one in own],
+        "local": [one.gain if one else None for one in own],
+        "fedavg": [one.over_fedavg if one else None for one in own],
     }
     return {
-        name: [
-            found
-            and {
-                "difference": json_number(found.comparison.difference),
-                "interval": json_numbers([found.comparison.low, found.comparison.high]),
-                "together": None if found.low is None else json_numbers([found.low, found.high or 0.0]),
-                "shown": found.significant if row.claims else None,
-            }
-            for row, found in zip(table.rows, decisions, strict=True)
-        ]
+        name: [_gain(found, row.claims) if found else None for row, found in zip(table.rows, decisions, strict=True)]
         for name, decisions in over.items()
         if any(decisions)
+    }
+
+
+def _gain(found: Decision, claims: bool) -> dict[str, Any]:
+    return {
+        "difference": json_number(found.comparison.difference),
+        "interval": json_numbers([found.comparison.low, found.comparison.high]),
+        "together": None if found.low is None or found.high is None else json_numbers([found.low, found.high]),
+        "shown": found.significant if claims else None,
     }
 
 
