@@ -84,7 +84,9 @@ def test_what_a_site_learns_for_itself_it_serves_although_its_uploads_are_lost()
     """pFedMe's theta, which leaves no trace at the server."""
     of = trainer(PFedMe(), resnet(blocks=1), common(lose=0.99), rounds=1)
     of.round(1)
-    for name in set(of.sites) - set(of.participants.arrivals(1)):
+    lost = set(of.sites) - set(of.participants.arrivals(1))
+    assert len(lost) == 2
+    for name in lost:
         theta = of.sites[name].pack()
         assert not torch.equal(theta, of.server.model)
         with serving(of.method, of.server, of.sites[name]):
