@@ -93,6 +93,14 @@ def test_a_rise_within_the_interval_of_the_row_is_none(store: Store) -> None:
     assert {row.method: row.still_rises for row in made(store).rows} == {"best": True, "wide": False}
 
 
+def test_a_rise_counts_with_two_of_its_standard_errors(store: Store) -> None:
+    for method, rises in (("sure", [0.08] * 5), ("unsure", [0.0, 0.2, 0.0, 0.2, 0.0])):
+        for seed, rise in enumerate(rises):
+            what = finished.identity(method={"name": method}, trainer=ROUNDS, seed=seed)
+            finished.finish(store, what, 20.0, finished.settled(what, [19 + rise / 2 * step for step in range(8)]))
+    assert {row.method: row.still_rises for row in made(store).rows} == {"sure": False, "unsure": True}
+
+
 def test_a_core_method_trains_on_with_a_schedule_of_its_own(store: Store) -> None:
     put(store, {"fedavg": 22.0, "other": 20.0})
     assert made(store).not_ranked == ("no run with twice the rounds of fedavg",)
