@@ -96,7 +96,8 @@ def bottleneck(method: Method, generator: nn.Module) -> nn.Module:
     stages = [module for role, module in generator.stages() if role is Role.bottleneck]
     if not stages:
         raise ContractError(
-            f"method {type(method).__name__} reads the features of the bottleneck; {type(generator).__name__} has none"
+            f"method {type(method).__name__} reads the features of the bottleneck; {type(generator).__name__} has none: choose "
+            "another network, such as network=resnet"
         )
     return stages[-1]
 
