@@ -43,7 +43,7 @@ speed: $(READY)
 # Three methods with five seeds, compiled and eagerly, and where the CPU has it in bf16: do they score alike?
 PRECISION := $(BIN)/fedsynth run -m experiment=demo method=local,fedavg,pflsynth seed=1,2,3,4,5 network=personalised network.init=scaled
 precision: $(READY)
-	$(PRECISION) trainer.execution=auto,compiled --results .benchmarks/precision
+	$(PRECISION) trainer.execution=eager,compiled --results .benchmarks/precision
 	if $(BIN)/python -c 'import sys, torch; from fedsynth.runtime.device import has_bf16; sys.exit(not has_bf16(torch.device("cpu")))'; \
 		then $(PRECISION) trainer.execution=compiled trainer.precision=bf16 --results .benchmarks/precision; fi
 	$(BIN)/python -m fedsynth.benchmarks.speed.same_scores .benchmarks/precision

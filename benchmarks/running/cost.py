@@ -3,6 +3,7 @@
     fedsynth cost fedavg pflsynth experiment=demo
     fedsynth cost pflsynth experiment=demo --profile trace     # and a trace of one round
 
+GFLOP/s are the operations of a round over its seconds, and "of rate" is their share of the device's rate of matrix products.
 The first round of each method is not counted: it chooses kernels and captures steps. The figures of a table are of one machine at
 one time. A sweep cannot give them, as its runs share the machine. The discriminators' part holds the generator's forward pass,
 whose images they judge. On a GPU the parts are from a second, eager training that waits after each part.
@@ -35,12 +36,19 @@ from ..config.overrides import apart, results_override
 from ..config.schema import Run, register
 from .training.execute import tell
 
+NOT_SUMMED = ("peak_memory_bytes", "matrix_rate", "floor_share")  # what does not grow with the rounds
 PARTS = ("data", "discriminators", "generator", "exchange", "aggregation", "idle")
-HEAD = (
-    f"{'method':16}{'s a round':>10}"
-    + "".join(f"{part:>15}" for part in PARTS)
-    + (f"{'scoring':>9}{'GFLOP':>10}{'of floor':>9}{'MiB':>7}{'MB up':>8}{'MB down':>8}{'parameters':>12}  execution")
-)
+COLUMN_WIDTHS = {
+    "s a round": 10,
+    **dict.fromkeys(PARTS, 15),
+    "scoring": 9,
+    "GFLOP": 10,
+    "GFLOP/s": 9,
+    "of rate": 9,
+    "MiB": 7,
+}
+COLUMN_WIDTHS |= {"MB up": 8, "MB down": 8, "parameters": 12}
+HEAD = f"{'method':16}" + "".join(f"{name:>{width}}" for name, width in COLUMN_WIDTHS.items()) + "  execution"
 
 
 def main(words: Sequence[str], rounds: int, profile: Path | None, results: Path | None) -> int:
@@ -82,7 +90,7 @@ def costs_of(run: Run, rounds: int, folder: Path | None) -> tuple[dict[str, floa
     found["peak_memory_bytes"] = memory
     if folder:
         trace(trainer, rounds + 2, folder)
-    shares = {name: value / rounds for name, value in found.items() if name not in ("peak_memory_bytes", "floor_share")}
+    shares = {name: value / rounds for name, value in found.items() if name not in NOT_SUMMED}
     return found | shares | parameter_counts(trainer.sites.values(), trainer.plan), trainer.step.ran
 
 
@@ -123,7 +131,8 @@ def line(name: str, found: dict[str, Any], execution: str) -> str:
     return (
         f"{name:16}{found['seconds']:10.3f}"
         + "".join(f"{part:15.3f}" for part in parts)
-        + f"{found['evaluation_seconds']:9.3f}{found['flops'] / 1e9:10.1f}{found['floor_share']:9.1%}"
+        + f"{found['evaluation_seconds']:9.3f}{found['flops'] / 1e9:10.1f}"
+        + f"{found['floor_share'] * found['matrix_rate'] / 1e9:9.1f}{found['floor_share']:9.1%}"
         + f"{found['peak_memory_bytes'] / 2**20:7.0f}{found['bytes_up'] / 1e6:8.2f}{found['bytes_down'] / 1e6:8.2f}"
         + f"{found['parameters']:12,.0f}  {execution}"
     )

@@ -22,7 +22,7 @@ from fedsynth.benchmarks.records.record import canonical
 from fedsynth.benchmarks.records.store import Store
 
 BOUND = 0.1  # dB
-EAGER = ("auto", "fp32")
+EAGER = ("eager", "fp32")
 
 
 def paired(runs: list[FinishedRun]) -> dict[tuple[str, str], list[float]]:
@@ -61,6 +61,10 @@ def told(name: str, differences: list[float]) -> tuple[str, bool]:
 def main(folder: Path) -> int:
     found = paired(finished_runs(Store(folder)))
     all_within = bool(found)
+    if not found:
+        print(
+            f"{folder} has no two finished runs that differ in execution or precision alone, one of them eager in fp32"
+        )
     for way in sorted({way for way, _ in found}):
         own = {method: values for (other, method), values in found.items() if other == way}
         for method, values in own.items():

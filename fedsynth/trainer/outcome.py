@@ -46,13 +46,13 @@ class Costs:
             setattr(self, f"seconds_{what}", getattr(self, f"seconds_{what}") + spent)
 
     def summary(self, rate: float) -> dict[str, float]:
-        """All sums; `seconds_idle`, the seconds of no part; and `floor_share`: the seconds that the operations would take at the
-        device's `rate` of matrix products (FLOP/s), as a share of the seconds that training took."""
+        """All sums; `seconds_idle`, the seconds of no part; `matrix_rate`, the device's `rate` of matrix products (FLOP/s); and
+        `floor_share`: the seconds that the operations would take at that rate, as a share of the seconds that training took."""
         sums = asdict(self)
         parts = sum(value for name, value in sums.items() if name.startswith("seconds_"))
         trained = self.seconds - self.seconds_compiling
         share = self.flops / rate / trained if trained else 0.0
-        return sums | {"seconds_idle": max(0.0, self.seconds - parts), "floor_share": share}
+        return sums | {"seconds_idle": max(0.0, self.seconds - parts), "matrix_rate": rate, "floor_share": share}
 
 
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome, Trainer
 from fedsynth.trainer.outcome import curve_row
 
-TIMED = ("seconds", "floor_share", "peak_memory_bytes")
+TIMED = ("seconds", "matrix_rate", "floor_share", "peak_memory_bytes")
 
 
 def facts(outcome: Outcome) -> dict[str, Any]:

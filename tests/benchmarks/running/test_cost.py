@@ -79,6 +79,7 @@ def test_parts_are_parts_of_the_whole() -> None:
     assert sum(parts) == pytest.approx(found["seconds"], rel=1e-6)
     assert all(value >= 0 for value in parts)
     assert 0 < found["floor_share"] < 1
+    assert found["floor_share"] * found["matrix_rate"] * found["seconds"] == pytest.approx(found["flops"])
     assert Costs().summary(1.0)["floor_share"] == 0
 
 
