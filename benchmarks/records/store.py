@@ -7,9 +7,7 @@ published store keeps its finished runs in `<results>/records*.zip` (archive.py)
 
 from __future__ import annotations
 
-import fcntl
 import json
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fedsynth.runtime.atomic import write_atomically
+from fedsynth.runtime.claim import STALE, claim, is_claimed, is_lock, lock_fault
 
 from .archive import archives, kept_in
 from .lifting import IdentityError, lifted
@@ -63,6 +62,21 @@ class Store:
 
     def __init__(self, results: Path) -> None:
         self.runs = results / "runs"
+
+    @cached_property
+    def _lock_fault(self) -> str:
+        """Why locks there may not hold on other machines, so that runs are claimed by leases; empty if they do."""
+        return lock_fault(self.runs)
+
+    @property
+    def claiming(self) -> str:
+        """How runs are claimed, for who trains; empty where it is by locks, of which nobody need know."""
+        if not self._lock_fault:
+            return ""
+        return (
+            f"{self.runs} is on {self._lock_fault}; so runs are claimed by leases, and one whose process dies is free after "
+            f"{STALE:.0f} s"
+        )
 
     def folder(self, run: str) -> Path:
         """Where a run trains."""
@@ -168,22 +182,20 @@ class Store:
         place.mkdir(parents=True)
         record_first = sorted(self.folder(run).iterdir(), key=lambda path: path.name != "record.json")
         for path in record_first:  # without its record the run counts as unfinished, wherever this is interrupted
-            if path.name != "lock":
+            if not is_lock(path):
                 path.rename(place / path.name)
         return place
 
     @contextmanager
     def claim(self, run: str) -> Iterator[bool]:
         """Whether this process may work on the run. It may until the block ends, and no other process may meanwhile."""
-        self.folder(run).mkdir(parents=True, exist_ok=True)
-        with (self.folder(run) / "lock").open("a") as lock:
-            yield _seize(lock.fileno(), fcntl.LOCK_EX, patience=1.0)
+        with claim(self.folder(run) / "lock", self.folder(run), bool(self._lock_fault)) as mine:
+            yield mine
 
     def status(self, run: str) -> RunStatus:
         """The state of the run now. A process that works on it is not disturbed."""
-        claimed = self._is_claimed(
-            run
-        )  # asked first, so that a run which finishes meanwhile is done and not half-finished
+        # asked first, so that a run which finishes meanwhile is done and not half-finished
+        claimed = is_claimed(self.folder(run) / "lock", bool(self._lock_fault))
         try:
             if (record := self.record(run)) is not None:
                 rounds = record.identity["trainer"]["rounds"]
@@ -201,23 +213,3 @@ class Store:
             return {name: kind(found[name]) for name, kind in (("round", int), ("rounds", int), ("failed", str))}
         except (FileNotFoundError, ValueError, TypeError, KeyError):  # damaged: only how far the run came is unknown
             return {"round": 0, "rounds": 0, "failed": ""}
-
-    def _is_claimed(self, run: str) -> bool:
-        try:
-            with (self.folder(run) / "lock").open() as lock:
-                return not _seize(lock.fileno(), fcntl.LOCK_SH, patience=0)
-        except FileNotFoundError:
-            return False
-
-
-def _seize(lock: int, kind: int, patience: float) -> bool:
-    """Take a file lock. Retry for `patience` seconds, which is longer than `status` holds it."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)

@@ -38,8 +38,7 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
     planned = runs(words, multirun)
     stores = {cell.name: Store(Path(cell.run.results)) for cell in planned}
     missing = [cell for cell in planned if stores[cell.name].status(cell.name).state not in FINISHED]
-    if len(planned) > 1:
-        tell(f"{len(planned)} runs, all checked")
+    announce(stores)
     if known := expected(missing, stores):
         tell(known)
     whole = {missing[0].name: work(missing)} if missing else {}
@@ -62,6 +61,14 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
         tell("fedsynth: interrupted; the same command goes on where it stopped")
         return 130
     return conclude(stores)
+
+
+def announce(stores: Mapping[str, Store]) -> None:
+    """Say that the runs were checked, and how they are claimed where locks cannot be relied on."""
+    for note in dict.fromkeys(store.claiming for store in stores.values() if store.claiming):
+        tell(note)
+    if len(stores) > 1:
+        tell(f"{len(stores)} runs, all checked")
 
 
 def has_launcher(words: Sequence[str]) -> bool:

@@ -42,6 +42,8 @@ def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | 
     load_choices()
     with explained():
         sweep = Sweep(cells([*overrides, *results_override(results)]), jobs)
+    if sweep.store.claiming:
+        tell(sweep.store.claiming)
     tell(sweep.plan())
     return 0 if dry else sweep.go(command)
 

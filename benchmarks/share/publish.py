@@ -26,6 +26,7 @@ from ..records.record import RecordError
 from ..records.store import Store
 from .gives_away import may_leave
 from .passages import rewritten
+from .statements import StatementError
 
 ENDINGS = ("md", "csv", "tex")
 README = """# {name}
@@ -57,7 +58,7 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path, part: boo
         return 1
     try:
         size = publish(runs, out, name, part)
-    except (OSError, RecordError) as error:
+    except (OSError, RecordError, StatementError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
     print(f"published {len(runs)} run{'s' * (len(runs) != 1)} in {folder} ({size / 1e6:.1f} MB)")
@@ -67,7 +68,8 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path, part: boo
 def publish(runs: Sequence[FinishedRun], out: Path, name: str, part: bool = False) -> int:
     """Archive the runs beside those of `out/name`, then make the tables of all. Returns the bytes of all archives there.
 
-    Raises OSError, and RecordError for an archive there that cannot be read: nothing is written over it.
+    Raises OSError, RecordError for an archive there that cannot be read, over which nothing is written, and StatementError for a
+    passage of its page that cannot be made.
     """
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,10 @@ def publish(runs: Sequence[FinishedRun], out: Path, name: str, part: bool = Fals
         if path != place:
             path.unlink()
     published = finished_runs(Store(folder))
+    if lost := len(there | kept) - len(published):
+        raise RecordError(
+            f"{folder}: {lost} of its runs cannot be read back, as told above; its tables are as they were"
+        )
     write_views(table_views(published), folder, ENDINGS)
     page = folder / "README.md"
     text = page.read_text() if page.exists() else README.format(name=name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from fedsynth.federation import FederationError, Site, Subject
+from fedsynth.runtime.claim import claim, lock_fault
 from fedsynth.runtime.progress import ProgressBar
 
 from ..store.pseudonyms import Names, salt_of
@@ -340,11 +341,13 @@ def _library_versions() -> dict[str, str]:
 @contextmanager
 def _locked(place: Path) -> Iterator[None]:
     """Within the block no other process prepares this store. One that comes later waits, and finds the store finished."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_name(f".{place.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    lock, said = place.with_name(f".{place.name}.lock"), False
+    while True:
+        with claim(lock, place, bool(lock_fault(place))) as mine:
+            if mine:
+                yield
+                return
+        if not said:
             print(f"another process prepares {place}; waiting for it to end", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        said = True
+        time.sleep(1.0)

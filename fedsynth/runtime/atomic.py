@@ -1,4 +1,7 @@
-"""Files and folders that appear whole or not at all; a file is on the disk when the call returns."""
+"""Files and folders that appear whole or not at all; a file is on the disk when the call returns.
+
+Where this process claimed the folder and has lost it since, nothing appears: ClaimLostError.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .claim import check_claim
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -23,9 +28,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     The place is this process's own, so that two processes may write the same file at once; the last one wins.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    check_claim(path)
     try:
         yield scratch
         flush(scratch)
+        check_claim(path)
         os.replace(scratch, path)
         flush(path.parent)
     finally:
@@ -40,6 +47,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield scratch
         scratch.chmod(0o755)  # a folder of mkdtemp is its owner's alone
+        check_claim(path)
         os.rename(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..runtime import checkpoint
+from ..runtime.claim import check_claim
 from ..server import Server
 from ..site import SiteState
 from ..site.offload import PARTS, OffloadStore, State
@@ -72,6 +73,7 @@ class Snapshots:
 
     def keep(self, names: Iterable[str], parts: Iterable[str] = PARTS) -> None:
         """Delete all other snapshots, and the states that neither these nor the sites' next steps need."""
+        check_claim(self._folder)
         kept = set(names)
         for name in self.names.keys() - kept:
             self._path(name).unlink(missing_ok=True)

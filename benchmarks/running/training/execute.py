@@ -25,6 +25,7 @@ from fedsynth.federation import SPLITS, Dataset, Federation
 from fedsynth.registry import METRICS
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.checkpoint import CheckpointError
+from fedsynth.runtime.claim import ClaimLostError
 from fedsynth.runtime.device import check_machine, resolve_device, set_precision
 from fedsynth.trainer import Outcome, Trainer
 
@@ -88,6 +89,8 @@ def settle(cell: Cell, whole: float = 0.0) -> Ending:
                 store.begin(name, cell.asked)
                 ending = attempt(cell, store, whole)
             return replace(ending, told=ending.told + aside)
+    except ClaimLostError as error:
+        return Ending(State.running, f"given up: {error}")
     except (OSError, RecordError, CheckpointError) as error:  # the store itself: a full disk, a folder's rights
         return Ending(State.failed, f"failed: {type(error).__name__}: {error}")
 
@@ -96,7 +99,7 @@ def attempt(cell: Cell, store: Store, whole: float) -> Ending:
     """Execute the run, and note an error. Raises CheckpointError where what it left before is damaged."""
     try:
         record = execute(cell, store, whole)
-    except CheckpointError:
+    except (CheckpointError, ClaimLostError):
         raise
     except (Exception, SystemExit) as error:  # a method's code may raise anything, even exit
         note = store.fail(cell.name, error)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from fedsynth.runtime.claim import check_claim
 from fedsynth.runtime.progress import ProgressBar
 
 from ...records.store import Store
@@ -18,7 +19,7 @@ class RunProgress:
     """The trainer's progress for one run of so many sites; use it as a context."""
 
     def __init__(self, store: Store, run: str, folder: Path, sites: int) -> None:
-        self.store, self.run, self.sites = store, run, sites
+        self.store, self.run, self.folder, self.sites = store, run, folder, sites
         self.log = (folder / "run.log").open("a")
         self.began = time.time()
         self.bar: ProgressBar | None = None
@@ -28,6 +29,7 @@ class RunProgress:
         return self
 
     def __call__(self, round: int, rounds: int, site: str, loss: float) -> None:
+        check_claim(self.folder)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         print(f"{now} round {round}/{rounds} {site} loss {loss:.4g}", file=self.log, flush=True)
         if self.bar is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,6 @@ import pytest
 from support import finished
 from support.checkout import ROOT
 
-from fedsynth.benchmarks.records import store as module
 from fedsynth.benchmarks.records.store import RunStatus, State, Store
 
 WHAT = finished.identity(trainer={"rounds": 16})
@@ -88,9 +89,29 @@ def test_somebody_who_looks_keeps_nobody_from_working(tmp_path: Path, monkeypatc
     store.folder(RUN).mkdir(parents=True)
     with (store.folder(RUN) / "lock").open("w") as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+        monkeypatch.setattr("fedsynth.runtime.claim.time.sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
         with store.claim(RUN) as mine:
             assert mine
+
+
+def test_without_locks_a_run_is_claimed_by_a_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    store = Store(tmp_path)
+    with store.claim(RUN) as mine, Store(tmp_path).claim(RUN) as theirs:
+        assert (mine, theirs) == (True, False)
+        store.begin(RUN, WHAT)
+        assert Store(tmp_path).status(RUN).state is State.running
+    assert Store(tmp_path).status(RUN).state is State.unfinished
+
+
+def test_a_store_on_a_network_says_how_its_runs_are_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Store(tmp_path).claiming == ""
+    (tmp_path / "mountinfo").write_text("1 0 8:1 / / rw - nfs server:/export rw,nolock\n")
+    monkeypatch.setattr("fedsynth.runtime.claim.MOUNTS", tmp_path / "mountinfo")
+    assert "is on nfs with nolock: its locks hold on one machine only; so runs are claimed" in Store(tmp_path).claiming
 
 
 def test_a_failed_attempt_leaves_its_reason_and_the_next_one_clears_it(tmp_path: Path) -> None:
