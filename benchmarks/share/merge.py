@@ -16,7 +16,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
-from zlib import error as ZlibError
 
 from tqdm import tqdm
 
@@ -30,7 +29,8 @@ from ..records.store import Store
 from ..tables.table import tables
 from .plausible import check_plausible
 
-LARGEST = 100_000_000  # bytes of a file: the scores of 100,000 subjects by every metric are 30 MB
+LARGEST = 100_000_000  # bytes of a table: the scores of 100,000 subjects by every metric are 30 MB
+LARGEST_RECORD = 10_000_000  # bytes of a record, which has no line a subject; read, JSON takes twenty times its size
 
 
 class NotTaken(ValueError):
@@ -90,7 +90,10 @@ def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterato
             yield FoundRecord(folder.name, str(folder), partial(_read_from_folder, folder))
         for table in sorted(source.resolve().rglob("records*.zip")):
             any_found = True
-            yield from find_records(table, refuse)
+            try:
+                yield from find_records(table, refuse)
+            except (NotTaken, BadZipFile, OSError) as error:
+                refuse(str(table), error)
     else:
         with ZipFile(source) as archive:
             for member in sorted(set(archive.namelist())):
@@ -110,7 +113,9 @@ def _read_from_folder(folder: Path, name: str) -> bytes:
     path = folder / name
     if path.exists() and not path.is_file():  # to read a pipe or a device could last for ever
         raise NotTaken(f"{name} is no ordinary file")
-    return _within_limit(name, path.stat().st_size, path.read_bytes)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        return _within_limit(name, size, partial(file.read, size))  # no more: a file of /proc has no end
 
 
 def _read_from_archive(archive: ZipFile, folder: PurePosixPath, name: str) -> bytes:
@@ -120,8 +125,9 @@ def _read_from_archive(archive: ZipFile, folder: PurePosixPath, name: str) -> by
 
 def _within_limit(name: str, size: int, read: Callable[[], bytes]) -> bytes:
     """The content of a file, unless it is too large to be one of a run."""
-    if size > LARGEST:
-        raise NotTaken(f"{name} has {size / 1e6:,.0f} MB, and no file of a run has more than {LARGEST / 1e6:.0f}")
+    most = LARGEST_RECORD if name == "record.json" else LARGEST
+    if size > most:
+        raise NotTaken(f"{name} has {size / 1e6:,.0f} MB, and no such file of a run has more than {most / 1e6:.0f}")
     return read()
 
 
@@ -176,7 +182,9 @@ def _read_files(found: FoundRecord) -> dict[str, bytes]:
     """The files of a run by name. Raises NotTaken where one is missing or damaged."""
     try:
         return {name: found.read(name) for name in FILES}
-    except (BadZipFile, ZlibError, EOFError, RuntimeError, OSError, KeyError) as error:
+    except NotTaken:
+        raise
+    except Exception as error:  # as above
         raise NotTaken(f"not whole ({error}); ask for it anew") from error
 
 

@@ -96,10 +96,16 @@ class Faults:
 
     def install(self) -> None:
         """Watch this process's calls from now on."""
-        builtins.open = io.open = self.opened  # type: ignore[assignment]
-        os.open, os.fsync = self.opened_low, self.flushed  # type: ignore[assignment]
-        os.replace, os.rename = partial(self.renamed, os.replace), partial(self.renamed, os.rename)
-        checkpoint.save_file = self.saved
+        for owner, name, call in (
+            (builtins, "open", self.opened),
+            (io, "open", self.opened),
+            (os, "open", self.opened_low),
+            (os, "fsync", self.flushed),
+            (os, "replace", partial(self.renamed, os.replace)),
+            (os, "rename", partial(self.renamed, os.rename)),
+            (checkpoint, "save_file", self.saved),
+        ):
+            setattr(owner, name, call)
 
 
 class _Watched(io.FileIO):

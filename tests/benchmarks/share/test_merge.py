@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import pytest
 from support import finished
@@ -199,6 +199,11 @@ def huge(folder: Path) -> None:
         file.truncate(LARGEST + 1)
 
 
+def large(folder: Path) -> None:
+    """Ten megabytes of JSON, which would be gigabytes of lists."""
+    (folder / "record.json").write_text(f"[{'[],' * 4_000_000}[]]")
+
+
 def named(folder: Path, name: str, option: str = "note") -> None:
     """Another method name or option, under the run's name and the hash that it then has."""
     identity = json.loads((folder / "record.json").read_text())["identity"]
@@ -259,7 +264,8 @@ def test_a_foreign_name_of_a_run_in_an_archive_is_left_out(theirs: Store, capsys
         (lambda folder: named(folder, "=cmd", "name"), "the text '=cmd' begins with '=', which no record may hold"),
         (named_subject, "scores.csv: the name '=cmd()' begins with '='"),
         (deep, "record.json: not a record (RecursionError"),
-        (huge, "scores.csv has 100 MB, and no file of a run has more than 100"),
+        (huge, "scores.csv has 100 MB, and no such file of a run has more than 100"),
+        (large, "record.json has 12 MB, and no such file of a run has more than 10"),
         (lambda folder: reseal(folder, files={"/proc/kmsg": "0"}), "its seal covers '/proc/kmsg', which is none of"),
         (edited, "record.json: not what the run wrote; ask for it anew"),
         (better, "scores.csv: missing or not what the run wrote; ask for it anew"),
@@ -376,6 +382,46 @@ def test_a_pipe_is_not_read(theirs: Store, ours: Store, capsys: pytest.CaptureFi
     assert merge(ours, theirs.runs) == 1
     assert "scores.csv is no ordinary file" in capsys.readouterr().err
     assert len(ours.names()) == 2
+
+
+def test_a_file_without_an_end_is_not_read(theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """To the system some files of /proc are ordinary ones of no size; one of them is never read to its end."""
+    path = run_of(theirs, "fedavg") / "scores.csv"
+    path.unlink()
+    path.symlink_to("/proc/self/status")
+    assert merge(ours, theirs.runs) == 1
+    assert "scores.csv: missing or not what the run wrote" in capsys.readouterr().err
+    assert len(ours.names()) == 2
+
+
+def test_a_bad_archive_in_a_folder_does_not_end_the_merge_of_the_next(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "records-1.zip").write_text("no zip")
+    with ZipFile(tmp_path / "table" / "records-2.zip", "w") as archive:
+        archive.writestr("README.md", "no record")
+    pack(theirs, tmp_path / "table" / "records-3.zip")
+    assert merge(ours, tmp_path / "table") == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 taken, 0 there already, 2 refused")
+
+
+def test_a_compression_that_breaks_its_reader_is_refused_and_the_others_taken(
+    theirs: Store, ours: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ZipFile(tmp_path / "lab.zip", "w") as archive:
+        for path in sorted(theirs.runs.rglob("*.*")):
+            kind = ZIP_LZMA if "fedavg" in str(path) else ZIP_DEFLATED
+            archive.write(path, path.relative_to(theirs.runs), kind)
+        entry = archive.infolist()[0]
+    content = bytearray((tmp_path / "lab.zip").read_bytes())
+    start = entry.header_offset + 30 + len(entry.filename)
+    content[start + 4 : start + 9] = b"\xff" * 5  # the properties of LZMA
+    (tmp_path / "lab.zip").write_bytes(content)
+    assert merge(ours, tmp_path / "lab.zip") == 1
+    said = capsys.readouterr()
+    assert "not whole (" in said.err
+    assert said.out.startswith("2 taken, 0 there already, 1 refused")
 
 
 def test_harmless_paths_do_not_leave_the_folder() -> None:
