@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ from fedsynth.benchmarks.records.archive import write_archive
 from fedsynth.benchmarks.records.record import read_curve
 from fedsynth.benchmarks.records.store import State, Store
 from fedsynth.benchmarks.running import run
+
+for verb in ("share.merge", "share.publish", "leaderboard.leaderboard"):  # as above
+    import_module(f"fedsynth.benchmarks.{verb}")
 
 STEP = 10  # of the calls that fail in CI
 ROUNDS = (*TINY, "trainer.rounds=2", "method=fedavg")
