@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow test-all test-long lint speed precision peers catalogue golden pages screenshots smoke
+.PHONY: demo test test-slow test-all test-long lint speed precision peers catalogue golden pages screenshots picture smoke
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -68,6 +68,10 @@ golden: $(READY)
 RESULTS ?= results
 screenshots: $(READY)
 	$(BIN)/python tests/support/screenshots.py $(RESULTS) $(RESULTS)/screenshots
+
+# docs/images/report.png, of the same store: make demo picture
+picture: $(READY)
+	$(BIN)/python tests/support/picture.py $(RESULTS) docs/images/report.png
 
 # The tables under results/smoke, with the records that they are made of: about 170 runs of half a minute and more on a core.
 SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2

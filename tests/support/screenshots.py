@@ -56,12 +56,12 @@ def shoot_pages(pages: list[Path], out: Path) -> None:
                     progress.update()
 
 
-def shoot_tab(tab: Browser, name: str, path: Path) -> None:
-    """A tab of the report, or the whole page, once its pictures are decoded and its charts drawn."""
+def shoot_tab(tab: Browser, name: str, path: Path, whole: bool = True) -> None:
+    """A tab of the report, or the page as it is, once its pictures are decoded and its charts drawn."""
     if name:
         tab.run(f"document.getElementById('tab-{name}').click()")
     tab.run("new Promise((done) => setTimeout(done, 300))")
-    tab.screenshot(path)
+    tab.screenshot(path, whole)
 
 
 if __name__ == "__main__":
