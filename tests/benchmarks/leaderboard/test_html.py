@@ -49,3 +49,19 @@ def test_cells_and_marks() -> None:
     assert '<td class="number second">19.00</td>' in text
     assert STYLE.read_text() in text
     assert text.count("&lt;script&gt;") == 4
+
+
+def test_arrows_signs_and_code_are_as_they_are_printed() -> None:
+    names = Column("method", ("fedavg", "look-up table"))
+    scores = Column("ixi T1->T2", (20.0, 19.0), 2)
+    signs = Column("against", ("o+", "-o"), heading=("  1", "120"), of_one_width=True)
+    facts = ("Sites: ixi T1->T2.",)
+    text = to_html([TableView("title", "selected", (names, scores, signs), (), ("+- of `local`",), facts=facts)])
+    assert '<th scope="col" class="number">ixi T1→T2</th>' in text
+    assert "<li>± of <code>local</code></li>" in text
+    assert "<details><summary>How these numbers were made</summary><ul" in text
+    assert "Sites: ixi T1→T2." in text
+    assert "<code>&nbsp;&nbsp;1</code><br><code>120</code>" in text  # each number above its sign
+    assert '<tr class=line><th scope="row" class="head">look-up table</th>' in text
+    assert '<tr><th scope="row" class="head">fedavg</th>' in text
+    assert "<code>-o</code>" in text
