@@ -115,6 +115,11 @@ def test_clipping_cuts_long_updates_to_the_median_length() -> None:
         (FedAvg(), {"server_rule": ServerRule.median, "participation": 0.5}, "leaves out no upload.* needs at least 3"),
         (
             FedAvg(),
+            {"server_rule": ServerRule.trimmed_mean, "corrupt": 0.4, "participation": 0.5},
+            "leaves out no upload.* needs at least 3",
+        ),
+        (
+            FedAvg(),
             {"server_rule": ServerRule.norm_clip, "participation": 0.25},
             "shortens no upload.* needs at least 2",
         ),
