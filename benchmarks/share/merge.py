@@ -1,8 +1,9 @@
 """`fedsynth records merge`: brings records of other stores into this one, from files of `fedsynth records pack` or folders.
 
 Each record is checked as it is whenever it is read, and its scores for being complete. A record that was edited, cut short or
-renamed is refused by name, and so is a run that is here with other content; all others are taken. A run appears all at once, so
-an interrupted merge leaves no half of one, and the same command continues it. Models and images are not part of a record.
+renamed is refused by name, and so is one of a row and seed that are here with other scores, whatever its date: a record never
+replaces ours. All others are taken. A run appears all at once, so an interrupted merge leaves no half of one, and the same
+command continues it. Models and images are not part of a record.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
@@ -22,11 +22,13 @@ from tqdm import tqdm
 from fedsynth.federation.names import visible
 from fedsynth.runtime.atomic import flush, write_atomically
 
+from ..records.agreement import agree
 from ..records.archive import FILES
+from ..records.cache import RecordCache
 from ..records.finished import FinishedRun
-from ..records.record import RUN, RecordError, read_curve, read_record, read_scores
+from ..records.record import RUN, Record, RecordError, read_curve, read_record, read_scores
 from ..records.store import Store
-from ..tables.table import tables
+from ..tables.table import row_and_seed, tables
 from .plausible import check_plausible
 
 LARGEST = 100_000_000  # bytes of a table: the scores of 100,000 subjects by every metric are 30 MB
@@ -61,6 +63,7 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
     """
     count: Counter[str] = Counter()
     store.runs.mkdir(parents=True, exist_ok=True)
+    here = known_runs(store)
 
     def refuse(origin: str, reason: object) -> None:
         count["refused"] += 1
@@ -70,7 +73,7 @@ def merge(sources: Sequence[Path], store: Store) -> Counter[str]:
         try:
             for found in tqdm(find_records(source, refuse), str(source), unit="run", leave=False, disable=None):
                 try:
-                    count[merge_record(found, store)] += 1
+                    count[merge_record(found, store, here)] += 1
                 except NotTaken as error:
                     refuse(found.origin, error)
         except (
@@ -137,8 +140,16 @@ def escapes_folder(member: str) -> bool:
     return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])
 
 
-def merge_record(found: FoundRecord, store: Store) -> str:
-    """Bring a run into the store; returns "taken" or "there already".
+def known_runs(store: Store) -> dict[str, FinishedRun]:
+    """The finished runs of a store by row and seed; of those that repeat each other, one."""
+    cache = RecordCache(store)
+    records = store.records((), cache.record)[0]
+    cache.save()
+    return {row_and_seed(record): FinishedRun(record, store.kept(record.run)) for record in records}
+
+
+def merge_record(found: FoundRecord, store: Store, here: dict[str, FinishedRun]) -> str:
+    """Bring a run into the store; returns "taken" or "there already". `here`: the runs of the store by row and seed.
 
     Raises NotTaken, and OSError where the store cannot be written.
     """
@@ -149,21 +160,27 @@ def merge_record(found: FoundRecord, store: Store) -> str:
         folder.mkdir()
         for name, content in _read_files(found).items():
             write_atomically(folder / name, content)
-        check_complete(folder)
-        if found.run not in store:
-            folder.rename(store.folder(found.run))
-            flush(store.runs)
-            return "taken"
-        place = store.kept(found.run)
-        if not (place / "record.json").is_file():
+        record = check_complete(folder)
+        place, key = store.kept(found.run), row_and_seed(record)
+        if (ours := here.get(key)) and not agree(ours, FinishedRun(record, folder)):
+            raise NotTaken(
+                f"{ours.record.run} is here, of the same row and seed and with other scores; to see this one, merge it into "
+                f"another store (--results), or remove that one first (fedsynth prune {ours.record.run} --yes)"
+            )
+        if found.run in store and (place / "record.json").is_file():
+            if not ours:
+                raise NotTaken(f"{place} is there and damaged; to take this one, move that folder away")
+            return "there already"
+        if found.run in store:
             raise NotTaken(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
-        if any(not _same_content(place / name, folder / name) for name in FILES):
-            raise NotTaken(f"{place} is there with other content; to take this one, move that folder away")
-    return "there already"
+        folder.rename(store.folder(found.run))
+        flush(store.runs)
+        here.setdefault(key, FinishedRun(record, store.folder(found.run)))
+        return "taken"
 
 
-def check_complete(folder: Path) -> None:
-    """Raises NotTaken for a record that cannot be trusted, or of which no table can be made."""
+def check_complete(folder: Path) -> Record:
+    """The record in a folder. Raises NotTaken for one that cannot be trusted, or of which no table can be made."""
     try:
         record = read_record(folder)
         if {*record.files, "record.json"} != {*FILES}:
@@ -172,6 +189,7 @@ def check_complete(folder: Path) -> None:
         record.check_scores(scores)
         check_plausible(record, scores, read_curve(folder))
         tables([FinishedRun(record, folder)])
+        return record
     except RecordError as error:
         raise NotTaken(f"{str(error).replace(f'{folder}/', '').partition('; ')[0]}; ask for it anew") from error
     except Exception as error:  # as above
@@ -186,8 +204,3 @@ def _read_files(found: FoundRecord) -> dict[str, bytes]:
         raise
     except Exception as error:  # as above
         raise NotTaken(f"not whole ({error}); ask for it anew") from error
-
-
-def _same_content(ours: Traversable, theirs: Path) -> bool:
-    """A file that we lack is not the same as any."""
-    return ours.is_file() and ours.read_bytes() == theirs.read_bytes()

@@ -73,16 +73,15 @@ def _values_of_sites(values: Mapping[str, Any], sites: Sequence[str]) -> list[tu
     return [("default", found[0][1])] if same and len(values) == len(sites) > 1 else found
 
 
-def notes(rows: Sequence[Row], names: Names, not_ranked: Sequence[str], repeats: int, metric: Metric) -> Iterator[str]:
-    """What must be read with the numbers. `not_ranked`: why there are no ranks; `repeats`: how many older runs are left out."""
+def notes(rows: Sequence[Row], names: Names, not_ranked: Sequence[str], metric: Metric) -> Iterator[str]:
+    """What must be read with the numbers. `not_ranked`: why there are no ranks."""
     if not_ranked:
         yield f"Not ranked: {'; '.join(not_ranked)}."
     if names.usual:
         yield f"Unless a row says otherwise: {'; '.join(names.usual)}."
     for row in rows:
         yield from _of_row(row)
-    if repeats:
-        yield f"{repeats} older runs of the same row and seed (another device or thread count) are left out."
+    yield from _mixed_hardware(rows)
     if without := [score for row in rows if (score := row.scores.get(metric.column)) and score.without]:
         yield (
             f"{metric.heading} is the mean over {without[0].subjects} (site, task, subject); {without[0].without} have no such "
@@ -90,13 +89,34 @@ def notes(rows: Sequence[Row], names: Names, not_ranked: Sequence[str], repeats:
         )
 
 
+def _mixed_hardware(rows: Sequence[Row]) -> Iterator[str]:
+    """On what the rows were made, where it was not the same for all: it changes how numbers are rounded."""
+    ways: dict[str, list[str]] = {}
+    for row in rows:
+        ways.setdefault(" and ".join(sorted({_way_of_computing(run.record) for run in row.runs})), []).append(
+            row.full_name
+        )
+    usual = max(ways, key=lambda way: (" and " not in way, len(ways[way])))
+    apart = [f"{', '.join(names)} by {way}" for way, names in sorted(ways.items()) if way != usual]
+    if apart or " and " in usual:
+        told = "; ".join([*apart, f"{'all others' if apart else 'all rows'} by {usual}"])
+        yield f"Hardware is mixed, which changes how numbers are rounded: {told}."
+
+
+def _way_of_computing(record: Record) -> str:
+    """The hardware of a run, the execution of its steps, and its threads."""
+    execution, threads = record.environment.get("execution", ""), record.identity["trainer"]["threads"]
+    return ", ".join(filter(None, (" then ".join(hardware(record)), execution, _counted(threads, "thread"))))
+
+
 def _of_row(row: Row) -> Iterator[str]:
     """What became of the runs of a row."""
     name, count = f"{row.method} on {row.network}", len(row.seeds)
     if row.missing:
+        how = " whose records agree" * bool(row.disputed)
         yield (
             f"{name} has {count} of {count + len(row.missing)} seeds and therefore neither average nor rank; there is no "
-            f"finished run of {', '.join(f'seed {seed}' for seed in row.missing)}."
+            f"finished run{how} of {', '.join(f'seed {seed}' for seed in row.missing)}."
         )
     if row.diverged:
         yield (

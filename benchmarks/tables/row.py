@@ -6,7 +6,7 @@ Sums are exact (`math.fsum`), so a table comes out the same on every machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import chain
 from math import isnan, sqrt
@@ -86,7 +86,7 @@ class Row:
     method: str  # its name, the options that were changed and, where it tells rows apart, the digest of its code
     network: str
     runs: tuple[FinishedRun, ...]  # one a seed, by seed
-    missing: tuple[int, ...]  # seeds that other rows of the table have
+    missing: tuple[int, ...]  # seeds that other rows of the table have, or of which no run counts
     metric: Metric  # orders the table
     scores: dict[str, Score]  # by metric, in the units of metric.py; without the metrics that no subject has a score in
     matrix: Scores | None  # of the table's metric, seeds x (site, task, subject), higher is better
@@ -96,6 +96,7 @@ class Row:
     bytes_down: float
     rank: tuple[int, int] | None = None  # the best and the worst that it may be
     statistics: RowStatistics | None = None
+    disputed: tuple[int, ...] = ()  # the missing seeds whose records differ
     left: str = ""  # why the row is in no family of tests
     below_lookup: bool | None = None  # its mean is worse than that of the look-up table; None where that is not known
 
@@ -108,6 +109,7 @@ class Row:
         seeds: Sequence[int],
         selection: str,
         metric: Metric,
+        disputed: tuple[int, ...] = (),
     ) -> Row:
         """The row of these runs, without what the table decides: rank, statistics, flags. `seeds` are those of the table."""
         missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in runs}))
@@ -131,7 +133,8 @@ class Row:
         up += fmean(run.images_shipped / len(run.tasks) / run.rounds for run in runs)
         slopes = [slope for curve in curves if (slope := rising(curve)) is not None]
         rise = tuple(slopes) if len(slopes) == len(curves) else ()
-        return cls(method, network, tuple(runs), missing, metric, scores, matrix, curves, rise, up, down)
+        row = cls(method, network, tuple(runs), missing, metric, scores, matrix, curves, rise, up, down)
+        return replace(row, disputed=disputed) if disputed else row
 
     def matrix_of(self, selection: str, metric: Metric) -> Scores | None:
         """The scores by another metric, like `matrix`. Raises RecordError where a run was not scored by it."""

@@ -4,18 +4,21 @@ Runs share a table when they had the same scenario, test subjects and training b
 the seed: they may differ from seed to seed, and are the same in all rows of one seed. A row is a method and a network with their
 options and code, averaged over seeds (row.py); statistics.py says how sure its score is, and views/columns.py prints it.
 
-rank_rule.py says when the rows have ranks. A table is a *smoke run* where a site trained fewer than SMOKE_STEPS local steps: it
-shows that the code runs.
+Where two records of one row and seed have different scores, neither counts (records/agreement.py), unless they were asked for on
+different hardware: then each hardware has a table. rank_rule.py says when the rows have ranks. A table is a *smoke run* where a
+site trained fewer than SMOKE_STEPS local steps: it shows that the code runs.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..records.agreement import agreed, dispute
 from ..records.finished import FinishedRun
 from ..records.record import Record, canonical
 from .caption import ELSEWHERE, caption, facts, notes, titles
@@ -28,6 +31,11 @@ from .row import Row, plain_rows
 from .statistics import Contender, Pairs, TableStatistics, table_statistics
 
 SMOKE_STEPS = 100
+HARDWARE = ("device", "execution", "threads")  # options of the trainer that no table shares
+
+
+class DisputeError(ValueError):
+    """No record of a table counts, as all differ from another one; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +97,21 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
     Raises RecordError where a run was not scored by the metric.
     """
     groups: dict[str, list[FinishedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.record.finished, run.record.run)):
+    for run in sorted(runs, key=lambda run: run.record.run):
         groups.setdefault(canonical(comparable(run.record)), []).append(run)
-    apart = [one_training_set_a_seed(key, shared) for key, shared in groups.items()]
-    groups = {key: [*part] for own in apart for key, part in own.items()}
+    for split in (one_training_set_a_seed, one_hardware_a_dispute):
+        apart = [split(key, shared) for key, shared in groups.items()]
+        groups = {key: [*part] for own in apart for key, part in own.items()}
     keys = sorted(groups)
     titled = zip(titles([_with_dataset(key, groups[key]) for key in keys]), keys, strict=True)
-    return [
-        build(title, groups[key], selection, Metric.of(metric), groups.get(_with_twice_the_rounds(key), ()))
-        for title, key in sorted(titled)
-    ]
+    made = []
+    for title, key in sorted(titled):
+        longer = groups.get(_with_twice_the_rounds(key), ())
+        try:
+            made.append(build(title, groups[key], selection, Metric.of(metric), longer))
+        except DisputeError as error:
+            print(f"fedsynth: left out: {error}", file=sys.stderr)
+    return made
 
 
 def _with_dataset(key: str, runs: Sequence[FinishedRun]) -> dict[str, Any]:
@@ -126,6 +139,19 @@ def one_training_set_a_seed(key: str, runs: Sequence[FinishedRun]) -> dict[str, 
     return dict(apart)
 
 
+def one_hardware_a_dispute(key: str, runs: Sequence[FinishedRun]) -> dict[str, Sequence[FinishedRun]]:
+    """Comparable runs as they are, unless two of one row and seed have different scores and were asked for on different hardware:
+    then apart by it."""
+    asked = [tuple(run.record.identity["trainer"].get(option) for option in HARDWARE) for run in runs]
+    if len({*asked}) == 1 or not any(entry.disputed for entry in entries(runs)):
+        return {key: runs}
+    shared, apart = json.loads(key), dict[str, list[FinishedRun]]()
+    for run, own in zip(runs, asked, strict=True):
+        trainer = shared["trainer"] | dict(zip(HARDWARE, own, strict=True))
+        apart.setdefault(canonical(shared | {"trainer": trainer}), []).append(run)
+    return dict(apart)
+
+
 def comparable(record: Record) -> dict[str, Any]:
     """What all runs of a table have in common: of a data set neither its name nor, where its images are stored, its code. The
     cohort of a run is "seed" if the seed draws it."""
@@ -147,18 +173,29 @@ def contestant(record: Record) -> dict[str, Any]:
     return {part: record.identity[part] for part in ("method", "network", "code")} | own
 
 
+def row_and_seed(record: Record) -> str:
+    """What only records of one row and seed have in common."""
+    own = comparable(record), contestant(record), record.identity["data"], record.identity["seed"]
+    return canonical(own)
+
+
 def build(
     title: str, runs: Sequence[FinishedRun], selection: str, metric: Metric, longer: Sequence[FinishedRun] = ()
 ) -> Table:
-    """The table of comparable runs, given oldest first: of the runs of one row and seed, the newest counts. `longer`: runs that
-    differ from these in having twice the rounds."""
-    entries = _newest(runs)
-    kept = [run.record for entry in entries for run in entry]
-    seeds = sorted({record.identity["seed"] for record in kept})
-    names = Names.of([entry[0].record for entry in entries])
+    """The table of comparable runs. `longer`: runs that differ from these in having twice the rounds.
+
+    Raises DisputeError where none of them counts.
+    """
+    everyone = entries(runs)
+    disputes = [dispute(*names) for entry in everyone for names in entry.disputed.values()]
+    if not (whole := [entry for entry in everyone if entry.runs]):
+        raise DisputeError("; ".join(disputes))
+    kept = [run.record for entry in whole for run in entry.runs]
+    seeds = sorted({record.identity["seed"] for record in kept}.union(*(entry.disputed for entry in whole)))
+    names = Names.of([entry.runs[0].record for entry in whole])
     rows = [
-        Row.of(own, method, network, seeds, selection, metric)
-        for own, method, network in zip(entries, names.methods, names.networks, strict=True)
+        Row.of(entry.runs, method, network, seeds, selection, metric, tuple(entry.disputed))
+        for entry, method, network in zip(whole, names.methods, names.networks, strict=True)
     ]
     lines = reference_lines(kept, selection)
     rows = [replace(row, below_lookup=is_below_lookup(row, lines, metric)) for row in rows]
@@ -182,7 +219,11 @@ def build(
         smoke=smoke,
         not_ranked=not_ranked,
         headline=headline(rows, metric, not_ranked),
-        notes=(*notes(rows, names, not_ranked, len(runs) - len(kept), metric), *found.reasons),
+        notes=(
+            *notes(rows, names, not_ranked, metric),
+            *(f"{told}." for told in disputes),
+            *found.reasons,
+        ),
         caption=tuple(caption(kept, selection, metric, len(rows) > 1)),
         facts=tuple(facts(kept, names, policy)),
         lines=lines,
@@ -191,12 +232,26 @@ def build(
     )
 
 
-def _newest(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
-    """The runs of each row, one a seed."""
-    newest: dict[str, dict[int, FinishedRun]] = {}
+class Entry(NamedTuple):
+    """The runs of a row."""
+
+    runs: list[FinishedRun]  # that count, one a seed, by seed
+    disputed: dict[int, list[str]]  # seed -> its runs, of which none counts
+
+
+def entries(runs: Sequence[FinishedRun]) -> list[Entry]:
+    """The runs of each row. Records of one row and seed count once if they agree, and else not at all."""
+    found: dict[str, dict[int, list[FinishedRun]]] = {}
     for run in runs:
-        newest.setdefault(canonical(contestant(run.record)), {})[run.record.identity["seed"]] = run
-    return [[own[seed] for seed in sorted(own)] for _, own in sorted(newest.items())]
+        of_row = found.setdefault(canonical(contestant(run.record)), {})
+        of_row.setdefault(run.record.identity["seed"], []).append(run)
+    return [_entry(own) for _, own in sorted(found.items())]
+
+
+def _entry(by_seed: Mapping[int, Sequence[FinishedRun]]) -> Entry:
+    counting = {seed: agreed(by_seed[seed]) for seed in sorted(by_seed)}
+    disputed = {seed: [run.record.run for run in by_seed[seed]] for seed, run in counting.items() if run is None}
+    return Entry([run for run in counting.values() if run], disputed)
 
 
 def _ranked(
@@ -204,7 +259,7 @@ def _ranked(
 ) -> tuple[list[Row], tuple[str, ...]]:
     """The rows with their ranks, or without and the reasons why. Rows that have left the families have none."""
     family = [rows[number] for number in pairs.rows] if pairs else [row for row in rows if may_be_ranked(row)]
-    trained_on = {canonical(contestant(own[0].record)): own for own in _newest(longer)}
+    trained_on = {canonical(contestant(own.runs[0].record)): own.runs for own in entries(longer) if own.runs}
     matching = [
         [
             run

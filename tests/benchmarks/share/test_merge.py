@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,16 @@ from support import finished
 from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.config.identity import identity
+from fedsynth.benchmarks.config.schema import Run
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.record import canonical, read_record, run_name, sha256
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.share.merge import LARGEST, escapes_folder
+from fedsynth.benchmarks.tables.table import tables
+from fedsynth.federation.scenario import Scenario
+from fedsynth.registry import DATASETS, METHODS, NETWORKS
+from fedsynth.runtime.options import TrainerOptions
 
 
 @pytest.fixture
@@ -338,9 +346,48 @@ def test_other_content_of_the_same_name_is_refused_and_ours_kept(
     before = content(ours)
     assert merge(ours, theirs.runs) == 1
     said = capsys.readouterr()
-    assert f"{run_of(ours, 'fedavg')} is there with other content; to take this one, move that folder away" in said.err
+    assert f"{run_of(ours, 'fedavg').name} is here, of the same row and seed and with other scores; to see" in said.err
     assert said.out.startswith("2 taken, 0 there already, 1 refused")
     assert before.items() <= content(ours).items()
+
+
+def test_a_record_of_a_row_and_seed_that_are_here_never_takes_their_place(
+    theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that differs is refused under any name and date; one that agrees stands beside ours, and both count once."""
+    for threads, psnr in ((1, 25.0), (2, 40.0)):
+        what = finished.identity(method={"name": "fedavg"}, trainer={"threads": threads})
+        run = finished.finish_whole(ours if threads == 1 else theirs, what, psnr)
+    before = content(ours)
+    assert merge(ours, theirs.runs) == 1
+    said = capsys.readouterr()
+    assert run in said.err
+    assert said.err.count(f"{run_of(ours, 'fedavg').name} is here, of the same row and seed and with other scores") == 2
+    assert said.out.startswith("2 taken, 0 there already, 2 refused")
+    assert before.items() <= content(ours).items()
+    again = Store(ours.runs.parent.parent / "again")
+    finished.finish_whole(again, finished.identity(method={"name": "fedavg"}, trainer={"threads": 4}), 25.0)
+    finished.finish_whole(again, finished.identity(method={"name": "fedbn"}), 20.0)
+    reseal(run_of(again, "fedbn"), finished="2026-01-01T02:00:00+00:00")
+    assert merge(ours, again.runs) == 0
+    assert capsys.readouterr().out.startswith("1 taken, 1 there already, 0 refused")
+    (table,) = tables(finished_runs(ours))
+    assert {row.method: row.psnr and row.psnr.mean for row in table.rows} == {"fedavg": 25, "fedbn": 20, "local": 20}
+
+
+def test_two_stores_of_one_prepared_data_set_at_different_paths_make_one_table(tmp_path: Path, ours: Store) -> None:
+    keep: Any = DATASETS["prepared"]
+    keep.keep(DATASETS["phantom"](size=16, slices=1, train=1, val=1, test=1), tmp_path / "data" / "set")
+    shutil.copytree(tmp_path / "data" / "set", tmp_path / "jane" / "scans")
+    scenario = Scenario("two", ["ixi", "oasis"], {"default": ["T1->T2"]})
+    labs = {"fedavg": (ours, "data/set"), "fedbn": (Store(tmp_path / "lab"), "jane/scans")}
+    for method, (store, place) in labs.items():
+        parts = METHODS[method](), NETWORKS["resnet"](), keep([str(tmp_path / place)]), scenario, TrainerOptions()
+        finished.finish_whole(store, identity(Run(*parts, 0, "results")))
+    assert merge(ours, tmp_path / "lab") == 0
+    (table,) = tables(finished_runs(ours))
+    assert sorted(row.method for row in table.rows) == ["fedavg", "fedbn"]
+    assert table.title == "two on prepared"
 
 
 def test_a_run_that_is_half_finished_here_is_left_alone(

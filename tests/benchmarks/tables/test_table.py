@@ -10,6 +10,7 @@ import pytest
 from support import finished
 
 from fedsynth.benchmarks.records.finished import finished_runs
+from fedsynth.benchmarks.records.lifting import lifted
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.tables.table import Table, tables
 from fedsynth.benchmarks.tables.views.columns import columns
@@ -251,12 +252,62 @@ def test_where_a_run_was_made_does_not_matter(store: Store, other: dict[str, Any
     assert [row.seeds for row in only(store).rows] == [(0, 1)]
 
 
-def test_the_newest_run_of_a_seed_counts(store: Store) -> None:
-    for psnr, device, hour in ((30, "cuda", 4), (20, "cpu", 5), (40, "tpu", 3)):
-        finished.finish(store, named("a", trainer={"device": device}), psnr, finished=f"2026-01-01T0{hour}:00:00+00:00")
+def test_runs_of_one_row_and_seed_that_agree_count_once(store: Store) -> None:
+    for device, hour in (("cuda", 4), ("cpu", 5), ("auto", 3)):
+        finished.finish(store, named("a", trainer={"device": device}), finished=f"2026-01-01T0{hour}:00:00+00:00")
+    row = only(store).rows[0]
+    assert (row.seeds, row.missing, row.psnr and row.psnr.mean) == ((0,), (), 20)
+
+
+def test_what_was_asked_for_on_other_hardware_and_differs_has_a_table_of_its_own(store: Store) -> None:
+    for psnr, device in ((30, "cuda"), (20, "cpu")):
+        for seed in (0, 1):
+            finished.finish(store, named("a", trainer={"device": device}, seed=seed), psnr)
+        finished.finish(store, named("b", trainer={"device": device}), 25)
+    found = {table.title.partition(", ")[2]: table for table in made(store)}
+    assert sorted(found) == ["trainer.device=cpu", "trainer.device=cuda"]
+    for device, psnr in (("cpu", 20), ("cuda", 30)):
+        row = next(row for row in found[f"trainer.device={device}"].rows if row.method == "a")
+        assert row.psnr is not None
+        assert (row.seeds, row.psnr.mean) == ((0, 1), psnr)
+
+
+def test_of_two_records_that_differ_in_nothing_but_scores_none_counts(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They lie under two names, as one was written by an older version; a later date chooses neither."""
+    older = named("a")
+    names = [
+        finished.finish(store, older, 20),
+        finished.finish(store, lifted(older), 40, finished="2026-02-01T00:00:00+00:00"),
+    ]
+    assert made(store) == []
+    told = f"{' and '.join(sorted(names))} are of one row and seed, and their scores differ, so none counts; remove what is"
+    assert told in capsys.readouterr().err
+    finished.finish(store, named("a", seed=1), 22)
+    finished.finish(store, named("b"), 10)
     table = only(store)
-    assert [row.psnr and row.psnr.mean for row in table.rows] == [20]
-    assert any(note.startswith("2 older runs of the same row and seed") for note in table.notes)
+    rows = {row.method: row for row in table.rows}
+    assert (rows["a"].seeds, rows["a"].missing, rows["a"].psnr) == ((1,), (0,), None)
+    assert any(note.startswith(told) for note in table.notes)
+    assert any("there is no finished run whose records agree of seed 0" in note for note in table.notes)
+
+
+def test_a_table_says_where_its_rows_mix_hardware(store: Store) -> None:
+    def on(device: str) -> dict[str, Any]:
+        return finished.record(named("a")).environment | {"device": device, "execution": "eager"}
+
+    finished.finish(store, named("a"), environment=on("cpu (any)"))
+    finished.finish(store, named("b"), environment=on("cpu (any)"))
+    assert not any("Hardware" in note for note in only(store).notes)
+    finished.finish(store, named("c", trainer={"device": "auto"}), environment=on("cuda (H200)"))
+    assert (
+        "Hardware is mixed, which changes how numbers are rounded: c/resnet by cuda (H200), eager, 1 thread; all others by cpu "
+        "(any), eager, 1 thread."
+    ) in only(store).notes
+    finished.finish(store, named("a", seed=1), environment=on("cpu (any), cuda (H200)"))
+    (note,) = [note for note in only(store).notes if "Hardware" in note]
+    assert "a/resnet by cpu (any) then cuda (H200), eager, 1 thread and cpu (any), eager, 1 thread" in note
 
 
 def test_titles_name_what_differs(store: Store) -> None:
