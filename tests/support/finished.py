@@ -24,9 +24,9 @@ def identity(
     trainer: Mapping[str, Any] | None = None,
     seed: int = 0,
     code: Mapping[str, str] | None = None,
-    data: str = "d0",
+    data: str = "",
 ) -> dict[str, Any]:
-    """A run's identity; the given options replace the defaults or are added to them."""
+    """A run's identity; the given options replace the defaults or are added. A data set of another name has other data."""
     tasks = {"name": "variable", "sites": sorted(TASKS), "tasks": TASKS} | dict(scenario or {})
     return {
         "method": {"name": "fedavg"} | dict(method or {}),
@@ -37,7 +37,7 @@ def identity(
         "optimizer": {"name": "adam", "betas": [0.5, 0.999]},
         "schedule": {"name": "linear"},
         "seed": seed,
-        "data": dict.fromkeys(tasks["sites"], data),
+        "data": dict.fromkeys(tasks["sites"], data or {"name": "d0", **(dataset or {})}["name"]),
         "code": {"method": "aaaa00000000", "network": "bbbb00000000", "dataset": "cccc00000000"} | dict(code or {}),
         "numerics": 1,
     }
