@@ -1,13 +1,24 @@
-"""The least time that a step can take: its operations at the device's rate of matrix products, or its bytes at the bandwidth."""
+"""The least time that a step can take: its operations at the device's rate of matrix products, or its bytes at the bandwidth.
+
+    OMP_NUM_THREADS=1 python -m fedsynth.benchmarks.speed.floor
+
+says how far the convolutions of the reference regime's generator come to that rate, each by itself, and what else takes time.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fedsynth.federation import Columns
+from fedsynth.networks.network import Condition
+from fedsynth.networks.switchable_unet import SwitchableUNet
 from fedsynth.runtime.device import matrix_rate
 from fedsynth.runtime.options import Precision
 
@@ -46,3 +57,40 @@ def floor(flops: int, parameters: int, device: torch.device, precision: Precisio
         "bandwidth GB/s": width / 1e9,
         "floor seconds": max(flops / rate, parameters * STATE / width),
     }
+
+
+def seconds(module: nn.Module, *inputs: Tensor) -> float:
+    """CPU time of a forward and a backward pass: the least of a few."""
+    taken = []
+    for _ in range(8):
+        started = time.process_time()
+        module(*inputs).sum().backward()
+        taken.append(time.process_time() - started)
+    return min(taken)
+
+
+def main() -> None:
+    columns = Columns(sites=4, contrasts=4)
+    generator = SwitchableUNet(width=8, pools=3, latent=64, condition=Condition.site_task).generator(columns)
+    inputs = torch.randn(4, 1, 64, 64), torch.zeros(4, columns.length)
+    whole, rate = seconds(generator, *inputs), matrix_rate(torch.device("cpu"), Precision.fp32)
+    calls: list[tuple[nn.Module, Tensor, int]] = []
+    for module in generator.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.register_forward_hook(lambda of, given, made: calls.append((of, given[0].detach(), made.shape[1])))
+    generator(*inputs)
+    alone: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+    for module, image, made in tuple(calls):
+        flops = 3 * operations(partial(module, image))
+        alone[f"{image.shape[-1]} pixels, {image.shape[1]} to {made} channels"].append(
+            (flops, seconds(module, image.requires_grad_()))
+        )
+    alone["all convolutions"] = [each for found in alone.values() for each in found]
+    for name, found in alone.items():
+        flops, taken = (sum(part) for part in zip(*found, strict=True))
+        print(f"{name:32}{taken / whole:5.0%} of the time, at {flops / taken / rate:4.0%} of the rate")
+    print(f"forward and backward pass: {1e3 * whole:.1f} ms, matrix products {rate / 1e9:.0f} GFLOP/s")
+
+
+if __name__ == "__main__":
+    main()
