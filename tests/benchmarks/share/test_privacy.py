@@ -4,6 +4,7 @@ or a folder of the machine."""
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from support.search import found_in, opened
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
 
+REAL = os.environ.get("FEDSYNTH_REAL", "")
 PEOPLE = ("Zappelhuber_1951-03-07", "Ostrogorski_1948-11-30", "Nurmagambetova_1960-01-02", "Quimby_1971-05-09")
 EXCLUDED, BROKEN = "Weggelassen_1933-02-01", "Unvollstaendig_1944-06-06"
 HEADER = "Featherstonehaugh"  # in the fields of a header that scanners and converters fill
@@ -30,10 +32,14 @@ def machine(tmp_path: Path) -> list[str]:
     return [str(tmp_path), str(ROOT), str(Path.home()) + "/", *([host] if len(host) > 8 else [])]
 
 
-def scan(folder: Path, number: int, name: str, contrasts: str = "T1 T2") -> None:
+def scan(folder: Path, number: int, name: str, contrasts: str = "T1 T2", real: str = "") -> None:
     for contrast in contrasts.split():
         path = trees.nifti(folder / name / f"{name}_{contrast}.nii.gz", trees.stacks("midas", number)[contrast])
         volume = nibabel.load(path)
+        if real:  # a T1 of a head; its root stands for another contrast on the same grid
+            scans = sorted(Path(real, "nichart").glob("*/T1.nii.gz"))
+            head = nibabel.load(scans[number % len(scans)])
+            volume = nibabel.Nifti1Image(head.get_fdata() ** (1 if contrast == "T1" else 0.5), head.affine)
         for entry in ("descrip", "db_name", "aux_file", "intent_name"):
             volume.header[entry] = HEADER.encode()[: volume.header[entry].dtype.itemsize or 16]
         nibabel.save(nibabel.Nifti1Image(volume.get_fdata(), volume.affine, volume.header), path)
@@ -41,11 +47,14 @@ def scan(folder: Path, number: int, name: str, contrasts: str = "T1 T2") -> None
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A laboratory: its volumes, a prepared folder, and two finished runs, one on that folder, one on the volumes directly."""
-    at = tmp_path_factory.mktemp("laboratory")
+    return laboratory(tmp_path_factory.mktemp("laboratory"))
+
+
+def laboratory(at: Path, real: str = "") -> Path:
+    """Volumes, a prepared folder, and two finished runs, one on that folder, one on the volumes directly."""
     for number, name in enumerate((*PEOPLE, EXCLUDED)):
-        scan(at / "scans" / "north", number, name)
-    scan(at / "scans" / "north", 7, BROKEN, "T1")
+        scan(at / "scans" / "north", number, name, real=real)
+    scan(at / "scans" / "north", 7, BROKEN, "T1", real)
     small = [f"dataset.chain.{option}={value}" for option, value in trees.SMALL.items()]
     data = [f"dataset.root={at / 'scans'}", "dataset.pattern='{site}/{subject}/{subject}_{contrast}.nii.gz'"]
     data += [f"dataset.exclude=[{EXCLUDED}]", "dataset.on_error=skip", f"dataset.out={at / 'prepared'}", *small]
@@ -63,6 +72,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_what_leaves_names_nobody_and_no_folder(lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_what_leaves(lab, tmp_path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="FEDSYNTH_REAL does not name the folder of real scans")
+def test_what_leaves_of_real_scans_names_nobody_and_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_what_leaves(laboratory(tmp_path / "laboratory", REAL), tmp_path, capsys)
+
+
+def check_what_leaves(lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
     results, out = str(lab / "results"), tmp_path / "sent"
     for words in (
         ["records", "publish", "ours", "--out", str(out)],

@@ -525,3 +525,19 @@ def test_a_metric_by_which_the_order_is_reversed_has_statistics_of_its_own(store
         (True, True),
         (False, True),
     ]
+
+
+def test_runs_whose_subjects_have_pseudonyms_of_two_salts_share_no_table(store: Store) -> None:
+    """Nobody knows which subject of one is which of the other, so no difference of a subject could be taken."""
+    for seed, salt in ((0, "salted-00000000"), (1, "salted-00000000"), (2, "salted-11111111")):
+        what = finished.identity(dataset={"name": "prepared"}, seed=seed)
+        data = finished.record(what).data | {"naming": {"ixi": salt, "oasis": "simulated"}}
+        finished.finish(store, what, data=data)
+    assert sorted(table.seeds for table in made(store)) == [(0, 1), (2,)]
+
+
+def test_it_is_said_how_many_were_left_out_and_why(store: Store) -> None:
+    what = finished.identity()
+    data = finished.record(what).data | {"left_out": {"ixi": {"incomplete": 2, "excluded by name": 1}}}
+    finished.finish(store, what, data=data)
+    assert "Left out: ixi 1 excluded by name, 2 incomplete." in only(store).facts
