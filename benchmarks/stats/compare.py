@@ -164,9 +164,9 @@ def two_way_of_pairs(values: Floats, design: Design) -> tuple[Estimate, Floats, 
     means, mean = totals.mean(-1), u.mean(-2)
     rest = u - mean[..., None, :]
     own = [design.at_site[:, site] > 0 for site in range(len(design.sites))]
-    of_subjects = np.stack([_between(mean[..., at]) for at in own], -1)
-    residual = np.stack([_between(rest[..., at].reshape(*means.shape, -1)) for at in own], -1)
-    of_seeds = _between(totals - means[..., None]) / (seeds * (seeds - 1))
+    of_subjects = np.stack([sums_of_squares(mean[..., at]) for at in own], -1)
+    residual = np.stack([sums_of_squares(rest[..., at].reshape(*means.shape, -1)) for at in own], -1)
+    of_seeds = sums_of_squares(totals - means[..., None]) / (seeds * (seeds - 1))
     difference = means[..., :, None] - means[..., None, :]
     estimate = _estimate(design, seeds, difference, of_seeds, of_subjects, residual / (seeds * (seeds - 1)))
     return estimate, of_seeds, of_subjects
@@ -179,7 +179,7 @@ def _subjects(values: Floats, design: Design) -> Floats:
     return (deviations * (design.weights * (design.in_site_task @ np.sqrt(count / (count - 1))))) @ design.of_subject
 
 
-def _between(rows: Floats) -> Floats:
+def sums_of_squares(rows: Floats) -> Floats:
     """[..., K, n] to [..., K, K]: the sum of squares of each row minus each other."""
     products = rows @ rows.swapaxes(-1, -2)
     squares = np.einsum("...ii->...i", products)

@@ -146,9 +146,11 @@ def _of_row(row: Row) -> Iterator[str]:
         )
 
 
-def caption(records: Sequence[Record], selection: str, metric: Metric, several: bool) -> Iterator[str]:
-    """What the numbers are, in a few sentences; docs/statistics.md has the rest. `several`: there is a second row."""
+def caption(records: Sequence[Record], selection: str, metric: Metric, several: bool, lettered: bool) -> Iterator[str]:
+    """What the numbers are, in a few sentences; docs/statistics.md has the rest. `several`: there is a second row; `lettered`:
+    its rows have letters."""
     seeds = {record.identity["seed"] for record in records}
+    tested = several and len(seeds) >= FEW_SEEDS
     if records[0].simulated:
         yield "The data are simulated: the numbers are not evidence of clinical performance."
     spread = (
@@ -159,12 +161,14 @@ def caption(records: Sequence[Record], selection: str, metric: Metric, several: 
     )
     if several:
         marked = (
-            ", * where it is not 0 (5 % for all gains together); without *: not shown to differ"
-            if len(seeds) >= FEW_SEEDS
+            ", * where it is not 0 (5 % for all gains over `local` and over `fedavg` together); without *: not shown to differ"
+            if tested
             else ""
         )
         yield f"Gain: the difference in {metric.heading} to `local` on the same network{marked}."
-    yield "MB: what all sites send and receive in a run. Columns without a * are exploratory."
+    if lettered:
+        yield "Rows that share a letter in groups are not shown to differ (5 % for all pairs together)."
+    yield f"MB: what all sites send and receive in a run. {'All else' if tested else 'Everything'} is exploratory."
 
 
 def facts(records: Sequence[Record], names: Names, policy: str) -> Iterator[str]:

@@ -208,6 +208,7 @@ def build(
     rows, not_ranked = _ranked(rows, found.pairs, longer)
     policies = {row.policy for row in rows}
     policy = policies.pop() if len(policies) == 1 else ""
+    lettered = any(own.letters for own in found.rows if own)
     smoke = kept[0].local_steps < SMOKE_STEPS
     return Table(
         title=f"{title}: smoke run" if smoke else title,
@@ -224,7 +225,7 @@ def build(
             *(f"{told}." for told in disputes),
             *found.reasons,
         ),
-        caption=tuple(caption(kept, selection, metric, len(rows) > 1)),
+        caption=tuple(caption(kept, selection, metric, len(rows) > 1, lettered)),
         facts=tuple(facts(kept, names, policy)),
         lines=lines,
         pairs=found.pairs,

@@ -1,11 +1,11 @@
 """How large the largest |t| of a family is where no two of its methods differ.
 
-The t of a pair is its difference over its standard error, whose square counts as at least FLOOR times the median of all pairs of
-the family's methods (family.py). Its distribution has no closed form, so it is drawn: DRAWS tables of K equal methods with normal
-scores and as many degrees of freedom as the family's standard errors have.
+The t of a pair is its difference over its standard error, whose square has a floor (floor.py). The largest has a distribution
+without a closed form, so it is drawn: DRAWS tables of K equal methods with normal scores and as many degrees of freedom as the
+family's standard errors have.
 
-The floor is too low for the methods that spread most. So tables are drawn under each of DESIGNS, in which
-some methods spread up to three times as much as others, and what counts is the design in which large |t| are most frequent.
+The floor is too low for the methods that spread most. So tables are drawn under five designs, in four of which some methods
+spread up to three times as much as others, and what counts is the design in which large |t| are most frequent.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compare import sums_of_squares
 from ..scores import Floats
+from .floor import floored
 
 LEVEL = 0.05  # the family-wise error
-FLOOR = 0.5  # of the median variance: more sees more where methods spread alike, less where they do not
 DRAWS = 3_999  # of each design; a p value of 5 % has a Monte-Carlo error of 0.34 points
 THREEFOLD = 3.0  # how much more the methods that spread most do than those that spread least
 CHUNK = 50_000  # standard errors that are in memory at a time
@@ -57,38 +58,28 @@ def reference(methods: int, freedom: int, pairs: tuple[Pair, ...]) -> Reference:
 
 @lru_cache(maxsize=128)
 def _drawn(methods: int, freedom: int, pairs: tuple[Pair, ...]) -> Reference:
-    tested = np.array(pairs).T
-    largest = []
-    for scaled, means, floor in _tables(methods, freedom):
-        one, other = (means.take(side, axis=1) for side in tested)
-        t = np.abs(one - other) / np.sqrt(np.maximum(_variances(scaled, *tested), floor))
-        largest.append(t.max(1))
-    return Reference(np.sort(np.concatenate(largest).reshape(-1, DRAWS), axis=1))
+    number = np.zeros((methods, methods), dtype=np.intp)
+    number[np.triu_indices(methods, 1)] = np.arange(methods * (methods - 1) // 2)
+    largest = _tables(methods, freedom).take(number[tuple(np.array(pairs).T)], axis=1).max(1)
+    return Reference(np.sort(largest.astype(np.float64).reshape(-1, DRAWS), axis=1))
 
 
-@lru_cache(maxsize=4)
-def _tables(methods: int, freedom: int) -> list[tuple[Floats, Floats, Floats]]:
-    """Parts of DRAWS tables of each design: deviations [tables, methods, freedom], means [tables, methods] and the floor."""
+@lru_cache(maxsize=2)  # a table asks for its gains, then for all pairs
+def _tables(methods: int, freedom: int) -> NDArray[np.float32]:
+    """|t| of all pairs in DRAWS tables of each design, [designs * DRAWS, pairs]."""
     rng = np.random.default_rng([methods, freedom])
-    every = np.array(np.triu_indices(methods, 1))
+    one, other = np.triu_indices(methods, 1)
     means = rng.normal(size=(DRAWS, methods))
     noise = rng.normal(size=(DRAWS, methods, freedom)) / np.sqrt(freedom)
-    size = max(1, CHUNK // every.shape[1])
-    parts = []
-    for spread in _designs(rng, methods):
-        for part in (slice(start, start + size) for start in range(0, DRAWS, size)):
-            scaled = noise[part] * spread[part, :, None]
-            floor = FLOOR * np.median(_variances(scaled, *every), axis=1, keepdims=True)
-            parts.append((scaled, spread[part] * means[part], floor))
-    return parts
-
-
-def _variances(deviations: Floats, one: NDArray[np.intp], other: NDArray[np.intp]) -> Floats:
-    """[tables, pairs], of differences; `take` is ten times as fast as an index."""
-    products = deviations @ deviations.swapaxes(1, 2)
-    own = np.einsum("nii->ni", products)
-    both = products.reshape(len(products), -1).take(one * products.shape[1] + other, axis=1)
-    return own.take(one, axis=1) + own.take(other, axis=1) - 2 * both
+    spread = np.concatenate(_designs(rng, methods))
+    found = np.empty((len(spread), len(one)), dtype=np.float32)
+    size = max(1, CHUNK // len(one))
+    for start in range(0, len(spread), size):
+        own, at = spread[start : start + size], np.arange(start, min(start + size, len(spread))) % DRAWS
+        scores = own * means[at]
+        variances = floored(sums_of_squares(own[:, :, None] * noise[at]))
+        found[start : start + size] = np.abs(scores[:, one] - scores[:, other]) / np.sqrt(variances[:, one, other])
+    return found
 
 
 def _designs(rng: np.random.Generator, methods: int) -> list[Floats]:

@@ -11,6 +11,7 @@ from .columns import OVER_FEDAVG
 MEAN = "The mean over a subject's slices, then over subjects, then over site-tasks, then over seeds."
 SHIPPED = "What trains in one place sends its training and validation images there, once."
 LOCAL = "`local` on the same network, its best row where it has several"
+ANYWHERE = "How often so large a gain over `local` or `fedavg` would be anywhere in a table of equal methods."
 MEANINGS = {
     "rank": "The place in the order, as an interval: what the table cannot tell apart shares places.",
     "method": "The method, with the options that differ from its defaults.",
@@ -22,17 +23,17 @@ MEANINGS = {
     "below floor": "How many seeds ended with a validation PSNR below that of copying the source.",
     "groups": "Rows that share a letter are not shown to differ (all pairs of the table, at 5 % for all of them together).",
     "gain": (
-        f"The difference in METRIC to {LOCAL}; above 0 the row is better. * where it is not 0, at 5 % for all gains of the table "
-        "together; without *: not shown to differ."
+        f"The difference in METRIC to {LOCAL}; above 0 the row is better. * where it is not 0, at 5 % for all gains over `local` "
+        "and over `fedavg` together; without *: not shown to differ, or below the look-up table."
     ),
     "gain +-": "Half of the 95 % interval of the gain, from paired differences, for other seeds and other subjects.",
-    "gain p": "The p value of the gain, corrected for all gains of the table together.",
+    "gain p": ANYWHERE,
     OVER_FEDAVG: (
         "The difference in METRIC to `fedavg` on the same network, its best row where it has several; above 0 the row is better. "
         "* as at the gain: both are of one family."
     ),
     f"{OVER_FEDAVG} +-": "Half of the 95 % interval of the difference to `fedavg`, as that of the gain.",
-    f"{OVER_FEDAVG} p": "The p value of the difference to `fedavg`, corrected for all gains of the table together.",
+    f"{OVER_FEDAVG} p": ANYWHERE,
     "effect": "The gain divided by its standard deviation over subjects.",
     "sites gaining": "The share of sites whose gain is above 0.",
     "gap closed": "The gain as a share of the gain of `pooled`, where that is significantly above 0 (5 %).",

@@ -32,12 +32,16 @@ def views(tmp_path: Path, count: int) -> list[TableView]:
 def test_letters_up_to_six_methods(tmp_path: Path) -> None:
     found = views(tmp_path, 6)
     assert "groups" in [column.name for column in found[0].columns]
+    assert (
+        "Rows that share a letter in groups are not shown to differ (5 % for all pairs together)." in found[0].caption
+    )
     assert [view.title for view in found if view.shown and view.title.endswith("pairs of methods")] == []
 
 
 def test_a_matrix_above_six_in_every_format(tmp_path: Path) -> None:
     found = views(tmp_path, 7)
     assert "groups" not in [column.name for column in found[0].columns]
+    assert "letter" not in " ".join(found[0].caption)
     (matrix,) = [view for view in found if view.shown and view.title.endswith("pairs of methods")]
     signs = matrix.column("against").values
     assert signs[0] == "o++++ ++"

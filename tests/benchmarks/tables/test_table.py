@@ -472,7 +472,7 @@ def test_tests_are_told_where_they_are_used(store: Store) -> None:
         finished.finish(store, named("local", seed=seed))
     text = "\n".join((*only(store).caption, *only(store).facts))
     assert "Gain: the difference in PSNR to `local` on the same network, * where" in text
-    assert "without *: not shown to differ" in text
+    assert "(5 % for all gains over `local` and over `fedavg` together); without *: not shown to differ" in text
 
 
 def test_an_option_of_each_site_is_told_once_where_sites_agree(store: Store) -> None:

@@ -10,7 +10,8 @@ from scipy import stats
 from support.matrices import one_site, random
 
 from fedsynth.benchmarks.stats.compare import compare, two_way, two_way_of_pairs
-from fedsynth.benchmarks.stats.multiple.family import Family
+from fedsynth.benchmarks.stats.multiple.family import Family, rounded
+from fedsynth.benchmarks.stats.multiple.floor import floored
 from fedsynth.benchmarks.stats.multiple.reference import DRAWS, LEVEL, reference
 from fedsynth.benchmarks.stats.scores import Scores, StatsError
 
@@ -27,16 +28,34 @@ def test_the_estimates_of_all_pairs_are_those_of_each() -> None:
     assert (found.difference == -found.difference.T).all()
 
 
-def test_a_variance_counts_as_at_least_half_of_the_median() -> None:
+def test_the_floor_is_the_mean_of_the_median_and_of_what_the_two_methods_have() -> None:
+    """The parts of methods whose variances are sums of two are found; of three methods they tell nothing new."""
+    part = np.array([9.0, 4, 2, 3, 4])
+    sums = (part[:, None] + part) * (1 - np.eye(5))
+    low = sums.copy()
+    low[0, 1] = low[1, 0] = 6  # in place of 13
+    above = np.triu_indices(5, 1)
+    design = np.array([[float(method in pair) for method in range(5)] for pair in zip(*above, strict=True)])
+    fitted = design @ np.linalg.lstsq(design, low[above])[0]
+    floor = (np.median(low[above]) + fitted) / 2
+    assert floored(low)[above] == pytest.approx(np.maximum(low[above], floor))
+    assert floored(low)[0, 1] == pytest.approx((7 + 7.25 + 2.25) / 2)
+    assert floored(sums)[above] == pytest.approx(np.maximum(sums[above], (np.median(sums[above]) + sums[above]) / 2))
+    assert floored(low[:3, :3])[np.triu_indices(3, 1)] == pytest.approx([6, 11, 6])
+
+
+def test_an_interval_has_the_floor_and_excludes_0_where_p_is_below_5() -> None:
     rng = np.random.default_rng(1)
     methods = [random(rng) for _ in range(5)]
     family = Family.of(methods)
     plain = [compare(methods[one].minus(methods[other])) for one, other in combinations(range(5), 2)]
-    floor = np.sqrt(np.median([own.error**2 for own in plain]) / 2)
+    error = np.zeros((5, 5))
+    error[np.triu_indices(5, 1)] = [own.error for own in plain]
+    error = np.sqrt(floored(error**2 + error.T**2))
     decided = family.decide(list(combinations(range(5), 2)))
     drawn = reference(5, family.freedom, decided.pairs)
     assert decided.difference == pytest.approx([own.difference for own in plain])
-    assert decided.margin == pytest.approx([drawn.critical * max(own.error, floor) for own in plain])
+    assert decided.margin == pytest.approx(drawn.critical * error[np.triu_indices(5, 1)])
     assert ((decided.p < LEVEL) == (np.abs(decided.difference) > decided.margin)).all()
 
 
@@ -50,7 +69,13 @@ def test_freedom_is_that_of_what_all_pairs_have_in_common() -> None:
         two_way_of_pairs(own + np.zeros((4, 9, 4)), one_site(np.zeros((9, 4))).design) for own in (seeds, subjects)
     ]
     scale = np.sqrt(ratio[0][1].sum() / ratio[1][2].sum())
-    assert Family.of([one_site(own) for own in seeds + scale * subjects]).freedom == int(2 / (1 / 8 + 1 / 3))
+    assert (
+        Family.of([one_site(own) for own in seeds + scale * subjects]).freedom == 6
+    )  # of 2 / (1 / 8 + 1 / 3) and twice that
+
+
+def test_freedom_is_rounded_to_steps_of_a_fifth() -> None:
+    assert [rounded(own) for own in (1.4, 6.5, 6.6, 9.4, 9.6, 11.1, 13.3, 100)] == [1, 6, 7, 9, 10, 12, 14, 107]
 
 
 def test_two_methods_have_the_t_of_their_seeds() -> None:
