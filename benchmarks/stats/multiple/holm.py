@@ -11,7 +11,7 @@ from ..scores import Floats, StatsError
 
 def holm(p: Sequence[float] | Floats) -> Floats:
     """Adjusted p values, in the order given. Calling all those below a level significant has at most that family-wise error,
-    if the p values hold in their tail: those with Satterthwaite's degrees of freedom do not (family.py).
+    if the p values hold in their tail: those with Satterthwaite's degrees of freedom do not (docs/statistics.md).
 
     Raises StatsError for a value outside [0, 1].
     """
