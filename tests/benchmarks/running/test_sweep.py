@@ -253,3 +253,21 @@ def test_the_death_of_a_process_is_noted_and_takes_no_other_down(tmp_path: Path)
     assert "the last words of ixi" in notes["killed"]
     assert any(line.endswith("in step") for line in notes["crashed"])  # of Python, by faulthandler
     assert ended.stderr.count("ArithmeticError: seven times six") == 2  # when it failed and at the end
+
+
+def test_a_device_that_is_not_here_can_be_planned_and_is_refused_before_anything_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login node plans what a node with a GPU trains, under the same names."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = [*TINY, "method=fedavg", "trainer.device=cuda", "--results", str(tmp_path)]
+    assert main(["sweep", *words, "--dry"]) == 0
+    assert main(["status", *words]) == 0
+    assert "1 not begun" in capsys.readouterr().out
+    for verb in ("sweep", "run"):
+        assert main([verb, *words]) == 2
+        said = capsys.readouterr().err
+        assert "trainer.device is 'cuda', and this machine has cpu; train on one that has it" in said
+        assert not (tmp_path / "runs").exists()
+    assert main(["sweep", *words[:-3], "trainer.device=cuba", "--results", str(tmp_path), "--dry"]) == 2
+    assert "trainer.device is 'cuba'; it can be auto, cpu, cuda" in capsys.readouterr().err
