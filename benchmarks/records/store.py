@@ -74,7 +74,7 @@ class Store:
         if not self._lock_fault:
             return ""
         return (
-            f"{self.runs} is on {self._lock_fault}; so runs are claimed by leases, and one whose process dies is free after "
+            f"{self.runs} is on {self._lock_fault}; so runs are claimed by leases, and one whose process dies elsewhere is free after "
             f"{STALE:.0f} s"
         )
 

@@ -2,9 +2,9 @@
 
 Where the file system's locks hold for all of them a lock says so, and the kernel frees it when its process dies. Elsewhere it is
 a lease: a file beside the lock, `lock.lease-N`, which its holder renews every BEAT seconds. One that was not renewed for STALE
-seconds is free, and who comes next makes `lock.lease-N+1`: only one process can make that file. Whoever stood still meanwhile
-finds that it was passed, and writes nothing more: `check_claim`, which atomic.py asks before a file appears. Left is a process
-that stops between that question and the rename after it.
+seconds is free, and so is one whose process was of this machine and is gone. Who comes next makes `lock.lease-N+1`: only one
+process can make that file. Whoever stood still meanwhile finds that it was passed, and writes nothing more: `check_claim`, which
+atomic.py asks before a file appears. Left is a process that stops between that question and the rename after it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def is_claimed(lock: Path, leased: bool) -> bool:
                     return not free
         except FileNotFoundError:
             return False
-    return any(time.time() - _changed(path) < STALE for path in _leases(lock).values())
+    return any(time.time() - _changed(path) < STALE and not _is_dead(path) for path in _leases(lock).values())
 
 
 def check_claim(path: Path) -> None:
@@ -162,12 +162,12 @@ class _Lease:
         """Whether it is ours now: nobody had it, or whoever had it has not renewed it for too long."""
         before = _leases(self._lock)
         last = max(before, default=0)
-        if last and self._age(before[last]) < STALE:
+        if last and self._age(before[last]) < STALE and not _is_dead(before[last]):
             return False
         self._path = self._lock.with_name(f"{self._lock.name}.lease-{last + 1}")
         try:
             with self._path.open("x") as file:
-                file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}))
+                file.write(json.dumps({"machine": _machine(), "pid": os.getpid(), "token": self._token}))
                 file.flush()
                 os.fsync(file.fileno())
         except FileExistsError:
@@ -235,3 +235,18 @@ def _changed(path: Path) -> float:
             return os.fstat(file.fileno()).st_mtime
     except OSError:
         return -math.inf
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether the holder was a process of this machine that is there no more."""
+    try:
+        holder = json.loads(path.read_bytes())
+        return bool(holder["machine"] == _machine()) and not Path("/proc", str(holder["pid"])).exists()
+    except (OSError, ValueError, KeyError, TypeError):  # given back, or not written yet
+        return False
+
+
+def _machine() -> str:
+    """This machine, and in a container the numbers that its processes have there."""
+    processes = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {os.readlink(processes) if processes.exists() else os.getpid()}"

@@ -127,3 +127,25 @@ def test_who_stood_still_too_long_loses_the_folder_and_writes_nothing_more(tmp_p
         assert status_of(child) == 7
         write_atomically(tmp_path / "ours", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours"]
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_who_was_killed_on_this_machine_lets_go_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE", 100.0)
+
+    def work() -> int:
+        with claim(tmp_path / "lock", tmp_path, leased=True):
+            (tmp_path / "there").touch()
+            time.sleep(60)
+        return 0
+
+    child = forked(work)
+    while not (tmp_path / "there").exists():
+        time.sleep(0.01)
+    assert is_claimed(tmp_path / "lock", leased=True)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not is_claimed(tmp_path / "lock", leased=True)
+    with claim(tmp_path / "lock", tmp_path, leased=True) as mine:
+        assert mine
+        assert [path.name for path in tmp_path.glob("lock*")] == ["lock.lease-2"]
