@@ -74,8 +74,8 @@ class Store:
         if not self._lock_fault:
             return ""
         return (
-            f"{self.runs} is on {self._lock_fault}; so runs are claimed by leases, and one whose process dies elsewhere is free after "
-            f"{STALE:.0f} s"
+            f"{self.runs} is on {self._lock_fault}; so runs are claimed by leases, and one whose process dies "
+            f"elsewhere is free after {STALE:.0f} s"
         )
 
     def folder(self, run: str) -> Path:
