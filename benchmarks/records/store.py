@@ -1,13 +1,15 @@
 """The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
 
 `<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
-checkpoint, `attempt-<n>.txt` for each failure, and once the run is finished `record.json` with its tables (record.py). A
-published store keeps its finished runs in `<results>/records*.zip` (archive.py).
+checkpoint, `attempt-<n>.txt` for each failure. Once the run is finished it holds `record.json` with its tables (record.py), its
+pictures `gallery.npz` and its model `model.safetensors`, and nothing else but the lock. A published store keeps its finished runs
+in `<results>/records*.zip` (archive.py).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from tqdm import tqdm
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.claim import STALE, claim, is_claimed, is_lock, lock_fault
 
-from .archive import archives, kept_in
+from .archive import FILES, archives, kept_in
 from .lifting import IdentityError, lifted
 from .record import RUN, Record, RecordError, read_record
 
@@ -43,6 +45,7 @@ class State(Enum):
 
 
 FINISHED = (State.done, State.diverged)
+KEPT = (*FILES, "gallery.npz", "model.safetensors")  # of a finished run
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,12 @@ class Store:
     def notes(self, run: str) -> list[Path]:
         """The notes of the run's failed attempts, the first one first."""
         return sorted(self.folder(run).glob("attempt-*.txt"), key=lambda path: int(path.stem.rpartition("-")[2]))
+
+    def tidy(self, run: str) -> None:
+        """Delete what a finished run needed on its way. Only the process that has claimed the run may call this."""
+        for path in self.folder(run).iterdir():
+            if path.name not in KEPT and not is_lock(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def set_aside(self, run: str) -> Path:
         """Move all that a run left to `<results>/damaged`, so that it can be trained again. Only the process that has claimed the

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,46 @@ def tree_digest(tree: Any) -> str:
 
     visit(tree)
     return total.hexdigest()
+
+
+class RowsFile:
+    """Rows that only grow, as a run's curve does, a line each; a checkpoint names how much of the file at `path` it goes with. So
+    what is written grows with the rows, and not with the square of the rounds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows, self._bytes, self._digest = 0, 0, hashlib.sha256()
+
+    def extend(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Add to the file those of all rows that it lacks. Returns how much of the file is of these rows, for `read`.
+
+        What lies behind it, of a run that was killed before its checkpoint, is cut off.
+        """
+        new = "".join(f"{json.dumps(row)}\n" for row in rows[self._rows :]).encode()
+        with self.path.open("r+b" if self.path.exists() else "xb") as file:
+            file.seek(self._bytes)
+            file.truncate()
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())
+        self._digest.update(new)
+        self._rows, self._bytes = len(rows), self._bytes + len(new)
+        return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
+
+    def read(self, known: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of that part of the file.
+
+        Raises:
+            CheckpointError: It is not there, or not what was written.
+        """
+        try:
+            with self.path.open("rb") as file:
+                content = file.read(known["bytes"])
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{self.path} is not there, and its run cannot go on without it") from error
+        self._digest = hashlib.sha256(content)
+        if self._digest.hexdigest() != known["sha256"]:
+            raise CheckpointError(f"{self.path} is damaged: it does not hold what was written")
+        rows = [json.loads(line) for line in content.splitlines()]
+        self._rows, self._bytes = len(rows), len(content)
+        return rows

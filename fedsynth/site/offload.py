@@ -41,7 +41,7 @@ class OffloadStore:
         if state[1] and state not in self._held and not (self.on_disk and self.written(state)):
             if len(self._going) >= AHEAD:
                 self._settle()
-            self._held[state] = _copied(tree, self._device)
+            self._held[state] = copied(tree, self._device)
             if self.on_disk:
                 if self._device.type == "cuda":
                     torch.cuda.current_stream(self._device).synchronize()  # the copy has arrived
@@ -89,12 +89,12 @@ class OffloadStore:
             if (path := self._path(state, part)).exists():
                 checkpoint.load(path, HOST)
 
-    def forget_all_but(self, states: Iterable[State], parts: Iterable[str] = PARTS) -> None:
-        """Delete the files of all other states, and of these the parts that are not named."""
+    def forget_all_but(self, states: Iterable[State]) -> None:
+        """Delete the files of all other states."""
         self._settle()
         needed = set(states)
         self._coming = {state: reading for state, reading in self._coming.items() if state in needed}
-        kept = {self._path(state, part) for state in needed for part in parts}
+        kept = {self._path(state, part) for state in needed for part in PARTS}
         for path in self.folder.glob("*"):  # what a process that was killed left half written too
             if path not in kept:
                 path.unlink()
@@ -114,18 +114,17 @@ class OffloadStore:
             checkpoint.save(self._path(state, part), tree[part])
 
     def _read(self, state: State) -> Tree:
-        paths = {part: self._path(state, part) for part in PARTS}  # a finished run keeps no optimisers
-        return {part: checkpoint.load(path, HOST) if path.exists() else {} for part, path in paths.items()}
+        return {part: checkpoint.load(self._path(state, part), HOST) for part in PARTS}
 
     def _path(self, state: State, part: str) -> Path:
         site, trained = state
         return self.folder / f"{self._numbers[site]}-round-{trained}-{part}.safetensors"
 
 
-def _copied(node: Any, device: torch.device) -> Any:
+def copied(node: Any, device: torch.device) -> Any:
     """A tree with its tensors copied into host memory, page-locked where a GPU is to fetch them from."""
     if isinstance(node, Tensor):
         there = torch.empty_like(node, device="cpu", pin_memory=device.type == "cuda")
         there.copy_(node.detach(), non_blocking=True)
         return there
-    return {key: _copied(value, device) for key, value in node.items()} if isinstance(node, Mapping) else node
+    return {key: copied(value, device) for key, value in node.items()} if isinstance(node, Mapping) else node

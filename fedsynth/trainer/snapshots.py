@@ -16,8 +16,9 @@ from ..runtime import checkpoint
 from ..runtime.claim import check_claim
 from ..server import Server
 from ..site import SiteState
-from ..site.offload import PARTS, OffloadStore, State
+from ..site.offload import OffloadStore, State
 from ..site.slots import SlotPool
+from .model import MODEL
 
 LATEST = "checkpoint"  # the name of the snapshot from which a run goes on
 
@@ -44,7 +45,7 @@ class Snapshots:
         """
         for path in self._folder.glob(".*.partial"):
             path.unlink()
-        for path in self._folder.glob("*.safetensors"):
+        for path in (path for path in self._folder.glob("*.safetensors") if path.name != MODEL):
             trained = checkpoint.load(path, torch.device("cpu"))["trained"]
             self.names[path.stem] = [(name, round) for name, round in trained.items()]
         for state in {state for states in self.names.values() for state in states}:
@@ -71,7 +72,7 @@ class Snapshots:
             site.state = (name, tree["trained"][name])
             site.enter(round)
 
-    def keep(self, names: Iterable[str], parts: Iterable[str] = PARTS) -> None:
+    def keep(self, names: Iterable[str]) -> None:
         """Delete all other snapshots, and the states that neither these nor the sites' next steps need."""
         check_claim(self._folder)
         kept = set(names)
@@ -79,7 +80,7 @@ class Snapshots:
             self._path(name).unlink(missing_ok=True)
             del self.names[name]
         needed = [state for states in self.names.values() for state in states]
-        self._offload.forget_all_but([*needed, *(site.state for site in self._sites.values())], parts)
+        self._offload.forget_all_but([*needed, *(site.state for site in self._sites.values())])
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

@@ -28,6 +28,7 @@ from ..server import Server
 from ..server.uploads import Uploads
 from ..site import SiteState
 from .attributes import Attributes
+from .model import load_model, save_model
 from .outcome import Outcome, Row, RunState, curve_row
 from .own_starts import check_own_starts, meet
 from .participation import Participation, poisoned
@@ -120,6 +121,7 @@ class Trainer:
         check_server_rule(method, self.server, options, self.participants)
         self.state = RunState()
         self._secured = 0  # the best round that the checkpoint knows
+        self.curve_file = checkpoint.RowsFile(folder / "curve.jsonl")
         self.snapshots = Snapshots(folder, self.server, self.sites, self.slots, self.offload)
         self.selection = Selection(
             method, self.server, self.sites, federation, self.snapshots, self.state, options.rounds
@@ -327,25 +329,23 @@ class Trainer:
         sites = {name: checkpoint.tree_digest(site.slot.weights()) for name, site in self.sites.items()}
         return sites | {"server": checkpoint.tree_digest(self.server.tree())}
 
-    def tidy(self) -> None:
-        """Delete from a finished run's folder all but what the selected round serves with."""
-        self.snapshots.keep([selected(self.state.best_round)], parts=("weights",))
+    def save_model(self) -> None:
+        """Write all that the selected round of a run that is done serves with into one file of its folder."""
+        save_model(self.folder, self.state.best_round, self.method, self.server, self.sites)
 
     def serve_selected(self) -> None:
-        """Make the sites and the server what they were in the selected round of the run in the folder.
+        """Make the sites and the server serve as they did in the selected round of the run whose model is in the folder.
 
         Raises:
             ValueError: There is no trained model in the folder.
         """
-        self.snapshots.find()
-        name = next((name for name in self.snapshots.names if name.startswith("selected")), "")
-        if not name:
-            raise ValueError(f"{self.folder} holds no trained model: a run leaves it where it was trained")
-        self.snapshots.recall(self.snapshots.read(name, self.device), int(name.rpartition("-")[2]))
+        load_model(self.folder, self.server, self.sites, self.device)
 
     def _save(self) -> None:
         self._note_memory()
-        self.snapshots.write(LATEST, {"state": asdict(self.state), "recipe": self.recipe, "device": self.device.type})
+        curve = self.curve_file.extend(self.state.curve)
+        state = asdict(replace(self.state, curve=[])) | {"curve": curve}
+        self.snapshots.write(LATEST, {"state": state, "recipe": self.recipe, "device": self.device.type})
         self._secured = self.state.best_round
 
     def _note_memory(self) -> None:
@@ -368,7 +368,7 @@ class Trainer:
                     f"the run in {self.folder} began on {tree['device']}, and would go on here on {self.device.type}: neither "
                     "would have made its numbers. Go on with it where it began, or delete the folder to begin anew"
                 )
-            self.state.restore(tree["state"])
+            self.state.restore(tree["state"] | {"curve": self.curve_file.read(tree["state"]["curve"])})
             self.snapshots.recall(tree, self.state.round)
             self._secured = self.state.best_round
         self._forget()

@@ -209,6 +209,9 @@ def test_what_a_straggler_serves_is_the_same_after_a_restart(method: Method, tmp
         trained.round(round)
     again = made(tmp_path).run()
     assert facts(again) == facts(made(tmp_path / "whole").run())
+    last = made(tmp_path)
+    last.run()
+    last.save_model()
     served = made(tmp_path)
     served.serve_selected()
     rows = evaluate.score(served.method, served.server, served.sites, "test")
@@ -222,7 +225,7 @@ def test_what_a_straggler_serves_is_the_same_after_a_restart(method: Method, tmp
 def test_a_damaged_file_is_named_and_never_trained_from(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         of_case("everything", tmp_path, stop_in(2, 1)).run()
-    files = sorted(tmp_path.rglob("*.safetensors"))
+    files = sorted([*tmp_path.rglob("*.safetensors"), tmp_path / "curve.jsonl"])
     assert {path.parent.name for path in files} == {tmp_path.name, "sites"}
     for path in files:
         content = path.read_bytes()

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from support.federations import federation, options, personalised, resnet, trainer
+from support.federations import federation, options, resnet, trainer
 from support.probes import Everything, facts, local
 
+from fedsynth.benchmarks.contract.toy import ToyFederation, blobs
+from fedsynth.evaluation import evaluate
 from fedsynth.exchange import Memory, Message
 from fedsynth.method import Method
 from fedsynth.methods.ditto import Ditto
+from fedsynth.methods.fedavg import FedAvg
+from fedsynth.methods.local import Local
 from fedsynth.methods.pflsynth import PFLSynth
 from fedsynth.networks.blocks import Norm
+from fedsynth.registry import METHODS
 from fedsynth.runtime import checkpoint
 from fedsynth.runtime.options import Offload
 from fedsynth.server.uploads import Uploads
 from fedsynth.trainer import Trainer
-from fedsynth.trainer.snapshots import selected
+from fedsynth.trainer.model import MODEL
 
 CPU = torch.device("cpu")
 SAME = dict.fromkeys(("brats", "ixi", "midas", "oasis"), ("T1->T2",))
@@ -124,25 +132,47 @@ def test_a_state_is_kept_while_anything_needs_it(tmp_path: Path) -> None:
     assert kept == {
         f"{n}-round-{r}-{part}.safetensors" for n in range(4) for r in rounds for part in ("weights", "optimizers")
     }
-    of.tidy()
-    kept = {path.name for path in (tmp_path / "sites").iterdir()}
-    assert kept == {f"{n}-round-{of.state.best_round}-weights.safetensors" for n in range(4)}
-    assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_what_a_finished_run_serves_is_found_in_its_folder(tmp_path: Path) -> None:
-    def made() -> Trainer:
-        return trainer(PFLSynth(), personalised(), folder=tmp_path, rounds=3, resident=2)
-
+def served_again(made: Callable[[], Trainer]) -> dict[str, set[str]]:
+    """Train, keep the model alone, and serve it in a new trainer, which must score as the selected round did. Returns the paths
+    of each site's tensors in the model."""
     first = made()
-    first.run()
-    best = first.state.best_round
-    first.snapshots.recall(first.snapshots.read(selected(best), CPU), best)
-    expected = first.digests()
-    first.tidy()
+    outcome = first.run()
+    first.save_model()
+    model = first.folder / MODEL
+    for path in (path for path in first.folder.iterdir() if path != model):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = made()
     again.serve_selected()
-    assert again.digests() == expected
+    selected = [row for row in outcome.scores if row["selection"] == "selected"]
+    again_selected = evaluate.score(again.method, again.server, again.sites, "test")
+    assert repr([{"selection": "selected"} | row for row in again_selected]) == repr(selected)
+    return {name: set(own["tensors"]) for name, own in checkpoint.load(model, CPU)["sites"].items()}
+
+
+def toy_run(method: type[Method], folder: Path, **given: object) -> Callable[[], Trainer]:
+    toy = ToyFederation.of(method)
+    return lambda: Trainer(toy.method, toy.network, blobs(), replace(toy.options, resident=2, **given), 0, folder)
+
+
+def test_one_file_is_what_a_finished_run_serves_with(tmp_path: Path) -> None:
+    """Of a site it has what the server does not send: every site of pFLSynth left all of its nets, and the server its copy."""
+    left = {}
+    for method in (FedAvg, PFLSynth, Local):
+        made = toy_run(method, tmp_path / method.__name__)
+        sites = made().sites
+        for name, paths in served_again(made).items():
+            generator = {path for path in sites[name].tensors if path.startswith("generator.")}
+            assert paths == generator - sites[name].held
+            left[method] = len(paths)
+    assert left[FedAvg] == 0 < min(left[PFLSynth], left[Local])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS.entries())
+def test_the_model_of_every_method_serves_as_its_selected_round_did(name: str, tmp_path: Path) -> None:
+    served_again(toy_run(METHODS[name], tmp_path, validate_every=1))
 
 
 @pytest.mark.parametrize("offload", Offload)

@@ -35,7 +35,7 @@ from ...config.grid import Cell
 from ...config.identity import changed
 from ...records.data_card import card_facts, voxel_edges
 from ...records.record import Record, RecordError, canonical, fingerprint, sha256, write_record
-from ...records.store import State, Store
+from ...records.store import FINISHED, State, Store
 from .estimate import announced, first_steps, remaining, spelt
 from .gpu_queue import wait_for_memory
 from .progress import RunProgress
@@ -78,6 +78,7 @@ def settle(cell: Cell, whole: float = 0.0) -> Ending:
                 return Ending(State.running, "another process works on it, so it is left to that one")
             try:
                 if record := store.record(name):
+                    store.tidy(name)
                     return Ending(State[record.status], f"{record.status} before, nothing to train")
             except RecordError as error:
                 aside = f"; before, {error}: now in {store.set_aside(name)}"
@@ -88,6 +89,8 @@ def settle(cell: Cell, whole: float = 0.0) -> Ending:
                 aside += f"; before, {error}: what there was of the run is now in {store.set_aside(name)}"
                 store.begin(name, cell.asked)
                 ending = attempt(cell, store, whole)
+            if ending.state in FINISHED:
+                store.tidy(name)
             return replace(ending, told=ending.told + aside)
     except ClaimLostError as error:
         return Ending(State.running, f"given up: {error}")
@@ -152,9 +155,9 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         tuning=cell.tuning,
         below_floor=outcome.below_floor,
     )
-    record = write_record(folder, record, outcome.scores, outcome.curve)
-    trainer.tidy()
-    return record
+    if outcome.status == "done":
+        trainer.save_model()
+    return write_record(folder, record, outcome.scores, outcome.curve)
 
 
 def save_gallery(folder: Path, outcome: Outcome) -> None:

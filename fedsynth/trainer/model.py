@@ -1,0 +1,96 @@
+"""The model of a finished run: one file with all that its sites and its server serve with in the selected round.
+
+Optimisers are left out, and of a site's nets what changes nothing that it serves: what is overwritten by what the site is sent
+before it serves, and discriminators where the method trains no more. Both are tried: with nan in their place the site becomes the
+same, or answers the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..evaluation.evaluate import deliver, serving
+from ..method import Method
+from ..runtime import checkpoint
+from ..server import Server
+from ..site import SiteState
+from ..site.offload import HOST, copied
+
+MODEL = "model.safetensors"
+
+
+def save_model(folder: Path, round: int, method: Method, server: Server, sites: Mapping[str, SiteState]) -> None:
+    """Write what they serve with now, after that round."""
+    trained = {name: site.state[1] for name, site in sites.items()}
+    own = {name: own_weights(method, server, site) for name, site in sites.items() if trained[name]}
+    checkpoint.save(folder / MODEL, {"round": round, "trained": trained, "server": server.tree(), "sites": own})
+
+
+def own_weights(method: Method, server: Server, site: SiteState) -> dict[str, Any]:
+    """The memory of a site, and the tensors of its nets that change what it serves."""
+    left_out: set[str] = set()
+    if _sent(method, server, site) == _sent(method, server, site, site.held):
+        left_out |= site.held
+    judges = {path for path in site.tensors if path.startswith("discriminators.")}
+    trains_no_more = type(method).personalise is Method.personalise
+    if trains_no_more and _answers(method, server, site) == _answers(method, server, site, judges):
+        left_out |= judges
+    kept = {path: tensor for path, tensor in site.tensors.items() if path not in left_out}
+    return copied({"tensors": kept, "memory": dict(site.memory)}, HOST)  # the slot is soon another site's
+
+
+def _sent(method: Method, server: Server, site: SiteState, unknown: Collection[str] = ()) -> str:
+    """A digest of a site as it is after it was sent what it serves with. The tensors at the `unknown` paths are nan before."""
+    with site.preserved(), site.hook("serve"):
+        _forget(site, unknown)
+        try:
+            deliver(method, server, site)
+        except Exception as error:  # of a method that computes with what the site had
+            return f"{sorted(unknown)}: {error}"
+        return checkpoint.tree_digest(site.slot.weights())
+
+
+def _answers(method: Method, server: Server, site: SiteState, unknown: Collection[str] = ()) -> str:
+    """A digest of what a site makes of a slice for each task; the tensors at the `unknown` paths are nan then."""
+    with serving(method, server, site), torch.no_grad():
+        _forget(site, unknown)
+        try:
+            made = [
+                site.answer(feed.batch(task, feed.rows["val"][:1]))
+                for feed in site.feeds.values()
+                for task in feed.tasks
+            ]
+        except Exception as error:  # as above
+            return f"{sorted(unknown)}: {error}"
+        return checkpoint.tree_digest(dict(enumerate(made)))
+
+
+def _forget(site: SiteState, paths: Collection[str]) -> None:
+    for path in paths:
+        site.tensors[path].detach().fill_(math.nan if site.tensors[path].is_floating_point() else -1)
+
+
+def load_model(folder: Path, server: Server, sites: Mapping[str, SiteState], device: torch.device) -> int:
+    """Make the sites and the server what they were when `save_model` wrote; returns the round.
+
+    Raises:
+        ValueError: There is no trained model in the folder.
+        CheckpointError: It was damaged.
+    """
+    if not (folder / MODEL).exists():
+        raise ValueError(f"{folder} holds no trained model: a run leaves it where it was trained")
+    tree = checkpoint.load(folder / MODEL, device)
+    server.restore(tree["server"])
+    for name, site in sites.items():
+        site.enter(tree["round"])
+        if own := tree["sites"].get(name):
+            tensors: dict[str, Tensor] = {**site.tensors, **own["tensors"]}
+            site.slot.load(tensors, own["memory"])
+            site.state = (name, tree["trained"][name])
+    return int(tree["round"])
