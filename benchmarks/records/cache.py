@@ -12,11 +12,13 @@ import os
 import sqlite3
 import sys
 import time
+from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
 from importlib.resources.abc import Traversable
 from typing import Any
 from weakref import finalize
+from zlib import crc32
 
 from .archive import FILES
 from .lifting import LATER, NEWEST
@@ -29,12 +31,12 @@ BATCH = 500  # runs of a transaction, so that no other process waits for long
 SETTLED = (
     1.0  # seconds since a file's last change: a second change in the same tick of the clock would not show in its times
 )
-VERSION = 3  # to be raised when other things of a run are cached, or in another form
+VERSION = 4  # to be raised when other things of a run are cached, or in another form
 NAME = f"records-{sha256(repr((VERSION, SCHEMA, NEWEST, LATER, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
 TABLES = """
 pragma synchronous = off;
-create table if not exists records (run text primary key, stamp text, content text, data text);
-create table if not exists score_tables (digest text primary key, heads text, numbers blob);
+create table if not exists records (run text primary key, stamp text, content text, data text, sum integer);
+create table if not exists score_tables (digest text primary key, heads text, numbers blob, sum integer);
 """
 
 
@@ -57,17 +59,20 @@ class RecordCache:
         """The record of a run's folder. Raises what `read_record` raises."""
         if self._database is None:
             return read_record(folder)
-        now, cached = _stamp(folder), self._find("select stamp, content, data from records where run = ?", folder.name)
+        now, cached = (
+            _stamp(folder),
+            self._find("select stamp, content, data, sum from records where run = ?", folder.name),
+        )
         if cached and cached[0] == now:
             return Record(**json.loads(cached[1]), data=_shared_data(cached[2]))
         record = read_record(folder)
-        if now:
+        if now and self._database is not None:  # it was damaged perhaps
             self._add(folder, record, now)
         return record
 
     def score_table(self, record: Record, name: str) -> ScoreTable | None:
         """A table of a run; None where it is not in the cache."""
-        found = self._find("select heads, numbers from score_tables where digest = ?", record.files[name])
+        found = self._find("select heads, numbers, sum from score_tables where digest = ?", record.files[name])
         return ScoreTable.unpacked(record.run, *_parsed_heads(found[0]), found[1]) if found else None
 
     def save(self) -> None:
@@ -80,7 +85,10 @@ class RecordCache:
 
     def _find(self, query: str, key: str) -> Any:
         try:
-            return self._database.execute(query, (key,)).fetchone() if self._database else None
+            row = self._database.execute(query, (key,)).fetchone() if self._database else None
+            if row and _sum(*row[:-1]) != row[-1]:
+                raise sqlite3.DatabaseError(f"what it has of {key} is not what was written")
+            return row
         except sqlite3.Error as error:
             self._disable(error)
 
@@ -94,14 +102,14 @@ class RecordCache:
                     return
                 table = ScoreTable.parsed(record.run, content.decode())
                 heads = json.dumps([list(table.index.columns.items()), list(table.numbers)])
-                self._database.execute(
-                    "insert or replace into score_tables values (?, ?, ?)", (digest, heads, table.packed())
-                )
+                numbers = table.packed()
+                row = (digest, heads, numbers, _sum(heads, numbers))
+                self._database.execute("insert or replace into score_tables values (?, ?, ?, ?)", row)
             facts = dict(vars(record))
-            parts = (record.run, stamp, json.dumps(facts.pop("data")), json.dumps(facts))
-            self._database.execute(
-                "insert or replace into records (run, stamp, data, content) values (?, ?, ?, ?)", parts
-            )
+            data = json.dumps(facts.pop("data"))
+            parts = stamp, json.dumps(facts), data
+            row = (record.run, *parts, _sum(*parts))
+            self._database.execute("insert or replace into records values (?, ?, ?, ?, ?)", row)
         except (OSError, sqlite3.Error) as error:
             self._disable(error)
         self._added += 1
@@ -109,10 +117,21 @@ class RecordCache:
             self.save()
 
     def _disable(self, error: Exception) -> None:
-        """Do without the cache from now on. This is silent where another process writes it, or where nobody may write."""
+        """Do without the cache from now on. This is silent where another process writes it, or where nobody may write. A damaged
+        one is deleted, and the next command makes it again."""
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            print(f"fedsynth: {self.path} cannot be read ({error}); it only saves time: delete it", file=sys.stderr)
+            print(f"fedsynth: {self.path} was damaged ({error}); the next command makes it again", file=sys.stderr)
+            with suppress(OSError):
+                self.path.unlink()
         self._database = None
+
+
+def _sum(*parts: str | bytes) -> int:
+    """A checksum of a row, against bits that a disk lost."""
+    found = 0
+    for part in parts:
+        found = crc32(part.encode() if isinstance(part, str) else part, found)
+    return found
 
 
 @lru_cache(maxsize=256)

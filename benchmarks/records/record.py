@@ -76,6 +76,7 @@ class Record:
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of the tables beside the record
     schema: int = SCHEMA
     tuning: dict[str, Any] = field(default_factory=dict)  # of its options (config/tuned.py); empty: not recorded
+    gallery: str = ""  # SHA-256 of its pictures, which do not travel with the record; empty: it has none, or is of old
     below_floor: bool = False  # its last validation lies below copying the source; such a run once counted as diverged
 
     @property

@@ -175,7 +175,8 @@ class Store:
 
     def notes(self, run: str) -> list[Path]:
         """The notes of the run's failed attempts, the first one first."""
-        return sorted(self.folder(run).glob("attempt-*.txt"), key=lambda path: int(path.stem.rpartition("-")[2]))
+        found = {path.stem.removeprefix("attempt-"): path for path in self.folder(run).glob("attempt-*.txt")}
+        return [found[number] for number in sorted(filter(str.isdecimal, found), key=int)]
 
     def tidy(self, run: str) -> None:
         """Delete what a finished run needed on its way. Only the process that has claimed the run may call this."""
@@ -213,7 +214,7 @@ class Store:
             return RunStatus(run, State.damaged, reason=str(error))
         progress = self._progress(run)
         state = State.running if claimed else State.failed if progress["failed"] else State.unfinished
-        note = self.notes(run)[-1] if state is State.failed else None
+        note = (self.notes(run) or [None])[-1] if state is State.failed else None
         return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"], note)
 
     def _progress(self, run: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
         status = store.status(run)
         if status.state is State.done and not notes:
             continue
-        reason = status.reason or (notes[-1].read_text("utf-8").splitlines()[1] if notes else "")
+        reason = status.reason or " ".join(notes[-1].read_text("utf-8").splitlines()[1:2] if notes else ())
         if not (
             status.state in FINISHED and status.reason
         ):  # an error's text has paths and names, and a page is made to be sent

@@ -144,8 +144,8 @@ def data_blocks(
 
 def gallery_size(table: Table) -> tuple[int, list[int]]:
     """How many rows have images, and how many subjects they have at each site-task."""
-    folders = [row.runs[0].folder for row in table.rows if (row.runs[0].folder / "gallery.npz").is_file()]
-    return len(folders), [len(own["target"]) for own in read_gallery(folders[0]).values()] if folders else []
+    runs = [row.runs[0] for row in table.rows if (row.runs[0].folder / "gallery.npz").is_file()]
+    return len(runs), [len(own["target"]) for own in read_gallery(runs[0]).values()] if runs else []
 
 
 def overview_block(found: Sequence[Table]) -> dict[str, Any]:

@@ -9,9 +9,12 @@ hourly commits of a long sweep do not each hold the whole.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -73,6 +76,23 @@ def publish(runs: Sequence[FinishedRun], out: Path, name: str, part: bool = Fals
     """
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        return _publish(runs, folder, name, part)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Inside, no other process publishes there: two would take the same number for their part, or delete what the other reads."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _publish(runs: Sequence[FinishedRun], folder: Path, name: str, part: bool) -> int:
     places = archives(folder)
     there = {run: kept for path in places for run, kept in kept_in(path).items()}
     if part:

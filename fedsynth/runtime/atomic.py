@@ -6,6 +6,7 @@ Where this process claimed the folder and has lost it since, nothing appears: Cl
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,9 +26,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A place to write a file, which replaces the one at `path` if the block ends well and is deleted if it does not.
 
-    The place is this process's own, so that two processes may write the same file at once; the last one wins.
+    The place is this call's own, so that several may write the same file at once, on several machines; the last one wins.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     check_claim(path)
     try:
         yield scratch

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .atomic import atomic_file
+from .claim import check_claim
 
 _TENSOR = "$tensor"
 
@@ -119,6 +120,7 @@ class RowsFile:
         What lies behind it, of a run that was killed before its checkpoint, is cut off.
         """
         new = "".join(f"{json.dumps(row)}\n" for row in rows[self._rows :]).encode()
+        check_claim(self.path)
         with self.path.open("r+b" if self.path.exists() else "xb") as file:
             file.seek(self._bytes)
             file.truncate()

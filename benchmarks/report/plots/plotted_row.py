@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources.abc import Traversable
 from zipfile import BadZipFile
 from zlib import error as ZlibError
 
 import numpy as np
 
 from ...records.finished import FinishedRun
+from ...records.record import sha256
 from ...tables.table import Table
 
 Gallery = Mapping[str, Mapping[str, np.ndarray]]  # "site/task" -> source, target and prediction, uint8 [n, H, W]
@@ -66,18 +67,21 @@ def may_be_shown(tables: Sequence[Table], pictures: bool) -> list[bool]:
 def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:
     """The rows of a table in its order. Images are read only where they are asked for, because they are large."""
     return [
-        PlottedRow(label, row.runs, read_gallery(row.runs[0].folder) if with_images else {})
+        PlottedRow(label, row.runs, read_gallery(row.runs[0]) if with_images else {})
         for label, row in zip(row_labels(table), table.rows, strict=True)
     ]
 
 
-def read_gallery(folder: Traversable) -> Gallery:
-    """The images in the folder of a run; empty if it has none, or if they are not what a run writes, which is said."""
-    path, gallery = folder / "gallery.npz", dict[str, dict[str, np.ndarray]]()
+def read_gallery(run: FinishedRun) -> Gallery:
+    """The images of a run; empty if it has none, or if they are not what it wrote, which is said."""
+    path, gallery = run.folder / "gallery.npz", dict[str, dict[str, np.ndarray]]()
     if not path.is_file():
         return gallery
     try:
-        with path.open("rb") as file, np.load(file) as arrays:
+        content = path.read_bytes()
+        if run.record.gallery not in ("", sha256(content)):
+            raise ValueError(f"not what {run.record.run} wrote; its record has another SHA-256")
+        with np.load(io.BytesIO(content)) as arrays:
             for name in arrays.files:
                 site_task, _, kind = name.rpartition("/")
                 gallery.setdefault(site_task, {})[kind] = arrays[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import re
@@ -135,7 +136,6 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         with followed(trainer, watching), first_steps(trainer, say):
             outcome = trainer.run()
             watching.scores(outcome.scores, outcome.selected_round)
-    save_gallery(folder, outcome)
     record = Record(
         run=cell.name,
         identity=cell.identity,
@@ -153,6 +153,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         started=started,
         finished=now(),
         tuning=cell.tuning,
+        gallery=save_gallery(folder, outcome),
         below_floor=outcome.below_floor,
     )
     if outcome.status == "done":
@@ -160,11 +161,16 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
     return write_record(folder, record, outcome.scores, outcome.curve)
 
 
-def save_gallery(folder: Path, outcome: Outcome) -> None:
-    """What the run made of some test slices, uint8 `[n, H, W]` under "site/task/source", ".../target", ".../prediction"."""
+def save_gallery(folder: Path, outcome: Outcome) -> str:
+    """What the run made of some test slices, uint8 `[n, H, W]` under "site/task/source", ".../target", ".../prediction". Returns
+    the SHA-256 of the file; empty for a run without pictures, which writes none."""
     shown = {f"{place}/{kind}": image for place, images in outcome.gallery.items() for kind, image in images.items()}
-    if shown:
-        np.savez_compressed(folder / "gallery.npz", **shown)  # type: ignore[arg-type]  # arrays by name
+    if not shown:
+        return ""
+    content = io.BytesIO()
+    np.savez_compressed(content, **shown)  # type: ignore[arg-type]  # arrays by name
+    write_atomically(folder / "gallery.npz", content.getvalue())
+    return sha256(content.getvalue())
 
 
 def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, Any], cache: Path) -> dict[str, Any]:

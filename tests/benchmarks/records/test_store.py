@@ -17,6 +17,7 @@ from support import finished
 from support.checkout import ROOT
 
 from fedsynth.benchmarks.records.store import RunStatus, State, Store
+from fedsynth.benchmarks.report.failures import Failure, failures
 
 WHAT = finished.identity(trainer={"rounds": 16})
 RUN = finished.record(WHAT).run
@@ -139,6 +140,17 @@ def test_a_failed_attempt_leaves_its_reason_and_the_next_one_clears_it(tmp_path:
     assert store.status(RUN).note == store.folder(RUN) / "attempt-10.txt"
     finished.finish(store, WHAT)
     assert store.status(RUN) == RunStatus(RUN, State.done, 16, 16)
+
+
+def test_a_note_that_was_cut_short_is_a_failure_without_a_reason(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.folder(RUN).mkdir(parents=True)
+    for name in ("attempt-1.txt", "attempt-x.txt"):
+        (store.folder(RUN) / name).write_text("")
+    assert failures(store, [], []) == [Failure(RUN, "half-finished, round 0 of 0", "", 1)]
+    store.note(RUN, 1, 2, "failed: a reason")
+    (store.folder(RUN) / "attempt-1.txt").unlink()
+    assert store.status(RUN).note is None
 
 
 def test_diverged_and_damaged_are_told_apart(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fedsynth.benchmarks.records.finished import FinishedRun
 from fedsynth.benchmarks.report.plots.images.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
 from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, read_gallery
 from fedsynth.benchmarks.report.plots.style import WIDTHS, figure_bytes
+from fedsynth.benchmarks.running.training.execute import save_gallery
 
 SITE_TASK = "ixi/T1->T2"
 STREAM = np.random.default_rng(0)
@@ -129,5 +131,14 @@ def test_images_that_no_run_wrote_are_left_out_and_named(
     np.savez(path, **arrays)
     if not arrays:
         path.write_bytes(path.read_bytes()[:10])
-    assert read_gallery(tmp_path) == {}
+    assert read_gallery(FinishedRun(finished.record(finished.identity()), tmp_path)) == {}
     assert f"fedsynth: images left out: {path}: " in capsys.readouterr().err
+
+
+def test_images_of_another_run_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = dict.fromkeys(("source", "target", "prediction"), np.zeros((2, 4, 4), np.uint8))
+    seal = save_gallery(tmp_path, SimpleNamespace(gallery={SITE_TASK: images}))
+    ours, theirs = (finished.record(finished.identity(), gallery=own) for own in (seal, "0" * 64))
+    assert set(read_gallery(FinishedRun(ours, tmp_path))) == {SITE_TASK}
+    assert read_gallery(FinishedRun(theirs, tmp_path)) == {}
+    assert f"gallery.npz: not what {theirs.run} wrote; its record has another SHA-256" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -10,7 +11,9 @@ from support import finished
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.archive import kept_in
+from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.share.publish import publish as publish_runs
 
 
 @pytest.fixture
@@ -28,6 +31,15 @@ def publish(store: Store, *arguments: str) -> int:
     return main(
         ["records", "publish", *arguments, "--results", str(store.runs.parent), "--out", str(store.runs.parent)]
     )
+
+
+def test_parts_that_are_published_at_once_are_all_there(store: Store, tmp_path: Path) -> None:
+    """Two took the same number, and the runs of one were lost."""
+    runs = [finished_runs(store, [pattern]) for pattern in ("fedavg-*", "local-*")]
+    with ThreadPoolExecutor(2) as pool:
+        [*pool.map(lambda own: publish_runs(own, tmp_path, "table", part=True), runs)]
+    names = [name for archive in (tmp_path / "table").glob("records-*.zip") for name in kept_in(archive)]
+    assert sorted(names) == sorted(run.record.run for own in runs for run in own)
 
 
 def test_the_folder_is_whole_and_makes_its_tables_again(
