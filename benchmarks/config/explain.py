@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from fedsynth.exchange import ContractError
 from fedsynth.registry import RegistryError
 
 from .errors import PUBLISHED, OptionError, spelling_hint
+from .own_files import own_folder
 
 LAUNCHERS = "pip install 'fedsynth[sweep]' for joblib, pip install hydra-submitit-launcher for SLURM"
 
@@ -25,8 +28,39 @@ def explained(where: str = "") -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise OptionError(f"{where}{explain(error)}") from error
+    except YAMLError as error:
+        raise OptionError(f"{where}{explain_yaml(error)}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise OptionError(f"{where}{unreadable_file() or error}") from error
     except (ValueError, OSError, RegistryError, ContractError) as error:
         raise OptionError(f"{where}{error}") from error
+
+
+def explain_yaml(error: YAMLError) -> str:
+    """What is wrong with a file of options, and where."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:  # of a character that no YAML may have
+        return f"{getattr(error, 'name', 'a file of options')}: {' '.join(str(error).split())}; delete the character"
+    problem = getattr(error, "problem", "") or "no YAML"
+    advice = "a text with special characters needs quotes, a tab is no indentation, and a key stands once"
+    return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {problem}; correct the file: {advice}"
+
+
+def unreadable_file() -> str:
+    """Which of one's own files cannot be read as text, or refers to itself; empty where none."""
+    for path in own_folder().glob("*/*.yaml"):
+        try:
+            OmegaConf.load(path)
+        except (UnicodeDecodeError, RecursionError) as error:
+            what = (
+                "refers to itself"
+                if isinstance(error, RecursionError)
+                else f"is no UTF-8 ({error.reason} at {error.start})"
+            )
+            return f"{path} {what}; correct the file"
+        except (YAMLError, OmegaConfBaseException, OSError):
+            continue
+    return ""
 
 
 def explain(error: Exception) -> str:

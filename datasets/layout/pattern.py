@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from fedsynth.federation import FederationError
 
+from .walk import is_ordinary
+
 PLACES = ("site", "subject", "session", "contrast")
 SPECIAL = re.compile(r"(\{.*?\}|\*+)")  # splits a pattern into literal text, special, literal text, ..., literal text
 MOST = 8  # specials in the name of one folder or file; with more, a name that does not match could take for ever
@@ -44,7 +46,8 @@ def match_pattern(root: Path, pattern: str, contrasts: Mapping[str, str], folder
             expression += "[^/]*"
     for path in _candidates(root, pieces):
         described = re.fullmatch(expression, path)
-        if described and described["contrast"] and (root / path).is_dir() == folders:
+        wanted = (root / path).is_dir() if folders else is_ordinary(root / path)
+        if described and described["contrast"] and wanted:
             yield Match(root / path, described.groupdict())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 import sys
@@ -82,9 +83,11 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
             store = _make(asked, before, scratch, jobs)
         except OSError as error:
             reason = error.strerror or f"{error}: the disk is full"  # numpy gives a count of bytes and no reason
+            full = error.errno in (None, errno.ENOSPC, errno.EDQUOT)
+            remedy = "make room" if full else f"give another folder by dataset.out, or mend {error.filename or place}"
             raise FederationError(
                 f"{place} cannot be written ({reason}); the subjects that are finished are kept in {scratch}:"
-                " make room and run the same command again"
+                f" {remedy} and run the same command again"
             ) from error
         except BrokenProcessPool as error:
             raise FederationError(

@@ -16,6 +16,7 @@ from fedsynth.federation import FederationError, contrast_order
 from fedsynth.federation.names import check_names, name_fault, visible
 
 from .pattern import Match, fill
+from .walk import is_ordinary
 
 NO_SITE = "?"  # of a subject that the table of sites does not name
 
@@ -166,7 +167,7 @@ def _with_mask(
 ) -> CompleteSubject | str:
     """The candidate with its mask, or the reason why it has none."""
     wanted = fill(pattern, {key: value for key, value in fields.items() if key != "contrast"})
-    paths = sorted(root / path for path in glob.glob(wanted, root_dir=root))
+    paths = sorted(path for name in glob.glob(wanted, root_dir=root) if is_ordinary(path := root / name))
     if len(paths) != 1:
         return f"{len(paths) or 'no'} masks match {wanted}, where one is expected; correct dataset.chain.mask"
     return replace(candidate, mask=paths[0])

@@ -1,4 +1,4 @@
-"""All files under a folder, also behind symbolic links that lead in a circle."""
+"""All ordinary files under a folder, also behind symbolic links that lead in a circle: to read a pipe could last for ever."""
 
 from __future__ import annotations
 
@@ -17,4 +17,11 @@ def walk(root: Path) -> Iterator[Path]:
             continue
         seen.add((here.st_dev, here.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        yield from (
+            path for name in sorted(files) if not name.startswith(".") and is_ordinary(path := Path(folder, name))
+        )
+
+
+def is_ordinary(path: Path) -> bool:
+    """Whether it is a file, or a broken link, which whoever reads it names; and no folder, pipe, socket or device."""
+    return path.is_file() or not path.exists()

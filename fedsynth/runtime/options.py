@@ -172,6 +172,18 @@ class TrainerOptions:
         }.items():
             if value <= 0:
                 raise ValueError(f"trainer.{name} is {value}; it must be above 0")
+        for name, (value, most) in {
+            "rounds": (self.rounds, 1_000_000),
+            "local_steps": (self.local_steps, 1_000_000),
+            "local_epochs": (self.local_epochs, 1_000_000),
+            "batch": (self.batch, 4096),
+            "threads": (self.threads, 1024),
+            "resident": (self.resident, 65_536),
+            "lr": (self.lr, 100),
+            "zoom": (self.zoom, 8),
+        }.items():
+            if value > most:  # a slip of the keyboard, which would end in days of work or without memory
+                raise ValueError(f"trainer.{name} is {value}; it must be at most {most}")
         if not 0 <= self.corrupt < 0.5:
             raise ValueError(f"trainer.corrupt is {self.corrupt}; it is a share of the sites, below a half")
         if self.participation > 1:

@@ -418,7 +418,11 @@ def test_there_is_no_dropout_in_scores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("rounds", 0), ("batch", 0), ("zoom", 0.9), ("lr", 0.0), ("participation", 1.5), ("clip", -1.0)]
+    ("name", "value"),
+    [
+        *(("rounds", 0), ("batch", 0), ("zoom", 0.9), ("lr", 0.0), ("participation", 1.5), ("clip", -1.0)),
+        *(("batch", 9_999_999), ("lr", float("nan")), ("lr", 1e9), ("rounds", 10**12), ("local_epochs", float("inf"))),
+    ],
 )
 def test_options_that_cannot_be_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"trainer\.{name} is {value}; it"):

@@ -86,6 +86,30 @@ def test_a_misspelt_file_of_one_s_own_is_answered_with_the_nearest(word: str, me
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"name: mine\nsites: [ixi\ntasks: {}\n",
+            r"mine\.yaml, line 3, column 6: expected ',' or '\]', but got ':'; correct",
+        ),
+        (
+            b"name: mine\n\tsites: [ixi]\n",
+            r"mine\.yaml, line 2, column 1: found character '\\t' that cannot start any token",
+        ),
+        (b"name: mine\nname: other\n", r"mine\.yaml, line 2, column 1: found duplicate key name; correct the file"),
+        (b"name: \x00\n", r"mine\.yaml.*: unacceptable character #x0000.*; delete the character"),
+        (b"name: \xff\n", r"conf/scenario/mine\.yaml is no UTF-8 \(invalid start byte at 6\); correct the file"),
+        (b"a: &a [*a]\n", r"conf/scenario/mine\.yaml refers to itself; correct the file"),
+    ],
+)
+def test_a_slip_in_a_file_is_named_with_its_line(content: bytes, message: str, folder: Path) -> None:
+    """They were 91 lines of traceback."""
+    (folder / "conf" / "scenario" / "mine.yaml").write_bytes(content)
+    with pytest.raises(OptionError, match=message):
+        runs(["scenario=mine"], multirun=False)
+
+
 def test_misspelt_tuned_options_are_answered_with_the_nearest() -> None:
     with pytest.raises(
         OptionError, match=r"there is no tuned/mien.yaml; the nearest: mine; .* tuned=null does without"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -39,6 +40,7 @@ def four_dimensional(path: Path) -> None:
 # what is wrong with the T2 of subject p1 of site north: how it is done, and the reason that is given
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), r"it has T1.nii.gz but no volume of T2"),  # read for ever
     "another subject's": (
         lambda path: shutil.copy(path.parent.with_name("p0") / "T2.nii.gz", path),
         r"its .*p1/T2.nii.gz is the same file as one of subject north p0; leave one out",
