@@ -76,6 +76,16 @@ UNCOUNTED = (
     "offload",
 )  # options that change no number, so they are not part of a run's identity
 
+MOST = {
+    "rounds": 1e6,
+    "local_steps": 1e6,
+    "local_epochs": 1e6,
+    "batch": 4096,
+    "threads": 1024,
+    "resident": 65536,
+    "zoom": 8,
+}
+
 
 @dataclass
 class TrainerOptions:
@@ -172,18 +182,7 @@ class TrainerOptions:
         }.items():
             if value <= 0:
                 raise ValueError(f"trainer.{name} is {value}; it must be above 0")
-        for name, (value, most) in {
-            "rounds": (self.rounds, 1_000_000),
-            "local_steps": (self.local_steps, 1_000_000),
-            "local_epochs": (self.local_epochs, 1_000_000),
-            "batch": (self.batch, 4096),
-            "threads": (self.threads, 1024),
-            "resident": (self.resident, 65_536),
-            "lr": (self.lr, 100),
-            "zoom": (self.zoom, 8),
-        }.items():
-            if value > most:  # a slip of the keyboard, which would end in days of work or without memory
-                raise ValueError(f"trainer.{name} is {value}; it must be at most {most}")
+        self._check_most()
         if not 0 <= self.corrupt < 0.5:
             raise ValueError(f"trainer.corrupt is {self.corrupt}; it is a share of the sites, below a half")
         if self.participation > 1:
@@ -192,6 +191,12 @@ class TrainerOptions:
             raise ValueError(f"trainer.device is {self.device!r}; it can be auto, cpu, cuda, and cuda:1 and so on")
         if self.device == "cpu":
             self.execute("cpu")
+
+    def _check_most(self) -> None:
+        """Refuse what is a slip of the keyboard, and would end after years or without memory."""
+        for name, most in MOST.items():
+            if (value := getattr(self, name)) > most:
+                raise ValueError(f"trainer.{name} is {value}; it must be at most {most:.0f}")
 
     def execute(self, device: str) -> Execution:
         """How local steps run on a kind of device, "cpu" or "cuda".
