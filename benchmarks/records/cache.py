@@ -108,8 +108,8 @@ class RecordCache:
             facts = dict(vars(record))
             data = json.dumps(facts.pop("data"))
             parts = stamp, json.dumps(facts), data
-            row = (record.run, *parts, _sum(*parts))
-            self._database.execute("insert or replace into records values (?, ?, ?, ?, ?)", row)
+            whole = (record.run, *parts, _sum(*parts))
+            self._database.execute("insert or replace into records values (?, ?, ?, ?, ?)", whole)
         except (OSError, sqlite3.Error) as error:
             self._disable(error)
         self._added += 1

@@ -214,7 +214,7 @@ class Store:
             return RunStatus(run, State.damaged, reason=str(error))
         progress = self._progress(run)
         state = State.running if claimed else State.failed if progress["failed"] else State.unfinished
-        note = (self.notes(run) or [None])[-1] if state is State.failed else None
+        note = next(reversed(self.notes(run)), None) if state is State.failed else None
         return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"], note)
 
     def _progress(self, run: str) -> dict[str, Any]:
