@@ -102,6 +102,13 @@ def test_new_records_have_every_metric_of_every_seed(store: Store) -> None:
     assert only(store, "last").lines == only(store).lines
 
 
+def test_of_a_seed_the_record_is_asked_that_knows_most(store: Store) -> None:
+    told = recorded("noise ceiling", [{"psnr": 45.0}] * 3)
+    finished.finish(store, finished.identity(method={"name": "new"}), data=SIZES | {"reference_lines": told})
+    finished.finish(store, finished.identity(method={"name": "old"}))
+    assert lines(only(store))["noise ceiling"]["psnr"].mean == 45
+
+
 def test_a_row_is_below_the_look_up_table_by_the_metric_that_orders_the_table(store: Store) -> None:
     told = recorded("look-up table", [{"psnr": 20.0, "nmse": 0.2}] * 3)
     for name, psnr, nmse in (("a", 20.0, 0.3), ("b", 19.9, 0.1), ("c", 20.1, 0.2)):
