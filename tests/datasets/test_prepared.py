@@ -24,6 +24,12 @@ def test_two_layouts_and_the_phantom_train_in_one_federation(tmp_path: Path) -> 
     stores.append(Prepared.keep(Phantom(size=trees.SIZE, slices=2, train=2, val=1, test=1), tmp_path / "phantom"))
     dataset = Prepared([str(store.folder) for store in stores])
     assert set(dataset.contrasts()) == {"Guys", "HH", "IOP", "Ward_3", "MR-2", "brats", "ixi", "midas", "oasis"}
+    laid = trees.layout("ixi", tmp_path / "ixi")
+    for digest in (
+        "fingerprint",
+        "test_fingerprint",
+    ):  # runs on the folder and on what was prepared from it share tables
+        assert getattr(laid, digest)("Guys") == getattr(dataset, digest)("Guys")
     sites = ["Guys", "MR-2", "midas"]
     scenario = Scenario("mixed", sites, {"Guys": ["T1->T2", "T2->PD"], "default": ["T1->T2"]})
     federation = scenario.federation(dataset, tmp_path / "cache")
