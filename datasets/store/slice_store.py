@@ -106,8 +106,10 @@ class SliceStore:
         )
 
     def test_fingerprint(self, name: str) -> str:
-        """A digest of all that a site's arrays follow from, and of who is tested: how the others are divided does not matter. Where
-        the store was made of a layout it is the layout's own, so that runs on either share tables."""
+        """A digest of all that a site's arrays follow from, and of who is tested: how the others are divided does not matter.
+
+        Where the store was made of a layout it is the layout's own, so that runs on either share tables.
+        """
         if keys := self.info.get("keys", {}).get(name):
             own = self.splits.get(name, {})
             return json_digest((name, sorted(key for subject, key in keys.items() if own.get(subject) == "test")))
