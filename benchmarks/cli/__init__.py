@@ -61,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    from fedsynth.federation.names import visible  # numpy, which help and completion do without
+    lines = f"fedsynth: {text}".split("\n")
+    if not all(map(str.isprintable, lines)):
+        from fedsynth.federation.names import visible  # numpy, which help and completion do without
 
-    print("\n".join(map(visible, f"fedsynth: {text}".split("\n"))), file=sys.stderr)
+        lines = [*map(visible, lines)]
+    print("\n".join(lines), file=sys.stderr)

@@ -141,7 +141,5 @@ FEATURES = Verb(
 trained model is where the run was trained; it does not travel with the record.""",
     examples=["fedsynth outputs features 'fedbn-*' --network features.pt"],
 )
-RECORDS = Verbs(
-    "records", [PACK, MERGE, VERIFY, PUBLISH, PAGES], "pack, merge, verify, publish, pages: records of finished runs"
-)
+RECORDS = Verbs("records", [PACK, MERGE, VERIFY, PUBLISH, PAGES], "pack, merge, verify, publish, pages: finished runs")
 OUTPUTS = Verbs("outputs", [EXPORT, FEATURES], "export, features: what trained models synthesise")
