@@ -21,14 +21,14 @@ MOUNT = "36 35 98:0 / {place} rw,noatime shared:1 - {kind} server:/export rw,{op
 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without flock, and leases that are stale after a second."""
+    """A file system without flock, and leases that are stale after three seconds."""
 
     def refuse(descriptor: int, kind: int) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     monkeypatch.setattr(module, "BEAT", 0.1)
-    monkeypatch.setattr(module, "STALE", 1.0)
+    monkeypatch.setattr(module, "STALE", 3.0)
 
 
 def forked(work: Callable[[], int]) -> int:
@@ -78,30 +78,36 @@ def test_the_mount_says_whether_locks_hold_everywhere(
 
 @pytest.mark.usefixtures("no_locks")
 def test_of_processes_that_come_at_once_one_has_the_folder(tmp_path: Path) -> None:
+    tried = tmp_path / "tried"
+    tried.mkdir()
+
     def work() -> int:
         with claim(tmp_path / "lock", tmp_path, leased=False) as mine:
-            if mine:
-                time.sleep(0.5)
+            (tried / str(os.getpid())).touch()
+            while mine and len([*tried.iterdir()]) < 6:
+                time.sleep(0.01)
             return int(mine)
 
     children = [forked(work) for _ in range(6)]
     assert sorted(map(status_of, children)) == [0, 0, 0, 0, 0, 1]
     assert not is_claimed(tmp_path / "lock", leased=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "tried"}
 
 
 @pytest.mark.usefixtures("no_locks")
 def test_a_lease_is_renewed_as_long_as_its_process_lives(tmp_path: Path) -> None:
     def work() -> int:
         with claim(tmp_path / "lock", tmp_path, leased=True) as mine:
-            time.sleep(1.8)
+            while not (tmp_path / "enough").exists():
+                time.sleep(0.01)
             return int(mine)
 
     child = forked(work)
-    time.sleep(1.5)
+    time.sleep(4.0)
     assert is_claimed(tmp_path / "lock", leased=True)
     with claim(tmp_path / "lock", tmp_path, leased=True) as mine:
         assert not mine
+    (tmp_path / "enough").touch()
     assert status_of(child) == 1
 
 
@@ -119,7 +125,7 @@ def test_who_stood_still_too_long_loses_the_folder_and_writes_nothing_more(tmp_p
     os.kill(child, signal.SIGSTOP)
     with claim(tmp_path / "lock", tmp_path, leased=True) as mine:
         assert not mine
-    time.sleep(1.2)
+    time.sleep(3.2)
     with claim(tmp_path / "lock", tmp_path, leased=True) as mine:
         assert mine
         (tmp_path / "stopped").unlink()
