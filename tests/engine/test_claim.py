@@ -103,7 +103,9 @@ def test_a_lease_is_renewed_as_long_as_its_process_lives(tmp_path: Path) -> None
             return int(mine)
 
     child = forked(work)
-    time.sleep(4.0)
+    while not is_claimed(tmp_path / "lock", leased=True):
+        time.sleep(0.01)
+    time.sleep(3.5)
     assert is_claimed(tmp_path / "lock", leased=True)
     with claim(tmp_path / "lock", tmp_path, leased=True) as mine:
         assert not mine
