@@ -36,7 +36,7 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
     p_equal = stats.t.sf((0.2 - difference) / error, freedom)
     subjects = of_ixi + of_oasis  # and their degrees of freedom, Satterthwaite's
     shares = of_seeds / 4 + subjects / (subjects**2 / (of_ixi**2 / 3 + of_oasis**2 / 3))
-    drawn = reference(2, int(error**2 / shares), ((0, 1),))
+    drawn = reference(2, round(np.sqrt(freedom * error**2 / shares)), ((0, 1),))
     margin, family = drawn.critical * error, float(drawn.p(np.array(difference / error)))
     place_error = np.sqrt(of_seeds + 0.2 / 12)
     place = place_error * stats.t.ppf(0.975, place_error**4 / (of_seeds**2 / 4 + (0.2 / 12) ** 2 / 3))
