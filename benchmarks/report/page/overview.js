@@ -33,8 +33,8 @@ function tableAgainstTable(tables, scores) {
     const points = names.map((name) => [scores[across][name][of], scores[up][name][of]]), kept = names.map((_, at) => at).filter((at) => points[at].every((value) => value !== null));
     const what = ["test PSNR, dB", "gain over local, dB"][of];
     const found = chart({ series: rowSeries(withoutNetwork(kept.map((at) => names[at])), kept.map((at) => [points[at]])), height: 420,
-      x: `${what}: ${tables[across].title}`, y: what, marks: true, diagonal: true, file: fileName("tables", across, up) });
-    place.replaceChildren(soft(`Upwards: ${tables[up].title}. The line is where both are the same.`), found.element);
+      x: what, y: what, marks: true, diagonal: true, file: fileName("tables", across, up) });
+    place.replaceChildren(soft(`Across: ${tables[across].title}; upwards: ${tables[up].title}. The line is where both are the same.`), found.element);
   }
   const pick = (name, label, options, usual) => choice(name, label, options, (value) => { chosen[name] = Number(value); show(); }, usual);
   const picks = [pick("across", "Across", titles, String(pairs[0][0])), pick("up", "Up", titles, String(pairs[0][1])), pick("of", "Of", [[0, "score"], [1, "gain over local"]])];

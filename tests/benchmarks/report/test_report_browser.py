@@ -471,10 +471,20 @@ def test_it_is_shown_without_sideways_scrolling_and_with_letters_that_can_be_rea
     for name in ("overview", "table-0", "table-1", "runs", "failures"):
         click(chromium, f"#tab-{name}")
         assert chromium.run("document.documentElement.scrollWidth") == width
+        assert chromium.run(CUT) == []
         assert chromium.run(SMALL) == []
         assert chromium.run(CONTRAST) == []
     assert chromium.problems == []
 
+
+# Texts of the open tab's drawings that reach beyond their drawing.
+CUT = """[...document.querySelectorAll("section:not([hidden]) svg[role=img]")].flatMap((one) => {
+  const box = one.getBoundingClientRect();
+  return [...one.querySelectorAll("text")].filter((text) => {
+    const own = text.getBoundingClientRect();
+    return own.left < box.left - 1 || own.right > box.right + 1 || own.top < box.top - 1 || own.bottom > box.bottom + 1;
+  }).map((text) => text.textContent);
+})"""
 
 # Texts of the open tab in letters of less than 12 pixels.
 SMALL = """[...document.querySelectorAll("section:not([hidden]) *")].filter((one) =>
