@@ -1,13 +1,12 @@
 """The model of a finished run: one file with all that its sites and its server serve with in the selected round.
 
 Optimisers are left out, and of a site's nets what changes nothing that it serves: what is overwritten by what the site is sent
-before it serves, and discriminators where the method trains no more. Both are tried: with nan in their place the site becomes the
-same, or answers the same.
+before it serves, and discriminators where the method trains no more. Both are tried: with its start in their place the site is
+the same then, or answers the same.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def own_weights(method: Method, server: Server, site: SiteState) -> dict[str, An
 
 
 def _sent(method: Method, server: Server, site: SiteState, unknown: Collection[str] = ()) -> str:
-    """A digest of a site as it is after it was sent what it serves with. The tensors at the `unknown` paths are nan before."""
+    """A digest of a site as it is after it was sent what it serves with. Those at the `unknown` paths are its start before."""
     with site.preserved(), site.hook("serve"):
         _forget(site, unknown)
         try:
@@ -57,7 +56,7 @@ def _sent(method: Method, server: Server, site: SiteState, unknown: Collection[s
 
 
 def _answers(method: Method, server: Server, site: SiteState, unknown: Collection[str] = ()) -> str:
-    """A digest of what a site makes of a slice for each task; the tensors at the `unknown` paths are nan then."""
+    """A digest of what a site makes of a slice for each task; the tensors at the `unknown` paths are its start then."""
     with serving(method, server, site), torch.no_grad():
         _forget(site, unknown)
         try:
@@ -72,8 +71,10 @@ def _answers(method: Method, server: Server, site: SiteState, unknown: Collectio
 
 
 def _forget(site: SiteState, paths: Collection[str]) -> None:
+    nets = site.start()
+    start = dict(nets.named_parameters()) | dict(nets.named_buffers())
     for path in paths:
-        site.tensors[path].detach().fill_(math.nan if site.tensors[path].is_floating_point() else -1)
+        site.tensors[path].detach().copy_(start[path].detach())
 
 
 def load_model(folder: Path, server: Server, sites: Mapping[str, SiteState], device: torch.device) -> int:
