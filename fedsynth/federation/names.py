@@ -62,3 +62,15 @@ def _is_number(text: str) -> bool:
 def visible(text: str) -> str:
     """The text with its unprintable characters spelt out, for a message about it: a terminal would obey them."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def storable(text: str) -> str:
+    """The first line of a text that others wrote, such as torch or a processor, as a record may hold it.
+
+    Example:
+        >>> storable("RuntimeError: no `lambda` <here>\\nand there")
+        'RuntimeError: no lambda here'
+    """
+    first = text.partition("\n")[0].replace("](", "] (")
+    kept = "".join(sign for sign in first if sign.isprintable() and sign not in MARKUP)
+    return " ".join(kept.split()).lstrip("".join(FORMULAS) + " ")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedsynth.federation import FederationError, Site, Subject
-from fedsynth.federation.names import LONGEST, name_fault, text_fault, visible
+from fedsynth.federation.names import LONGEST, name_fault, storable, text_fault, visible
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,25 @@ def test_a_text_may_be_long_empty_a_path_or_a_number() -> None:
 
 def test_a_message_shows_what_a_terminal_would_obey() -> None:
     assert visible("a\x1b[2Jé\u202e\udcff\n") == r"a\x1b[2Jé\u202e\udcff\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eager, as it cannot be captured: RuntimeError: `f` of <lambda> | [see](there) for $x\nCUDA kernel errors may follow",
+        "Chip(R) CPU @ 2.20GHz   ",
+        "- 2 GHz\x1b[2J",
+        "",
+    ],
+)
+def test_what_others_wrote_is_stored_without_what_no_record_may_hold(text: str) -> None:
+    assert text_fault(text) or not text
+    assert text_fault(storable(text)) == ""
+
+
+def test_of_what_others_wrote_the_first_line_is_stored() -> None:
+    assert storable("- 2 GHz\x1b[2J `x`\nand more") == "2 GHz[2J x"
+
+
+def test_a_plain_text_is_stored_as_it_is() -> None:
+    assert storable("compiled; but eagerly: generator has hooks") == "compiled; but eagerly: generator has hooks"

@@ -23,6 +23,7 @@ import fedsynth
 from fedsynth.evaluation import references
 from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.federation import SPLITS, Dataset, Federation
+from fedsynth.federation.names import storable
 from fedsynth.registry import METRICS
 from fedsynth.runtime.atomic import write_atomically
 from fedsynth.runtime.checkpoint import CheckpointError
@@ -141,7 +142,7 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         identity=cell.identity,
         changed={"method": changed(run.method), "network": changed(run.network)},
         status=outcome.status,
-        reason=outcome.reason,
+        reason=storable(outcome.reason),
         selected_round=outcome.selected_round,
         validation_psnr=outcome.validation_psnr,
         policy=outcome.policy,
@@ -149,7 +150,11 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
         digest=outcome.digest,
         data=data,
         environment=environment(trainer.state.hardware)
-        | {"execution": outcome.execution, "precision": run.trainer.precision.value, "threads": run.trainer.threads},
+        | {
+            "execution": storable(outcome.execution),
+            "precision": run.trainer.precision.value,
+            "threads": run.trainer.threads,
+        },
         started=started,
         finished=now(),
         tuning=cell.tuning,
@@ -213,7 +218,12 @@ def environment(hardware: Sequence[str]) -> dict[str, Any]:
     """Where the numbers come from: code, versions, and the hardware on which the run trained, one after another."""
     versions = {library: version(library) for library in LIBRARIES}
     versions |= {"python": platform.python_version(), "fedsynth": fedsynth.__version__}
-    return {**commit(), "device": ", ".join(hardware), "processor": processor(), "versions": versions}
+    return {
+        **commit(),
+        "device": storable(", ".join(hardware)),
+        "processor": storable(processor()),
+        "versions": versions,
+    }
 
 
 def processor() -> str:
