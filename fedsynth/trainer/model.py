@@ -57,14 +57,15 @@ def _sent(method: Method, server: Server, site: SiteState, unknown: Collection[s
 
 def _answers(method: Method, server: Server, site: SiteState, unknown: Collection[str] = ()) -> str:
     """A digest of what a site makes of a slice for each task; the tensors at the `unknown` paths are its start then."""
-    with serving(method, server, site), torch.no_grad():
-        _forget(site, unknown)
+    with site.preserved():
+        _forget(site, unknown)  # before the site is sent anything, from which it may compute a loss
         try:
-            made = [
-                site.answer(feed.batch(task, feed.rows["val"][:1]))
-                for feed in site.feeds.values()
-                for task in feed.tasks
-            ]
+            with serving(method, server, site), torch.no_grad():
+                made = [
+                    site.answer(feed.batch(task, feed.rows["val"][:1]))
+                    for feed in site.feeds.values()
+                    for task in feed.tasks
+                ]
         except Exception as error:  # as above
             return f"{sorted(unknown)}: {error}"
         return checkpoint.tree_digest(dict(enumerate(made)))
