@@ -1,9 +1,9 @@
 """The folder of runs: what is finished, running, half-finished or failed, and who may work on a run now.
 
-`<results>/runs/<run>/` holds `identity.json` (what the run is), `progress.json` (how far it came), `lock`, the trainer's
-checkpoint, `attempt-<n>.txt` for each failure. Once the run is finished it holds `record.json` with its tables (record.py), its
-pictures `gallery.npz` and its model `model.safetensors`, and nothing else but the lock. A published store keeps its finished runs
-in `<results>/records*.zip` (archive.py).
+`<results>/runs/<run>/` holds `identity.json` (what the run is, and where its data lie), `progress.json` (how far it came),
+`lock`, the trainer's checkpoint, `attempt-<n>.txt` for each failure. Once the run is finished it holds `record.json` with its
+tables (record.py), its pictures `gallery.npz`, its model `model.safetensors` and `identity.json`, which an export reads, and
+nothing else but the lock. A published store keeps its finished runs in `<results>/records*.zip` (archive.py).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class State(Enum):
 
 
 FINISHED = (State.done, State.diverged)
-KEPT = (*FILES, "gallery.npz", "model.safetensors")  # of a finished run
+KEPT = (*FILES, "identity.json", "gallery.npz", "model.safetensors")  # of a finished run
 
 
 @dataclass(frozen=True)

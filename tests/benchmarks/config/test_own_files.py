@@ -110,6 +110,7 @@ def test_a_slip_in_a_file_is_named_with_its_line(content: bytes, message: str, f
         runs(["scenario=mine"], multirun=False)
 
 
+@pytest.mark.usefixtures("folder")
 def test_misspelt_tuned_options_are_answered_with_the_nearest() -> None:
     with pytest.raises(
         OptionError, match=r"there is no tuned/mien.yaml; the nearest: mine; .* tuned=null does without"

@@ -71,7 +71,10 @@ def test_a_finished_sweep_is_not_trained_again(
     assert scores(tmp_path) == finished
     for name in finished:  # nothing of its way is left
         kept = {path.name for path in (tmp_path / "runs" / name).iterdir()}
-        assert kept == {"record.json", "scores.csv", "curve.csv", "gallery.npz", "model.safetensors", "lock"}
+        assert kept == {
+            *("record.json", "scores.csv", "curve.csv", "gallery.npz", "model.safetensors"),
+            *("identity.json", "lock"),
+        }
 
 
 @pytest.mark.parametrize(

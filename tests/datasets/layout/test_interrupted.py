@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fedsynth.datasets.layout import subject
 from fedsynth.datasets.layout.prepare import uninterrupted
 from fedsynth.datasets.store.pseudonyms import FILE
 from fedsynth.federation import FederationError
+from fedsynth.runtime.claim import claim
 
 
 @pytest.fixture
@@ -119,6 +121,9 @@ def test_a_second_process_waits_and_finds_the_store_finished(
 ) -> None:
     process, made = subject.process, []
     monkeypatch.setattr(subject, "process", lambda name, *rest: made.append(name) or process(name, *rest))
+    monkeypatch.setattr(
+        "fedsynth.datasets.layout.prepare.claim", partial(claim, patience=0.0)
+    )  # who waits for a second only says nothing of it
     with ThreadPoolExecutor(2) as pool:
         stores = list(
             pool.map(lambda layout: layout.prepare(), [trees.layout("folder", root), trees.layout("folder", root)])
