@@ -146,6 +146,17 @@ class Record:
                 raise RecordError(f"{self.run}: the score of {key} is {'repeated' if key in seen else 'not finite'}")
             seen.add(key)
 
+    def check_subjects(self, counted: Mapping[tuple[str, str, str], int]) -> None:
+        """Raises RecordError where not every test subject of a selection, site and task has a score; `counted` says how many
+        have."""
+        for (selection, site, task), count in counted.items():
+            sizes = self.data["subjects_and_slices"].get(site)  # it has none of newcomers
+            if sizes and count != sizes["test"][0]:
+                raise RecordError(
+                    f"{self.run}: {count} test subjects of {site} {task} ({selection}) have scores, and it has"
+                    f" {sizes['test'][0]}"
+                )
+
 
 def texts(value: Any) -> Iterator[str]:
     """Every text in a value as JSON holds it, keys too."""

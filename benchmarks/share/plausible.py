@@ -22,13 +22,7 @@ def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
     if label != (named := run_label(record.identity)):
         raise RecordError(f"{record.run}: a run of this identity is named {named}-{digest}")
     _check_dates(record)
-    counted = Counter((row["selection"], row["site"], row["task"]) for row in scores)
-    for (selection, site, task), count in counted.items():
-        sizes = record.data["subjects_and_slices"].get(site)  # it has none of newcomers
-        if sizes and count != sizes["test"][0]:
-            raise RecordError(
-                f"{record.run}: {count} test subjects of {site} {task} ({selection}) have scores, and it has {sizes['test'][0]}"
-            )
+    record.check_subjects(Counter((row["selection"], row["site"], row["task"]) for row in scores))
     for name in [name for name in scores[0] if name not in KEYS]:
         try:
             column = metric_column(name)

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from ..records.agreement import agreed, dispute
 from ..records.finished import FinishedRun
-from ..records.record import Record, canonical
+from ..records.record import Record, RecordError, canonical
+from ..stats.scores import StatsError
 from .caption import ELSEWHERE, caption, facts, notes, titles
 from .headline import headline
 from .labels import MOVING, OWN, Names
@@ -107,11 +108,33 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
     made = []
     for title, key in sorted(titled):
         longer = groups.get(_with_twice_the_rounds(key), ())
-        try:
-            made.append(build(title, groups[key], selection, Metric.of(metric), longer))
-        except DisputeError as error:
-            print(f"fedsynth: left out: {error}", file=sys.stderr)
+        left: Sequence[FinishedRun] = groups[key]
+        while left:
+            try:
+                made.append(build(title, left, selection, Metric.of(metric), longer))
+                break
+            except (DisputeError, StatsError) as error:
+                left = _whole(left, error)
     return made
+
+
+def _whole(runs: Sequence[FinishedRun], error: DisputeError | StatsError) -> list[FinishedRun]:
+    """The runs that lack no test subject, where others do and no table could be made; else none. Says what is left out."""
+    whole = [run for run in runs if not _lacks_subjects(run)] if isinstance(error, StatsError) else []
+    if whole and len(whole) < len(runs):
+        return whole
+    print(f"fedsynth: left out: {error}", file=sys.stderr)
+    return []
+
+
+def _lacks_subjects(run: FinishedRun) -> bool:
+    """Whether test subjects of a run have no scores, which is said."""
+    try:
+        run.record.check_subjects({where: len(lines) for where, lines in run.score_table.index.site_tasks.items()})
+    except RecordError as error:
+        print(f"fedsynth: left out: {error}; ask for it anew, or train it again", file=sys.stderr)
+        return True
+    return False
 
 
 def _with_dataset(key: str, runs: Sequence[FinishedRun]) -> dict[str, Any]:

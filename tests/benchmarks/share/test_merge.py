@@ -253,6 +253,18 @@ def test_a_foreign_name_in_a_store_is_left_out_by_name_and_takes_no_table_down(
     assert "fedbn" in tables
 
 
+def test_a_record_without_its_worst_subjects_in_a_store_takes_no_table_down(
+    theirs: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copied there past `merge`, it ended `leaderboard` of the whole store with an error of the statistics."""
+    without_the_worst(run_of(theirs, "fedavg"))
+    assert main(["leaderboard", "--results", str(theirs.runs.parent)]) == 0
+    said = capsys.readouterr()
+    assert f"left out: {run_of(theirs, 'fedavg').name}: 10 test subjects of ixi T1->T2 (selected) have" in said.err
+    assert "fedbn" in said.out
+    assert "fedavg" not in said.out
+
+
 def test_a_foreign_name_of_a_run_in_an_archive_is_left_out(theirs: Store, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_of(theirs, "fedavg")
     with ZipFile(theirs.runs.parent / "records.zip", "w") as archive:
