@@ -82,7 +82,10 @@ def test_the_phantom_becomes_a_store(tmp_path: Path, capsys: pytest.CaptureFixtu
     made = Prepared([str(tmp_path / "phantom")])
     phantom = Phantom(size=32, slices=1, train=1, val=1, test=1)
     for site in phantom.contrasts():
-        np.testing.assert_array_equal(made.load(site, tmp_path).images, phantom.render(site).images)
+        kept, rendered = made.load(site, tmp_path), phantom.render(site)
+        np.testing.assert_array_equal(kept.images, rendered.images)
+        assert [subject.name for subject in kept.subjects] == [subject.name for subject in rendered.subjects]
+        assert made.naming(site) == "simulated"
         assert made.fingerprint(site) == phantom.fingerprint(site)
 
 

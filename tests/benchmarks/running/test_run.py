@@ -223,6 +223,20 @@ def test_a_failing_run_is_reported_and_the_others_go_on(
     assert State.failed not in states(tmp_path)
 
 
+def test_what_cannot_be_measured_of_the_data_fails_before_anything_trains(
+    command: Command,
+    trained: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A damaged cache of measurements failed the run after all of its training."""
+    monkeypatch.setattr(run_module, "measured_data", lambda *_: (_ for _ in ()).throw(ValueError("no slice of T2")))
+    assert command() == 1
+    assert "ValueError: no slice of T2" in capfd.readouterr().err
+    assert (trained, states(tmp_path)) == ([], [State.failed])
+
+
 def test_a_run_that_another_process_works_on_is_left_to_it(
     command: Command,
     trained: list[str],
