@@ -13,6 +13,7 @@ import pytest
 from support import finished, trees
 from support.checkout import ROOT
 from support.search import found_in, opened
+from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store
@@ -172,7 +173,7 @@ def test_no_text_of_the_machine_gets_into_a_record(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "SecretPlace")
-    assert main(["run", "method=fedavg", "experiment=demo", *words, "--results", str(tmp_path / "r")]) == 2
+    assert main(["run", "method=fedavg", *TINY, *words, "--results", str(tmp_path / "r")]) == 2
     told = capsys.readouterr().err
     assert "SecretPlace" not in told
     assert not (tmp_path / "r" / "runs").exists()
