@@ -225,6 +225,8 @@ def test_what_a_straggler_serves_is_the_same_after_a_restart(method: Method, tmp
 def test_a_damaged_file_is_named_and_never_trained_from(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         of_case("everything", tmp_path, stop_in(2, 1)).run()
+    state = checkpoint.load(tmp_path / "checkpoint.safetensors", torch.device("cpu"))["state"]
+    assert {*state["curve"]} == {"bytes", "sha256"}  # of its file, which is only appended to
     files = sorted([*tmp_path.rglob("*.safetensors"), tmp_path / "curve.jsonl"])
     assert {path.parent.name for path in files} == {tmp_path.name, "sites"}
     for path in files:
