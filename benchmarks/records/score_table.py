@@ -119,8 +119,7 @@ class ScoreTable:
         lines, keys = self.index.selections.get(selection, ((), ()))
         found = {}
         for metric in metrics:
-            cells = self._cells(metric)
-            found[metric] = dict(zip(keys, [float(cells[line]) for line in lines], strict=True))
+            found[metric] = dict(zip(keys, _picked(self._cells(metric), lines), strict=True))
             if len(found[metric]) < len(lines):
                 raise RecordError(f"{self.run}: a score of selection {selection} is there twice")
         return found
@@ -141,6 +140,14 @@ class ScoreTable:
                 "again, or name the runs (PATTERN) that have it"
             )
         return self.numbers[name]
+
+
+def _picked(cells: Sequence[str] | memoryview, lines: Sequence[int]) -> list[float]:
+    """The numbers of some lines, ascending; those without a gap, as runs write them, at once."""
+    if lines and isinstance(cells, memoryview) and len(lines) == lines[-1] - lines[0] + 1:
+        found: Any = cells[lines[0] : lines[-1] + 1]
+        return list(found)
+    return [float(cells[line]) for line in lines]
 
 
 def mean_of_known(values: Iterable[float]) -> float:

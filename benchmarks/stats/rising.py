@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .validation_curve import ValidationCurve
 
 SHARE = 0.25  # of the rounds: the last quarter
@@ -18,4 +16,5 @@ def rising(curve: ValidationCurve) -> float | None:
         return None
     span = SHARE * curve.rounds[-1]
     last = (curve.rounds > curve.rounds[-1] - span) | (curve.rounds >= curve.rounds[-LEAST])
-    return float(np.polyfit(curve.rounds[last] - curve.rounds[-1], curve.overall[last], 1)[0] * span)
+    apart = curve.rounds[last] - curve.rounds[last].mean()
+    return float(apart @ curve.overall[last] / (apart @ apart) * span)
