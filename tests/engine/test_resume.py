@@ -69,6 +69,7 @@ def of_case(case: str, folder: Path, progress: Any = None) -> Trainer:
     return Trainer(method, network, federation(("brats", "ixi", "oasis")), given, seed=1, folder=folder, **watched)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_any_machine")
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in FEW)) for case in CASES])
 def test_stopped_in_every_round_is_as_if_never_stopped(case: str, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ OPTIMUM = np.divide(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("participation", [1.0, 0.67])
 def test_on_quadratics_it_is_the_closed_form_and_ends_at_the_global_minimum(participation: float) -> None:
     of = bowls(DynBowls(alpha=1.0), participation)

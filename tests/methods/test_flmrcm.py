@@ -42,6 +42,7 @@ class Uniform(FedAvg):
         server.buffers = server.mean(uploads, "buffers", dict.fromkeys(uploads, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", Norm)
 def test_without_alignment_it_is_uniform_fedavg_to_the_bit(norm: Norm) -> None:
     methods = FLMRCM(align=0.0), Uniform(), FLMRCM()

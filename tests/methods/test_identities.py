@@ -154,6 +154,7 @@ def test_averaging_twins_changes_nothing(name: str, monkeypatch: pytest.MonkeyPa
 # --- what travels and what stays -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_what_stays_never_reaches_the_server(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     of = trainer(name, on=network(name, Norm.batch), local_steps=1)
@@ -202,6 +203,7 @@ def test_what_travels_is_equal_and_what_stays_differs(name: str) -> None:
     assert name != "local" or common == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_bytes_are_what_travelled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     of = trainer(name, validate_every=9, local_steps=1)
@@ -285,6 +287,7 @@ def test_what_ran_before_changes_nothing_and_nothing_is_left_behind(name: str) -
     assert vars(of.method) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_everyone_begins_with_the_same_weights(name: str) -> None:
     of, plain = trainer(name), trainer("fedavg", on=network(name))

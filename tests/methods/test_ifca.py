@@ -53,6 +53,7 @@ def test_one_cluster_is_fedavg(norm: Norm) -> None:
         assert all(torch.equal(tensor, plain.sites[name].tensors[path]) for path, tensor in site.tensors.items())
 
 
+@pytest.mark.slow
 def test_a_model_that_nobody_chose_stays_as_it_was() -> None:
     of = trainer(IFCA(clusters=3))
     plant(of, "ixi", "midas", "brats")

@@ -201,6 +201,7 @@ class RenamedNetwork(Network):
         return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS.entries())
 @pytest.mark.parametrize("name", METHODS.entries())
 def test_names_decide_nothing(name: str, network: str) -> None:

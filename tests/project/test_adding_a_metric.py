@@ -42,6 +42,7 @@ def test_the_file_and_the_commands(tmp_path: Path) -> None:
     assert all(-1 <= row[column] <= 1 for row in rows for column in ("ncc", "ncc_fg"))
 
 
+@pytest.mark.slow
 def test_the_package_of_a_stranger_orders_a_table(tmp_path: Path) -> None:
     assert PAGE.install(tmp_path, "fedsynth.metrics") == "ncc = my_package.ncc:Correlation"
     store = Store(tmp_path / "results")

@@ -507,6 +507,7 @@ CONTRAST = """(() => {
 })()"""
 
 
+@pytest.mark.slow
 def test_it_prints(tab: Browser, tmp_path: Path) -> None:
     click(tab, "#tab-table-1")
     tab.print(tmp_path / "page.pdf")

@@ -10,6 +10,7 @@ from fedsynth.benchmarks.stats.multiple.holm import holm
 from fedsynth.benchmarks.stats.scores import StatsError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
 def test_holm_is_statsmodels(count: int) -> None:
     rng = np.random.default_rng(count)
