@@ -191,7 +191,8 @@ def mounts() -> bool:
 
 @pytest.mark.skipif(not mounts(), reason="a small disk needs unshare and user namespaces")
 def test_a_disk_that_is_full_stops_the_sweep_and_harms_nothing(tmp_path: Path) -> None:
-    """A file system with room for the records and no checkpoint of the last; what is on it is copied off and continued with."""
+    """A file system with room for some runs one after another, which need more on their way than they leave, and not for all;
+    what is on it is copied off and continued with."""
     whole, small, after = (tmp_path / name for name in ("whole", "small", "after"))
     cells = ("method=local,fedavg,fedbn,ditto", "seed=0,1")
     assert subprocess.run(command(whole, 2, *cells), cwd=ROOT, capture_output=True).returncode == 0
@@ -201,7 +202,7 @@ def test_a_disk_that_is_full_stops_the_sweep_and_harms_nothing(tmp_path: Path) -
     small.mkdir()
     after.mkdir()
     starved = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, "sh", *command(small, 2, *cells)],
+        ["unshare", "-rm", "sh", "-c", script, "sh", *command(small, 1, *cells)],
         cwd=ROOT,
         capture_output=True,
         text=True,
