@@ -67,9 +67,8 @@ def meaning(cls: type, name: str) -> str:
     about = [re.sub(rf"^`{name}`(:| is)? ", "", sentence) for sentence in told if sentence.startswith(f"`{name}`")]
     kind = get_type_hints(cls)[name]
     about += sentences(docstring(kind))[:1] if isinstance(kind, type) and issubclass(kind, Enum) else []
-    about += [
-        sentence for sentence in told if f"`{name}`" in sentence and sentence.count("`") <= 4
-    ]  # not in a list of many
+    # Not from a list of many.
+    about += [sentence for sentence in told if f"`{name}`" in sentence and sentence.count("`") <= 4]
     return about[0] if about else ""
 
 

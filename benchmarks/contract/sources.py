@@ -23,15 +23,8 @@ from fedsynth.registry import PLUGGABLE
 
 from ..config.own_files import BUILT_IN, conf_folders
 
-GROUPS = (
-    "method",
-    "network",
-    "dataset",
-    "scenario",
-    "experiment",
-    "optimizer",
-    "schedule",
-)  # of options: method=fedavg, experiment=demo
+# Of options: method=fedavg, experiment=demo.
+GROUPS = ("method", "network", "dataset", "scenario", "experiment", "optimizer", "schedule")
 LISTED = (*GROUPS, "metric")
 # What has a full stop that ends no sentence; a capital letter after a number is a unit (1.5 T), and no initial.
 ABBREVIATION = re.compile(r"(?:^|[\s(])(?:al|cf|e\.g|i\.e|vs|St|Dr|Fig|Eq)$|(?:^|\D\s)[A-Z]$")

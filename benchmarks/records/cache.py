@@ -59,10 +59,8 @@ class RecordCache:
         """The record of a run's folder. Raises what `read_record` raises."""
         if self._database is None:
             return read_record(folder)
-        now, cached = (
-            _stamp(folder),
-            self._find("select stamp, content, data, sum from records where run = ?", folder.name),
-        )
+        now = _stamp(folder)
+        cached = self._find("select stamp, content, data, sum from records where run = ?", folder.name)
         if cached and cached[0] == now:
             return Record(**json.loads(cached[1]), data=_shared_data(cached[2]))
         record = read_record(folder)

@@ -35,9 +35,8 @@ def failures(store: Store, patterns: Sequence[str], tables: Sequence[Table]) -> 
         if status.state is State.done and not notes:
             continue
         reason = status.reason or " ".join(notes[-1].read_text("utf-8").splitlines()[1:2] if notes else ())
-        if not (
-            status.state in FINISHED and status.reason
-        ):  # an error's text has paths and names, and a page is made to be sent
+        # An error's text has paths and names, and a page is made to be sent.
+        if not (status.state in FINISHED and status.reason):
             kind = reason.partition(":")[0]
             reason = kind if kind.isidentifier() and status.state is not State.damaged else ""
         partly = status.state in (State.unfinished, State.failed)

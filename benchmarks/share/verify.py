@@ -150,10 +150,8 @@ def within_tolerance(theirs: Record, ours: Record, their_scores: Rows, our_score
     """Whether the mean PSNR agrees, of all and of each site-task, and whether both runs ended alike."""
     means = [site_task_means(rows) for rows in (their_scores, our_scores)]
     apart = {place: abs(mean - means[1].get(place, 1e9)) for place, mean in means[0].items()}
-    mean, (place, most) = (
-        abs(fmean(means[0].values()) - fmean(means[1].values())),
-        max(apart.items(), key=lambda own: own[1]),
-    )
+    mean = abs(fmean(means[0].values()) - fmean(means[1].values()))
+    place, most = max(apart.items(), key=lambda own: own[1])
     same = theirs.status == ours.status and mean <= MEAN and most <= SITE_TASK
     return Verdict(
         same,

@@ -31,14 +31,8 @@ from ..stats.rising import LIMITED
 from ..stats.scores import Floats
 from .row import Row
 
-CORE = (
-    "local",
-    "pooled",
-    "fedavg",
-    "fedbn",
-    "lgfedavg",
-    "pflsynth",
-)  # a decay to nothing flattens any curve, so these train on
+# A decay to nothing flattens any curve, so these train on.
+CORE = ("local", "pooled", "fedavg", "fedbn", "lgfedavg", "pflsynth")
 TEST_SUBJECTS, VAL_SUBJECTS = 20, 5
 EARLIER = 0.75  # of the rounds: three quarters
 

@@ -34,9 +34,8 @@ class Names:
     root: str = ""  # the folder of the volumes
     files: list[dict[str, Any]] = field(default_factory=list)  # of each volume: who, which contrast, and its file
     left_out: list[dict[str, str]] = field(default_factory=list)  # subjects that could not be used, and why
-    accepted: list[str] = field(
-        default_factory=list
-    )  # subjects that were used although their registration is called poor
+    # Subjects that were used although their registration is called poor.
+    accepted: list[str] = field(default_factory=list)
     splits: dict[str, dict[str, str]] = field(default_factory=dict)  # that were given: site -> name -> split
 
     @classmethod

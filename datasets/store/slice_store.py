@@ -37,12 +37,7 @@ INDEX = (
     *("mi_before", "mi_after", "dice_before", "dice_after", "motion", "poor"),
 )
 WHO = ("site", "subject", "contrast")  # of a volume
-PRIVATE = (
-    "session",
-    "file",
-    "bytes",
-    "modified",
-)  # what a line of the index has only in names.json: it may tell who it is
+PRIVATE = ("session", "file", "bytes", "modified")  # of a volume, only in names.json: it may tell who it is
 SIMULATED = "simulated"  # who the subjects are, where nobody has to be protected
 
 Row = dict[str, Any]
@@ -225,9 +220,8 @@ def write_store(
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which replaces the store in `folder` if the block ends well and is deleted if it does not."""
-    if folder.is_dir() and {path.name for path in folder.iterdir()} - {
-        FILE
-    }:  # the file alone was put there for its salt
+    # The file of names alone was put there for its salt.
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {FILE}:
         SliceStore.open(folder)  # raises for a folder of anything else
     elif folder.exists() and not folder.is_dir():
         raise FederationError(f"{folder} is a file; choose another folder by dataset.out")

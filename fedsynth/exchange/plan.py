@@ -18,9 +18,7 @@ from torch import Tensor, nn
 from .messages import Value
 from .places import Place, places
 
-BLOCK = (
-    1 << 18
-)  # numbers that are added up at a time: they stay in the processor's cache, which is several times faster
+BLOCK = 1 << 18  # numbers that are added up at a time: in the processor's cache that is several times faster
 
 
 @dataclass(frozen=True, eq=False)

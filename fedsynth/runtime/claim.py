@@ -27,22 +27,9 @@ from pathlib import Path
 BEAT, STALE = 10.0, 120.0  # seconds; NFS may show the time of a file a minute late
 UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 MOUNTS = Path("/proc/self/mountinfo")  # of Linux
-EVERYWHERE = (
-    *(
-        "ext2",
-        "ext3",
-        "ext4",
-        "xfs",
-        "btrfs",
-        "zfs",
-        "f2fs",
-        "bcachefs",
-        "tmpfs",
-        "overlay",
-        "fuseblk",
-    ),  # of one machine
-    *("nfs", "nfs4", "ceph", "gpfs", "gfs2", "ocfs2"),  # flock(2) and their manuals: of all, but for the options below
-)
+# File systems of one machine, and of several: by flock(2) and their manuals their locks hold for all, but for the options below.
+ONE_MACHINE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "tmpfs", "overlay", "fuseblk"}
+SEVERAL = {"nfs", "nfs4", "ceph", "gpfs", "gfs2", "ocfs2"}
 HERE = {
     "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
     "nfs4": ("nolock", "local_lock=flock", "local_lock=all"),
@@ -50,9 +37,8 @@ HERE = {
     "cifs": ("nobrl",),
     "smb3": ("nobrl",),
 }
-_CLAIMED: dict[
-    Path, Callable[[], None]
-] = {}  # what this process holds by a lease, with the question whether it still does
+# What this process holds by a lease, with the question whether it still does.
+_CLAIMED: dict[Path, Callable[[], None]] = {}
 
 
 class ClaimLostError(RuntimeError):
@@ -64,7 +50,7 @@ def lock_fault(folder: Path) -> str:
     kind, options = _mount_of(folder)
     if own := [option for option in HERE.get(kind, ()) if option in options]:
         return f"{kind} with {own[0]}: its locks hold on one machine only"
-    if kind in (*EVERYWHERE, "") or (kind == "lustre" and "flock" in options):
+    if kind in ONE_MACHINE | SEVERAL | {""} or (kind == "lustre" and "flock" in options):
         return ""
     return f"{kind}: whether its locks hold on other machines is unknown"
 

@@ -16,9 +16,8 @@ import torch
 
 from .options import Execution, Precision, TrainerOptions
 
-os.environ.setdefault(
-    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-)  # deterministic; cuBLAS reads it once, when a process first uses it
+# Deterministic; cuBLAS reads it once, when a process first uses it.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def resolve_device(name: str) -> torch.device:

@@ -70,21 +70,11 @@ class ServerRule(Enum):
     norm_clip = "norm_clip"
 
 
-UNCOUNTED = (
-    "checkpoint_every",
-    "resident",
-    "offload",
-)  # options that change no number, so they are not part of a run's identity
+# Options that change no number, so they are not part of a run's identity.
+UNCOUNTED = ("checkpoint_every", "resident", "offload")
 
-MOST = {
-    "rounds": 1e6,
-    "local_steps": 1e6,
-    "local_epochs": 1e6,
-    "batch": 4096,
-    "threads": 1024,
-    "resident": 65536,
-    "zoom": 8,
-}
+MOST = {"batch": 4096, "threads": 1024, "resident": 65536, "zoom": 8}
+MOST |= {"rounds": 1e6, "local_steps": 1e6, "local_epochs": 1e6}
 
 
 @dataclass

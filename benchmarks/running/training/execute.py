@@ -118,9 +118,8 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
     folder, results = store.folder(cell.name), Path(run.results)
     federation = run.scenario.federation(run.dataset, results / "cache")
     set_precision(run.trainer)
-    data = data_facts(
-        federation, run.dataset, cell.identity, results / "cache"
-    )  # what fails, fails before hours of training
+    # What fails, fails before hours of training.
+    data = data_facts(federation, run.dataset, cell.identity, results / "cache")
     wait_for_memory(run, federation, resolve_device(run.trainer.device), store.runs / ".gpu")
 
     def say(count: int, seconds: float) -> None:

@@ -17,9 +17,8 @@ class CommunicationCost:
 
     rounds: float | None  # until the score of `local` on the same network at its selected round
     megabytes: float | None  # that all sites send and receive until then
-    psnr: (
-        float | None
-    )  # dB, the best within the bytes of the row that sends fewest, those that send none or images aside
+    # dB, the best within the bytes of the row that sends fewest, those that send none or images aside
+    psnr: float | None
 
 
 def communication_costs(table: Table) -> list[CommunicationCost]:
