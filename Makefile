@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow test-all test-long lint speed precision peers catalogue golden pages screenshots picture smoke
+.PHONY: demo test test-slow test-all test-long lint speed precision peers catalogue golden pages screenshots picture
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -73,29 +73,8 @@ screenshots: $(READY)
 picture: $(READY)
 	$(BIN)/python tests/support/picture.py $(RESULTS) docs/images/report.png
 
-# The tables under results/smoke, with the records that they are made of: about 170 runs of half a minute and more on a core.
-SMOKE := $(BIN)/fedsynth run -m hydra/launcher=joblib hydra.launcher.n_jobs=2
-smoke: $(READY)
-	$(SMOKE) experiment=as_published --results results/smoke/as_published
-	$(SMOKE) experiment=as_published --results results/smoke/as_published method=local,fedavg network=mmgan_unet,unet
-	$(SMOKE) experiment=as_published --results results/smoke/as_published method=local network=personalised,switchable_unet
-	$(SMOKE) experiment=as_published --results results/smoke/as_published method=fedmm method.curriculum=false
-	$(SMOKE) experiment=as_published --results results/smoke/as_published method=fedadam,fedyogi method.eta=0.003
-	$(SMOKE) experiment=as_published --results results/smoke/as_published method=fedavgm method.momentum=0.5
-	$(SMOKE) experiment=one_network --results results/smoke/equal_footing
-	$(SMOKE) experiment=one_network --results results/smoke/equal_footing method=local,fedavg,fedbn,silobn,pflsynth network.norm=batch
-	$(SMOKE) experiment=one_network --results results/smoke/equal_footing method=local,fedavg,pflsynth network.condition=none,task
-	$(SMOKE) experiment=flaws --results results/smoke/flaws method=pflsynth network.init=designed,released,scaled
-	$(SMOKE) experiment=flaws --results results/smoke/flaws method=pflsynth trainer.common_start=false
-	$(SMOKE) experiment=flaws --results results/smoke/flaws method=fedavg,fedbn trainer.common_start=true,false
-	$(SMOKE) experiment=flaws --results results/smoke/flaws method=fedbn_released
-	$(BIN)/fedsynth tune all experiment=smoke '+where_present.network={blocks: 3, pools: 2, latent: 64, dropout: 0.0}' \
-		network.init=scaled --results results/smoke/tuned --trials 3 --jobs 2
-	for table in as_published equal_footing flaws tuned; do \
-		$(BIN)/fedsynth records publish smoke/$$table --results results/smoke/$$table; done
-
 # Every published table, and the sentences of README and of the pages beside the tables, from the records.
-PUBLISHED := $(patsubst %/leaderboard.md,%,$(wildcard results/*/leaderboard.md results/smoke/*/leaderboard.md))
+PUBLISHED := $(sort $(patsubst %/,%,$(dir $(wildcard results/*/records*.zip))))
 pages: $(READY)
 	for table in $(PUBLISHED); do $(BIN)/fedsynth leaderboard --results $$table --out $$table || exit 1; done
 	$(BIN)/fedsynth records pages README.md results/README.md results/*/README.md

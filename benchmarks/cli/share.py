@@ -71,7 +71,7 @@ PUBLISH = Verb(
     "share.publish",
     "put a table and its records into a folder to publish",
     [
-        click.Argument(["name"], metavar="NAME", help="Of the folder, such as equal_footing or smoke/tuned."),
+        click.Argument(["name"], metavar="NAME", help="Of the folder, such as equal_footing."),
         PATTERNS,
         RESULTS,
         click.Option(

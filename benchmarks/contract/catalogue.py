@@ -52,8 +52,6 @@ ten times its default.
   model and a second vector of its length. Measured at a small size with three sites.
 - *memory*: what a site and the server keep from round to round besides the nets, as the same multiples.
 - *gradients*: the backward passes of a local step. FedAvg has two: the discriminator's and the generator's.
-
-[results/smoke](../results/smoke/README.md) shows how each method did in a short run on the phantom, and says why some score low.
 """
 LEFT_OUT = (  # each with what it is and why it is not here
     (

@@ -1,7 +1,7 @@
 """`fedsynth records publish`: tables and the records that they are made of, in a folder for version control.
 
 `OUT/NAME/` gets one archive of the records, scores and curves of the runs (`records.zip`), the tables made of them
-(`leaderboard.md`, `.csv`, `.tex`) and a README to be completed by hand, of which only the passages that follow from records are
+(`leaderboard.md`, `.csv`) and a README to be completed by hand, of which only the passages that follow from records are
 written again (passages.py). Checkpoints, images and logs stay where they are. The tables are made from the archive, so `fedsynth
 leaderboard --results OUT/NAME` makes them again, byte for byte. A part has only the runs that no archive there has, so that
 hourly commits of a long sweep do not each hold the whole.
@@ -31,7 +31,7 @@ from .gives_away import may_leave
 from .passages import rewritten
 from .statements import StatementError
 
-ENDINGS = ("md", "csv", "tex")
+ENDINGS = ("md", "csv")
 README = """# {name}
 
 The tables are in [leaderboard.md](leaderboard.md), made of the runs in `records.zip` by

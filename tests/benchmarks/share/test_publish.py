@@ -52,7 +52,6 @@ def test_the_folder_is_whole_and_makes_its_tables_again(
         "README.md",
         "leaderboard.csv",
         "leaderboard.md",
-        "leaderboard.tex",
         "records.zip",
     ]
     with ZipFile(folder / "records.zip") as archive:
@@ -60,7 +59,7 @@ def test_the_folder_is_whole_and_makes_its_tables_again(
     assert [run.partition("-")[0] for run, _ in files] == ["fedavg"] * 3 + ["local"] * 3
     assert [file for _, file in files] == ["scores.csv", "curve.csv", "record.json"] * 2
     assert main(["leaderboard", "--results", str(folder), "--out", str(tmp_path / "again")]) == 0
-    for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.tex"):
+    for name in ("leaderboard.md", "leaderboard.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
     assert "--results results/first/look" in (folder / "README.md").read_text()
 
