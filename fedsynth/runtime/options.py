@@ -73,7 +73,7 @@ class ServerRule(Enum):
 # Options that change no number, so they are not part of a run's identity.
 UNCOUNTED = ("checkpoint_every", "resident", "offload")
 
-MOST = {"batch": 4096, "threads": 1024, "resident": 65536, "zoom": 8}
+MOST: dict[str, float] = {"batch": 4096, "threads": 1024, "resident": 65536, "zoom": 8}
 MOST |= {"rounds": 1e6, "local_steps": 1e6, "local_epochs": 1e6}
 
 
