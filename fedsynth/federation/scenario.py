@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from fnmatch import filter as filter_names, fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from .names import check_names
 from .site import Dataset, Site
 from .task import FederationError, Task
 
-ALL = "*"
+ALL, DEFAULT = "*", "default"
 T = TypeVar("T")
 
 
@@ -28,11 +29,12 @@ class Scenario(Conditions):
     Args:
         name: What tables call it.
         sites: The names of the sites; or only "*", which is all sites of the data set.
-        tasks: Site -> its tasks, such as ["T1->T2"]; the entry `default` is for all sites without an entry of their own.
+        tasks: Site -> its tasks, such as ["T1->T2"]. A site without an entry of its own has the first whose pattern fits it,
+            such as `*ixi`, and else the entry `default`.
         newcomers: Those of the sites that train nothing and are served at the end.
-        train_subjects: Site or `default` -> how many training subjects it has, the first ones of the data set.
-        shift: Site or `default` -> by how many pixels its training contrasts are off the first contrast, at most.
-        normalise: Site or `default` -> how it scales its intensities; sites without an entry have the data set's.
+        train_subjects: Site, pattern or `default` -> how many training subjects it has, the first ones of the data set.
+        shift: Site, pattern or `default` -> by how many pixels its training contrasts are off the first contrast, at most.
+        normalise: Site, pattern or `default` -> how it scales its intensities; sites without an entry have the data set's.
         cohort: Which training and validation subjects take part. None: those of the data set. A number draws others, with the
             same test subjects: new ones where the data are simulated, else the others divided anew. `${seed}` draws them by the
             seed of the run.
@@ -75,7 +77,7 @@ class Scenario(Conditions):
                 raise FederationError(
                     f"scenario {self.name}: no site {site!r}; the data set has {', '.join(sorted(owned))}"
                 )
-            texts = self.tasks.get(site, self.tasks.get("default", []))
+            texts = self.of_site(self.tasks, site)
             if not texts:
                 raise FederationError(f"scenario {self.name}: site {site!r} has no task; give scenario.tasks.{site}")
             plan[site] = self._tasks(site, texts, owned[site])
@@ -104,9 +106,9 @@ class Scenario(Conditions):
             "newcomers": self.newcomers,
             "asks": self.asks,
             "joins": self.joins,
-            "train_subjects": [site for site in self.train_subjects if site != "default"],
-            "shift": [site for site in self.shift if site != "default"],
-            "normalise": [site for site in self.normalise if site != "default"],
+            "train_subjects": self._fitting_none(self.train_subjects, plan),
+            "shift": self._fitting_none(self.shift, plan),
+            "normalise": self._fitting_none(self.normalise, plan),
         }
         for option, sites in named.items():
             if unknown := sorted(set(sites) - set(plan)):
@@ -137,9 +139,16 @@ class Scenario(Conditions):
             if value < bound:
                 raise FederationError(f"scenario {self.name}: {option} is {value}; it must be at least {bound}")
 
+    @staticmethod
+    def _fitting_none(option: Iterable[str], sites: Iterable[str]) -> list[str]:
+        """The names and patterns in an option that fit no site."""
+        return [name for name in option if name != DEFAULT and not filter_names(sites, name)]
+
     def of_site(self, option: dict[str, T], site: str) -> T | None:
-        """A site's value of an option that has an entry a site; None where there is none."""
-        return option.get(site, option.get("default"))
+        """A site's value of an option with entries for sites: by name, else by the first pattern that fits, else `default`; None
+        where there is none."""
+        fitting = (name for name in option if fnmatchcase(site, name))
+        return option.get(site, option.get(next(fitting, DEFAULT)))
 
     def federation(self, dataset: Dataset, cache: Path) -> Federation:
         """The federation that the scenario makes of a data set.

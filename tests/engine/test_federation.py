@@ -223,6 +223,13 @@ def test_a_scenario_resolves_by_name(tmp_path: Path) -> None:
     assert loaded.size == (16, 16)
 
 
+def test_a_site_has_the_entry_of_its_name_or_of_the_first_pattern_that_fits_or_the_default() -> None:
+    entries = {"default": ["T2->T1"], "*das": ["T1->T2"], "*": ["T1->T2", "T2->T1"], "ixi": ["T2->PD"]}
+    assert Scenario("s", ["*"], entries).resolve(Two()) == {"ixi": (Task("T2", "PD"),), "midas": (Task("T1", "T2"),)}
+    told = Scenario("s", ["*"], {"default": ["T1->T2"]}, shift={"m*": 2})
+    assert [told.of_site(told.shift, name) for name in ("ixi", "midas")] == [None, 2]
+
+
 @pytest.mark.parametrize(
     ("sites", "tasks", "text"),
     [

@@ -116,6 +116,8 @@ def test_every_scenario_can_be_done_by_the_phantom_and_told_again(path: Path) ->
         ({"train_subjects": {"default": 0}}, "train_subjects.default is 0; it must be at least 1"),
         ({"shift": {"ixi": -1}}, "shift.ixi is -1; it must be at least 0"),
         ({"normalise": {"oasys": Normalisation.slice}}, "normalise names 'oasys', which is none of its sites"),
+        ({"shift": {"*x": 1}}, "shift names '\\*x', which is none of its sites"),
+        ({"newcomers": ["*xi"]}, "newcomers names '\\*xi', which is none of its sites"),
         ({"adapt": [0]}, "adapt is 0; it must be at least 1"),
         ({"asks": {"ixi": ["T1->FLAIR"]}}, "task T1->FLAIR needs FLAIR, which site 'ixi' lacks"),
     ],
