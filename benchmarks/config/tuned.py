@@ -1,11 +1,12 @@
 """The options that tuning found for methods, and how they were tuned.
 
-    tuning: {trials: 5, seed: 100, rounds: 6, local_steps: 96, scenario: variable, cohort: null, data: {ixi: 5145ab862b0e}}
+    tuning: {trials: 5, seed: 100, first_rounds: 2, rounds: 6, local_steps: 96, scenario: common, cohort: null, data: {ixi: 5145}}
     fedprox: [trainer.lr=0.00859, method.mu=0.00488]
 
-`tuning` is the same for all methods of a file: how many trials each had, and of a trial its seed, its rounds, the fewest local
-steps that a site trained in it, and on which subjects: scenario, cohort and the fingerprints of the data. A run with the options
-of such a file records it (`Record.tuning`), and a table tells it (tables/caption.py).
+`tuning` is the same for all methods of a file: how many trials each had, and of a trial its seed, the rounds by which the best
+were chosen, which then had all rounds, the fewest local steps that a site trained in these, and on which subjects: scenario,
+cohort and the fingerprints of the data. A run with the options of such a file records it (`Record.tuning`), and a table tells it
+(tables/caption.py).
 """
 
 from __future__ import annotations

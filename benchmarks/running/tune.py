@@ -5,7 +5,10 @@ have the same learning rate for every method. A positive number is drawn log-uni
 share of 0 uniformly from [0, 1], and a count of at least 1 among a half, one and two times its default. What the method refuses
 is drawn again. Switches and choices are variants of a method and keep their default, as do the weights of the common objective.
 
-Trials are runs like any other, each in a process of its own as in a sweep. They are kept in a store of their own
+Most trials are given up early (successive halving, Jamieson and Talwalkar 2016): each is first a run of a PART of the rounds,
+with a schedule of its own; the best PART of a method's trials, and the default, then train for all rounds.
+
+All of these are runs like any other, each in a process of its own as in a sweep. They are kept in a store of their own
 (`RESULTS/tuning`), so that the same command goes on where it stopped and trains nothing twice. The default and the best trial are
 then copied to `RESULTS/runs`, where the leaderboard shows both, and `--write` leaves the options of the best for the grids of
 experiments (`tuned: NAME`), with the number of trials, their seed, their budget and their subjects.
@@ -15,8 +18,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +46,14 @@ from .training.execute import tell
 COMMON = {field.name for field in fields(Method)}  # the objective that all methods share
 DECADES = 1.0  # that a number is drawn from, on both sides of its default
 SEED = 0  # of the streams that draw
+PART = 4  # a quarter
 
 
 @dataclass(frozen=True)
 class Trial:
     """A run of a method, and the options that were drawn for it: none for the default."""
 
+    short: Cell  # of a part of the rounds
     cell: Cell
     options: list[str]
 
@@ -65,19 +71,25 @@ def main(
     file = write and (write if write.suffix == ".yaml" else own_folder() / TUNED / f"{write}.yaml")
     with explained():
         planned = {method: trials_of(method, overrides, trials) for method in names}
-        sweep = Sweep([trial.cell for own in planned.values() for trial in own], jobs)
+        sweep = Sweep([trial.short for own in planned.values() for trial in own], jobs)
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-    tell(f"{len(names)} methods with {trials} trials each\n{sweep.plan()}")
-    status = sweep.go(command)
-    if status in (2, 130):
-        return status
-    found = [conclude_trials(method, own) for method, own in planned.items()]
+    tell(f"{len(names)} methods with {trials} trials each, first for a part of the rounds\n{sweep.plan()}")
+    first = sweep.go(command)
+    if first in (2, 130):
+        return first
+    last = {method: finalists(own) for method, own in planned.items()}
+    sweep = Sweep([trial.cell for own in last.values() for trial in own], jobs)
+    tell(f"the best of them, and the defaults, for all rounds\n{sweep.plan()}")
+    second = sweep.go(command)
+    if second in (2, 130):
+        return second
+    found = [conclude_trials(method, planned[method], own) for method, own in last.items()]
     if file:
         head = f"# The options of each method's best trial by validation PSNR.\n# Written by: {command}\n"
-        write_atomically(file, (head + tuning_text(planned, trials) + "".join(found)).encode())
+        write_atomically(file, (head + tuning_text(last, trials) + "".join(found)).encode())
         tell(f"wrote {file}; {TUNED}: {write} in a grid takes these options")
-    return max(status, int(not all(found)))
+    return max(first, second, int(not all(found)))
 
 
 def trials_of(method: str, overrides: Sequence[str], count: int) -> list[Trial]:
@@ -86,10 +98,28 @@ def trials_of(method: str, overrides: Sequence[str], count: int) -> list[Trial]:
     default = composed([f"method={method}", *overrides])
     results = results_override(Path(default.results) / "tuning")
     drawn = [draw_options(cls, method, default.trainer.lr, number) for number in range(1, count)]
-    return [
-        Trial(Cell.of(composed([f"method={method}", *overrides, *options, *results])), options)
-        for options in ([], *drawn)
-    ]
+    short = [f"trainer.rounds={ceil(default.trainer.rounds / PART)}"]
+
+    def cell(*options: str) -> Cell:
+        return Cell.of(composed([f"method={method}", *overrides, *options, *results]))
+
+    return [Trial(cell(*options, *short), cell(*options), options) for options in ([], *drawn)]
+
+
+def finalists(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that are trained for all rounds, in the order of the trials: the best after a part of them, and the default."""
+    known = {id(trial): record.validation_psnr for trial, record in finished(trials, short=True)}
+    best = sorted((trial for trial in trials if id(trial) in known), key=lambda trial: -known[id(trial)])
+    chosen = best[: ceil(len(trials) / PART)]
+    return [trial for trial in trials if trial in chosen or not trial.options]
+
+
+def finished(trials: Sequence[Trial], short: bool = False) -> Iterator[tuple[Trial, Record]]:
+    """The trials that have a record, of a part of the rounds or of all."""
+    for trial in trials:
+        cell = trial.short if short else trial.cell
+        if record := Store(Path(cell.run.results)).record(cell.name):
+            yield trial, record
 
 
 def draw_options(cls: type[Method], method: str, lr: float, number: int) -> list[str]:
@@ -121,37 +151,34 @@ def draw_value(default: Any, stream: np.random.Generator) -> float | int | None:
 def tuning_text(planned: Mapping[str, Sequence[Trial]], trials: int) -> str:
     """How the methods were tuned, in YAML (config/tuned.py says what is told): of a trial what all have in common. Nothing where
     no trial is finished."""
-    for trial in (trial for own in planned.values() for trial in own):
-        if record := Store(Path(trial.cell.run.results)).record(trial.cell.name):
-            identity = record.identity
-            told = {
-                "trials": trials,
-                "seed": identity["seed"],
-                "rounds": identity["trainer"]["rounds"],
-                "local_steps": record.local_steps,
-                "scenario": identity["scenario"]["name"],
-                "cohort": identity["scenario"].get("cohort"),
-                "data": identity["data"],
-            }
-            return f"{HOW}: {json.dumps(told)}\n"
+    for trial, record in finished([trial for own in planned.values() for trial in own]):
+        identity = record.identity
+        told = {
+            "trials": trials,
+            "seed": identity["seed"],
+            "first_rounds": trial.short.run.trainer.rounds,
+            "rounds": identity["trainer"]["rounds"],
+            "local_steps": record.local_steps,
+            "scenario": identity["scenario"]["name"],
+            "cohort": identity["scenario"].get("cohort"),
+            "data": identity["data"],
+        }
+        return f"{HOW}: {json.dumps(told)}\n"
     return ""
 
 
-def conclude_trials(method: str, trials: Sequence[Trial]) -> str:
+def conclude_trials(method: str, trials: Sequence[Trial], last: Sequence[Trial]) -> str:
     """Say how a method's trials went, and copy the default and the best to the runs that tables are made of. Returns the best's
     options in YAML, with a comment; nothing where no trial is finished."""
-    store = Store(Path(trials[0].cell.run.results))
-    found: list[tuple[Trial, Record]] = []
-    for trial in trials:
-        if (record := store.record(trial.cell.name)) is not None:
-            found.append((trial, record))
-    print(f"{method}: {len(found)} of {len(trials)} trials finished")
-    for trial, record in sorted(found, key=lambda pair: -pair[1].validation_psnr):
-        score = f"{record.validation_psnr:6.2f} dB" if record.status == "done" else f"{record.status:>9}"
-        options = " ".join(f"{option}={value}" for option, value in record.changed["method"].items())
-        print(f"  {score}  lr={trial.cell.run.trainer.lr:g} {options}{'' if trial.options else '  (default)'}")
+    found, others = [*finished(last)], [*finished([trial for trial in trials if trial not in last], short=True)]
+    print(f"{method}: {len(found) + len(others)} of {len(trials)} trials finished")
+    tell_scores(found)
+    if others:
+        print(f"  after {trials[0].short.run.trainer.rounds} rounds:")
+        tell_scores(others)
     if not found:
         return ""
+    store = Store(Path(trials[0].cell.run.results))
     best = max(found, key=lambda pair: pair[1].validation_psnr)
     default = [pair for pair in found if not pair[0].options]
     for _, record in {pair[1].run: pair for pair in (best, *default)}.values():
@@ -161,4 +188,14 @@ def conclude_trials(method: str, trials: Sequence[Trial]) -> str:
         f"{at}: {pair[1].validation_psnr:.2f} dB"
         for at, pair in [*(("default", one) for one in default), ("best", best)]
     ]
-    return f"# {method}, {len(found)} trials; {', '.join(scores)}\n{method}: {json.dumps(best[0].options)}\n"
+    return (
+        f"# {method}, {len(found) + len(others)} trials; {', '.join(scores)}\n{method}: {json.dumps(best[0].options)}\n"
+    )
+
+
+def tell_scores(found: Sequence[tuple[Trial, Record]]) -> None:
+    """A line for each trial, the best first."""
+    for trial, record in sorted(found, key=lambda pair: -pair[1].validation_psnr):
+        score = f"{record.validation_psnr:6.2f} dB" if record.status == "done" else f"{record.status:>9}"
+        options = " ".join(f"{option}={value}" for option, value in record.changed["method"].items())
+        print(f"  {score}  lr={trial.cell.run.trainer.lr:g} {options}{'' if trial.options else '  (default)'}")

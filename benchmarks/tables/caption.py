@@ -226,10 +226,11 @@ def _way(record: Record) -> str:
         return "none, the options are as given"
     own, steps = record.identity, record.local_steps
     same = how["data"] == own["data"] and how["cohort"] == own["scenario"].get("cohort")
+    first = f", chosen by {how['first_rounds']} of {how['rounds']} rounds" if "first_rounds" in how else ""
+    share = f"{how['local_steps']:g} of {steps:g} local steps ({100 * how['local_steps'] / steps:.0f} %)"
     return (
-        f"{_counted(how['trials'], 'trial')} a method with seed {how['seed']}, {how['local_steps']:g} of {steps:g} local steps "
-        f"({100 * how['local_steps'] / steps:.0f} %), on scenario {how['scenario']}, by validation on "
-        f"{'the validation subjects of this table' if same else 'other subjects'}"
+        f"{_counted(how['trials'], 'trial')} a method with seed {how['seed']}{first}, {share}, on scenario {how['scenario']}, "
+        f"by validation on {'the validation subjects of this table' if same else 'other subjects'}"
     )
 
 

@@ -60,13 +60,22 @@ def number(option: str) -> float | int:
 
 
 def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["tune", "fedavg", *TINY, "--results", str(tmp_path), "--trials", "2"]
+    command = ["tune", "fedavg", *TINY, "trainer.rounds=2", "--results", str(tmp_path), "--trials", "2"]
     assert main(command) == 0
     first = capsys.readouterr()
     records, damaged = Store(tmp_path / "tuning").records()
-    assert (len(records), damaged) == (2, [])
-    scores = {record.identity["trainer"]["lr"]: record.validation_psnr for record in records}
-    best = max(scores, key=lambda lr: (scores[lr], lr == 3e-3))
+    assert damaged == []
+    short, whole = (
+        {
+            own["lr"]: record.validation_psnr
+            for record in records
+            if (own := record.identity["trainer"])["rounds"] == rounds
+        }
+        for rounds in (1, 2)
+    )
+    early = max(short, key=lambda lr: (short[lr], lr == 3e-3))
+    assert (len(short), {*whole}) == (2, {3e-3, early})  # the better half of two, and the default
+    best = max(whole, key=lambda lr: (whole[lr], lr == 3e-3))
     shown, _ = Store(tmp_path).records()
     assert {record.identity["trainer"]["lr"] for record in shown} == {3e-3, best}
     assert first.out.splitlines()[0] == "fedavg: 2 of 2 trials finished"
@@ -80,22 +89,26 @@ def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, caps
 
 @pytest.mark.slow
 def test_the_best_options_are_written_for_grids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand: the second of three trials is the best of one method, the default that of another."""
-    scores = {"fedavg": [20.0, 21.5, 19.0], "fedprox": [20.0, 19.5, 19.0]}
-    monkeypatch.setattr(Sweep, "run", lambda self: finish(self.cells, scores))
+    """By hand: of five trials two go on, with the default; the second of one method overtakes its fourth, and the default of
+    another is its best."""
+    early = {"fedavg": [20.0, 21.5, 19.0, 21.9, 18.0], "fedprox": [19.0, 19.5, 19.4, 18.0, 17.0]}
+    last = {"fedavg": [20.5, 22.5, 22.0], "fedprox": [21.0, 20.5, 20.0]}
+    told = iter([early, last, early, last])
+    monkeypatch.setattr(Sweep, "run", lambda self: finish(self.cells, next(told)))
     monkeypatch.chdir(tmp_path)
-    command = ["tune", "fedavg", "fedprox", *TINY, "--trials", "3", "--write", "mine"]
+    command = ["tune", "fedavg", "fedprox", *TINY, "trainer.rounds=8", "--trials", "5", "--write", "mine"]
     assert main(command) == 0
     file = tmp_path / "conf" / "tuned" / "mine.yaml"
     written = yaml.safe_load(file.read_text())
     drawn = tune.draw_options(METHODS["fedavg"], "fedavg", 3e-3, 1)
     how = written.pop("tuning")
     assert written == {"fedavg": drawn, "fedprox": []}
-    assert "# fedavg, 3 trials; default: 20.00 dB, best: 21.50 dB" in file.read_text()
-    cell = next(cell for cell in cells([*TINY, "tuned=mine", "method=fedavg"]))
+    assert "# fedavg, 5 trials; default: 20.50 dB, best: 22.50 dB" in file.read_text()
+    cell = next(cell for cell in cells([*TINY, "trainer.rounds=8", "tuned=mine", "method=fedavg"]))
     assert f"trainer.lr={cell.run.trainer.lr:.3g}" == drawn[0]
     assert cell.tuning == {"file": "mine", "options": drawn} | how
-    assert (how["trials"], how["seed"], how["cohort"], how["data"]) == (3, 0, None, cell.identity["data"])
+    assert (how["trials"], how["seed"], how["cohort"], how["data"]) == (5, 0, None, cell.identity["data"])
+    assert (how["first_rounds"], how["rounds"]) == (2, 8)
     before = file.read_bytes()
     assert main([*command[:-1], "best.yaml"]) == 0
     assert (tmp_path / "best.yaml").read_bytes() == before.replace(b"--write mine", b"--write best.yaml")
