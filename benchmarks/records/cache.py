@@ -31,7 +31,7 @@ BATCH = 500  # runs of a transaction, so that no other process waits for long
 SETTLED = (
     1.0  # seconds since a file's last change: a second change in the same tick of the clock would not show in its times
 )
-VERSION = 4  # to be raised when other things of a run are cached, or in another form
+VERSION = 5  # to be raised when other things of a run are cached, or in another form
 NAME = f"records-{sha256(repr((VERSION, SCHEMA, NEWEST, LATER, [part.name for part in fields(Record)])).encode())[:8]}.sqlite"
 TABLES = """
 pragma synchronous = off;

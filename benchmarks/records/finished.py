@@ -13,8 +13,8 @@ from fedsynth.federation import Task
 from fedsynth.federation.names import visible
 
 from .cache import RecordCache
-from .record import Record
-from .score_table import UNSHOWN, ScoreTable, Values
+from .record import SELECTIONS, Record
+from .score_table import UNSHOWN, Key, ScoreTable, Values
 from .store import Store
 
 HOW = "`fedsynth run -m experiment=demo method=local,fedavg,fedbn` makes three small ones"
@@ -49,6 +49,11 @@ class FinishedRun:
         """The scores of one selection by each metric; empty where the run has no such scores."""
         table = self.score_table if selection != UNSHOWN else self._read("scores.csv", without="")
         return table.values(selection, metrics)
+
+    @property
+    def test_subjects(self) -> frozenset[Key]:
+        """The site, task and subject of every score of the selected round."""
+        return frozenset(self.score_table.index.selections[SELECTIONS[0]][1])
 
     @property
     def tasks(self) -> dict[str, list[str]]:
@@ -97,7 +102,7 @@ def finished_runs(store: Store, patterns: Sequence[str] = ()) -> list[FinishedRu
     cache.save()
     for reason in damaged:
         print(visible(f"fedsynth: left out: {reason}"), file=sys.stderr)
-    if unfinished := len(store.names(patterns)) - len(records) - len(damaged):
+    if unfinished := len(store.names(patterns)) - len(records) - len(damaged) + len(store.unreadable):
         print(f"fedsynth: left out: {unfinished} not finished; `fedsynth status` says which", file=sys.stderr)
     if not records:
         named = f" named {' or '.join(patterns)}" if patterns else ""

@@ -14,14 +14,16 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
-from zlib import error as ZlibError
+from zipfile import Path as ZipPath
 
 from fedsynth.federation.names import name_fault, text_fault
 from fedsynth.runtime.atomic import write_atomically
@@ -47,6 +49,8 @@ RUN = re.compile(r"[\w.-]{1,200}-[0-9a-f]{12}")  # the name of a run and of its 
 TEXT = frozenset(KEYS)  # every other column is a number
 PLAIN = bytes({*range(32, 127)} - {*b"<|`$\\/=@]"}) + b"\n"  # the bytes of most tables
 NO_NUMBER = re.compile(rb",-(?!\d|inf|nan)")
+LARGEST = 100_000_000  # bytes of a table: the scores of 100,000 subjects by every metric are 30 MB
+LARGEST_RECORD = 10_000_000  # bytes of a record, which has no line a subject; read, JSON takes twenty times its size
 
 Rows = list[dict[str, Any]]
 
@@ -134,11 +138,7 @@ class Record:
 
     def check_scores(self, scores: Rows) -> None:
         """Raises RecordError unless there is one finite score for each selection, site, task and test subject."""
-        found = {(row["selection"], row["site"], row["task"]) for row in scores}
-        if different := set(expected_scores(self.identity["scenario"])) ^ found - welcome_scores(
-            self.identity["scenario"]
-        ):
-            raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
+        self.check_subjects(Counter((row["selection"], row["site"], row["task"]) for row in scores))
         seen = set()
         for row in scores:
             key = tuple(row[column] for column in KEYS)
@@ -147,8 +147,11 @@ class Record:
             seen.add(key)
 
     def check_subjects(self, counted: Mapping[tuple[str, str, str], int]) -> None:
-        """Raises RecordError where not every test subject of a selection, site and task has a score; `counted` says how many
+        """Raises RecordError unless every test subject of each selection, site and task has a score; `counted` says how many
         have."""
+        scenario = self.identity["scenario"]
+        if different := {*expected_scores(scenario)} ^ counted.keys() - welcome_scores(scenario):
+            raise RecordError(f"{self.run}: scores of {min(different)} are missing or not of this scenario")
         for (selection, site, task), count in counted.items():
             sizes = self.data["subjects_and_slices"].get(site)  # it has none of newcomers
             if sizes and count != sizes["test"][0]:
@@ -244,11 +247,11 @@ def read_record(folder: Traversable) -> Record:
     path = folder.joinpath("record.json")
     remedy = "the same command again sets it aside and trains anew"
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(folder, path.name))
         seal = content.pop("seal")
         record = Record(**content)
         intact = seal == sha256(canonical(content).encode())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, BadZipFile, ZlibError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PermissionError) as error:
         raise RecordError(f"{path}: not a record ({type(error).__name__}: {error}); {remedy}") from error
     if not intact:
         raise RecordError(f"{path}: not what the run wrote; {remedy}")
@@ -257,14 +260,43 @@ def read_record(folder: Traversable) -> Record:
     record.check()
     for name, digest in record.files.items():
         try:
-            table = (folder / name).read_bytes()
-        except (FileNotFoundError, BadZipFile, ZlibError):
+            table = read_file(folder, name)
+        except (FileNotFoundError, PermissionError, RecordError):
             table = b""
         if sha256(table) != digest:
             raise RecordError(f"{folder / name}: missing or not what the run wrote; {remedy}")
         if fault := _fault_of_names(table):
             raise RecordError(f"{folder / name}: {fault}")
+        if name == TABLES[0]:
+            _check_subjects(record, table)
     return replace(record, identity=lifted(record.identity))
+
+
+def read_file(folder: Traversable, name: str) -> bytes:
+    """The content of a file of a run. Raises FileNotFoundError where there is none; RecordError, before it is read, for one that
+    is too large or is a pipe, a folder or a device, and for what an archive cannot give."""
+    path = folder.joinpath(name)
+    if not isinstance(path, ZipPath):
+        found = os.stat(str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise RecordError(f"{name} is no ordinary file")
+        check_size(name, found.st_size)
+        with path.open("rb") as file:
+            return bytes(file.read(found.st_size))  # no more: a file of /proc has no end
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        check_size(name, path.root.getinfo(path.at).file_size)
+        return path.read_bytes()
+    except Exception as error:  # a stranger's archive may break its reader in any way
+        raise RecordError(f"{name} cannot be read: {error}") from error
+
+
+def check_size(name: str, size: int) -> None:
+    """Raises RecordError for more bytes than such a file of a run has."""
+    most = LARGEST_RECORD if name == "record.json" else LARGEST
+    if size > most:
+        raise RecordError(f"{name} has {size / 1e6:,.0f} MB, and no such file of a run has more than {most / 1e6:.0f}")
 
 
 def _fault_of_names(table: bytes) -> str:
@@ -278,6 +310,24 @@ def _fault_of_names(table: bytes) -> str:
         return f"not a table ({error})"
     faults = (f"the name {name[:80]!r} {fault}" for name in sorted(names) if (fault := name_fault(name)))
     return next(faults, "")
+
+
+def _check_subjects(record: Record, table: bytes) -> None:
+    """Raises RecordError for a `scores.csv` that lacks test subjects, or is no table of scores. Few lines are taken apart: those
+    of one selection, site and task stand together."""
+    counted, start, place = Counter[tuple[str, str, str]](), ",", ("", "", "")
+    try:
+        for line in table.decode().splitlines()[1:]:
+            if not line.startswith(start):
+                ((selection, site, task, *_),) = csv.reader([line])
+                place = selection, site, task
+                start = f"{','.join(place)},"
+            counted[place] += 1
+        record.check_subjects(counted)
+    except RecordError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        raise RecordError(f"{record.run}: its scores are none of its scenario ({error!r})") from error
 
 
 def read_scores(folder: Traversable) -> Rows:

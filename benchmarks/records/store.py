@@ -108,9 +108,15 @@ class Store:
             damaged += [f"{path}: {run!r} is not the name of a run" for run in kept if not RUN.fullmatch(run)]
         return found, damaged
 
+    @property
+    def unreadable(self) -> list[str]:
+        """Why archives, or runs in them, cannot be read; empty where all can."""
+        return self._archived[1]
+
     def names(self, patterns: Sequence[str] = ()) -> list[str]:
         """The runs whose names match any of the shell-style patterns (all without one), sorted."""
-        folders = {path.name for path in self.runs.iterdir() if path.is_dir()} if self.runs.is_dir() else set()
+        found = self.runs.iterdir() if self.runs.is_dir() else ()
+        folders = {path.name for path in found if RUN.fullmatch(path.name) and path.is_dir()}
         names = sorted(folders.union(self._archived[0]))
         return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
@@ -118,7 +124,7 @@ class Store:
         self, patterns: Sequence[str] = (), read: Callable[[Traversable], Record] = read_record
     ) -> tuple[list[Record], list[str]]:
         """The records of the finished runs, by name, and for those that cannot be trusted the reason; `read` reads a folder."""
-        records, damaged = [], [*self._archived[1]]
+        records, damaged = [], [*self.unreadable]
         for name in tqdm(self.names(patterns), "reading", unit="run", disable=None, leave=False):
             try:
                 records.append(read(self.kept(name)))
@@ -149,7 +155,7 @@ class Store:
             try:
                 found = json.loads((self.kept(run) / name).read_bytes())
                 return dict(found[inside[0]] if inside else found)
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 continue
         return {}
 
@@ -221,5 +227,6 @@ class Store:
         try:
             found = json.loads((self.folder(run) / "progress.json").read_bytes())
             return {name: kind(found[name]) for name, kind in (("round", int), ("rounds", int), ("failed", str))}
-        except (FileNotFoundError, ValueError, TypeError, KeyError):  # damaged: only how far the run came is unknown
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            # damaged: only how far the run came is unknown
             return {"round": 0, "rounds": 0, "failed": ""}

@@ -17,6 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from fedsynth.federation.names import visible
+
 from ..records.store import FINISHED, RunStatus, State, Store
 from ..records.text_table import text_table
 
@@ -125,7 +127,7 @@ def how_far(status: RunStatus) -> str:
     reached = f"in round {status.round} of {status.rounds}" if status.round else "before its first round ended"
     working = status.state in (State.running, State.unfinished, State.failed)
     told = ": ".join(filter(None, (reached if working else "", status.reason.strip().partition("\n")[0])))
-    return f"{told}; the traceback is in {status.note}" if status.note else told
+    return visible(f"{told}; the traceback is in {status.note}" if status.note else told)
 
 
 LETTERS = {

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from tqdm import tqdm
@@ -26,13 +27,20 @@ from ..records.agreement import agree
 from ..records.archive import FILES
 from ..records.cache import RecordCache
 from ..records.finished import FinishedRun
-from ..records.record import RUN, Record, RecordError, read_curve, read_record, read_scores
+from ..records.record import (
+    RUN,
+    Record,
+    RecordError,
+    canonical,
+    check_size,
+    read_curve,
+    read_file,
+    read_record,
+    read_scores,
+)
 from ..records.store import Store
-from ..tables.table import row_and_seed, tables
+from ..tables.table import comparable, row_and_seed, tables
 from .plausible import check_plausible
-
-LARGEST = 100_000_000  # bytes of a table: the scores of 100,000 subjects by every metric are 30 MB
-LARGEST_RECORD = 10_000_000  # bytes of a record, which has no line a subject; read, JSON takes twenty times its size
 
 
 class NotTaken(ValueError):
@@ -90,7 +98,7 @@ def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterato
     if source.is_dir():
         for folder in sorted(path.parent for path in source.resolve().rglob("record.json")):
             any_found = True
-            yield FoundRecord(folder.name, str(folder), partial(_read_from_folder, folder))
+            yield FoundRecord(folder.name, str(folder), partial(read_file, folder))
         for table in sorted(source.resolve().rglob("records*.zip")):
             any_found = True
             try:
@@ -112,26 +120,10 @@ def find_records(source: Path, refuse: Callable[[str, object], None]) -> Iterato
         raise NotTaken("no record.json in it; give what `fedsynth records pack` wrote, or a folder with finished runs")
 
 
-def _read_from_folder(folder: Path, name: str) -> bytes:
-    path = folder / name
-    if path.exists() and not path.is_file():  # to read a pipe or a device could last for ever
-        raise NotTaken(f"{name} is no ordinary file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        return _within_limit(name, size, partial(file.read, size))  # no more: a file of /proc has no end
-
-
 def _read_from_archive(archive: ZipFile, folder: PurePosixPath, name: str) -> bytes:
     member = archive.getinfo(str(folder / name))
-    return _within_limit(name, member.file_size, partial(archive.read, member))
-
-
-def _within_limit(name: str, size: int, read: Callable[[], bytes]) -> bytes:
-    """The content of a file, unless it is too large to be one of a run."""
-    most = LARGEST_RECORD if name == "record.json" else LARGEST
-    if size > most:
-        raise NotTaken(f"{name} has {size / 1e6:,.0f} MB, and no such file of a run has more than {most / 1e6:.0f}")
-    return read()
+    check_size(name, member.file_size)
+    return archive.read(member)
 
 
 def escapes_folder(member: str) -> bool:
@@ -140,16 +132,29 @@ def escapes_folder(member: str) -> bool:
     return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])
 
 
-def known_runs(store: Store) -> dict[str, FinishedRun]:
-    """The finished runs of a store by row and seed; of those that repeat each other, one."""
-    cache = RecordCache(store)
+class Known(NamedTuple):
+    """The finished runs of a store, one of each kind."""
+
+    rows: dict[str, FinishedRun]  # by row and seed
+    tables: dict[str, FinishedRun]  # by what all runs of a table have in common
+
+    def add(self, run: FinishedRun) -> None:
+        self.rows.setdefault(row_and_seed(run.record), run)
+        self.tables.setdefault(canonical(comparable(run.record)), run)
+
+
+def known_runs(store: Store) -> Known:
+    """The finished runs of a store."""
+    cache, found = RecordCache(store), Known({}, {})
     records = store.records((), cache.record)[0]
     cache.save()
-    return {row_and_seed(record): FinishedRun(record, store.kept(record.run)) for record in records}
+    for record in records:
+        found.add(FinishedRun(record, store.kept(record.run)))
+    return found
 
 
-def merge_record(found: FoundRecord, store: Store, here: dict[str, FinishedRun]) -> str:
-    """Bring a run into the store; returns "taken" or "there already". `here`: the runs of the store by row and seed.
+def merge_record(found: FoundRecord, store: Store, here: Known) -> str:
+    """Bring a run into the store; returns "taken" or "there already". `here`: the runs of the store.
 
     Raises NotTaken, and OSError where the store cannot be written.
     """
@@ -161,8 +166,14 @@ def merge_record(found: FoundRecord, store: Store, here: dict[str, FinishedRun])
         for name, content in _read_files(found).items():
             write_atomically(folder / name, content)
         record = check_complete(folder)
-        place, key = store.kept(found.run), row_and_seed(record)
-        if (ours := here.get(key)) and not agree(ours, FinishedRun(record, folder)):
+        theirs, place = FinishedRun(record, folder), store.kept(found.run)
+        other = here.tables.get(canonical(comparable(record)))
+        if other and (differ := other.test_subjects ^ theirs.test_subjects):
+            raise NotTaken(
+                f"only one of it and {other.record.run}, which is here and scored on the same data, has scores of "
+                f"{' '.join(min(differ))}; ask for it anew"
+            )
+        if (ours := here.rows.get(row_and_seed(record))) and not agree(ours, theirs):
             raise NotTaken(
                 f"{ours.record.run} is here, of the same row and seed and with other scores; to see this one, merge it into "
                 f"another store (--results), or remove that one first (fedsynth prune {ours.record.run} --yes)"
@@ -175,7 +186,7 @@ def merge_record(found: FoundRecord, store: Store, here: dict[str, FinishedRun])
             raise NotTaken(f"{place} is a run that is not finished; finish it by its command, or delete the folder")
         folder.rename(store.folder(found.run))
         flush(store.runs)
-        here.setdefault(key, FinishedRun(record, store.folder(found.run)))
+        here.add(FinishedRun(record, store.folder(found.run)))
         return "taken"
 
 
@@ -200,7 +211,7 @@ def _read_files(found: FoundRecord) -> dict[str, bytes]:
     """The files of a run by name. Raises NotTaken where one is missing or damaged."""
     try:
         return {name: found.read(name) for name in FILES}
-    except NotTaken:
-        raise
+    except RecordError as error:
+        raise NotTaken(error) from error
     except Exception as error:  # as above
         raise NotTaken(f"not whole ({error}); ask for it anew") from error

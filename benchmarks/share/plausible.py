@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from math import isclose, isfinite
 
@@ -16,13 +15,12 @@ TOLERANCE = 1e-3  # dB, of what is printed with nine digits and averaged once mo
 
 
 def check_plausible(record: Record, scores: Rows, curve: Rows) -> None:
-    """Raises RecordError for a name that is not that of the identity, impossible dates, a test subject that is missing, a score
-    that its metric cannot have, and a selected round or its validation PSNR that is not in the curve."""
+    """Raises RecordError for a name that is not that of the identity, impossible dates, a score that its metric cannot have, and
+    a selected round or its validation PSNR that is not in the curve."""
     label, _, digest = record.run.rpartition("-")
     if label != (named := run_label(record.identity)):
         raise RecordError(f"{record.run}: a run of this identity is named {named}-{digest}")
     _check_dates(record)
-    record.check_subjects(Counter((row["selection"], row["site"], row["task"]) for row in scores))
     for name in [name for name in scores[0] if name not in KEYS]:
         try:
             column = metric_column(name)

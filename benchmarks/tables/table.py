@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ..records.agreement import agreed, dispute
 from ..records.finished import FinishedRun
-from ..records.record import Record, RecordError, canonical
+from ..records.record import Record, canonical
 from ..stats.scores import StatsError
 from .caption import ELSEWHERE, caption, facts, notes, titles
 from .headline import headline
@@ -114,27 +114,24 @@ def tables(runs: Iterable[FinishedRun], selection: str = "selected", metric: str
                 made.append(build(title, left, selection, Metric.of(metric), longer))
                 break
             except (DisputeError, StatsError) as error:
-                left = _whole(left, error)
+                left = _of_most(title, left, error)
     return made
 
 
-def _whole(runs: Sequence[FinishedRun], error: DisputeError | StatsError) -> list[FinishedRun]:
-    """The runs that lack no test subject, where others do and no table could be made; else none. Says what is left out."""
-    whole = [run for run in runs if not _lacks_subjects(run)] if isinstance(error, StatsError) else []
-    if whole and len(whole) < len(runs):
-        return whole
-    print(f"fedsynth: left out: {error}", file=sys.stderr)
-    return []
-
-
-def _lacks_subjects(run: FinishedRun) -> bool:
-    """Whether test subjects of a run have no scores, which is said."""
-    try:
-        run.record.check_subjects({where: len(lines) for where, lines in run.score_table.index.site_tasks.items()})
-    except RecordError as error:
-        print(f"fedsynth: left out: {error}; ask for it anew, or train it again", file=sys.stderr)
-        return True
-    return False
+def _of_most(title: str, runs: Sequence[FinishedRun], error: DisputeError | StatsError) -> list[FinishedRun]:
+    """Where test subjects differ, the runs that have those which most have; else none. Says what is left out."""
+    apart: dict[object, list[FinishedRun]] = {}
+    for run in runs if isinstance(error, StatsError) else ():
+        apart.setdefault(run.test_subjects, []).append(run)
+    most = max(apart.values(), key=len, default=[])
+    if not len(runs) > len(most) > len(runs) / 2:
+        print(f"fedsynth: left out: the table {title}: {error}", file=sys.stderr)
+        return []
+    for run in runs:
+        if run not in most:
+            told = f"its test subjects are not those of {len(most)} other runs of {title} on the same data"
+            print(f"fedsynth: left out: {run.record.run}: {told}; ask for it anew, or train it again", file=sys.stderr)
+    return most
 
 
 def _with_dataset(key: str, runs: Sequence[FinishedRun]) -> dict[str, Any]:

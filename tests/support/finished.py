@@ -57,13 +57,7 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
         "policy": "no buffers",
         "costs": costs,
         "digest": {"server": "0"},
-        "data": {
-            "size": [64, 64],
-            "subjects_and_slices": dict.fromkeys(what["scenario"]["sites"], SIZES),
-            "heterogeneity": [
-                {"site": site, "task": task} | TABLES for site, own in what["scenario"]["tasks"].items() for task in own
-            ],
-        },
+        "data": data_of(what),
         "environment": {"commit": "", "dirty": False, "device": "cpu (any)", "versions": {}},
         "started": "2026-01-01T00:00:00+00:00",
         "finished": "2026-01-01T01:00:00+00:00",
@@ -71,14 +65,24 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
     return Record(**base | facts)
 
 
+def data_of(what: dict[str, Any], psnr: object = None) -> dict[str, Any]:
+    """What a record says of the data; each site has as many test subjects as have a score in `psnr`, or 20."""
+    tasks, sizes = what["scenario"]["tasks"], dict.fromkeys(what["scenario"]["sites"], SIZES)
+    if isinstance(psnr, Mapping):
+        counts = {site: len(psnr[site, own[0]]) for site, own in tasks.items()}
+        sizes |= {site: SIZES | {"test": [count, 8 * count]} for site, count in counts.items()}
+    lines = [{"site": site, "task": task} | TABLES for site, own in tasks.items() for task in own]
+    return {"size": [64, 64], "subjects_and_slices": sizes, "heterogeneity": lines}
+
+
 def scores(what: dict[str, Any], psnr: float | Mapping[tuple[str, str], list[float]] = 20.0) -> list[dict[str, Any]]:
-    """Score rows: the given ones of every test subject of a site-task, or 20 dB for two subjects of each. SSIM is PSNR / 100,
+    """Score rows: the given ones of every test subject of a site-task, or the same for 20 subjects of each. SSIM is PSNR / 100,
     and the last round has 1 dB less."""
     rows = []
     for selection in SELECTIONS:
         for site, tasks in what["scenario"]["tasks"].items():
             for task in tasks:
-                values = psnr[site, task] if isinstance(psnr, Mapping) else [psnr, psnr]
+                values = psnr[site, task] if isinstance(psnr, Mapping) else [psnr] * SIZES["test"][0]
                 for number, value in enumerate(values):
                     value -= selection == "last"
                     row = {"selection": selection, "site": site, "task": task, "subject": f"test{number:03d}"}
@@ -107,7 +111,7 @@ def settled(
 
 def finish(store: Store, what: dict[str, Any], psnr: Any = 20.0, rows: Any = None, **facts: Any) -> str:
     """Put a finished run into the store, with `rows` as its curve if they are given, and return its name."""
-    found = record(what, **facts)
+    found = record(what, **{"data": data_of(what, psnr)} | facts)
     store.folder(found.run).mkdir(parents=True, exist_ok=True)
     write_record(store.folder(found.run), found, scores(what, psnr), rows or curve(what))
     return found.run

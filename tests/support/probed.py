@@ -16,7 +16,7 @@ Probes = Mapping[tuple[str, str, str], Sequence[float]]  # (selection, site, tas
 
 def put(store: Store, what: dict[str, Any], psnr: Mapping[tuple[str, str], list[float]], probes: Probes) -> None:
     """A run with the usual scores and those of probes. SSIM is a hundredth of PSNR."""
-    record = finished.record(what)
+    record = finished.record(what, data=finished.data_of(what, psnr))
     store.folder(record.run).mkdir(parents=True, exist_ok=True)
     rows = finished.scores(what, psnr)
     for (selection, site, task), values in probes.items():

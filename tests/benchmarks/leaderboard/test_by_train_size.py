@@ -17,7 +17,7 @@ SITES = {"a": ["T1->T2"], "b": ["T1->T2"]}
 def put(store: Store, method: str, count: int, seed: int, psnr: float) -> None:
     scenario = {"name": "scarce", "sites": sorted(SITES), "tasks": SITES, "train_subjects": dict.fromkeys(SITES, count)}
     what = finished.identity(method={"name": method}, seed=seed, scenario=scenario)
-    sizes = finished.SIZES | {"train": [count, 8 * count]}
+    sizes = finished.SIZES | {"train": [count, 8 * count], "test": [3, 24]}
     data = finished.record(what).data | {"subjects_and_slices": dict.fromkeys(SITES, sizes)}
     values = [psnr - 1, psnr, psnr + 1]
     finished.finish(store, what, {(site, "T1->T2"): values for site in SITES}, data=data)

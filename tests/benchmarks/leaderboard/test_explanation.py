@@ -156,7 +156,7 @@ def test_a_site_with_one_subject_says_why(store: Store, capsys: pytest.CaptureFi
     for seed, method in [(seed, method) for seed in range(5) for method in "ab"]:
         what = finished.identity(method={"name": method}, seed=seed)
         finished.finish(
-            store, what, {("ixi", "T1->T2"): [20], ("oasis", "T1->T2"): [20, 21], ("oasis", "T2->FLAIR"): [20]}
+            store, what, {("ixi", "T1->T2"): [20], ("oasis", "T1->T2"): [20, 21], ("oasis", "T2->FLAIR"): [20, 20]}
         )
     text, _ = said(store, capsys, "a", "b")
     assert "nothing can be said of the difference: site ixi has 1 test subject for T1->T2" in text

@@ -164,7 +164,8 @@ def test_scores_with_holes_repeats_or_no_number_are_not_written(tmp_path: Path) 
             row for row in whole if (row["selection"], row["task"]) != ("last", "T2->FLAIR")
         ],
         "not of this scenario": [*whole, whole[0] | {"site": "brats"}],
-        "is repeated": [*whole, whole[0]],
+        "21 test subjects of ixi T1->T2": [*whole, whole[0]],
+        "is repeated": [*whole[1:], whole[1]],
         "is not finite": [whole[0] | {"ssim": math.nan}, *whole[1:]],
         "has the columns": [whole[0] | {"lpips": 0.1}, *whole[1:]],
     }
@@ -205,5 +206,5 @@ def test_killed_at_any_moment_leaves_no_record_or_a_whole_one(tmp_path: Path) ->
         assert subprocess.run(command).returncode == (0 if syncs == 6 else -signal.SIGKILL)
         states.append(store.record(run) is not None)
         if states[-1]:
-            assert len(read_scores(store.folder(run))) == 12
+            assert len(read_scores(store.folder(run))) == 120
     assert states == [False] * 5 + [True] * 2

@@ -80,7 +80,7 @@ def test_means_leave_out_subjects_without_a_score(tmp_path: Path) -> None:
     nan, store, place = float("nan"), Store(tmp_path), ("ixi", "T1->T2")
     scenario = {"sites": ["ixi"], "tasks": {"ixi": ["T1->T2"]}}
     what = finished.identity(scenario=scenario)
-    record = finished.record(what)
+    record = finished.record(what, data=finished.data_of(what, {place: [20.0] * 3}))
     rows = [
         row | {"vif": vif}
         for row, vif in zip(finished.scores(what, {place: [20.0, 21.0, 25.0]}), [0.5, nan, 0.25] * 2, strict=True)

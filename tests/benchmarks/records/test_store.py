@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from support import finished
 from support.checkout import ROOT
 
+from fedsynth.benchmarks.records.finished import finished_runs
+from fedsynth.benchmarks.records.record import LARGEST, LARGEST_RECORD
 from fedsynth.benchmarks.records.store import RunStatus, State, Store
 from fedsynth.benchmarks.report.failures import Failure, failures
 
@@ -174,6 +177,8 @@ def test_runs_are_chosen_by_patterns(tmp_path: Path) -> None:
     assert store.records() == ([], [])
     runs = [finished.finish(store, finished.identity(method={"name": name})) for name in ("fedavg", "fedbn", "local")]
     (store.runs / "note.txt").write_text("not a run")
+    for name in ("old runs", "\x1b[31m", os.fsdecode(b"\xff")):  # the page could not hold the last one
+        (store.runs / name).mkdir()
     assert store.names() == sorted(runs)
     assert store.names(["fed*", "*bn*"]) == sorted(runs[:2])
     assert [record.run for record in store.records(["local-*"])[0]] == [runs[2]]
@@ -181,10 +186,62 @@ def test_runs_are_chosen_by_patterns(tmp_path: Path) -> None:
     assert store.record("fedavg") is None
 
 
-@pytest.mark.parametrize("content", ["[]", "", "7", '{"round": null, "rounds": 3, "failed": ""}', '{"rounds": 3}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "", "7", '{"round": null, "rounds": 3, "failed": ""}', '{"rounds": 3}', "{"),
+        *("[" * 100_000, '{"round": Infinity, "rounds": 3, "failed": ""}'),
+    ],
+)
 def test_a_damaged_note_of_progress_hides_only_how_far_a_run_came(tmp_path: Path, content: str) -> None:
     store = Store(tmp_path)
     store.folder("a-run-0123456789ab").mkdir(parents=True)
     store.begin("a-run-0123456789ab", {"trainer": {"rounds": 3}})
-    (store.folder("a-run-0123456789ab") / "progress.json").write_text(content)
+    for name in ("progress.json", "identity.json"):
+        (store.folder("a-run-0123456789ab") / name).write_text(content)
+    assert store.identity("a-run-0123456789ab") == {}
     assert store.status("a-run-0123456789ab") == RunStatus("a-run-0123456789ab", State.unfinished)
+
+
+def replaced(path: Path, by: str) -> None:
+    """A pipe, a device of the system, a folder or a far too large file where a run has one of its own."""
+    path.unlink()
+    if by == "pipe":
+        os.mkfifo(path)
+    elif by == "folder":
+        path.mkdir()
+    elif by == "large":
+        path.touch()
+        os.truncate(path, LARGEST + 1)
+    else:
+        path.symlink_to(by)
+
+
+@pytest.mark.parametrize("by", ["pipe", "folder", "large", "/proc/kmsg", "/dev/zero"])
+@pytest.mark.parametrize("name", ["record.json", "scores.csv"])
+def test_what_is_no_file_of_a_run_is_not_read_and_hides_no_other_run(tmp_path: Path, name: str, by: str) -> None:
+    store = Store(tmp_path)
+    bad, good = (finished.finish(store, finished.identity(method={"name": method})) for method in ("fedavg", "local"))
+    replaced(store.folder(bad) / name, by)
+    records, damaged = store.records()
+    assert [record.run for record in records] == [good]
+    assert [bad in reason for reason in damaged] == [True]
+    assert store.status(bad).state is State.damaged
+
+
+def test_an_archive_that_cannot_be_read_or_is_a_bomb_hides_no_other_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    good = finished.finish(store, finished.identity())
+    (tmp_path / "records-1.zip").write_text("no archive")
+    with ZipFile(tmp_path / "records-2.zip", "w", ZIP_DEFLATED) as archive:
+        archive.writestr("large-x-s0-0123456789ab/record.json", bytes(LARGEST_RECORD + 1))
+        archive.writestr("locked-x-s0-0123456789ab/record.json", "{}")
+        archive.filelist[-1].flag_bits |= 1  # of its table of contents: it is encrypted
+    assert [run.record.run for run in finished_runs(store)] == [good]
+    said = capsys.readouterr().err
+    assert "records-1.zip: its runs cannot be read" in said
+    assert "record.json has 10 MB, and no such file of a run has more than 10" in said
+    assert "is encrypted" in said
+    assert "not finished" not in said

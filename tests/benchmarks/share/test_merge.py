@@ -20,9 +20,9 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.identity import identity
 from fedsynth.benchmarks.config.schema import Run
 from fedsynth.benchmarks.records.finished import finished_runs
-from fedsynth.benchmarks.records.record import canonical, read_record, run_name, sha256
+from fedsynth.benchmarks.records.record import LARGEST, canonical, read_record, run_name, sha256
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.share.merge import LARGEST, escapes_folder
+from fedsynth.benchmarks.share.merge import escapes_folder
 from fedsynth.benchmarks.tables.table import tables
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import DATASETS, METHODS, NETWORKS
@@ -253,14 +253,64 @@ def test_a_foreign_name_in_a_store_is_left_out_by_name_and_takes_no_table_down(
     assert "fedbn" in tables
 
 
-def test_a_record_without_its_worst_subjects_in_a_store_takes_no_table_down(
-    theirs: Store, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (without_the_worst, "10 test subjects of ixi T1->T2 (selected) have scores, and it has 20"),
+        (incomplete, "scores of ('last', 'oasis', 'T2->FLAIR') are missing or not of this scenario"),
+        (
+            lambda folder: resealed_scores(folder, ["selection,site\n", "selected,ixi\n"]),
+            "its scores are none of its sc",
+        ),
+    ],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_short_record_is_left_out_by_name_wherever_it_is_read(
+    theirs: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object],
+    reason: str,
+    alone: bool,
 ) -> None:
-    """Copied there past `merge`, it ended `leaderboard` of the whole store with an error of the statistics."""
-    without_the_worst(run_of(theirs, "fedavg"))
+    """Copied there past `merge`. Beside others it ended `leaderboard` of the whole store, and alone its means were shown."""
+    run = run_of(theirs, "fedavg")
+    spoil(run)
+    if alone:
+        shutil.rmtree(run_of(theirs, "fedbn"))
+        shutil.rmtree(run_of(theirs, "local"))
+    results = ["--results", str(theirs.runs.parent)]
+    for words in (["leaderboard"], ["records", "pack", str(tmp_path / "lab.zip")]):
+        assert main([*words, *results]) == int(alone)
+        said = capsys.readouterr()
+        assert f"left out: {run.name}: {reason}" in said.err
+        assert "fedavg" not in said.out
+        assert ("fedbn" in said.out) == (words == ["leaderboard"] and not alone)
+    assert theirs.status(run.name).state.value == "damaged"  # the same command trains it anew
+
+
+def of_other_subjects(folder: Path) -> None:
+    """Ten test subjects are left out, and the record says that there are ten."""
+    without_the_worst(folder)
+    data = json.loads((folder / "record.json").read_text())["data"]
+    for sizes in data["subjects_and_slices"].values():
+        sizes["test"] = [10, 80]
+    reseal(folder, data=data)
+
+
+def test_a_record_of_other_test_subjects_on_our_data_takes_no_table_down(
+    theirs: Store, ours: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished.finish_whole(ours, finished.identity(method={"name": "ours"}))
+    of_other_subjects(run := run_of(theirs, "fedavg"))
+    assert merge(ours, theirs.runs) == 1
+    told = (
+        f"only one of it and {run_of(ours, 'ours').name}, which is here and scored on the same data, has scores of ixi"
+    )
+    assert told in capsys.readouterr().err
     assert main(["leaderboard", "--results", str(theirs.runs.parent)]) == 0
     said = capsys.readouterr()
-    assert f"left out: {run_of(theirs, 'fedavg').name}: 10 test subjects of ixi T1->T2 (selected) have" in said.err
+    assert f"left out: {run.name}: its test subjects are not those of 2 other runs of variable" in said.err
     assert "fedbn" in said.out
     assert "fedavg" not in said.out
 

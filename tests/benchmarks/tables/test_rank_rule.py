@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def put(
     seeds: int = 5,
     curve: Sequence[float] | None = None,
     trainer: Mapping[str, Any] = ROUNDS,
+    subjects: Mapping[str, int] = MappingProxyType({}),
     **facts: Any,
 ) -> None:
     """Rows that are known to 0.1 dB. A row's curve is its level with `curve` added."""
@@ -33,7 +35,11 @@ def put(
             what = finished.identity(method={"name": method}, trainer=trainer, seed=seed)
             random = np.random.default_rng([seed, len(method), ord(method[0])])
             wiggle = 0.02 * random.normal(size=20) + 0.05 * random.normal()
-            places = {(site, task): list(level + wiggle) for site, own in finished.TASKS.items() for task in own}
+            places = {
+                (site, task): list(level + wiggle[: subjects.get(site)])
+                for site, own in finished.TASKS.items()
+                for task in own
+            }
             shape = curve or (-1.0, *[0.0] * 7)
             rows = finished.settled(what, [level + wiggle[0] + value for value in shape])
             finished.finish(store, what, places, rows, validation_psnr=level, **facts)
@@ -138,7 +144,7 @@ def test_where_no_row_reaches_the_look_up_table_nobody_leads(store: Store) -> No
 def test_too_few_subjects(store: Store) -> None:
     few = finished.SIZES | {"test": [19, 152], "val": [4, 32]}
     data = finished.record(finished.identity()).data | {"subjects_and_slices": {"ixi": finished.SIZES, "oasis": few}}
-    put(store, data=data)
+    put(store, data=data, subjects={"oasis": 19})
     assert made(store).not_ranked == ("a site has 19 of 20 test subjects", "a site has 4 of 5 validation subjects")
 
 

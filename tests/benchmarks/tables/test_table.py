@@ -40,9 +40,9 @@ def store(tmp_path: Path) -> Store:
 
 def test_means_over_subjects_then_site_tasks_then_seeds(store: Store) -> None:
     # Means of subjects 20, 32 and 23, then 22, 30 and 29; of site-tasks 25 and 27. Averaging over all subjects at once
-    # (23.83 and 26.67) or over sites (23.75 and 25.75) would give something else.
-    finished.finish(store, named("a"), {IXI: [10, 20, 30], OASIS: [30, 34], FLAIR: [23]})
-    finished.finish(store, named("a", seed=1), {IXI: [22, 21, 23], OASIS: [29, 31], FLAIR: [29]})
+    # (24.29 and 26.29) or over sites (23.75 and 25.75) would give something else.
+    finished.finish(store, named("a"), {IXI: [10, 20, 30], OASIS: [30, 34], FLAIR: [22, 24]})
+    finished.finish(store, named("a", seed=1), {IXI: [22, 21, 23], OASIS: [29, 31], FLAIR: [28, 30]})
     table = only(store)
     (row,) = table.rows
     assert table.seeds == row.seeds == (0, 1)
@@ -495,7 +495,8 @@ def test_families_exist_for_any_metric_and_rows_leave_them_for_a_reason(store: S
             finished.finish(store, finished.identity(method={"name": method, "mu": 0}, seed=seed), scores)
         what = finished.identity(method={"name": "fedbn", "mu": 1}, seed=seed)
         finished.finish(store, what, {place: [30 + seed, 31] for place in (IXI, OASIS, FLAIR)}, changed=CHANGED)
-        finished.finish(store, named("broken", seed=seed), 15.0, status="diverged" if seed == 0 else "done")
+        low = {place: [15.0, 15.0] for place in (IXI, OASIS, FLAIR)}
+        finished.finish(store, named("broken", seed=seed), low, status="diverged" if seed == 0 else "done")
     table = only(store)
     names = [row.identity["method"]["name"] for row in table.rows]
     reasons = {names[number]: reason for number, reason in table.left.items()}
