@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fedsynth.benchmarks.config.compose import composed, load_choices
+from fedsynth.benchmarks.config.schema import Run
 from fedsynth.federation import Columns
-from fedsynth.networks.network import Condition
-from fedsynth.networks.switchable_unet import SwitchableUNet
 from fedsynth.runtime.device import matrix_rate
 from fedsynth.runtime.options import Precision
 
@@ -26,6 +26,12 @@ STATE = (
     8 * 4
 )  # bytes a parameter and step: Adam reads weight, gradient and two moments and writes the first and the last two,
 # and the gradient was written
+
+
+def reference() -> Run:
+    """A run of the reference regime (conf/experiment/reference.yaml)."""
+    load_choices()
+    return Run.of(composed(["method=fedavg", "experiment=reference"]))
 
 
 def operations(way: Callable[[], object]) -> int:
@@ -71,8 +77,9 @@ def seconds(module: nn.Module, *inputs: Tensor) -> float:
 
 def main() -> None:
     columns = Columns(sites=4, contrasts=4)
-    generator = SwitchableUNet(width=8, pools=3, latent=64, condition=Condition.site_task).generator(columns)
-    inputs = torch.randn(4, 1, 64, 64), torch.zeros(4, columns.length)
+    run = reference()
+    generator, batch, size = run.network.generator(columns), run.trainer.batch, vars(run.dataset)["size"]
+    inputs = torch.randn(batch, 1, size, size), torch.zeros(batch, columns.length)
     whole, rate = seconds(generator, *inputs), matrix_rate(torch.device("cpu"), Precision.fp32)
     calls: list[tuple[nn.Module, Tensor, int]] = []
     for module in generator.modules():

@@ -16,23 +16,36 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fedsynth.benchmarks.speed.floor import floor, operations
+from fedsynth.benchmarks.speed.floor import floor, operations, reference
 from fedsynth.benchmarks.speed.peers.job import Bench, Job
 from fedsynth.benchmarks.speed.reference import Aligned, Model, write
 from fedsynth.benchmarks.speed.turns import in_turns, seconds
 from fedsynth.method import Method
+from fedsynth.networks.network import Network
 from fedsynth.runtime.device import has_bf16
 from fedsynth.runtime.options import Execution, Precision
 from fedsynth.trainer import Trainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+RUN = reference()
+
+
+class Regime(Job):
+    """The step of the reference regime."""
+
+    @property
+    def architecture(self) -> Network:
+        return RUN.network
+
+
 NARROW = Job(network="personalised", sites=1, steps=4, device=DEVICE.type)  # the step of `make demo`
 MID = replace(
     NARROW, width=32, blocks=9, size=128, batch=1, steps=2, discriminator_width=32, discriminator_layers=3, latent=256
 )
 FULL = replace(MID, width=64, size=256, steps=1, discriminator_width=64, latent=512)  # the paper's
 WIDER = replace(NARROW, width=16, discriminator_width=32)
-JOBS = {"narrow": NARROW, "wider": WIDER, "mid": MID, "full": FULL}
+REGIME = Regime(sites=1, steps=4, batch=RUN.trainer.batch, size=vars(RUN.dataset)["size"], device=DEVICE.type)
+JOBS = {"narrow": NARROW, "regime": REGIME, "wider": WIDER, "mid": MID, "full": FULL}
 WAYS = {
     "fp32": (Precision.fp32, Execution.auto),
     "fp32-compiled": (Precision.fp32, Execution.compiled),
@@ -81,7 +94,7 @@ def bare(
     return steps
 
 
-def reference(job: Job) -> Callable[[], None]:
+def released(job: Job) -> Callable[[], None]:
     model = Model(job, job.names[0])
     data = {half: torch.rand(job.batch, 3, job.size, job.size) * 2 - 1 for half in "AB"}
 
@@ -100,7 +113,7 @@ def test_local_steps(benchmark: BenchmarkFixture, size: str, way: str) -> None:
     rivals = {
         "bare step b1": bare(job, Precision.fp32),
         "b1 with fused Adam": bare(job, Precision.fp32, fused=True),
-        "the released code's step": reference(job),
+        "the released code's step": released(job),
     }
     if DEVICE.type == "cuda":
         rivals |= {

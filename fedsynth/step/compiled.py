@@ -23,6 +23,8 @@ from . import layers
 
 CODES = 64  # that are kept: a net has one for each form of its inputs, whether it trains, and by what it has a gradient
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedsynth" / "compiled"
+# Here, as torch names a folder in /tmp as soon as it counts operations:
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(FOLDER))
 
 
 def run_net(net: nn.Module, *given: Tensor) -> Any:
@@ -32,7 +34,6 @@ def run_net(net: nn.Module, *given: Tensor) -> Any:
 @functools.cache
 def net_runner() -> Callable[..., Any]:
     """One for all nets, so that nets alike have one code. `dynamic=False`: shapes are fixed, and a loop over them is unrolled."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(FOLDER))
     contracted = {"cpp.enable_floating_point_contract_flag": "fast"}  # a product and a sum at a time
     found: Callable[..., Any] = torch.compile(  # type: ignore[call-overload]  # which lacks the limit, that torch documents
         run_net, dynamic=False, recompile_limit=CODES, options=contracted

@@ -5,6 +5,7 @@ In the quick tests the compiler gives back what it was given, so that a run has 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from support.federations import options, personalised, resnet, trainer
 from support.probes import Everything, facts
 from torch import Tensor, nn
+from torch._inductor.runtime.cache_dir_utils import cache_dir  # torch has no public name for it
 
 from fedsynth.feed import Batch
 from fedsynth.losses import l1
@@ -30,6 +32,7 @@ from fedsynth.step import Pairs, compiled, layers
 from fedsynth.trainer import Trainer
 
 CPU = torch.device("cpu")
+OWN_FOLDER = os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(compiled.FOLDER)) != str(compiled.FOLDER)
 
 
 def run_by(
@@ -118,6 +121,12 @@ def test_what_a_machine_lacks_is_refused_with_the_remedy(monkeypatch: pytest.Mon
     monkeypatch.setattr(device, "has_bf16", lambda device: False)
     with pytest.raises(ValueError, match=r"bf16 was asked for, and this cpu has no .*; set trainer\.precision=fp32"):
         device.check_machine(options(precision=Precision.bf16), CPU)
+
+
+@pytest.mark.skipif(OWN_FOLDER, reason="TORCHINDUCTOR_CACHE_DIR names a folder of the user's own")
+def test_code_is_kept_where_later_runs_find_it() -> None:
+    """Also where torch asks for the folder first, as it does when it counts the operations of an eager step."""
+    assert cache_dir() == str(compiled.FOLDER)
 
 
 CONVOLUTIONS = {
