@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +28,11 @@ STATE = (
 # and the gradient was written
 
 
-def reference() -> Run:
-    """A run of the reference regime (conf/experiment/reference.yaml)."""
+@cache
+def experiment(name: str) -> Run:
+    """A run of an experiment (conf/experiment/)."""
     load_choices()
-    return Run.of(composed(["method=fedavg", "experiment=reference"]))
+    return Run.of(composed(["method=pflsynth", f"experiment={name}"]))
 
 
 def operations(way: Callable[[], object]) -> int:
@@ -77,7 +78,7 @@ def seconds(module: nn.Module, *inputs: Tensor) -> float:
 
 def main() -> None:
     columns = Columns(sites=4, contrasts=4)
-    run = reference()
+    run = experiment("reference")
     generator, batch, size = run.network.generator(columns), run.trainer.batch, vars(run.dataset)["size"]
     inputs = torch.randn(batch, 1, size, size), torch.zeros(batch, columns.length)
     whole, rate = seconds(generator, *inputs), matrix_rate(torch.device("cpu"), Precision.fp32)

@@ -9,14 +9,14 @@ to start the first time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fedsynth.benchmarks.speed.floor import floor, operations, reference
+from fedsynth.benchmarks.speed.floor import experiment, floor, operations
 from fedsynth.benchmarks.speed.peers.job import Bench, Job
 from fedsynth.benchmarks.speed.reference import Aligned, Model, write
 from fedsynth.benchmarks.speed.turns import in_turns, seconds
@@ -27,25 +27,38 @@ from fedsynth.runtime.options import Execution, Precision
 from fedsynth.trainer import Trainer
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-RUN = reference()
 
 
-class Regime(Job):
-    """The step of the reference regime."""
+@dataclass(frozen=True)
+class Configured(Job):
+    """The step of an experiment, whose nets are those of conf/experiment/."""
+
+    experiment: str = "demo"
+
+    @classmethod
+    def of(cls, name: str) -> Configured:
+        run = experiment(name)
+        size = vars(run.dataset)["size"]
+        return cls(experiment=name, sites=1, steps=4, batch=run.trainer.batch, size=size, device=DEVICE.type)
 
     @property
     def architecture(self) -> Network:
-        return RUN.network
+        return experiment(self.experiment).network
 
 
-NARROW = Job(network="personalised", sites=1, steps=4, device=DEVICE.type)  # the step of `make demo`
+NARROW = Job(network="personalised", sites=1, steps=4, device=DEVICE.type)
 MID = replace(
     NARROW, width=32, blocks=9, size=128, batch=1, steps=2, discriminator_width=32, discriminator_layers=3, latent=256
 )
 FULL = replace(MID, width=64, size=256, steps=1, discriminator_width=64, latent=512)  # the paper's
 WIDER = replace(NARROW, width=16, discriminator_width=32)
-REGIME = Regime(sites=1, steps=4, batch=RUN.trainer.batch, size=vars(RUN.dataset)["size"], device=DEVICE.type)
-JOBS = {"narrow": NARROW, "regime": REGIME, "wider": WIDER, "mid": MID, "full": FULL}
+JOBS = {
+    "demo": Configured.of("demo"),
+    "reference": Configured.of("reference"),
+    "wider": WIDER,
+    "mid": MID,
+    "full": FULL,
+}
 WAYS = {
     "fp32": (Precision.fp32, Execution.auto),
     "fp32-compiled": (Precision.fp32, Execution.compiled),
