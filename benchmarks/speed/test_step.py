@@ -51,11 +51,10 @@ MID = replace(
     NARROW, width=32, blocks=9, size=128, batch=1, steps=2, discriminator_width=32, discriminator_layers=3, latent=256
 )
 FULL = replace(MID, width=64, size=256, steps=1, discriminator_width=64, latent=512)  # the paper's
-WIDER = replace(NARROW, width=16, discriminator_width=32)
 JOBS = {
     "demo": Configured.of("demo"),
     "reference": Configured.of("reference"),
-    "wider": WIDER,
+    "narrow": NARROW,
     "mid": MID,
     "full": FULL,
 }
