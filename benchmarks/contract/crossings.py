@@ -1,11 +1,12 @@
 """The rules of a method's contract that cross it with what a run may meet: stragglers, failures, own starts, server rules.
 
-Each condition is tried in a run that nothing stops, and in one that is killed after a round and again before it is scored: both
-must end alike. What makes no sense together is refused by name before anything trains, and counts as refused.
+Each condition is tried in a run that nothing stops, and in one that is killed in its second round and again before it is scored:
+both must end alike. What makes no sense together is refused by name before anything trains, and counts as refused.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -87,6 +88,17 @@ def trainer_of(
         raise
 
 
+def killed_in_round_2(trainer: Trainer, folder: Path) -> Outcome:
+    """Run to the end, and leave in a folder what a process would that was killed after the second round's first site."""
+
+    def copied(round: int, rounds: int, site: str, loss: float) -> None:
+        if round > 1 and not folder.exists():
+            shutil.copytree(trainer.folder, folder)
+
+    trainer.progress = copied
+    return trainer.run()
+
+
 def stopped_before_scoring(trainer: Trainer) -> None:
     """Go on to the end of the last round."""
 
@@ -101,11 +113,10 @@ def stopped_before_scoring(trainer: Trainer) -> None:
 def crossed(condition: str, toy: ToyFederation) -> Iterator[str]:
     """What is wrong under a condition."""
     with tempfile.TemporaryDirectory() as name:
-        made = partial(trainer_of, toy, CONDITIONS[condition])
-        whole = made().run()
-        made(folder=Path(name)).round(1)
-        stopped_before_scoring(made(folder=Path(name)))
-        again = made(folder=Path(name)).run()
+        made, folder = partial(trainer_of, toy, CONDITIONS[condition]), Path(name, "killed in round 2")
+        whole = killed_in_round_2(made(), folder)
+        stopped_before_scoring(made(folder=folder))
+        again = made(folder=folder).run()
     if "not finite" in whole.reason:
         yield f"with {condition} {whole.reason}"
     if names := sorted(site for site in whole.digest if again.digest.get(site) != whole.digest[site]):
