@@ -71,7 +71,7 @@ screenshots: $(READY)
 
 # docs/images/report.png, of the same store: make demo picture
 picture: $(READY)
-	$(BIN)/python tests/support/picture.py $(RESULTS) docs/images/report.png
+	$(BIN)/python tests/support/screenshots.py $(RESULTS) docs/images/report.png
 
 # Every published table, and the sentences of README and of the pages beside the tables, from the records.
 PUBLISHED := $(sort $(patsubst %/,%,$(dir $(wildcard results/*/records*.zip))))

@@ -9,9 +9,8 @@ from typing import cast
 import pytest
 import torch
 from support import federations
-from support.federations import resnet, uneven
+from support.federations import in_float64, resnet, reversed_code, squares_to_one, uneven
 from support.oracles.world import distance
-from support.plain import in_float64, reversed_code, squares_to_one
 from torch import Tensor, nn
 
 from fedsynth.benchmarks.contract.toy import small

@@ -10,9 +10,8 @@ from typing import cast
 import pytest
 import torch
 from support import federations
-from support.federations import uneven
+from support.federations import in_float64, reversed_code, squares_to_one, uneven
 from support.oracles.world import distance
-from support.plain import in_float64, reversed_code, squares_to_one
 from support.probes import facts
 from torch import Tensor, nn
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support import federations
-from support.federations import CONTRASTS, uneven
-from support.plain import in_float64
+from support.federations import CONTRASTS, in_float64, uneven
 from support.probes import local
 from torch import Tensor, nn
 

@@ -7,7 +7,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support.console import files
 from support.docs import DocPage
 from support.environments import Environment, run_clean
 
@@ -59,7 +58,7 @@ def test_it_is_listed_checked_trained_swept_and_ranked(wheel: Path, environment:
     environment.install(str(wheel), str(tmp_path / "package"))
     work = tmp_path / "work"
     (work / "conf" / "experiment").mkdir(parents=True)
-    (work / "make_scans.py").write_text(files(PAGES["fedsynth.datasets"].text)["make_scans.py"])
+    (work / "make_scans.py").write_text(PAGES["fedsynth.datasets"].files["make_scans.py"])
     run_clean(environment.scripts / "python", "make_scans.py", cwd=work)
     one = {kind.removesuffix("s"): name for kind, name in names.items()}
     (work / "conf" / "experiment" / "mine.yaml").write_text(EXPERIMENT.format(**one))

@@ -1,4 +1,4 @@
-"""Pages of docs/ that a test executes: their blocks, their tables and their commands."""
+"""Pages of docs/ that a test executes: their blocks, tables and commands, run as a newcomer would, and what these print."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from support.checkout import ROOT
 
+MARK = "=== command"
+
 
 @dataclass(frozen=True)
 class DocPage:
@@ -22,7 +24,13 @@ class DocPage:
 
     @cached_property
     def text(self) -> str:
-        return (ROOT / "docs" / f"{self.name}.md").read_text()
+        return (ROOT / "docs" / f"{self.name}.md").read_text("utf-8")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that the page says to save."""
+        found = re.findall(r"Save this as `([\w./]+)`[^`]*```\w+\n(.*?)```", self.text, re.DOTALL)
+        return dict(found)
 
     def block(self, language: str) -> str:
         """The page's only block in this language."""
@@ -35,6 +43,12 @@ class DocPage:
         lines = self.block("console").splitlines()
         assert all(line.startswith("$ ") for line in lines)
         return "\n".join(line.removeprefix("$ ") for line in lines)
+
+    def shown(self) -> list[tuple[str, list[str]]]:
+        """Each command of the console blocks, and the lines that it prints."""
+        blocks = "".join(re.findall(r"^```console\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE))
+        found = re.split(r"^\$ ", blocks, flags=re.MULTILINE)[1:]
+        return [(command, lines) for command, *lines in (each.rstrip("\n").split("\n") for each in found)]
 
     def table(self, header: str) -> list[list[str]]:
         """The cells of the table whose header begins with this."""
@@ -54,20 +68,56 @@ class DocPage:
         (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
         return f"{name} = {target}"
 
+    def not_shown(self, folder: Path) -> dict[str, tuple[list[str], list[str]]]:
+        """Save the page's files in a folder and run its commands there.
+
+        Returns the commands that did not print what the page shows: the lines that are missing, and what was printed instead.
+        """
+        for name, text in self.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        script = "\n".join(f"echo '{MARK}'\n{command}" for command, _ in self.shown())
+        printed = [part.splitlines() for part in run(folder, script).split(f"{MARK}\n")[1:]]
+        return {
+            command: (lost, found)
+            for (command, lines), found in zip(self.shown(), printed, strict=True)
+            if (lost := missing(lines, found))
+        }
+
 
 def run(folder: Path, script: str, **environment: str) -> str:
     """The output of a script that is run in `folder`, where `fedsynth` is this checkout's and packages lie in `folder/site`."""
-    command = folder / "bin" / "fedsynth"
-    command.parent.mkdir(exist_ok=True)
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fedsynth.benchmarks.cli "$@"\n')
-    command.chmod(0o755)
+    (folder / "bin").mkdir(exist_ok=True)
+    for name, module in {"fedsynth": " -m fedsynth.benchmarks.cli", "python": ""}.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
     paths = {
-        "PATH": os.pathsep.join([str(command.parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)]),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        ["sh", "-euxc", script], cwd=folder, env=os.environ | paths | environment, capture_output=True, text=True
+        ["sh", "-euc", script],
+        cwd=folder,
+        env=os.environ | paths | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout
+
+
+def missing(told: list[str], printed: list[str]) -> list[str]:
+    """The lines of a page that were not printed. Rows may be in another order; what a verdict says may differ."""
+    free = re.compile(r"Verdict:|\.\.\.$|- ")
+    there = {without_numbers(line) for line in printed}
+    return [
+        line for line in told if line.strip() and not free.match(line.strip()) and without_numbers(line) not in there
+    ]
+
+
+def without_numbers(line: str) -> str:
+    """A line in which numbers, and the hash of a run's name, are the same whatever they were, as is the width of columns."""
+    line = re.sub(r"-[0-9a-f]{12}\b", "-HASH", line)
+    return re.sub(r"\s+", " ", re.sub(r"[-+]?\d+(?:[.,]\d+)*", "0", line)).strip()

@@ -1,16 +1,21 @@
-"""Small federations of smooth random images for tests: made in milliseconds, learnable, different at every site."""
+"""Small federations of smooth random images for tests: made in milliseconds, learnable, different at every site.
+
+And what tests of losses do with their batches: the code of the opposite task, float64.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from fedsynth.federation import Columns, Federation, Site, Subject, Task
+from fedsynth.feed import Batch
 from fedsynth.method import Method
 from fedsynth.networks.network import Generator, Network, Role, Stage
 from fedsynth.networks.personalised import Personalised
@@ -110,3 +115,18 @@ def trainer(
     keywords are options of `options`."""
     of = sites if isinstance(sites, Federation) else federation(sites)
     return Trainer(method, network or resnet(), of, options(**given), seed, folder, progress)
+
+
+def squares_to_one(scores: Tensor) -> Tensor:
+    return ((scores - 1) ** 2).mean()
+
+
+def reversed_code(of: Trainer, batch: Batch) -> Tensor:
+    """The code of the opposite task at the batch's site."""
+    code = torch.from_numpy(of.federation.code(batch.site, Task(batch.task.target, batch.task.source)))
+    return code.to(batch.code.dtype).expand_as(batch.code)
+
+
+def in_float64(batch: Batch) -> Batch:
+    kept = {name: getattr(batch, name).double() for name in ("images", "present", "source", "target", "code")}
+    return replace(batch, **kept, second=None if batch.second is None else in_float64(batch.second))

@@ -2,7 +2,7 @@
 
 `python tests/support/screenshots.py RESULTS OUT` writes OUT/NAME-WIDTH-THEME.png, and the figures as wide as two columns and one
 column of a journal, which are white on every screen. Look at them after a change of the page or of a figure: tests find what
-overflows, and not what is ugly.
+overflows, and not what is ugly. `make picture` is `python tests/support/screenshots.py RESULTS PNG`: the first table of the page.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from support.browser import Browser, browser
 from fedsynth.benchmarks.cli import main
 
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
+PICTURE = (1280, 1200)  # of docs/images/report.png: its width and height
 COLUMNS = (2, 1)
 
 
@@ -64,5 +65,16 @@ def shoot_tab(tab: Browser, name: str, path: Path, whole: bool = True) -> None:
     tab.screenshot(path, whole)
 
 
+def take(results: Path, png: Path) -> None:
+    """The tab of the first table, from its title on."""
+    with tempfile.TemporaryDirectory() as folder, browser(Path(folder) / "profile") as tab:
+        main(["report", "--results", str(results), "--out", folder])
+        tab.open(Path(folder) / "index.html", *PICTURE)
+        tab.run("document.getElementById('tab-table-0').click()")
+        tab.run("scrollTo(0, document.getElementById('table-0-panel').offsetTop - 16)")
+        shoot_tab(tab, "", png, whole=False)
+
+
 if __name__ == "__main__":
-    shoot(Path(sys.argv[1]), Path(sys.argv[2]))
+    where = Path(sys.argv[2])
+    (take if where.suffix == ".png" else shoot)(Path(sys.argv[1]), where)

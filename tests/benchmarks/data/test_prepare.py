@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import trees
+from support import federations, trees
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.data.contact_sheet import OUTLINE, TILE, outlined, pages, sheet
 from fedsynth.datasets.phantom import Phantom
 from fedsynth.datasets.prepared import Prepared
 from fedsynth.federation import SPLITS
@@ -162,3 +163,24 @@ def test_a_federation_of_prepared_folders_has_one_card(tmp_path: Path, capsys: p
     before = trees.content(tmp_path)
     assert main(["prepare", "dataset=prepared", folders, "--out", str(tmp_path / "phantom")]) == 2
     assert trees.content(tmp_path) == before
+
+
+# Contact sheets
+
+
+def test_every_subject_is_on_a_sheet_with_its_outline() -> None:
+    own = federations.site("north", train=120, val=1, test=5, slices=2, size=(28, 28))
+    found = list(pages(own))
+    assert len(found) == 2
+    one = np.asarray(sheet(own, own.subjects[:1]))
+    assert one.shape[1] < 5 * (TILE + 10)
+    square = np.zeros((28, 28), bool)
+    square[7:21, 7:21] = True
+    tile = np.asarray(outlined(np.where(square, 1.0, -1.0), square))
+    edge = (tile == OUTLINE).all(-1)
+    assert tile.shape == (TILE, TILE, 3)
+    assert np.argwhere(edge).min() == TILE // 4
+    assert np.argwhere(edge).max() == 3 * TILE // 4 - 1
+    assert edge.sum() == 4 * (TILE // 2 - 1)
+    assert (tile[TILE // 2, TILE // 2] == 255).all()
+    assert (tile[0, 0] == 0).all()

@@ -3,16 +3,22 @@ or a folder of the machine."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
 import json
 import os
+import re
 import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 import nibabel
 import pytest
+from PIL import Image
 from support import finished, trees
 from support.checkout import ROOT
-from support.search import found_in, opened
 from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
@@ -25,6 +31,36 @@ HEADER = "Featherstonehaugh"  # in the fields of a header that scanners and conv
 SECRETS = [part for name in (*PEOPLE, EXCLUDED, BROKEN) for part in name.split("_")] + [HEADER]
 SMALL = ["network.width=4", "network.blocks=1", "network.discriminator_width=4", "network.discriminator_layers=1"]
 QUICK = ["trainer.rounds=1", "trainer.local_steps=2", "trainer.batch=2", "trainer.device=cpu"]
+ENCODED = re.compile(rb"base64,([A-Za-z0-9+/=]+)")
+
+
+def opened(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """The content, and all that is inside of it, each with its name."""
+    yield name, name.encode() + b"\n" + content
+    if content.startswith(b"PK") and is_zipfile(io.BytesIO(content)):
+        with ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                inside = member.comment + member.extra + archive.read(member)
+                yield from opened(inside, f"{name}/{member.filename}")
+    elif content.startswith(b"\x1f\x8b"):
+        yield from opened(gzip.decompress(content), f"{name}/unzipped")
+    elif content.startswith(b"\x89PNG"):
+        with Image.open(io.BytesIO(content)) as image:
+            yield f"{name}/metadata", repr(image.info).encode()
+    for number, encoded in enumerate(ENCODED.findall(content)):
+        yield from opened(base64.b64decode(encoded), f"{name}/{number}")
+
+
+def found_in(folder: Path, secrets: Iterable[str]) -> list[str]:
+    """Where under a folder each of the secrets stands, whatever the case, as "SECRET in PLACE"."""
+    wanted = [(secret, secret.lower().encode()) for secret in secrets]
+    parts = (
+        part
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        for part in opened(path.read_bytes(), path.relative_to(folder).as_posix())
+    )
+    return [f"{secret} in {place}" for place, content in parts for secret, text in wanted if text in content.lower()]
 
 
 def machine(tmp_path: Path) -> list[str]:

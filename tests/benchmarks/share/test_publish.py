@@ -1,4 +1,7 @@
-"""`fedsynth records publish`: the folder holds all that its tables follow from, and nothing that was written by hand is lost."""
+"""`fedsynth records publish`: the folder holds all that its tables follow from, and nothing that was written by hand is lost.
+
+The tables that are kept in the repository are those of the records beside them, byte for byte.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 from support import finished
+from support.checkout import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.archive import kept_in
@@ -113,3 +117,23 @@ def test_what_cannot_be_written_is_told(store: Store, capsys: pytest.CaptureFixt
     (store.runs.parent / "look").write_text("a file")
     assert publish(store, "look") == 2
     assert "fedsynth: " in capsys.readouterr().err
+
+
+# The published tables
+
+
+RESULTS = ROOT / "results"
+PUBLISHED = sorted({path.parent.relative_to(RESULTS).as_posix() for path in RESULTS.glob("**/records*.zip")})
+
+
+@pytest.mark.parametrize("table", PUBLISHED)
+def test_a_table_follows_from_its_records(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RESULTS / table
+    assert main(["leaderboard", "--results", str(folder), "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    kept = sorted(path.name for path in folder.glob("leaderboard.*"))
+    assert {"leaderboard.md", "leaderboard.csv"} <= set(kept)
+    for name in kept:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), (
+            f"{name}: run `fedsynth leaderboard --results results/{table} --out results/{table}`"
+        )

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import torch
 from support import federations
-from support.plain import in_float64
+from support.federations import in_float64
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 

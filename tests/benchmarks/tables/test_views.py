@@ -1,10 +1,11 @@
-"""The pairs of a table's methods: a matrix to read above six rows, each pair once in the CSV, letters up to six."""
+"""What the views of a table show: a column's cells and the best of its values; and the pairs of its methods."""
 
 from __future__ import annotations
 
 import csv
 import io
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from support import finished
@@ -14,7 +15,38 @@ from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.leaderboard.text import to_csv, to_markdown, to_terminal
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.store import Store
-from fedsynth.benchmarks.tables.views.view import TableView
+from fedsynth.benchmarks.tables.views.view import Column, TableView
+
+# Columns
+
+
+@pytest.mark.parametrize(
+    ("better", "leaders"),
+    [(1, [2, 1, 1, 0, 0]), (-1, [2, 0, 0, 0, 1]), (0, [0, 0, 0, 0, 0])],
+)
+def test_ties_share_a_place(better: Literal[-1, 0, 1], leaders: list[int]) -> None:
+    column = Column("PSNR", (20.0, 21.001, 20.999, None, 19.0), 2, better=better)
+    assert column.leaders == leaders
+
+
+def test_where_all_are_alike_none_is_best() -> None:
+    assert Column("PSNR", (20.001, 19.999, None), 2, better=1).leaders == [0, 0, 0]
+
+
+def test_cells() -> None:
+    assert Column("gain", (-0.001, 1234.5, None), 2).cells == ["0.00", "1,234.50", "-"]
+    assert Column("rank", (1, None)).cells == ["1", "-"]
+    assert Column("method", ("a", "bc")).lines == ["", "method", "a", "bc"]
+    assert Column("PSNR", (1.0,), 2, heading=("ixi", "T1->T2")).lines == ["ixi", "T1->T2", "1.00"]
+
+
+def test_a_probability_is_never_0() -> None:
+    p = Column("p", (0.04996, 0.00005, 0.0000499, 0.0, None), 4, never_0=True)
+    assert p.cells == ["0.0500", "0.0001", "<0.0001", "<0.0001", "-"]
+
+
+# Pairs of methods: a matrix to read above six rows, each pair once in the CSV, letters up to six
+
 
 LEVELS = {"a": 30.0, "b": 29.0, "c": 24.0, "d": 23.9, "e": 22.0, "f": 21.0, "g": 20.0}
 

@@ -1,27 +1,68 @@
-"""docs/data.md: its commands run on a folder of the form that it describes, and it names every layout."""
+"""The tutorial and the pages on data: their files and commands, run as a newcomer would, print what the pages show."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 from support import trees
 from support.checkout import ROOT
-from support.console import not_shown
+from support.docs import DocPage, missing
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import options
 from fedsynth.registry import DATASETS
 
-PAGE = (ROOT / "docs" / "data.md").read_text("utf-8")
+# The tutorial
+
+
+TUTORIAL = DocPage("tutorial")
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+def test_every_command_of_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
+    assert TUTORIAL.not_shown(tmp_path) == {}
+
+
+def test_a_line_that_is_not_printed_is_found() -> None:
+    told = ["method  PSNR", "local  17.77", "fedavg-common-s0-a1199f6cf4d6  done", "...", "Verdict: none"]
+    assert missing(told, ["method PSNR", "fedavg-common-s3-000000000000 done", "local -2"]) == []
+    assert missing(told, ["method PSNR", "fedavg 1", "local 3"]) == ["fedavg-common-s0-a1199f6cf4d6  done"]
+
+
+# Adding a data set
+
+
+ADDING = DocPage("adding-a-dataset")
+
+
+@pytest.mark.slow
+def test_every_command_for_a_new_data_set_prints_what_its_page_shows(tmp_path: Path) -> None:
+    assert ADDING.not_shown(tmp_path) == {}
+    finished = [path.parent.name.rpartition("-")[0] for path in tmp_path.glob("results/runs/*/record.json")]
+    assert finished == ["fedavg-common-s0"] * 2
+
+
+def test_the_entry_point_names_the_class_of_the_page() -> None:
+    ((name, target),) = tomllib.loads(ADDING.block("toml"))["project"]["entry-points"]["fedsynth.datasets"].items()
+    module, _, cls = target.partition(":")
+    assert module == f"my_package.{name}"
+    assert f"class {cls}(Dataset):" in ADDING.files[f"{name}.py"]
+
+
+# Folders of volumes: docs/data.md
+
+
+DATA = DocPage("data")
+
+
+@pytest.mark.slow
+def test_every_command_for_a_folder_of_volumes_prints_what_its_page_shows(tmp_path: Path) -> None:
     trees.folder(tmp_path / "data", sites=("north", "south"))
-    assert not_shown(PAGE, tmp_path) == {}
+    assert DATA.not_shown(tmp_path) == {}
     assert {path.name for path in (tmp_path / "prepared" / "mine" / "sheets").iterdir()} == {
         "north-1.png",
         "south-1.png",
@@ -30,7 +71,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
 
 
 def test_every_layout_is_in_its_table() -> None:
-    told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    told = set(re.findall(r"^\| `(\w+)` \|", DATA.text, re.MULTILINE))
     known = {path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")}
     assert told == known | (set(DATASETS.entries()) - {"layout", "phantom", "prepared"})
 
@@ -38,10 +79,8 @@ def test_every_layout_is_in_its_table() -> None:
 def test_every_option_that_it_names_exists() -> None:
     """Of a data set or, as `dataset.chain.size`, of a part of one."""
     known = {option.name for entry in DATASETS.entries().values() for option in options(entry.cls)}
-    named = set(re.findall(r"(?<![\w/-])dataset\.(\w+(?:\.\w+)?)", PAGE)) - {
-        "json",
-        "chain",
-    }  # a file, and dataset.chain.*
+    named = set(re.findall(r"(?<![\w/-])dataset\.(\w+(?:\.\w+)?)", DATA.text))
+    named -= {"json", "chain"}  # a file, and dataset.chain.*
     assert {"on_error", "chain.register", "contrast_names"} <= named
     assert named - known == set()
 
