@@ -65,9 +65,11 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
     was made with other options or whose splits were edited; and for a full disk.
     """
     place = asked.place
+    scratch = place.with_name(f".{place.name}.partial")
     with _locked(place):
         before = SliceStore.open(place) if (place / "dataset.json").exists() else None
         if before and _unedited(before).info["asked"] == asked.fingerprints:
+            shutil.rmtree(scratch, ignore_errors=True)  # of a command that was stopped after its last step
             return before
         if before and not before.names.salt:
             raise FederationError(
@@ -78,7 +80,6 @@ def prepare_store(asked: Preparation, jobs: int = 1) -> SliceStore:
             raise FederationError(
                 f"{place} was prepared with other options: {'; '.join(differ)}; choose another dataset.out, or delete it"
             )
-        scratch = place.with_name(f".{place.name}.partial")
         try:
             store = _make(asked, before, scratch, jobs)
         except OSError as error:

@@ -117,7 +117,7 @@ def test_several_processes_make_the_same_store(root: Path, tmp_path: Path) -> No
 
 
 def test_a_second_process_waits_and_finds_the_store_finished(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process, made = subject.process, []
     monkeypatch.setattr(subject, "process", lambda name, *rest: made.append(name) or process(name, *rest))
@@ -131,6 +131,9 @@ def test_a_second_process_waits_and_finds_the_store_finished(
     assert stores[0].folder == stores[1].folder
     assert len(made) == 8
     assert "another process prepares" in capsys.readouterr().err
+    (left := tmp_path / ".in-store.partial").mkdir()  # of a command that was stopped after it had made the store
+    trees.layout("folder", root).prepare()
+    assert not left.exists()
 
 
 def test_processes_that_share_the_work_leave_ctrl_c_to_the_main_process() -> None:
