@@ -53,9 +53,9 @@ def _at_other_sites(row: Row, table: Table, homes: Sequence[str]) -> Row:
         runs.append(away)
     score = Score.of(runs, abs(metric.scale)) if runs else None
     if score is None:
-        return replace(row, scores={}, matrix=None)
+        return replace(row, scores={}, matrices={})
     by_seed = {run.record.identity["seed"]: values for run, values in zip(row.runs, runs, strict=True)}
-    return replace(row, scores={metric.column: score}, matrix=Scores.of(by_seed, metric.scale))
+    return replace(row, scores={metric.column: score}, matrices={metric.column: Scores.of(by_seed, metric.scale)})
 
 
 def _own_and_other_sites(table: Table, rows: Sequence[Row]) -> TableView:

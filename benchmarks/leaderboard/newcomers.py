@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..records.record import canonical
-from ..stats.compare import FEW_SEEDS
+from ..stats.compare import FEW_SEEDS, margins
+from ..stats.scores import Scores
 from ..tables.caption import SELECTED
 from ..tables.reference_lines import reference_lines
 from ..tables.row import Row, Score
@@ -54,9 +55,13 @@ def newcomer_scores(row: Row, table: Table) -> dict[int, tuple[float, float | No
     where anything is sent. Empty for a row with a missing seed."""
     metric, found = table.metric, {}
     for count in () if row.missing else _subject_counts(table):
-        seeds = [run.values(_selection(count), [metric.column])[metric.column] for run in row.runs]
-        if score := Score.of(seeds, abs(metric.scale)):
-            found[count] = score.mean, row.margin(_selection(count), metric)
+        seeds = {
+            run.record.identity["seed"]: run.values(_selection(count), [metric.column])[metric.column]
+            for run in row.runs
+        }
+        if score := Score.of([*seeds.values()], abs(metric.scale)):
+            (margin,) = margins([Scores.of(seeds, metric.scale)])
+            found[count] = score.mean, margin
     return found
 
 

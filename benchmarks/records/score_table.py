@@ -6,11 +6,12 @@ import csv
 import io
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,20 @@ class Index:
         return dict(sorted(_lines_by_name(names).items()))
 
     @cached_property
+    def picks(self) -> dict[Where, Callable[[list[float]], Sequence[float]]]:
+        """Of `scores.csv`: what picks the lines of each selection, site and task out of a column."""
+        return {where: picker(lines) for where, lines in self.site_tasks.items()}
+
+    @cached_property
     def sites(self) -> tuple[list[str], NDArray[np.intp]]:
         """All sites, sorted, and for each line the position of its site among them."""
         names, position = np.unique(self.columns["site"], return_inverse=True)
         return names.tolist(), position
+
+
+def picker(lines: Sequence[int]) -> Callable[[list[float]], Sequence[float]]:
+    """What picks some lines out of a column. `itemgetter` is fast, but with one line it returns a value and not a sequence."""
+    return itemgetter(*lines) if len(lines) > 1 else itemgetter(slice(lines[0], lines[0] + 1))
 
 
 def _lines_by_name(names: Iterable[Name]) -> dict[Name, tuple[int, ...]]:
@@ -109,7 +120,8 @@ class ScoreTable:
 
     def column(self, name: str) -> list[float]:
         """The numbers of a column. Raises RecordError where there is none."""
-        return list(map(float, self._cells(name)))
+        cells = self._cells(name)
+        return cast(list[float], cells.tolist()) if isinstance(cells, memoryview) else list(map(float, cells))
 
     def values(self, selection: str, metrics: Sequence[str]) -> dict[str, Values]:
         """The scores of one selection by each metric, in the column's own unit; empty where the run has no such scores.
@@ -128,8 +140,8 @@ class ScoreTable:
         """The means over subjects. Subjects that have no score (nan) by a metric are left out of its mean."""
         columns = [(metric, self.column(metric)) for metric in self.numbers]
         return {
-            where: {metric: mean_of_known([values[line] for line in lines]) for metric, values in columns}
-            for where, lines in self.index.site_tasks.items()
+            where: {metric: mean_of_known(pick(values)) for metric, values in columns}
+            for where, pick in self.index.picks.items()
         }
 
     def _cells(self, name: str) -> Sequence[str] | memoryview:
@@ -145,18 +157,16 @@ class ScoreTable:
 def _picked(cells: Sequence[str] | memoryview, lines: Sequence[int]) -> list[float]:
     """The numbers of some lines, ascending; those without a gap, as runs write them, at once."""
     if lines and isinstance(cells, memoryview) and len(lines) == lines[-1] - lines[0] + 1:
-        found: Any = cells[lines[0] : lines[-1] + 1]
-        return list(found)
+        return cast(list[float], cells[lines[0] : lines[-1] + 1].tolist())
     return [float(cells[line]) for line in lines]
 
 
-def mean_of_known(values: Iterable[float]) -> float:
+def mean_of_known(values: Sequence[float]) -> float:
     """The mean of the values that are not nan; nan where there is none. Exact, so that it is the same on every machine."""
-    known = list(values)
-    if math.isnan(total := math.fsum(known)):
-        known = [value for value in known if not math.isnan(value)]
-        total = math.fsum(known)
-    return total / len(known) if known else math.nan
+    if math.isnan(total := math.fsum(values)):
+        values = [value for value in values if not math.isnan(value)]
+        total = math.fsum(values)
+    return total / len(values) if values else math.nan
 
 
 def spread_of(values: Sequence[float]) -> float | None:

@@ -30,7 +30,6 @@ from ..records.record import Record
 from ..records.score_table import Means, mean_of_known
 from ..records.store import Store
 from ..stats.scores import StatsError
-from ..tables.metric import Metric
 from ..tables.ranking import ranking
 from ..tables.row import RowName
 from ..tables.table import Table, tables
@@ -194,9 +193,8 @@ def psnr_by_train_size(family: Sequence[Table]) -> dict[str, list[list[float | N
     """Row -> training subjects, PSNR and half of its interval, for every table that has the row."""
     rows: dict[str, list[list[float | None]]] = {}
     for table in family:
-        for row in table.rows:
+        for row, margin in zip(table.rows, table.margins("psnr"), strict=True):
             if row.psnr:
-                margin = row.margin(table.selection, Metric.of("psnr"))
                 rows.setdefault(row.full_name, []).append([train_subjects(table), row.psnr.mean, json_number(margin)])
     return {name: rows[name] for name in sorted(rows)}
 

@@ -86,7 +86,7 @@ def table_block(table: Table, run_means: Mapping[str, Means], places: Mapping[st
         "trained": trained,
         "asked": asked if asked["site_tasks"] else None,
         "curves": [validation_curves(row) for row in table.rows],
-        "pareto": [traffic_and_psnr(row, table.selection) for row in table.rows],
+        "pareto": [traffic_and_psnr(row, margin) for row, margin in zip(table.rows, table.margins("psnr"), strict=True)],
         "cross_site": {"sites": sites, "rows": [model_by_site(row, table, sites) for row in table.rows]} if across else None,
         "newcomers": [
             [[count, json_number(mean), json_number(margin)] for count, (mean, margin) in newcomer_scores(row, table).items()]
@@ -105,7 +105,7 @@ def with_intervals(columns: Iterable[Column], table: Table) -> Iterator[Column]:
     metrics = {metric.heading: metric for name in IN_SIGHT if (metric := Metric.of(name)) != table.metric}
     for column in columns:
         own = metrics.get(column.name)
-        yield replace(column, margins=tuple(row.margin(table.selection, own) for row in table.rows)) if own else column
+        yield replace(column, margins=tuple(table.margins(own.column))) if own else column
 
 
 def gains(table: Table) -> dict[str, list[dict[str, Any] | None]]:
@@ -170,8 +170,9 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
 
     def over_seeds(runs: Sequence[Means], site_task: SiteTask, metric: Metric) -> float:
         where = (selection, *site_task)
-        known = (run[where].get(metric.column, math.nan) for run in runs if where in run)
-        return abs(metric.scale) * mean_of_known(known)
+        return abs(metric.scale) * mean_of_known(
+            [run[where].get(metric.column, math.nan) for run in runs if where in run]
+        )
 
     metrics = []
     recorded = dict.fromkeys(name for own in seeds for run in own for name in next(iter(run.values()), {}))
@@ -200,7 +201,7 @@ def site_task_means(table: Table, seeds: Sequence[Sequence[Means]], selection: s
 
 def validation_curves(row: Row) -> dict[str, Any]:
     """The row's curve over all site-tasks and that of every site, each with its band over seeds, and the selected rounds."""
-    seeds = [ValidationCurve.of(run.curve_table, run.tasks, run.images_shipped) for run in row.runs]
+    seeds = row.curves or [ValidationCurve.of(run.curve_table, run.tasks, run.images_shipped) for run in row.runs]
     sites = sorted({site for seed in seeds for site in seed.sites if "+" not in site})
     return {
         "overall": curve_points(CurveOverSeeds.of(seeds)),
@@ -215,19 +216,19 @@ def validation_curves(row: Row) -> dict[str, Any]:
 def curve_points(series: CurveOverSeeds) -> dict[str, list[float | None]]:
     """At most POINTS points of a curve; an MB is 10^6 bytes."""
     count = len(series.rounds)
-    kept = np.unique(np.linspace(0, count - 1, min(count, POINTS)).astype(int)) if count else np.empty(0, int)
+    kept = np.linspace(0, count - 1, min(count, POINTS)).astype(int)
     found = {"round": series.rounds, "MB": series.traffic / 1e6, "seconds": series.seconds, "mean": series.mean}
     if (series.high > series.low).any():
         found |= {"low": series.low, "high": series.high}
     return {name: json_numbers(values[kept].tolist()) for name, values in found.items()}
 
 
-def traffic_and_psnr(row: Row, selection: str) -> list[float | None] | None:
+def traffic_and_psnr(row: Row, margin: float | None) -> list[float | None] | None:
     """The MB that a whole run sends, up and down, its PSNR, and half of the interval of that; None for a row with a hole."""
     if row.psnr is None:
         return None
     sent = (row.cost("bytes_up") + row.cost("bytes_down")) / 1e6
-    return [json_number(sent), json_number(row.psnr.mean), json_number(row.margin(selection, Metric.of("psnr")))]
+    return [json_number(sent), json_number(row.psnr.mean), json_number(margin)]
 
 
 def model_by_site(row: Row, table: Table, sites: Sequence[str]) -> list[list[float | None]]:

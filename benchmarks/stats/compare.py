@@ -36,7 +36,10 @@ Below FEW_SEEDS there is an interval, which is marked, and no significance. A si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -121,6 +124,24 @@ def compare(differences: Scores) -> Comparison:
         seeds=len(values),
         subjects=len(design.subjects),
     )
+
+
+def margins(methods: Sequence[Scores | None]) -> list[float | None]:
+    """Half of the 95 % interval of the score of each method, by the model above; None without scores, or where it cannot be
+    estimated. Methods with the same columns are estimated at once."""
+    found: list[float | None] = [None] * len(methods)
+    alike: dict[tuple[Any, ...], dict[int, Scores]] = {}
+    for number, scores in enumerate(methods):
+        if scores:
+            alike.setdefault((scores.seeds, scores.columns), {})[number] = scores
+    for own in alike.values():
+        first = next(iter(own.values()))
+        with suppress(StatsError):
+            require_estimable(first)
+            halves = two_way(np.stack([scores.values for scores in own.values()]), first.design).margin
+            for number, half in zip(own, halves.tolist(), strict=True):
+                found[number] = half
+    return found
 
 
 def require_estimable(differences: Scores) -> None:

@@ -126,12 +126,13 @@ class Scores:
         if not runs or not all(runs.values()):
             raise StatsError(f"{len(runs)} seeds, one or all without a row; give the scores of finished runs")
         seeds = tuple(sorted(runs))
-        columns = tuple(sorted(runs[seeds[0]]))
+        keys, lines = tuple(runs[seeds[0]]), []
         for seed in seeds:
-            if runs[seed].keys() != runs[seeds[0]].keys():
-                different = set(columns) ^ set(runs[seed])
+            if different := runs[seed].keys() ^ keys if tuple(runs[seed]) != keys else ():
                 raise StatsError(f"only one of the seeds {seeds[0]} and {seed} has {min(different)}; give equal data")
-        values = scale * np.array([[runs[seed][column] for column in columns] for seed in seeds], dtype=np.float64)
+            lines.append([runs[seed][key] for key in keys] if tuple(runs[seed]) != keys else [*runs[seed].values()])
+        columns, order = _sorted(keys)
+        values = scale * np.array(lines, dtype=np.float64)[:, order]
         if (absent := np.isnan(values).all(0)).any():
             kept = np.flatnonzero(~absent)
             if not kept.size:
@@ -153,6 +154,13 @@ class Scores:
             return self.values
         number = {column: index for index, column in enumerate(self.columns)}
         return self.values[:, [number[column] for column in columns]]
+
+
+@lru_cache(maxsize=64)
+def _sorted(keys: tuple[Key, ...]) -> tuple[tuple[Key, ...], list[int]]:
+    """The keys, sorted, and where each of them was."""
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return tuple(keys[at] for at in order), order
 
 
 @lru_cache(maxsize=8)

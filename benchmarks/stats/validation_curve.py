@@ -69,7 +69,9 @@ class CurveOverSeeds:
     def of(cls, seeds: Sequence[ValidationCurve], site: str = "") -> CurveOverSeeds:
         """Of one site, or without one of the mean over site-tasks."""
         known = [~np.isnan(seed.values(site)) for seed in seeds]
-        common = reduce(np.intersect1d, [seed.rounds[kept] for seed, kept in zip(seeds, known, strict=True)])
+        rounds = [seed.rounds[kept] for seed, kept in zip(seeds, known, strict=True)]
+        alike = all(np.array_equal(own, rounds[0]) for own in rounds)
+        common = rounds[0] if alike else reduce(np.intersect1d, rounds)
         positions = [np.searchsorted(seed.rounds, common) for seed in seeds]
         values, traffic, seconds = (
             np.array([own[at] for own, at in zip(lines, positions, strict=True)])

@@ -5,20 +5,19 @@ Sums are exact (`math.fsum`), so a table comes out the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import chain
 from math import isnan, sqrt
-from operator import itemgetter
 from statistics import fmean, median
 from typing import Any
 
 from fedsynth.runtime.options import TrainerOptions
 
 from ..records.finished import FinishedRun
-from ..records.score_table import Key, Values, mean_of_known, spread_of
-from ..stats.compare import require_estimable, two_way
+from ..records.score_table import Key, Values, mean_of_known, picker, spread_of
 from ..stats.rising import LIMITED, rising
 from ..stats.scores import Scores, StatsError
 from ..stats.validation_curve import ValidationCurve
@@ -62,21 +61,17 @@ class Score:
 def _site_task_means(values: Values, scale: float = 1) -> dict[SiteTask, float]:
     """The mean over test subjects of every site and task, sorted."""
     scaled = list(values.values()) if scale == 1 else [scale * value for value in values.values()]
-    means = {site_task: mean_of_known(pick(scaled)) for site_task, pick in _picks(tuple(values))}
+    means = {site_task: mean_of_known(pick(scaled)) for site_task, pick in _picks(tuple(values)).items()}
     return {site_task: mean for site_task, mean in means.items() if not isnan(mean)}
 
 
 @lru_cache(maxsize=64)
-def _picks(keys: tuple[Key, ...]) -> list[tuple[SiteTask, Callable[[list[float]], Sequence[float]]]]:
+def _picks(keys: tuple[Key, ...]) -> dict[SiteTask, Callable[[list[float]], Sequence[float]]]:
     """For every site-task, sorted, the function that picks its values out of those of all keys."""
     numbers: dict[SiteTask, list[int]] = {}
     for number, (site, task, _) in enumerate(keys):
         numbers.setdefault((site, task), []).append(number)
-    # itemgetter is fast, but with one number it returns a value and not a sequence
-    return [
-        (site_task, itemgetter(*own) if len(own) > 1 else itemgetter(slice(own[0], own[0] + 1)))
-        for site_task, own in sorted(numbers.items())
-    ]
+    return {site_task: picker(own) for site_task, own in sorted(numbers.items())}
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ class Row:
     missing: tuple[int, ...]  # seeds that other rows of the table have, or of which no run counts
     metric: Metric  # orders the table
     scores: dict[str, Score]  # by metric, in the units of metric.py; without the metrics that no subject has a score in
-    matrix: Scores | None  # of the table's metric, seeds x (site, task, subject), higher is better
+    matrices: Mapping[str, Scores]  # likewise, of all seeds and (site, task, subject), higher is better
     curves: tuple[ValidationCurve, ...]  # of every run; empty where one has no round in which all sites were validated
     rising: tuple[float, ...]  # dB in the last quarter of the rounds, a seed each; empty where a run has too few rounds
     bytes_up: float  # a site and round; with the images that are shipped once
@@ -114,15 +109,16 @@ class Row:
         """The row of these runs, without what the table decides: rank, statistics, flags. `seeds` are those of the table."""
         missing = tuple(sorted(set(seeds) - {run.record.identity["seed"] for run in runs}))
         scores: dict[str, Score] = {}
-        matrix = None
+        matrices: dict[str, Scores] = {}
         if not missing:
             shown = tuple(dict.fromkeys((metric.column, *SHOWN)))
             values = [run.values(selection, shown) for run in runs]
             for name in shown:
                 if score := Score.of([own[name] for own in values], abs(Metric.of(name).scale)):
                     scores[name] = score
-            if metric.column in scores:
-                matrix = _matrix(runs, [own[metric.column] for own in values], metric)
+            for name in scores:
+                with nullcontext() if name == metric.column else suppress(StatsError):
+                    matrices[name] = _matrix(runs, [own[name] for own in values], Metric.of(name))
         tables = [run.curve_table for run in runs]
         curves = tuple(
             ValidationCurve.of(table, run.tasks, run.images_shipped) for run, table in zip(runs, tables, strict=True)
@@ -133,26 +129,20 @@ class Row:
         up += fmean(run.images_shipped / len(run.tasks) / run.rounds for run in runs)
         slopes = [slope for curve in curves if (slope := rising(curve)) is not None]
         rise = tuple(slopes) if len(slopes) == len(curves) else ()
-        row = cls(method, network, tuple(runs), missing, metric, scores, matrix, curves, rise, up, down)
+        row = cls(method, network, tuple(runs), missing, metric, scores, matrices, curves, rise, up, down)
         return replace(row, disputed=disputed) if disputed else row
 
+    @property
+    def matrix(self) -> Scores | None:
+        """That of the metric that orders the table; None for a row with a missing seed, or where nobody has a score."""
+        return self.matrices.get(self.metric.column)
+
     def matrix_of(self, selection: str, metric: Metric) -> Scores | None:
-        """The scores by another metric, like `matrix`. Raises RecordError where a run was not scored by it."""
+        """The scores of a selection by any metric, like `matrix`. Raises RecordError where a run was not scored by it."""
         if self.missing:
             return None
         values = [run.values(selection, [metric.column])[metric.column] for run in self.runs]
         return _matrix(self.runs, values, metric) if Score.of(values) else None
-
-    def margin(self, selection: str, metric: Metric) -> float | None:
-        """Half of the 95 % interval of the mean by a metric; None where there is none, as with a single seed. Raises RecordError
-        where a run was not scored by the metric."""
-        try:
-            if (scores := self.matrix_of(selection, metric)) is None:
-                return None
-            require_estimable(scores)
-        except StatsError:
-            return None
-        return float(two_way(scores.values, scores.design).margin)
 
     @property
     def name(self) -> RowName:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stats.compare import FEW_SEEDS, Comparison, compare, require_estimable, two_way
+from ..stats.compare import FEW_SEEDS, Comparison, compare, margins, require_estimable
 from ..stats.multiple.family import Family
 from ..stats.multiple.letters import significance_letters
 from ..stats.multiple.reference import LEVEL
@@ -121,11 +121,10 @@ def table_statistics(rows: Sequence[Contender]) -> TableStatistics:
     letters = dict(zip(members, significance_letters(pairs.adjusted), strict=True)) if pairs and lettered else {}
     gaps = {pair: _clear_gap(rows, *pair) for pair in {(row.pooled, row.local) for row in rows}}
     found: list[RowStatistics | None] = []
-    for number, row in enumerate(rows):
+    for number, (row, margin) in enumerate(zip(rows, margins([row.scores for row in rows]), strict=True)):
         if row.scores is None:
             found.append(None)
             continue
-        margin = float(two_way(row.scores.values, row.scores.design).margin)
         gain, over_fedavg = (None if other is None else gains[number, other] for other in (row.local, row.fedavg))
         gap = gaps[row.pooled, row.local]
         closed = gain.comparison.difference / gap.difference if gain and gap else None

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from ..records.agreement import agreed, dispute
 from ..records.finished import FinishedRun
 from ..records.record import Record, canonical
+from ..stats.compare import margins
 from ..stats.scores import StatsError
 from .caption import ELSEWHERE, caption, facts, notes, titles
 from .headline import headline
@@ -65,10 +66,21 @@ class Table:
         Raises RecordError where a run was not scored by the metric.
         """
         if metric not in self._by_metric:
-            matrices = [row.matrix_of(self.selection, Metric.of(metric)) for row in self.rows]
-            rows = [replace(row, matrix=matrix) for row, matrix in zip(self.rows, matrices, strict=True)]
+            own = Metric.of(metric)
+            matrices = [row.matrices.get(metric) or row.matrix_of(self.selection, own) for row in self.rows]
+            rows = [
+                replace(row, metric=own, matrices={metric: matrix} if matrix else {})
+                for row, matrix in zip(self.rows, matrices, strict=True)
+            ]
             self._by_metric[metric] = table_statistics(contenders(rows))
         return self._by_metric[metric]
+
+    def margins(self, metric: str) -> list[float | None]:
+        """Half of the 95 % interval of each row's mean, by a metric that rows show; None where there is none, as with a single
+        seed."""
+        if metric == self.metric.column:
+            return [row.statistics.margin if row.statistics else None for row in self.rows]
+        return margins([row.matrices.get(metric) for row in self.rows])
 
     @cached_property
     def _by_metric(self) -> dict[str, TableStatistics]:

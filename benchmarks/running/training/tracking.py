@@ -93,7 +93,7 @@ class TensorBoard(Tracker):
             own = [row for row in chosen if (row["site"], row["task"]) == (site, task)]
             for metric in (name for name in own[0] if name not in TEXT):
                 place = f"test_{metric}/{site}_{task.replace('->', '-')}"
-                self._point(place, mean_of_known(row[metric] for row in own), selected_round)
+                self._point(place, mean_of_known([row[metric] for row in own]), selected_round)
 
     def close(self) -> None:
         self._writer.close()

@@ -202,7 +202,7 @@ def test_the_first_columns_are_four_metrics_with_intervals_and_the_gains_over_bo
     main = {column["name"]: column["cells"] for column in block["columns"] if column["main"]}
     for name in ("psnr", "ssim", "psnr_fg", "ssim_fg"):
         metric = Metric.of(name)
-        estimable = [row.margin("selected", metric) for row in table.rows]
+        estimable = table.margins(name)
         shown = main[metric.heading][: len(table.rows)]
         assert [cell.partition(" ± ")[2] for cell in shown] == [f"{own:.{metric.digits}f}" for own in estimable]
     fedavg, local = (
