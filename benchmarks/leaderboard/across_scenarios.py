@@ -99,7 +99,8 @@ def _explanations(metric: Metric, ranks: Ranks | None) -> Iterator[str]:
         yield (
             f"The mean rank by {metric.heading} takes the tables as blocks; rank low and rank high are its 95 % t interval over "
             f"them. Friedman's test that all rows are equal: chi-squared {ranks.statistic:.3g}, p = {ranks.p:.3g}. Mean ranks "
-            f"further apart than {ranks.critical:.2f} differ at 5 % (Nemenyi); rows that share a letter in groups do not."
+            f"further apart than {ranks.critical:.2f} differ at 5 % (Nemenyi); rows that share a letter in groups are not shown "
+            "to differ."
         )
     if metric.bound is not None:
         yield (

@@ -9,7 +9,7 @@ from statistics import median
 from ..records.record import canonical
 from ..tables.row import Row
 from ..tables.table import Table, comparable
-from ..tables.views.columns import gain_columns, mean_column
+from ..tables.views.columns import gain_columns, mean_column, with_rivals
 from ..tables.views.reference_rows import with_means
 from ..tables.views.view import Column, TableView, name_columns, without_empty
 
@@ -50,9 +50,10 @@ def _side_by_side(family: Sequence[Table]) -> TableView:
     shown = [*name_columns(names)]
     for table, rows in zip(family, ordered, strict=True):
         label = f"{train_subjects(table):g}"
-        shown.append(mean_column(rows, metric, label, heading=("subjects", label)))
+        own = [mean_column(rows, metric, label, heading=("subjects", label))]
         for column in gain_columns(rows, metric):
-            shown.append(replace(column, name=f"{label} {column.name}", heading=("gain", label)))
+            own.append(replace(column, name=f"{label} {column.name}", heading=("gain", label)))
+        shown += with_rivals(rows, own)
     statistics = [row.statistics for rows in ordered for row in rows if row and row.statistics]
     if any(own.gain and own.gain.significant is not None for own in statistics):
         beats = (_sizes_that_beat_local(family, own) for own in zip(*ordered, strict=True))

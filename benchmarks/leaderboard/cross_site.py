@@ -13,7 +13,7 @@ from ..tables.caption import SELECTED
 from ..tables.row import Row, Score
 from ..tables.statistics import table_statistics
 from ..tables.table import Table, contenders
-from ..tables.views.columns import gain_columns, statistic_column
+from ..tables.views.columns import gain_columns, statistic_column, with_rivals
 from ..tables.views.reference_rows import with_means
 from ..tables.views.view import Column, TableView, name_columns, without_empty
 
@@ -80,6 +80,7 @@ def _own_and_other_sites(table: Table, rows: Sequence[Row]) -> TableView:
         "Gain is the difference to `local` with the same network at other sites; +- is half of a 95 % interval for other seeds "
         "and other subjects at these sites, * where it is not 0 (5 % for all gains together); without *: not shown to differ.",
     )
+    shown = [*with_rivals(rows, shown)]
     view = TableView(f"{table.title}: across sites", "from-SITE", without_empty(shown), table.notes, caption)
     return with_means(view, {"own sites": table})
 

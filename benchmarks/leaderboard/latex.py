@@ -48,10 +48,12 @@ def _table(view: TableView, caption: str, label: str) -> Iterator[str]:
     flags, legend = _letters_of_flags(view)
     yield from (f"% {line}" for line in view.facts)
     yield r"\begin{table*}"
-    yield r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"
-    yield rf"\caption{{{escape(caption) if caption else f'{escape(view.title)}. {MARKS}'}}}"
+    yield r"\centering\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\belowcaptionskip}{4pt}"
+    marks = f" {MARKS}" if any(any(column.leaders) for column in columns) else ""
+    yield rf"\caption{{{escape(caption) if caption else f'{escape(view.title)}.{marks}'}}}"
     yield rf"\label{{{label}}}"
-    for part in side_by_side(columns, LINE, _least_width):
+    for number, part in enumerate(side_by_side(columns, LINE, _least_width)):
+        yield from [r"\medskip", ""] if number else []
         yield from _tabular(part, flags)
         yield ""
     yield r"\smallskip\raggedright"
@@ -96,7 +98,7 @@ def _letters_of_flags(view: TableView) -> tuple[list[str], list[str]]:
     rows = next(([str(value or "") for value in column.values] for column in view.shown if column.name == "flags"), [])
     known = dict.fromkeys(flag for row in rows for flag in row.split(", ") if flag)
     letters = dict(zip(known, ascii_lowercase, strict=False))
-    marks = ["".join(letters[flag] for flag in row.split(", ") if flag in letters) for row in rows]
+    marks = ["".join(sorted(letters[flag] for flag in row.split(", ") if flag in letters)) for row in rows]
     meanings = "; ".join(f"$^{{\\mathrm{{{letter}}}}}$ {escape(flag)}" for flag, letter in letters.items())
     return [f"$^{{\\mathrm{{{mark}}}}}$" if mark else "" for mark in marks], [f"{meanings}."] if meanings else []
 
@@ -106,6 +108,7 @@ def _marked_cells(column: Column, marks: Sequence[str]) -> list[str]:
     found = []
     for row, (cell, whole, leading) in enumerate(zip(column.cells, column.shown(BETWEEN), column.leaders, strict=True)):
         text = LEADERS.get(leading, "%s").replace("%s", escape(cell)) if column.values[row] is not None else "--"
+        text = text.replace("-", "$-$") if column.is_number and column.values[row] is not None else text
         rest = escape(whole.removeprefix(cell)).replace(escape(BETWEEN), r"\,$\pm$\,").replace("*", "$^{*}$")
         text = _of_one_width(cell) if column.of_one_width else text
         found.append(f"{text}{rest}{marks[row] if marks else ''}")

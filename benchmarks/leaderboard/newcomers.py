@@ -12,7 +12,7 @@ from ..tables.caption import SELECTED
 from ..tables.reference_lines import reference_lines
 from ..tables.row import Row, Score
 from ..tables.table import Table, build, contestant
-from ..tables.views.columns import gain_columns, mean_column, statistic_column
+from ..tables.views.columns import gain_columns, mean_column, statistic_column, with_rivals
 from ..tables.views.reference_rows import with_means
 from ..tables.views.view import Column, TableView, name_columns, without_empty
 
@@ -23,7 +23,8 @@ def newcomers(table: Table) -> TableView | None:
         return None
     shown = [*name_columns([row.name for row in table.rows])]
     for count, stage in stages.items():
-        shown += _stage_columns(table, stage, f"on {count}" if count else "before")
+        own = _stage_columns(table, stage, f"on {count}" if count else "before")
+        shown += with_rivals(_in_order_of(table, stage), own)
     tasks = "; ".join(f"{site} {', '.join(own)}" for site, own in sorted(table.scenario["newcomers"].items()))
     corrected = (
         ", * where it is not 0 (5 % for all gains with as many subjects together); without *: not shown to differ"

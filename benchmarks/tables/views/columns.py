@@ -5,7 +5,7 @@ Statistics are kept to six significant digits, as further digits depend on the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Literal
@@ -54,11 +54,11 @@ def site_task_view(table: Table) -> TableView | None:
         return None
     shown = without_empty([*name_columns([row.name for row in table.rows]), *found])
     title = f"{table.title}: {table.metric.heading} by site and task"
-    return with_lines(TableView(title, table.selection, _with_rivals(table, shown), in_csv=False), table)
+    return with_lines(TableView(title, table.selection, tuple(with_rivals(table.rows, shown)), in_csv=False), table)
 
 
 def columns(table: Table) -> tuple[Column, ...]:
-    """Every column that has a value in some row. Neither `pooled` nor a row below the look-up table may be the best."""
+    """Every column that has a value in some row."""
     found = [
         *_identification(table),
         *_scores(table),
@@ -66,12 +66,16 @@ def columns(table: Table) -> tuple[Column, ...]:
         *_site_tasks(table, [table.metric.column, "psnr", "ssim"]),
     ]
     found += [*_training(table), *_costs(table), *_flags(table)]
-    return _with_rivals(table, without_empty(found))
+    return tuple(with_rivals(table.rows, without_empty(found)))
 
 
-def _with_rivals(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
-    rivals = tuple(row.identity["method"]["name"] not in ASIDE and not row.below_lookup for row in table.rows)
-    return tuple(replace(column, rivals=rivals) for column in columns)
+def with_rivals(rows: Sequence[Row | None], columns: Iterable[Column]) -> Iterator[Column]:
+    """Columns of which neither `pooled` nor a row below the look-up table may be the best."""
+    rivals = tuple(
+        row is not None and row.identity["method"]["name"] not in ASIDE and not row.below_lookup for row in rows
+    )
+    for column in columns:
+        yield replace(column, rivals=rivals)
 
 
 def _identification(table: Table) -> Iterator[Column]:

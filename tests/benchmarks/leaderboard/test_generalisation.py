@@ -47,6 +47,23 @@ def what(method: str, seed: int, **scenario: Any) -> dict[str, Any]:
     return finished.identity(method={"name": method}, seed=seed, scenario=named)
 
 
+def test_pooled_leads_neither_at_newcomers_nor_at_other_sites(store: Store) -> None:
+    for seed in range(2):
+        for method, level in (("pooled", 23.0), ("fedavg", 21.0), ("local", 20.0)):
+            probes = {(probe, "c", "T1->T2"): [level, level + 1] for probe in ("adapted-1", "adapted-4")}
+            probes |= {("from-a", *B): [level, level + 1], ("from-b", *A): [level, level + 1]}
+            put(store, what(method, seed, **NEW | {"across": True}), {A: [level, level], B: [level, level]}, probes)
+    for name, columns in (
+        (": newcomers", ("adapted-1", "adapted-4")),
+        (": across sites", ("own sites", "other sites")),
+    ):
+        view = made(store, name)
+        rows = dict(zip(view.column("method").values, range(3), strict=False))
+        for column in map(view.column, columns):
+            assert column.values[rows["pooled"]] == max(filter(None, column.values))
+            assert [column.leaders[rows[method]] for method in ("pooled", "fedavg")] == [0, 1]
+
+
 def test_newcomers_are_compared_with_training_from_scratch(store: Store) -> None:
     own: dict[tuple[str, str], list[float]] = {A: [20, 20], B: [20, 20]}
     for seed in range(5):

@@ -59,6 +59,14 @@ def test_every_gain_of_a_table_has_its_own_star() -> None:
     assert r"b & \textbf{2.00}\,$\pm$\,0.60 & \textbf{2.00}\,$\pm$\,0.60$^{*}$ \\" in text
 
 
+def test_a_loss_has_a_minus_and_a_table_without_a_leader_says_nothing_of_one() -> None:
+    gain = Column("gain", (-1.0, 2.0), 2, margins=(0.5, 0.6))
+    text = to_latex([TableView("few", "selected", (Column("method", ("a", "b-c")), gain))])
+    assert r"a & $-$1.00\,$\pm$\,0.50 \\" in text
+    assert "b-c & 2.00" in text
+    assert r"\caption{few.}" in text
+
+
 def test_caption_and_label_are_of_choice() -> None:
     views = [TableView("few", "selected", (Column("method", ("a", "b")),), caption=("What it is.",))] * 2
     text = to_latex(views, "My 2 tables", "mine")

@@ -8,6 +8,8 @@ from ....tables.ranking import Ranking
 from ..named_rows import panels_with_named_rows
 from ..style import style
 
+RANK, BARS = "mean rank; 1 is the best", "rows beside one bar are not shown to differ"
+
 
 def draw_critical_difference(ranking: Ranking, columns: int) -> Figure:
     """The best rank is on top, each with its 95 % interval over blocks. Rows beside one bar are not shown to differ; there are
@@ -16,7 +18,7 @@ def draw_critical_difference(ranking: Ranking, columns: int) -> Figure:
     cliques = ranking.cliques() if ranks.p < 0.05 else []
     with style():
         names = [f"{name}  {mean:.2f}" for name, mean in zip(ranking.names, ranks.mean, strict=True)]
-        figure, (panel,) = panels_with_named_rows(names, columns, ["mean rank; 1 is the best"])
+        figure, (panel,) = panels_with_named_rows(names, columns, [RANK + (f"\n{BARS}" if cliques else "")])
         ends = [ranks.mean - ranks.low, ranks.high - ranks.mean]
         panel.errorbar(ranks.mean, range(count), xerr=ends, fmt="o", color="black", markersize=4, elinewidth=0.8)
         apart = 0.035 * count
