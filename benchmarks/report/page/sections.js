@@ -95,7 +95,8 @@ function siteTasks(table, block, title, name, note) {
       column("method", [...rows.map((row) => table.rows[row].name), ...lines.map(({ name }) => name)]),
       column("mean", means, { print, number: true, better, tip: `${label}${unit && `, in${unit}`}, the mean over the columns` }),
       ...names.map((name, at) => column(name.join(" "), known.map((row) => row?.[at] ?? null), {
-        print, number: true, shades: behind.map((row) => (row?.[at] ?? 0) / worst), best: behind.map((row) => (row?.[at] === 0 ? 1 : 0)),
+        print, number: true, shades: behind.map((row) => (row?.[at] ?? 0) / worst),
+        best: behind.map((row, line) => (row?.[at] === 0 && !table.rows[rows[line]].below ? 1 : 0)),
       })),
     ], { score: 1, lines: lines.length, sort: `${name}-sort`, file: fileName(table.title, title, metric) });
     place.replaceChildren(found.element, soft(`${note}Shaded by the distance to the best row shown${rivals.length < cells.length ? " (pooled aside)" : ""}: no shade at the best of a column, full shade at ` +

@@ -308,6 +308,16 @@ def test_reference_lines_stand_between_the_rows_and_in_the_charts(tab: Browser) 
     assert "look-up table 18.3" in pareto  # below the chart
 
 
+def test_no_score_of_a_row_below_the_look_up_table_is_the_best(tmp_path: Path, chromium: Browser) -> None:
+    for method, level in (("fedavg", 17.0), ("local", 16.0)):
+        finished.finish(Store(tmp_path), finished.identity({"name": method}), level)
+    assert main(["report", "--results", str(tmp_path)]) == 0
+    chromium.open(tmp_path / "report" / "index.html")
+    click(chromium, "#tab-table-0")
+    assert chromium.run("document.querySelectorAll('#table-0-panel td.shaded').length") > 0
+    assert chromium.run("document.querySelectorAll('#table-0-panel td.best').length") == 0
+
+
 def test_mean_ranks_are_drawn_where_tables_are_ranked(tmp_path: Path, chromium: Browser) -> None:
     fill_ranked(Store(tmp_path), 5)
     assert main(["report", "--results", str(tmp_path)]) == 0
