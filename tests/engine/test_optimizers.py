@@ -1,4 +1,4 @@
-"""Optimisers and schedules: their equations worked in numpy, who may be one, and what a plug-in is told."""
+"""Optimisers, schedules and losses: their equations worked in numpy or by hand, who may be one, and what a plug-in is told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from support.federations import trainer
 from torch import Tensor, nn
 
+from fedsynth.losses import l1, lsgan
 from fedsynth.method import Method
 from fedsynth.registry import OPTIMIZERS, SCHEDULES
 from fedsynth.runtime.optimizers.adam import Adam
@@ -143,3 +144,10 @@ def test_a_schedule_multiplies_the_rate(name: str, factors: list[float]) -> None
         of.sites["ixi"].enter(round)
         rates = {float(group["lr"]) for made in of.sites["ixi"].optimizers.values() for group in made.param_groups}
         assert [*rates, of.sites["ixi"].lr] == pytest.approx([0.5 * factors[round - 1]] * 2)
+
+
+def test_the_losses_by_hand() -> None:
+    scores = torch.tensor([[0.5, -1.0], [2.0, 1.0]])
+    assert lsgan(scores, True).item() == pytest.approx((0.25 + 4 + 1 + 0) / 4)
+    assert lsgan(scores, False).item() == pytest.approx((0.25 + 1 + 4 + 1) / 4)
+    assert l1(scores, torch.zeros(2, 2)).item() == pytest.approx(4.5 / 4)

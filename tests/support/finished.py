@@ -121,3 +121,26 @@ def finish_whole(store: Store, what: dict[str, Any], psnr: float = 20.0) -> str:
     """A run as a record says it: with 20 test subjects of each site-task, and a selected round that is in its curve."""
     values = {(site, task): [psnr] * 20 for site, tasks in what["scenario"]["tasks"].items() for task in tasks}
     return finish(store, what, values, selected_round=2, validation_psnr=20.0)
+
+
+LEVELS = {  # of each method, a block each
+    "fedavg": [21.0, 22, 20, 19, 24, 21],
+    "fedbn": [20.5, 21, 19.9, 18, 25, 20],
+    "local": [20.0, 20, 19.8, 17, 22, 19],
+}
+LOW = {  # data whose look-up table is below all of them
+    "heterogeneity": [
+        {"site": site, "task": task} | TABLES | {"own_table": 12.0} for site, own in TASKS.items() for task in own
+    ]
+}
+
+
+def fill_ranked(store: Store, count: int, seeds: int = 5, **trainer: float) -> None:
+    """Tables that are ranked, and each method with twice the rounds in tables that are not."""
+    for method, levels in LEVELS.items():
+        for block, level in enumerate(levels[:count]):
+            for seed, twice in ((0, 2), *((seed, 1) for seed in range(seeds))):
+                budget = trainer | {"rounds": twice * trainer.get("rounds", 80)}
+                what = identity({"name": method}, dataset={"name": f"set{block}"}, trainer=budget, seed=seed)
+                data = record(what).data | LOW
+                finish(store, what, level, settled(what), data=data)

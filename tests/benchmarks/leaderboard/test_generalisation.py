@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,35 @@ import numpy as np
 import pytest
 from scipy import stats
 from support import finished
-from support.probed import put
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.leaderboard.leaderboard import table_views
 from fedsynth.benchmarks.records.finished import finished_runs
+from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.stats.compare import compare
 from fedsynth.benchmarks.stats.scores import Scores
 from fedsynth.benchmarks.tables.views.reference_rows import LINE_NAMES
 from fedsynth.benchmarks.tables.views.view import TableView
+from fedsynth.evaluation.columns import metric_columns
 
 A, B = ("a", "T1->T2"), ("b", "T1->T2")
 TASKS = {"a": ["T1->T2"], "b": ["T1->T2"]}
 NEW = {"newcomers": {"c": ["T1->T2"]}, "adapt": [1, 4], "adapt_steps": 50, "across": False}
+
+Probes = Mapping[tuple[str, str, str], Sequence[float]]  # (selection, site, task) -> PSNR of each subject, dB
+
+
+def put(store: Store, what: dict[str, Any], psnr: Mapping[tuple[str, str], list[float]], probes: Probes) -> None:
+    """A run with the usual scores and those of probes. SSIM is a hundredth of PSNR."""
+    record = finished.record(what, data=finished.data_of(what, psnr))
+    store.folder(record.run).mkdir(parents=True, exist_ok=True)
+    rows = finished.scores(what, psnr)
+    for (selection, site, task), values in probes.items():
+        for number, value in enumerate(values):
+            place = {"selection": selection, "site": site, "task": task, "subject": f"test{number:03d}"}
+            rows.append(place | dict.fromkeys(metric_columns(), 0.0) | {"psnr": value, "ssim": value / 100})
+    write_record(store.folder(record.run), record, rows, finished.curve(what))
 
 
 @pytest.fixture

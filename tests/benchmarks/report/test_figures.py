@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from support import finished, stores
-from support.ranked import fill_ranked
+from support.finished import fill_ranked
 from support.stores import fill
 
 from fedsynth.benchmarks.cli import main
@@ -30,10 +30,9 @@ from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, plotted_row
 from fedsynth.benchmarks.report.plots.reference_lines import line_scores
 from fedsynth.benchmarks.report.plots.scores.boxplots import draw_boxplots, subject_scores
 from fedsynth.benchmarks.report.plots.scores.by_train_size import draw_by_train_size
-from fedsynth.benchmarks.report.plots.scores.curves import draw_curves
+from fedsynth.benchmarks.report.plots.scores.curves import draw_curves, ticks_at
 from fedsynth.benchmarks.report.plots.scores.heatmap import draw_heatmap
 from fedsynth.benchmarks.report.plots.scores.pareto import draw_pareto, pareto_front
-from fedsynth.benchmarks.report.plots.scores.ticks import ticks_at
 from fedsynth.benchmarks.report.plots.style import COLOURS, FORMATS, WIDTHS, figure_bytes, line_styles, style
 from fedsynth.benchmarks.stats.profiles import improvement
 from fedsynth.benchmarks.stats.ranks import Ranks, ranks

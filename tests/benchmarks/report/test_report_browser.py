@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from support import finished
 from support.browser import Browser, browser
-from support.ranked import fill_ranked
+from support.finished import fill_ranked
 from support.stores import fill
 
 from fedsynth.benchmarks.cli import main

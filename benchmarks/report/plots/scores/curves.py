@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from ....stats.validation_curve import CurveOverSeeds, ValidationCurve
 from ..legend import legend_below, row_handles
@@ -13,7 +15,6 @@ from ..plotted_row import PlottedRow
 from ..reference_lines import draw_reference_lines, line_handles
 from ..small_multiples import MANY, draw_small_multiples
 from ..style import HEIGHT, WIDTHS, byte_unit, line_styles, open_axes, style
-from .ticks import set_ticks
 
 YLABEL = "validation PSNR, dB"
 
@@ -78,3 +79,21 @@ def _one_each(
     figure.supylabel(YLABEL, fontsize=8)
     legend_below(figure, line_handles(lines, drawn))
     return figure
+
+
+def ticks_at(values: Iterable[float], most: int = 8) -> list[float]:
+    """Some of the values, at most `most`: all if they are few, else those at round numbers, else
+    every second, third or so, counted from the last."""
+    known = sorted(set(values))
+    if len(known) <= most:
+        return known
+    round_numbers = set(MaxNLocator(most - 1, steps=[1, 2, 5, 10], integer=True).tick_values(known[0], known[-1]))
+    if len(found := [value for value in known if value in round_numbers]) >= most // 2:
+        return found
+    return known[:: -math.ceil(len(known) / most)][::-1]
+
+
+def set_ticks(axes: Axes, values: Iterable[float]) -> None:
+    """Ticks of the horizontal axis at `ticks_at(values)` and nowhere else."""
+    axes.xaxis.set_major_locator(FixedLocator(ticks_at(values)))
+    axes.xaxis.set_minor_locator(NullLocator())
