@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedsynth.benchmarks.records.record import COSTS, SELECTIONS, Record, run_hash, write_record
+from fedsynth.benchmarks.records.record import COSTS, SELECTIONS, Record, run_name, write_record
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.evaluation.columns import metric_columns
 
@@ -47,7 +47,7 @@ def record(what: dict[str, Any], **facts: Any) -> Record:
     """The record of a run with the identity `what`; `facts` replace fields, and costs are added to the defaults."""
     costs = dict.fromkeys(COSTS, 1.0) | facts.pop("costs", {})
     base = {
-        "run": f"{what['method']['name']}-{what['scenario']['name']}-s{what['seed']}-{run_hash(what)}",
+        "run": run_name(what),
         "identity": what,
         "changed": {"method": {}, "network": {}},
         "status": "done",

@@ -90,7 +90,8 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
         "",
         f"Verdict: neither a nor b is shown to be better: the difference is +0.19 dB and may be anything from "
         f"{difference - margin:+.2f} to {difference + margin:+.2f} dB. Nor are they shown to be equivalent.",
-        "The table is not ranked: 2 of 2 rows were validated in too few rounds to tell whether they still rise.",
+        "The table is not ranked: 2 of 2 rows were validated in too few rounds to tell whether they still rise; a site has 4 of "
+        "20 test subjects.",
         "",
         "",
         "Across blocks (scenario x data set): 1 here, but 5 independent ones are needed to say anything.",
@@ -228,7 +229,7 @@ def test_a_missing_score_is_told(store: Store, capsys: pytest.CaptureFixture[str
         rows = [row | {"psnr_fg": float("nan")} for row in finished.scores(what)]
         write_record(store.folder(found.run), found, rows, finished.curve(what))
     _, error = said(store, capsys, "a", "b", "--metric", "psnr_fg", status=1)
-    assert "none of 6 (site, task, subject) has a score; choose another metric" in error
+    assert "none of 60 (site, task, subject) has a score; choose another metric" in error
 
 
 def test_warnings(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

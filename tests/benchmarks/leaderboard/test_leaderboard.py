@@ -213,7 +213,7 @@ def test_less_is_better_for_an_error(tmp_path: Path, capsys: pytest.CaptureFixtu
             what = finished.identity(method={"name": method}, seed=seed)
             record = finished.record(what)
             store.folder(record.run).mkdir(parents=True)
-            rows = [row | {"nmse": error + 0.01 * (row["subject"] == "test001")} for row in finished.scores(what)]
+            rows = [row | {"nmse": error + 0.01 * (row["subject"] >= "test010")} for row in finished.scores(what)]
             write_record(store.folder(record.run), record, rows, finished.curve(what))
     assert leaderboard(store, "--metric", "nmse") == 0
     first, second = written_csv(store)
@@ -231,12 +231,12 @@ def test_subjects_without_a_score_are_left_out_and_counted(tmp_path: Path, capsy
         record = finished.record(what)
         store.folder(record.run).mkdir(parents=True)
         rows = [
-            row | {"mae_fg": float("nan") if row["subject"] == "test001" else 0.25} for row in finished.scores(what)
+            row | {"mae_fg": float("nan") if row["subject"] >= "test010" else 0.25} for row in finished.scores(what)
         ]
         write_record(store.folder(record.run), record, rows, finished.curve(what))
     assert leaderboard(store, "--metric", "mae_fg") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "is the mean over 3 (site, task, subject); 3 have no such score and are left out." in shown
+    assert "is the mean over 30 (site, task, subject); 30 have no such score and are left out." in shown
     assert "0.2500" in shown
 
 
