@@ -91,6 +91,8 @@ def test_every_seed_s_cells_come_before_the_next_and_finished_ones_are_left(
     said = capsys.readouterr().err
     assert "6 cells, all checked: 4 done, 2 not begun\n2 to train, " in said
     assert "at a time: about " in said
+    assert main(["sweep", *TINY, "--results", str(tmp_path), "method=local", "--dry"]) == 0
+    assert "1 cell, all checked: 1 done\n" in capsys.readouterr().err
 
 
 def test_what_failed_is_not_tried_again_in_the_same_sweep_and_last_in_the_next(
