@@ -11,6 +11,7 @@ from click import UsageError
 
 from fedsynth.registry import METHODS
 
+from ..records.text_table import how_many
 from .crossings import CROSSINGS, Refused
 from .rules import RULES, Rule
 from .toy import ToyFederation
@@ -61,5 +62,5 @@ def main(methods: Sequence[str], all: bool) -> int:
                 print(f"          {text}")
             failed += bool(wrong)
     if failed:
-        print(f"{failed} rule{'s' * (failed > 1)} broken", file=sys.stderr)
+        print(f"{how_many(failed, 'rule')} broken", file=sys.stderr)
     return int(failed > 0)

@@ -26,7 +26,7 @@ from ..config.own_files import conf_files
 from ..config.schema import Run
 from ..records.data_card import Facts, card_facts, card_markdown, shift, voxel_edges
 from ..records.record import fingerprint
-from ..records.text_table import text_table
+from ..records.text_table import how_many, text_table
 from ..report.plots.images.intensities import draw_intensities
 from ..report.plots.style import figure_bytes
 from .contact_sheet import pages
@@ -88,7 +88,7 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     index = store.index()
     found = card_facts(sites, {site: voxel_edges(row for row in index if row["site"] == site) for site in sites})
     left_out = store.names.left_out
-    notes = [f"{len(left_out)} subjects were left out; names.json says why."] if left_out else []
+    notes = [f"Left out: {how_many(len(left_out), 'subject')}; names.json says why."] if left_out else []
     _write_card(store.folder, store.info["label"], found, sites, notes)
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from ..records.text_table import text_table
+from ..records.text_table import how_many, text_table
 from ..stats.compare import FEW_SEEDS, compare, subject_variance, wilcoxon_given_these_models
 from ..stats.equivalence import Equivalence, equivalence
 from ..stats.reliability import reliability
@@ -51,8 +51,8 @@ def _setting(comparison: PairedComparison) -> Iterator[str]:
     """What was compared."""
     design = comparison.differences.design
     yield (
-        f"{_counted(len(comparison.seeds), 'seed')} ({_listed(comparison.seeds)}), "
-        f"{_counted(len(design.subjects), 'test subject')} at {_counted(len(design.sites), 'site')}; scores of "
+        f"{how_many(len(comparison.seeds), 'seed')} ({_listed(comparison.seeds)}), "
+        f"{how_many(len(design.subjects), 'test subject')} at {how_many(len(design.sites), 'site')}; scores of "
         f"{scores_of(comparison.table.selection)}."
     )
     yield f"{comparison.metric.convention}."
@@ -115,7 +115,7 @@ def _evidence(comparison: PairedComparison, decision: Decision, same: Equivalenc
         yield "Effect size: none, because subjects do not differ."
     else:
         yield f"Effect size: {result.effect:+.2f}, the difference divided by its sd over subjects."
-    gaining = f"{round(result.sites_gaining * len(design.sites))} of {_counted(len(design.sites), 'site')}"
+    gaining = f"{round(result.sites_gaining * len(design.sites))} of {how_many(len(design.sites), 'site')}"
     least = f"least at {served.worst_site}, {metric.signed(served.worst_site_score)}{metric.unit}"
     yield (
         f"A gains at {gaining} ({least}) and for {100 * result.subjects_gaining:.0f} % of subjects "
@@ -155,16 +155,16 @@ def _warnings(comparison: PairedComparison) -> Iterator[str]:
         runs = comparison.runs(row)
         if diverged := sum(run.record.status == "diverged" for run in runs):
             yield (
-                f"{name}: {diverged} of {_counted(len(runs), 'seed')} diverged; a diverged run is scored as the mean training "
+                f"{name}: {diverged} of {how_many(len(runs), 'seed')} diverged; a diverged run is scored as the mean training "
                 "image."
             )
         if below := sum(run.record.below_floor for run in runs):
             yield (
-                f"{name}: {below} of {_counted(len(runs), 'seed')} ended below the floor, with a validation PSNR below that of "
+                f"{name}: {below} of {how_many(len(runs), 'seed')} ended below the floor, with a validation PSNR below that of "
                 "copying the source."
             )
         if row.rounds_with_too_few:
-            yield f"{name}: in {_counted(row.rounds_with_too_few, 'round')} too few uploads arrived for its trainer.server_rule."
+            yield f"{name}: in {how_many(row.rounds_with_too_few, 'round')} too few uploads arrived for its trainer.server_rule."
     if comparison.a.method != comparison.b.method and comparison.a.network != comparison.b.network:
         yield "A and B differ in method and in network, so the difference is not due to the method alone."
 
@@ -185,10 +185,6 @@ def _subject_spread(scores: Scores) -> float | None:
 
 def _p_value(p: float) -> str:
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.3g}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _listed(seeds: Sequence[int]) -> str:

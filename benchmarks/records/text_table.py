@@ -1,4 +1,4 @@
-"""Cells side by side in lines of text, as every verb prints them, or as Markdown."""
+"""Cells side by side in lines of text, as every verb prints them, or as Markdown; and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def markdown_table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -
         "| " + " | ".join("--:" if number in right else ":--" for number in range(len(rows[0]))) + " |",
         *others,
     ]
+
+
+def how_many(count: int, noun: str) -> str:
+    """The count with its noun: 1 run, 2 runs."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

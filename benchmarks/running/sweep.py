@@ -25,6 +25,7 @@ from ..config.grid import Cell, cells
 from ..config.overrides import results_override
 from ..records.record import RecordError
 from ..records.store import FINISHED, State, Store
+from ..records.text_table import how_many
 from .processes import FinishedCell, ProcessPool
 from .status import count_states, status_of
 from .training.estimate import Forecast, spelt
@@ -70,13 +71,9 @@ class Sweep:
         status = status_of(self.store, cell.name)
         return status.state if status else None
 
-    def size(self) -> str:
-        """The number of cells, with its noun."""
-        return f"{len(self.cells)} cell{'s' * (len(self.cells) != 1)}"
-
     def plan(self) -> str:
         """How many cells there are, how many are missing, and how long those may take."""
-        told = f"{self.size()}, all checked: {self.counts()}"
+        told = f"{how_many(len(self.cells), 'cell')}, all checked: {self.counts()}"
         if not self.missing:
             return told
         return f"{told}\n{len(self.missing)} to train, {self.jobs} at a time: {self.time(self.missing)}"
@@ -193,7 +190,7 @@ class Sweep:
         """Print how the cells ended, and the command that goes on with them."""
         if self.stopped:
             tell(f"fedsynth: stopped early: {self.stopped}")
-        tell(f"{self.size()}: {self.counts()}")
+        tell(f"{how_many(len(self.cells), 'cell')}: {self.counts()}")
         for told, names in by_reason(self.failed).items():
             tell(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
         if self.left():

@@ -40,6 +40,7 @@ from ..config.own_files import own_folder
 from ..config.tuned import HOW, TUNED
 from ..records.record import Record
 from ..records.store import Store
+from ..records.text_table import how_many
 from .sweep import Sweep
 from .training.execute import tell
 
@@ -74,7 +75,9 @@ def main(
         sweep = Sweep([trial.short for own in planned.values() for trial in own], jobs)
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-    tell(f"{len(names)} methods with {trials} trials each, first for a part of the rounds\n{sweep.plan()}")
+    tell(
+        f"{how_many(len(names), 'method')}, {how_many(trials, 'trial')} each, first for a part of the rounds\n{sweep.plan()}"
+    )
     first = sweep.go(command)
     if first in (2, 130):
         return first

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..records.finished import FinishedRun
 from ..records.record import Record
+from ..records.text_table import how_many
 
 
 def may_leave(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
@@ -34,7 +35,7 @@ def gives_away(records: Sequence[Record]) -> Iterator[str]:
     """The kinds of what the records hold, and of how many subjects."""
     if not records:
         return
-    yield f"What {len(records)} record{'s' * (len(records) != 1)} give{'s' * (len(records) == 1)} away:"
+    yield f"What {how_many(len(records), 'record')} give{'s' * (len(records) == 1)} away:"
     yield "  options, digests of data and code, scores, curves, costs, dates, kind of device, versions of libraries"
     tested: dict[str, dict[tuple[str, str], int]] = {}
     for record in records:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..records.archive import write_archive
 from ..records.finished import finished_runs
 from ..records.store import Store
+from ..records.text_table import how_many
 from .gives_away import may_leave
 
 
@@ -30,5 +31,5 @@ def main(file: Path, patterns: Sequence[str], results: Path) -> int:
     except OSError as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
-    print(f"packed {len(runs)} run{'s' * (len(runs) != 1)} into {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    print(f"packed {how_many(len(runs), 'run')} into {file} ({file.stat().st_size / 1e6:.1f} MB)")
     return 0

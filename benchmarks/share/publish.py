@@ -27,6 +27,7 @@ from ..records.archive import archives, kept_in, write_archive
 from ..records.finished import FinishedRun, finished_runs
 from ..records.record import RecordError
 from ..records.store import Store
+from ..records.text_table import how_many
 from .gives_away import may_leave
 from .passages import rewritten
 from .statements import StatementError
@@ -64,7 +65,7 @@ def main(name: str, patterns: Sequence[str], results: Path, out: Path, part: boo
     except (OSError, RecordError, StatementError) as error:
         print(f"fedsynth: {error}", file=sys.stderr)
         return 2
-    print(f"published {len(runs)} run{'s' * (len(runs) != 1)} in {folder} ({size / 1e6:.1f} MB)")
+    print(f"published {how_many(len(runs), 'run')} in {folder} ({size / 1e6:.1f} MB)")
     return 0
 
 

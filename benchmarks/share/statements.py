@@ -14,6 +14,7 @@ from ..leaderboard.compare import RowError, compared
 from ..leaderboard.cross_site import rows_at_other_sites
 from ..leaderboard.newcomers import adaptation_stages
 from ..leaderboard.paired_comparison import PairedComparison
+from ..records.text_table import how_many
 from ..tables.labels import option_text
 from ..tables.metric import Metric
 from ..tables.row import Row
@@ -34,8 +35,8 @@ def setting(tables: Sequence[Table]) -> list[str]:
     sites = [sizes for record in records for sizes in record.data["subjects_and_slices"].values()]
     train, val, test = (_range(sizes[split][0] for sizes in sites) for split in ("train", "val", "test"))
     facts = [
-        f"{len(records)} runs in {_counted(len(tables), 'table')}",
-        f"{_counted(len({seed for table in tables for seed in table.seeds}), 'seed')}",
+        f"{len(records)} runs in {how_many(len(tables), 'table')}",
+        f"{how_many(len({seed for table in tables for seed in table.seeds}), 'seed')}",
         f"{train} training, {val} validation and {test} test subjects a site",
         f"{_range(record.local_steps for record in records)} local steps a site",
         f"networks of width {_range(record.identity['network']['width'] for record in records)}",
@@ -62,7 +63,7 @@ def at_newcomers(tables: Sequence[Table]) -> list[str]:
     stages = [item for table in tables for item in adaptation_stages(table).items()]
     if not stages:
         raise StatementError("no table has newcomers")
-    named = ((f"On {_counted(count, 'subject')}" if count else "Before they adapt", stage) for count, stage in stages)
+    named = ((f"On {how_many(count, 'subject')}" if count else "Before they adapt", stage) for count, stage in stages)
     return _items((name, _standing(stage)) for name, stage in named)
 
 
@@ -78,7 +79,7 @@ def _standing(table: Table) -> Iterator[str]:
     metric = table.metric
     yield table.headline
     if known := [row.below_lookup for row in table.rows if row.below_lookup is not None]:
-        yield f"Below the look-up table are {sum(known)} of {_counted(len(known), 'row')}."
+        yield f"Below the look-up table are {sum(known)} of {how_many(len(known), 'row')}."
     lines = [
         f"{line.name} {metric.plain(metric.sign * line.scores[metric.column].mean)}"
         for line in table.lines
@@ -113,7 +114,7 @@ def _gains(rows: Sequence[Row], metric: Metric) -> Iterator[str]:
     if left := len(tested) - len(sound):
         known = any(row.below_lookup for row, _ in tested)
         why = "they are below the look-up table" if known else "the look-up table was not recorded"
-        yield f"Nothing is claimed of the gains of {_counted(left, 'row')}: {why}."
+        yield f"Nothing is claimed of the gains of {how_many(left, 'row')}: {why}."
 
 
 def comparisons(tables: Sequence[Table], a: str, *others: str) -> list[str]:
@@ -185,10 +186,6 @@ def _items(entries: Iterable[tuple[str, Iterable[str]]]) -> list[str]:
         for title, sentences in entries
         for line in wrap(f"- **{title}.** {' '.join(sentences)}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
     ]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _range(values: Iterable[float]) -> str:

@@ -33,6 +33,7 @@ from ..records.record import (
     run_name,
 )
 from ..records.store import FINISHED, Store
+from ..records.text_table import how_many
 from ..running.training.execute import settle, tell
 from .merge import merge
 
@@ -54,12 +55,12 @@ def main(source: Path, patterns: Sequence[str], rerun: int, draw: int | None, da
     with TemporaryDirectory(prefix="fedsynth-verify-") as scratch:
         given, again = Store(Path(scratch, "given")), Store(Path(scratch, "again"))
         count = merge([source], given)
-        print(f"{count['taken']} records are whole, {count['refused']} are refused")
+        print(f"whole: {how_many(count['taken'], 'record')}; refused: {count['refused']}")
         names = given.names(patterns)
         number = random.SystemRandom().randrange(10**6) if draw is None else draw
         chosen = sorted(random.Random(number).sample(names, min(rerun, len(names))))
         if chosen:
-            print(f"{len(chosen)} of {len(names)} runs are trained again, drawn by --draw {number}")
+            print(f"training {len(chosen)} of {how_many(len(names), 'run')} again, drawn by --draw {number}")
         verdicts = [verify(name, given, again, data) for name in chosen]
     if chosen:
         print(f"{sum(verdict.same for verdict in verdicts)} of {len(chosen)} came out again")

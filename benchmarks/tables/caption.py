@@ -8,6 +8,7 @@ from typing import Any
 
 from ..records.lifting import counted
 from ..records.record import Record, canonical, sha256
+from ..records.text_table import how_many
 from ..stats.compare import FEW_SEEDS
 from .labels import MOVING, Names, option_text, own_options, shared_options
 from .metric import Metric
@@ -106,7 +107,7 @@ def _mixed_hardware(rows: Sequence[Row]) -> Iterator[str]:
 def _way_of_computing(record: Record) -> str:
     """The hardware of a run, the execution of its steps, and its threads."""
     execution, threads = record.environment.get("execution", ""), record.identity["trainer"]["threads"]
-    return ", ".join(filter(None, (" then ".join(hardware(record)), execution, _counted(threads, "thread"))))
+    return ", ".join(filter(None, (" then ".join(hardware(record)), execution, how_many(threads, "thread"))))
 
 
 def _of_row(row: Row) -> Iterator[str]:
@@ -157,7 +158,7 @@ def caption(records: Sequence[Record], selection: str, metric: Metric, several: 
         "; +- is half of its 95 % interval for other seeds and other subjects at these sites" if len(seeds) > 1 else ""
     )
     yield (
-        f"Scores of {scores_of(selection)}: the mean over subjects, then site-tasks, then {_counted(len(seeds), 'seed')}{spread}."
+        f"Scores of {scores_of(selection)}: the mean over subjects, then site-tasks, then {how_many(len(seeds), 'seed')}{spread}."
     )
     if several:
         marked = (
@@ -229,7 +230,7 @@ def _way(record: Record) -> str:
     first = f", chosen by {how['first_rounds']} of {how['rounds']} rounds" if "first_rounds" in how else ""
     share = f"{how['local_steps']:g} of {steps:g} local steps ({100 * how['local_steps'] / steps:.0f} %)"
     return (
-        f"{_counted(how['trials'], 'trial')} a method with seed {how['seed']}{first}, {share}, on scenario {how['scenario']}, "
+        f"{how_many(how['trials'], 'trial')} a method with seed {how['seed']}{first}, {share}, on scenario {how['scenario']}, "
         f"by validation on {'the validation subjects of this table' if same else 'other subjects'}"
     )
 
@@ -255,10 +256,6 @@ def _provenance(records: Sequence[Record]) -> str:
 def hardware(record: Record) -> list[str]:
     """What a run trained on, one after another; the kind of device is the first word of each."""
     return str(record.environment["device"]).split(", ")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _listed(values: Iterable[str]) -> str:

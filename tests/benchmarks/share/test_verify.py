@@ -39,13 +39,13 @@ def test_a_score_that_was_altered_before_it_was_sealed_is_found_out(
     assert main(["records", "pack", pack, "--results", str(tmp_path)]) == 0
     assert main(["records", "verify", pack, "--draw", "7"]) == 0
     said = capsys.readouterr().out
-    assert "1 of 1 runs are trained again, drawn by --draw 7" in said
+    assert "training 1 of 1 run again, drawn by --draw 7" in said
     assert "the same bit for bit: 3 digests of tensors and 4 rows of scores" in said
     (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     altered(folder)
     assert main(["records", "verify", str(tmp_path), "fedavg-*"]) == 1
     said = capsys.readouterr().out
-    assert "1 records are whole, 0 are refused" in said
+    assert "whole: 1 record; refused: 0" in said
     assert f"{folder.name}: differs: psnr of selected ixi " in said
     assert "0 of 1 came out again" in said
 
