@@ -48,6 +48,9 @@ DIGITS = 9  # of a score: images are float32, which has seven, and a table print
 RUN = re.compile(r"[\w.-]{1,200}-[0-9a-f]{12}")  # the name of a run and of its folder
 TEXT = frozenset(KEYS)  # every other column is a number
 PLAIN = bytes({*range(32, 127)} - {*b"<|`$\\/=@]"}) + b"\n"  # the bytes of most tables
+# Of a record as `canonical` writes it: without any of this, none of its texts has a fault.
+SUSPICIOUS = re.compile(r'[<|`$\\\x7f]|\]\(|"[=+@ -]| "[],:}]')
+PLACE = re.compile(r"(?m)^([^,\n]*),([^,\n]*),([^,\n]*),")  # the selection, site and task of a line without quotes
 NO_NUMBER = re.compile(rb",-(?!\d|inf|nan)")
 LARGEST = 100_000_000  # bytes of a table: the scores of 100,000 subjects by every metric are 30 MB
 LARGEST_RECORD = 10_000_000  # bytes of a record, which has no line a subject; read, JSON takes twenty times its size
@@ -122,10 +125,13 @@ class Record:
             raise RecordError(f"{self.run}: its seal covers {unknown[0]!r}, which is none of {', '.join(TABLES)}")
         if missing := [cost for cost in COSTS if not math.isfinite(self.costs.get(cost, math.nan))]:
             raise RecordError(f"{self.run}: the cost {missing[0]!r} is missing or not finite")
+        self._check_identity()
+
+    def check_texts(self) -> None:
+        """Raises RecordError for the first text, at any depth, that no record may hold."""
         for text in texts(vars(self)):
             if fault := text_fault(text):
                 raise RecordError(f"{self.run}: the text {text[:80]!r} {fault}, which no record may hold")
-        self._check_identity()
 
     def _check_identity(self) -> None:
         """Raises RecordError for an identity that this version cannot read, or that has another hash than the name."""
@@ -229,6 +235,7 @@ def write_record(folder: Path, record: Record, scores: Rows, curve: Rows) -> Rec
     tables = {"scores.csv": csv_of_rows(scores, columns), "curve.csv": csv_of_rows(curve, CURVE)}
     record = replace(record, files={name: sha256(content) for name, content in tables.items()})
     record.check()
+    record.check_texts()
     record.check_scores(scores)
     for name, content in tables.items():
         write_atomically(folder / name, content)
@@ -249,8 +256,8 @@ def read_record(folder: Traversable) -> Record:
     try:
         content = json.loads(read_file(folder, path.name))
         seal = content.pop("seal")
-        record = Record(**content)
-        intact = seal == sha256(canonical(content).encode())
+        record, told = Record(**content), canonical(content)
+        intact = seal == sha256(told.encode())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PermissionError) as error:
         raise RecordError(f"{path}: not a record ({type(error).__name__}: {error}); {remedy}") from error
     if not intact:
@@ -258,6 +265,8 @@ def read_record(folder: Traversable) -> Record:
     if record.run != folder.name:
         raise RecordError(f"{path}: the record of {record.run}; move it back, or {remedy}")
     record.check()
+    if SUSPICIOUS.search(told):
+        record.check_texts()
     for name, digest in record.files.items():
         try:
             table = read_file(folder, name)
@@ -313,17 +322,16 @@ def _fault_of_names(table: bytes) -> str:
 
 
 def _check_subjects(record: Record, table: bytes) -> None:
-    """Raises RecordError for a `scores.csv` that lacks test subjects, or is no table of scores. Few lines are taken apart: those
-    of one selection, site and task stand together."""
-    counted, start, place = Counter[tuple[str, str, str]](), ",", ("", "", "")
+    """Raises RecordError for a `scores.csv` that lacks test subjects, or is no table of scores."""
     try:
-        for line in table.decode().splitlines()[1:]:
-            if not line.startswith(start):
-                ((selection, site, task, *_),) = csv.reader([line])
-                place = selection, site, task
-                start = f"{','.join(place)},"
-            counted[place] += 1
-        record.check_subjects(counted)
+        lines = table.decode().splitlines()[1:]
+        content = "\n".join(lines)
+        places: list[Any] = (
+            [tuple(cells[:3]) for cells in csv.reader(lines)] if '"' in content else PLACE.findall(content)
+        )
+        if len(places) < len(lines) or any(len(place) < 3 for place in places):
+            raise ValueError("a line has too few cells")
+        record.check_subjects(Counter(places))
     except RecordError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from support.checkout import ROOT
 
 from fedsynth.benchmarks.records.lifting import lifted
 from fedsynth.benchmarks.records.record import (
+    SUSPICIOUS,
     Record,
     RecordError,
     canonical,
@@ -26,9 +28,11 @@ from fedsynth.benchmarks.records.record import (
     read_record,
     read_scores,
     sha256,
+    texts,
     write_record,
 )
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.federation.names import text_fault
 
 WHAT = finished.identity()
 
@@ -208,3 +212,20 @@ def test_killed_at_any_moment_leaves_no_record_or_a_whole_one(tmp_path: Path) ->
         if states[-1]:
             assert len(read_scores(store.folder(run))) == 120
     assert states == [False] * 5 + [True] * 2
+
+
+def test_a_text_that_no_record_may_hold_shows_in_the_record_as_json() -> None:
+    """Texts are looked at one by one only where the whole looks suspicious."""
+    draw = random.Random(1)
+
+    def word() -> str:
+        return "".join(draw.choices('ab<|`$]([=+-@ \\"\x7f\t\u202eé:,}{.1', k=draw.randrange(4)))
+
+    faulty = 0
+    for _ in range(5_000):
+        told = {word(): draw.choice([word(), [word(), word()], {word(): word()}, 1.5, -2, None]) for _ in range(2)}
+        if any(map(text_fault, texts(told))):
+            faulty += 1
+            assert SUSPICIOUS.search(canonical(told)), told
+    assert faulty > 1_000
+    assert not SUSPICIOUS.search(canonical({"a b": ["1 T", {"x": -1.5}], "c": ""}))
