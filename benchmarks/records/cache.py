@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
@@ -22,7 +23,7 @@ from zlib import crc32
 
 from .archive import FILES
 from .lifting import LATER, NEWEST
-from .record import SCHEMA, Record, read_record, sha256
+from .record import SCHEMA, Record, read_record, read_with_tables, sha256
 from .score_table import Index, ScoreTable, index_of
 from .store import Store
 
@@ -63,9 +64,9 @@ class RecordCache:
         cached = self._find("select stamp, content, data, sum from records where run = ?", folder.name)
         if cached and cached[0] == now:
             return Record(**json.loads(cached[1]), data=_shared_data(cached[2]))
-        record = read_record(folder)
+        record, tables = read_with_tables(folder)
         if now and self._database is not None:  # it was damaged perhaps
-            self._add(folder, record, now)
+            self._add(record, tables, now)
         return record
 
     def score_table(self, record: Record, name: str) -> ScoreTable | None:
@@ -90,15 +91,12 @@ class RecordCache:
         except sqlite3.Error as error:
             self._disable(error)
 
-    def _add(self, folder: Traversable, record: Record, stamp: str) -> None:
-        """Add a run, unless one of its tables has another digest than the record says."""
+    def _add(self, record: Record, tables: Mapping[str, bytes], stamp: str) -> None:
+        """Add a run with its tables."""
         assert self._database
         try:
             for name, digest in record.files.items():
-                content = (folder / name).read_bytes()
-                if sha256(content) != digest:
-                    return
-                table = ScoreTable.parsed(record.run, content.decode())
+                table = ScoreTable.parsed(record.run, tables[name].decode())
                 heads = json.dumps([list(table.index.columns.items()), list(table.numbers)])
                 numbers = table.packed()
                 row = (digest, heads, numbers, _sum(heads, numbers))

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources.abc import Traversable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zipfile import Path as ZipPath
@@ -50,7 +51,6 @@ TEXT = frozenset(KEYS)  # every other column is a number
 PLAIN = bytes({*range(32, 127)} - {*b"<|`$\\/=@]"}) + b"\n"  # the bytes of most tables
 # Of a record as `canonical` writes it: without any of this, none of its texts has a fault.
 SUSPICIOUS = re.compile(r'[<|`$\\\x7f]|\]\(|"[=+@ -]| "[],:}]')
-PLACE = re.compile(r"(?m)^([^,\n]*),([^,\n]*),([^,\n]*),")  # the selection, site and task of a line without quotes
 NO_NUMBER = re.compile(rb",-(?!\d|inf|nan)")
 LARGEST = 100_000_000  # bytes of a table: the scores of 100,000 subjects by every metric are 30 MB
 LARGEST_RECORD = 10_000_000  # bytes of a record, which has no line a subject; read, JSON takes twenty times its size
@@ -251,6 +251,11 @@ def sealed(record: Record) -> bytes:
 
 def read_record(folder: Traversable) -> Record:
     """The record of a folder. Raises RecordError for one that is damaged, FileNotFoundError where there is none."""
+    return read_with_tables(folder)[0]
+
+
+def read_with_tables(folder: Traversable) -> tuple[Record, dict[str, bytes]]:
+    """The record of a folder, and its tables as they lie there. Raises what `read_record` raises."""
     path = folder.joinpath("record.json")
     remedy = "the same command again sets it aside and trains anew"
     try:
@@ -267,9 +272,10 @@ def read_record(folder: Traversable) -> Record:
     record.check()
     if SUSPICIOUS.search(told):
         record.check_texts()
+    tables = {}
     for name, digest in record.files.items():
         try:
-            table = read_file(folder, name)
+            table = tables[name] = read_file(folder, name)
         except (FileNotFoundError, PermissionError, RecordError):
             table = b""
         if sha256(table) != digest:
@@ -278,7 +284,7 @@ def read_record(folder: Traversable) -> Record:
             raise RecordError(f"{folder / name}: {fault}")
         if name == TABLES[0]:
             _check_subjects(record, table)
-    return replace(record, identity=lifted(record.identity))
+    return replace(record, identity=lifted(record.identity)), tables
 
 
 def read_file(folder: Traversable, name: str) -> bytes:
@@ -310,7 +316,7 @@ def check_size(name: str, size: int) -> None:
 
 def _fault_of_names(table: bytes) -> str:
     """Why a table may not hold the names that it holds; empty if it may. Where no byte is suspicious they are not read."""
-    if not (table.translate(None, PLAIN) or b",+" in table or NO_NUMBER.search(table)):
+    if not (table.translate(None, PLAIN) or (b"+" in table and b",+" in table) or NO_NUMBER.search(table)):
         return ""
     try:
         rows = csv.DictReader(io.StringIO(table.decode(), newline=""), strict=True)
@@ -325,13 +331,8 @@ def _check_subjects(record: Record, table: bytes) -> None:
     """Raises RecordError for a `scores.csv` that lacks test subjects, or is no table of scores."""
     try:
         lines = table.decode().splitlines()[1:]
-        content = "\n".join(lines)
-        places: list[Any] = (
-            [tuple(cells[:3]) for cells in csv.reader(lines)] if '"' in content else PLACE.findall(content)
-        )
-        if len(places) < len(lines) or any(len(place) < 3 for place in places):
-            raise ValueError("a line has too few cells")
-        record.check_subjects(Counter(places))
+        cells = csv.reader(lines) if b'"' in table else [line.split(",", 3) for line in lines]
+        record.check_subjects(Counter(map(itemgetter(0, 1, 2), cells)))
     except RecordError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
