@@ -328,8 +328,13 @@ def _fault_of_names(table: bytes) -> str:
 
 
 def _check_subjects(record: Record, table: bytes) -> None:
-    """Raises RecordError for a `scores.csv` that lacks test subjects, or is no table of scores."""
+    """Raises RecordError for a `scores.csv` that lacks test subjects, or is no table of scores. Where it has as many lines as it
+    must have, they are not taken apart: a subject that is there twice shows when scores are asked for."""
     try:
+        sizes, expected = record.data["subjects_and_slices"], [*expected_scores(record.identity["scenario"])]
+        known = [sizes[site]["test"][0] for _, site, _ in expected if site in sizes]  # nothing is known of newcomers
+        if len(known) == len(expected) and table.count(b"\n") == sum(known) + 1:
+            return
         lines = table.decode().splitlines()[1:]
         cells = csv.reader(lines) if b'"' in table else [line.split(",", 3) for line in lines]
         record.check_subjects(Counter(map(itemgetter(0, 1, 2), cells)))
