@@ -12,6 +12,7 @@ from support.federations import resnet, uneven
 from torch import Tensor
 
 from fedsynth.evaluation.evaluate import serving
+from fedsynth.method import Method
 from fedsynth.methods.apfl import APFL
 from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
@@ -22,10 +23,43 @@ from fedsynth.runtime.options import Precision
 from fedsynth.site import SiteState
 from fedsynth.trainer import Trainer
 
-# Ditto
-
-
+SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=("brats", "ixi"))
+uneven_trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
+
+
+def same_tensors(ours: Trainer, plain: Trainer, root: str = "", only: str = "") -> None:
+    """Every tensor of `plain`'s sites whose path starts with `only` is in `ours` under `root`."""
+    for name, site in plain.sites.items():
+        for path, tensor in site.tensors.items():
+            if path.startswith(only):
+                assert torch.equal(tensor, ours.sites[name].tensors[f"{root}{path}"]), path
+
+
+def same_federation(ours: Trainer, plain: Trainer, only: str = "") -> None:
+    """After two rounds the servers are the same to the bit, and so are the sites' tensors whose path starts with `only`."""
+    for of in (ours, plain):
+        of.round(1)
+        of.round(2)
+    assert torch.equal(ours.server.model, plain.server.model)
+    assert torch.equal(ours.server.buffers, plain.server.buffers)
+    same_tensors(ours, plain, only=only)
+
+
+@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize(
+    "method", [Ditto(lam=0.0), pytest.param(APFL(alpha=1.0), marks=pytest.mark.slow)], ids=["ditto", "apfl"]
+)
+def test_without_the_federation_s_part_local_training_is_served_to_the_bit(method: Method, norm: Norm) -> None:
+    on = resnet(dropout=0.3, norm=norm)
+    ours, plain = (trainer(m, network=on, rounds=3, zoom=1.1) for m in (method, Local()))
+    found, expected = ours.run(), plain.run()
+    same_tensors(ours, plain, root="personal.")
+    assert found.scores == expected.scores
+    assert found.selected_round == expected.selected_round
+
+
+# Ditto
 
 
 @pytest.mark.slow
@@ -33,26 +67,7 @@ trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=("brat
 @pytest.mark.parametrize("lam", [0.0, 1.0])
 def test_the_federated_half_of_ditto_is_fedavg_to_the_bit(lam: float, norm: Norm) -> None:
     ours, plain = (trainer(method, network=resnet(dropout=0.0, norm=norm)) for method in (Ditto(lam=lam), FedAvg()))
-    for of in (ours, plain):
-        of.round(1)
-        of.round(2)
-    assert torch.equal(ours.server.model, plain.server.model)
-    assert torch.equal(ours.server.buffers, plain.server.buffers)
-    for name, site in plain.sites.items():
-        for path, tensor in site.tensors.items():
-            assert torch.equal(tensor, ours.sites[name].tensors[path]), path
-
-
-@pytest.mark.parametrize("norm", Norm)
-def test_without_a_pull_ditto_serves_local_training_to_the_bit(norm: Norm) -> None:
-    on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(method, network=on, rounds=3, zoom=1.1) for method in (Ditto(lam=0.0), Local()))
-    found, expected = ours.run(), plain.run()
-    for name, site in plain.sites.items():
-        for path, tensor in site.tensors.items():
-            assert torch.equal(tensor, ours.sites[name].tensors[f"personal.{path}"]), path
-    assert found.scores == expected.scores
-    assert found.selected_round == expected.selected_round
+    same_federation(ours, plain)
 
 
 def test_the_personal_nets_start_as_the_common_ones_and_never_travel() -> None:
@@ -87,32 +102,12 @@ def alpha_of(site: SiteState) -> float:
 def test_the_federated_half_of_apfl_is_fedavg_to_the_bit(norm: Norm, adaptive: bool) -> None:
     on = resnet(dropout=0.0, norm=norm)
     ours, plain = (trainer(method, network=on) for method in (APFL(adaptive=adaptive), FedAvg()))
-    for of in (ours, plain):
-        of.round(1)
-        of.round(2)
-    assert torch.equal(ours.server.model, plain.server.model)
-    assert torch.equal(ours.server.buffers, plain.server.buffers)
-    for name, site in plain.sites.items():
-        for path, tensor in site.tensors.items():
-            assert torch.equal(tensor, ours.sites[name].tensors[path]), path
+    same_federation(ours, plain)
 
 
 def test_at_alpha_0_apfl_serves_fedavg_to_the_bit() -> None:
     """Without dropout, whose noise the mixed model draws first, and without running statistics, which stay at the site."""
     found, expected = (trainer(m, rounds=3, zoom=1.1, participation=0.5).run() for m in (APFL(alpha=0.0), FedAvg()))
-    assert found.scores == expected.scores
-    assert found.selected_round == expected.selected_round
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("norm", Norm)
-def test_at_alpha_1_apfl_serves_local_training_to_the_bit(norm: Norm) -> None:
-    on = resnet(dropout=0.3, norm=norm)
-    ours, plain = (trainer(method, network=on, rounds=3, zoom=1.1) for method in (APFL(alpha=1.0), Local()))
-    found, expected = ours.run(), plain.run()
-    for name, site in plain.sites.items():
-        for path, tensor in site.tensors.items():
-            assert torch.equal(tensor, ours.sites[name].tensors[f"personal.{path}"]), path
     assert found.scores == expected.scores
     assert found.selected_round == expected.selected_round
 
@@ -158,10 +153,6 @@ def test_alpha_is_a_share(alpha: float) -> None:
 # pFedMe
 
 
-SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
-uneven_trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
-
-
 @pytest.mark.parametrize("norm", Norm)
 def test_a_local_model_that_takes_all_of_theta_is_fedavgs_to_the_bit(norm: Norm) -> None:
     """With one inner step and eta lam = 1, theta starts every step from w_k: no pull is left, whatever lam."""
@@ -170,14 +161,7 @@ def test_a_local_model_that_takes_all_of_theta_is_fedavgs_to_the_bit(norm: Norm)
         uneven_trainer(method, network=on, zoom=1.1)
         for method in (PFedMe(lam=15.0, inner_steps=1, eta=1 / 15), FedAvg())
     )
-    for of in (ours, plain):
-        of.round(1)
-        of.round(2)
-    assert torch.equal(ours.server.model, plain.server.model)
-    assert torch.equal(ours.server.buffers, plain.server.buffers)
-    for name, site in plain.sites.items():
-        for path, tensor in site.nets["discriminators"].named_parameters():
-            assert torch.equal(tensor, ours.sites[name].tensors[f"discriminators.{path}"]), path
+    same_federation(ours, plain, only="discriminators.")
 
 
 def test_a_discriminator_moves_once_a_batch() -> None:
