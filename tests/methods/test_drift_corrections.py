@@ -20,16 +20,29 @@ from fedsynth.methods.feddyn import FedDyn
 from fedsynth.methods.scaffold import SCAFFOLD
 from fedsynth.networks.network import Generator, Network, Role, Stage
 from fedsynth.runtime.optimizers.sgd import SGD
+from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Trainer
-
-# SCAFFOLD
-
 
 SIZES = {"brats": 2, "ixi": 5, "midas": 3}  # training subjects
 DESCENT = {"optimizer": SGD(), "lr": 5e-5}  # larger steps diverge on so small a net, and rounding with them
 PARTIAL = {"rounds": 6, "participation": 0.67}  # two of three
 trainer = partial(federations.trainer, network=resnet(dropout=0.0), sites=uneven(SIZES))
+
+
+def trained_in_round_2(of: Trainer) -> SiteState:
+    """ixi, which has trained and has not yet uploaded."""
+    site = of.sites["ixi"]
+    site.enter(2)
+    message = of.method.download(of.server, "ixi").delivered()
+    site.received = message.model
+    of.method.receive(site, message)
+    for _ in site.train({}):
+        pass
+    return site
+
+
+# SCAFFOLD
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
@@ -71,14 +84,8 @@ def test_the_servers_control_is_the_mean_of_the_sites_whoever_is_absent() -> Non
 def test_a_control_changes_when_it_is_delivered_and_not_before() -> None:
     of = trainer(SCAFFOLD())
     of.round(1)
-    site = of.sites["ixi"]
-    before = site.memory.tensor("control").clone()
-    site.enter(2)
-    message = of.method.download(of.server, "ixi").delivered()
-    site.received = message.model
-    of.method.receive(site, message)
-    for _ in site.train({}):
-        pass
+    before = of.sites["ixi"].memory.tensor("control").clone()
+    site = trained_in_round_2(of)
     assert torch.equal(site.memory.tensor("control"), before)
     upload = of.method.upload(site)
     np.testing.assert_allclose(site.memory.tensor("control"), before + upload.tensor("change"), rtol=1e-4, atol=1e-4)
@@ -187,14 +194,8 @@ def test_fedavg_ends_elsewhere() -> None:
 def test_a_site_uploads_its_change_once_and_when_it_is_delivered() -> None:
     of = trainer(FedDyn())
     of.round(1)
-    site = of.sites["ixi"]
-    before = site.memory.tensor("h").clone()
-    site.enter(2)
-    message = of.method.download(of.server, "ixi").delivered()
-    site.received = message.model
-    of.method.receive(site, message)
-    for _ in site.train({}):
-        pass
+    before = of.sites["ixi"].memory.tensor("h").clone()
+    site = trained_in_round_2(of)
     assert torch.equal(site.memory.tensor("h"), before)
     of.method.upload(site)
     assert not torch.equal(site.memory.tensor("h"), before)
