@@ -97,7 +97,8 @@ class TrainerOptions:
         corrupt: The share of the sites of a round that a trimmed mean or Krum assumes to be corrupt, rounded to their number.
         common_start: Whether all sites start from the same weights; if not, each has its own, as in the released pFLSynth code
             (trainer/own_starts.py).
-        participation: The share of the sites that take part in a round; at least one does.
+        participation: The share of the sites that take part in a round; at least one does. Pooled training does that share of
+            all sites' steps.
         flip: Whether slices are flipped left-right at random.
         serve_training: Whether sites serve with their nets in training mode, one slice at a time, as the released pFLSynth code:
             dropout stays on, and batch norm uses the slice's own statistics.

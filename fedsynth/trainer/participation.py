@@ -36,7 +36,13 @@ class Participation:
         return self._spared(self(round), "loss", self._conditions.lose, round)
 
     def steps(self, name: str, full: int, round: int) -> int:
-        """How many of the `full` number of local steps a site does in a round; at least one."""
+        """How many of the `full` number of local steps a site does in a round; at least one.
+
+        Where all sites train as one, nobody can be absent: that group does as large a share of its steps instead, so that it
+        trains as much as the sites that take part would together.
+        """
+        if "+" in name and len(self._names) == 1:
+            full = max(1, count_of(self._options.participation, full))
         if self._luck(name, "straggling", round) >= self._conditions.straggle:
             return full
         return max(1, int(full * self._luck(name, "straggler's share", round)))

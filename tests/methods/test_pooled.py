@@ -24,3 +24,10 @@ def test_pooled_training_takes_the_steps_of_all_sites_and_is_scored_at_each() ->
     (site,) = of.sites.values()
     assert site.steps == 12
     assert {row["site"] for row in of.run().scores} == {"brats", "ixi", "midas", "oasis"}
+
+
+def test_pooled_training_takes_as_many_steps_as_the_sites_that_take_part() -> None:
+    """Half of four sites: half of the steps of all four, from the batches of all."""
+    of = trainer(METHODS["pooled"](), small(NETWORKS["resnet"]), local_steps=4, participation=0.5)
+    of.round(1)
+    assert {row["gradient_evaluations"] for row in of.state.curve} == {2 * 8}
