@@ -53,7 +53,9 @@ def main(methods: Sequence[str], all: bool) -> int:
         raise UsageError("name at least one method, or --all")
     torch.set_num_threads(1)
     failed = 0
-    for name in METHODS.entries() if all else methods:
+    # Each name is known before one is tried.
+    chosen = {name: METHODS[name] for name in (METHODS.entries() if all else methods)}
+    for name in chosen:
         print(name)
         for title, purpose, wrong, refusal in check(name):
             said = "broken" if wrong else "refused" if refusal else "ok"

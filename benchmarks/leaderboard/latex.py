@@ -52,7 +52,7 @@ def _table(view: TableView, caption: str, label: str) -> Iterator[str]:
     marks = f" {MARKS}" if any(any(column.leaders) for column in columns) else ""
     yield rf"\caption{{{escape(caption) if caption else f'{escape(view.title)}.{marks}'}}}"
     yield rf"\label{{{label}}}"
-    for number, part in enumerate(side_by_side(columns, LINE, _least_width)):
+    for number, part in enumerate(_parts(columns)):
         yield from [r"\medskip", ""] if number else []
         yield from _tabular(part, flags)
         yield ""
@@ -60,6 +60,17 @@ def _table(view: TableView, caption: str, label: str) -> Iterator[str]:
     yield from legend
     yield from map(escape, (*filter(None, [view.headline]), *view.notes, *(() if caption else view.caption)))
     yield r"\end{table*}"
+
+
+def _parts(columns: Sequence[Column]) -> list[list[Column]]:
+    """The columns in as few parts as pages are wide, the widest of them as narrow as it can be."""
+    parts = list(side_by_side(columns, LINE, _least_width))
+    for most in range(LINE - 1, 0, -1):
+        narrower = list(side_by_side(columns, most, _least_width))
+        if len(narrower) > len(parts):
+            break
+        parts = narrower
+    return parts
 
 
 def _tabular(columns: Sequence[Column], flags: Sequence[str]) -> Iterator[str]:

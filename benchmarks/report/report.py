@@ -13,6 +13,7 @@ import math
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,7 +38,7 @@ from .failures import failures
 from .images import TileBudget, tile_picture
 from .methods import methods_block
 from .plots.images.tile_grid import ERRORS
-from .plots.plotted_row import may_be_shown, plotted_rows, read_gallery
+from .plots.plotted_row import GalleryError, may_be_shown, plotted_rows, read_gallery
 from .plots.style import COLOURS
 from .sections import json_number, table_block
 
@@ -142,9 +143,12 @@ def data_blocks(
 
 
 def gallery_size(table: Table) -> tuple[int, list[int]]:
-    """How many rows have images, and how many subjects they have at each site-task."""
+    """How many rows have images, and how many subjects the first that can be read has at each site-task."""
     runs = [row.runs[0] for row in table.rows if (row.runs[0].folder / "gallery.npz").is_file()]
-    return len(runs), [len(own["target"]) for own in read_gallery(runs[0]).values()] if runs else []
+    for run in runs:
+        with suppress(GalleryError):
+            return len(runs), [len(own["target"]) for own in read_gallery(run).values()]
+    return len(runs), []
 
 
 def overview_block(found: Sequence[Table]) -> dict[str, Any]:

@@ -66,14 +66,28 @@ def may_be_shown(tables: Sequence[Table], pictures: bool) -> list[bool]:
 
 def plotted_rows(table: Table, with_images: bool = False) -> list[PlottedRow]:
     """The rows of a table in its order. Images are read only where they are asked for, because they are large."""
-    return [
-        PlottedRow(label, row.runs, read_gallery(row.runs[0]) if with_images else {})
-        for label, row in zip(row_labels(table), table.rows, strict=True)
-    ]
+    rows = []
+    for label, row in zip(row_labels(table), table.rows, strict=True):
+        gallery: Gallery = {}
+        if with_images:
+            try:
+                gallery = read_gallery(row.runs[0])
+            except GalleryError as error:
+                print(f"fedsynth: images left out: {error}", file=sys.stderr)
+        rows.append(PlottedRow(label, row.runs, gallery))
+    return rows
+
+
+class GalleryError(ValueError):
+    """Images that the run did not write; the message has their file, and what is wrong with them."""
 
 
 def read_gallery(run: FinishedRun) -> Gallery:
-    """The images of a run; empty if it has none, or if they are not what it wrote, which is said."""
+    """The images of a run; empty if it has none.
+
+    Raises:
+        GalleryError: They are not what the run wrote.
+    """
     path, gallery = run.folder / "gallery.npz", dict[str, dict[str, np.ndarray]]()
     if not path.is_file():
         return gallery
@@ -92,6 +106,5 @@ def read_gallery(run: FinishedRun) -> Gallery:
             }:
                 raise ValueError(f"{site_task!r} has no source, target and prediction of {count} slices")
     except (ValueError, TypeError, KeyError, OSError, EOFError, BadZipFile, ZlibError) as error:
-        print(f"fedsynth: images left out: {path}: {error}", file=sys.stderr)
-        return {}
+        raise GalleryError(f"{path}: {error}") from error
     return gallery

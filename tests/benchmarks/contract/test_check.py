@@ -19,7 +19,7 @@ from fedsynth.benchmarks.contract.toy import CHANGES, ToyFederation
 from fedsynth.exchange import Message, Place
 from fedsynth.feed import Batch
 from fedsynth.method import Blueprint, Method
-from fedsynth.registry import METHODS
+from fedsynth.registry import METHODS, RegistryError
 from fedsynth.runtime.options import ServerRule
 from fedsynth.server import Server
 from fedsynth.site import SiteState
@@ -421,6 +421,15 @@ class SendsPairs(Method):
 def test_what_does_not_hold_under_a_condition_is_named(cls: type[Method], title: str) -> None:
     function = next(function for name, _, function in CROSSINGS if name == title)
     assert complaints(function, ToyFederation.of(cls))
+
+
+def test_an_unknown_name_is_refused_before_anything_is_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check, "check", lambda name: [])
+    with pytest.raises(RegistryError, match="no method 'fedavgg'; the nearest are fedavg"):
+        check.main(["fedavg", "fedavgg"], all=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_what_is_refused_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,12 @@ def balanced(text: str) -> None:
         }
 
 
+def test_a_table_that_needs_two_parts_has_them_alike() -> None:
+    many = (Column("method", ("local",)), *(Column(f"site{number} T1->T2", (20.25,), 2) for number in range(8)))
+    parts = to_latex([TableView("many", "selected", many)]).split(r"\begin{tabular}{")[1:]
+    assert [part.partition("\n")[0] for part in parts] == ["@{}lrrrr@{}}"] * 2
+
+
 def test_escaped() -> None:
     assert escape("a_b & 50 %") == r"a\_b \& 50 \%"
     assert escape("\\{}~^#$") == r"\textbackslash{}\{\}\textasciitilde{}\textasciicircum{}\#\$"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from support import finished, stores
 from support.finished import fill_ranked
 from support.stores import fill
@@ -33,6 +34,7 @@ from fedsynth.benchmarks.report.plots.scores.by_train_size import draw_by_train_
 from fedsynth.benchmarks.report.plots.scores.curves import draw_curves, ticks_at
 from fedsynth.benchmarks.report.plots.scores.heatmap import draw_heatmap
 from fedsynth.benchmarks.report.plots.scores.pareto import draw_pareto, pareto_front
+from fedsynth.benchmarks.report.plots.scores.placing import Point, place_names
 from fedsynth.benchmarks.report.plots.style import COLOURS, FORMATS, WIDTHS, figure_bytes, line_styles, style
 from fedsynth.benchmarks.stats.profiles import improvement
 from fedsynth.benchmarks.stats.ranks import Ranks, ranks
@@ -115,6 +117,24 @@ def test_names_on_the_pareto_figure_hide_neither_each_other_nor_a_point(crowd: T
         if line.get_linestyle() == "None":
             (point,) = line.get_transform().transform(line.get_xydata())
             assert not any(box.contains(*point) for box in boxes)
+
+
+def test_a_name_does_not_touch_a_text_that_was_there() -> None:
+    """Its best place, to the right of its point, ends half a pixel below that text."""
+    (name,) = named_point()
+    there, moved = named_point(at=(name.x0, name.y1 + 0.5))
+    assert not there.padded(1).overlaps(moved)
+
+
+def named_point(at: tuple[float, float] | None = None) -> list[Bbox]:
+    """The boxes of a text at a place, if there is one, and of the name of a point in the middle of a figure."""
+    figure = Figure(dpi=72)
+    axes = figure.subplots()
+    if at:
+        axes.annotate("mean training image", at, xycoords="figure pixels", va="bottom")
+    place_names(axes, [Point(0.5, 0.5, 0.5, 0.5, "fedrep", "black")])
+    figure.draw_without_rendering()
+    return [Text.get_window_extent(text) for text in axes.texts]
 
 
 def test_the_pareto_figure_has_the_interval_of_every_score(probed: Table) -> None:

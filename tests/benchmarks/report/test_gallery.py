@@ -12,7 +12,7 @@ from support import finished
 
 from fedsynth.benchmarks.records.finished import FinishedRun
 from fedsynth.benchmarks.report.plots.images.gallery import STEP, draw_gallery, error_scale_end, slice_psnr
-from fedsynth.benchmarks.report.plots.plotted_row import PlottedRow, read_gallery
+from fedsynth.benchmarks.report.plots.plotted_row import GalleryError, PlottedRow, read_gallery
 from fedsynth.benchmarks.report.plots.style import WIDTHS, figure_bytes
 from fedsynth.benchmarks.running.training.execute import save_gallery
 
@@ -124,21 +124,19 @@ def test_images_are_embedded_pixel_by_pixel() -> None:
         {"other": np.zeros(3)},
     ],
 )
-def test_images_that_no_run_wrote_are_left_out_and_named(
-    arrays: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_that_no_run_wrote_are_refused_and_named(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     path = tmp_path / "gallery.npz"
     np.savez(path, **arrays)
     if not arrays:
         path.write_bytes(path.read_bytes()[:10])
-    assert read_gallery(FinishedRun(finished.record(finished.identity()), tmp_path)) == {}
-    assert f"fedsynth: images left out: {path}: " in capsys.readouterr().err
+    with pytest.raises(GalleryError, match=re.escape(f"{path}: ")):
+        read_gallery(FinishedRun(finished.record(finished.identity()), tmp_path))
 
 
-def test_images_of_another_run_are_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_of_another_run_are_refused_and_named(tmp_path: Path) -> None:
     images = dict.fromkeys(("source", "target", "prediction"), np.zeros((2, 4, 4), np.uint8))
     seal = save_gallery(tmp_path, SimpleNamespace(gallery={SITE_TASK: images}))
     ours, theirs = (finished.record(finished.identity(), gallery=own) for own in (seal, "0" * 64))
     assert set(read_gallery(FinishedRun(ours, tmp_path))) == {SITE_TASK}
-    assert read_gallery(FinishedRun(theirs, tmp_path)) == {}
-    assert f"gallery.npz: not what {theirs.run} wrote; its record has another SHA-256" in capsys.readouterr().err
+    with pytest.raises(GalleryError, match=f"gallery.npz: not what {theirs.run} wrote; its record has another SHA-256"):
+        read_gallery(FinishedRun(theirs, tmp_path))

@@ -176,6 +176,18 @@ def test_images_are_those_of_the_first_seed_pixel_by_pixel(results: Path, shown:
     assert len(shown.blocks["table-2"]["images"]) == sum(map(len, TASKS.values()))
 
 
+def test_a_damaged_gallery_is_named_once_and_the_others_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(Store(tmp_path), methods=2, scenarios=1, seeds=1, rounds=2, side=16)
+    (table,) = tables(runs(Store(tmp_path)))
+    damaged = table.rows[0].runs[0].folder / "gallery.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    images = made(Store(tmp_path)).blocks["table-0"]["images"]
+    assert capsys.readouterr().err.count(f"fedsynth: images left out: {damaged}: ") == 1
+    assert {tuple(own["rows"]) for own in images} == {(1,)}
+
+
 def test_large_stores_get_smaller_tiles_then_fewer_subjects() -> None:
     assert TileBudget.of([(4, [2] * 8)]) == TileBudget(128, 2)
     assert TileBudget.of([]) == TileBudget(128, 1)

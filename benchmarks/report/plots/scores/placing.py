@@ -15,6 +15,7 @@ from ....stats.scores import Floats
 
 SIZE = 6.0  # of the letters, in points
 MARKER = 4.0  # points around a marker's centre that stay free
+APART = 1.5  # points around a text that was there before
 DISTANCES = (5, 7, 10)  # points from a marker to its name that are tried first
 ANGLES = (0, 180, 90, 270, 30, 150, 210, 330)  # degrees, likewise: to the right is best
 STEPS = np.array([0.1, 0.4])  # of a name's width and height, between the other places that are tried
@@ -40,7 +41,7 @@ def place_names(axes: Axes, points: Sequence[Point]) -> None:
         raise ValueError("axes without a figure; draw them in one")
     renderer, unit = FigureCanvasAgg(figure).get_renderer(), figure.dpi / 72
     figure.draw_without_rendering()  # the layout is known from here on
-    texts = [np.array(text.get_window_extent(renderer).extents) for text in axes.texts]
+    texts = [np.array(text.get_window_extent(renderer).padded(APART * unit).extents) for text in axes.texts]
     taken = [*texts, *_on_lines(axes, unit)]
     centres = axes.transData.transform([(point.x, point.y) for point in points])
     for point, (x, y) in zip(points, centres, strict=True):
