@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from ..config.schema import IN_TRAINER, Run
 from ..records.store import FINISHED, State, Store
 from .status import count_states
 from .training.estimate import Forecast, kinds, local_steps, spelt
-from .training.execute import check_available, settle, tell
+from .training.execute import REFRESH, check_available, settle, tell
 
 
 def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: str | None) -> int:
-    """Train what the overrides say. 0 if every run has its record or is another process's, 1 if one failed, 130 if it was
-    interrupted. Raises OptionError for what cannot be run: then nothing was trained."""
+    """Train what the overrides say. 0 if every run has its record, 1 if one failed, 75 if another process works on one, 130 if it
+    was interrupted. Raises OptionError for what cannot be run: then nothing was trained."""
     if not (overrides or cfg):
         raise UsageError("run what? name a method or an experiment, such as method=fedavg or experiment=demo")
     load_choices()
@@ -44,7 +44,12 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
     whole = {missing[0].name: work(missing)} if missing else {}
 
     def train(cell: Cell) -> None:
-        tell(f"{cell.name}: {settle(cell, 0.0 if known else whole.get(cell.name, 1.0)).told}")
+        ending = settle(cell, 0.0 if known else whole.get(cell.name, 1.0))
+        # a scheduler may begin a job again whose process lives on: should that one die, nobody else would come back to the run
+        while launched and ending.state is State.running:
+            time.sleep(REFRESH)
+            ending = settle(cell)
+        tell(f"{cell.name}: {ending.told}")
 
     launched = multirun and has_launcher(words)
     check_available(missing * (not launched))
@@ -55,8 +60,9 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
         else:
             for cell in planned:
                 train(cell)
-    except BrokenExecutor as error:
-        tell(f"fedsynth: a worker was killed ({error}); the same command goes on where it stopped")
+    except RuntimeError as error:  # of a launcher, whose errors have no common class: joblib's, submitit's
+        lost = str(error).partition("\n")[0]
+        tell(f"fedsynth: the launcher lost a run ({lost}); the same command goes on where it stopped")
     except KeyboardInterrupt:
         tell("fedsynth: interrupted; the same command goes on where it stopped")
         return 130
@@ -117,11 +123,12 @@ def work(missing: Sequence[Cell]) -> float:
 
 
 def conclude(stores: Mapping[str, Store]) -> int:
-    """Say how the runs of a command ended; 1 if one has no record and nobody works on it."""
+    """Say how the runs of a command ended. 1 if one has no record and nobody works on it, else 75 if another process works on
+    one: the status by which schedulers know that the command is to be given again."""
     ended = [store.status(name) for name, store in stores.items()]
     missing = [status for status in ended if status.state not in (*FINISHED, State.running)]
     if len(ended) > 1:
         tell(f"{len(ended)} runs: {count_states([status.state for status in ended])}")
         for status in missing:
             tell(f"  {status.run}: {status.state.value}{': ' if status.reason else ''}{status.reason}")
-    return int(bool(missing))
+    return 1 if missing else os.EX_TEMPFAIL if any(status.state is State.running for status in ended) else 0

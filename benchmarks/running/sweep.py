@@ -1,8 +1,8 @@
 """`fedsynth sweep`: every cell of an experiment's grids, each in a process of its own.
 
 A process that dies takes no other process down, and the sweep notes its end. A sweep tries no cell twice. If the first cells all
-fail for the same reason, the sweep stops. It leaves a cell that another sweep is training to that sweep, and looks at it again at
-the end.
+fail for the same reason, the sweep stops. It leaves a cell that another process is training to that process, waits for it at the
+end, and trains it itself should the process die.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from ..config.compose import load_choices
@@ -29,17 +31,16 @@ from ..records.text_table import how_many
 from .processes import FinishedCell, ProcessPool
 from .status import count_states, status_of
 from .training.estimate import Forecast, spelt
-from .training.execute import check_available, tell
+from .training.execute import REFRESH, check_available, tell
 
 ALIKE = 4  # failures of one kind, without a success, that end a sweep
 UNKNOWN = "no estimate yet"
-REFRESH = 10.0  # seconds between two looks at the time left
 STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
 
 
 def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | None, command: str) -> int:
-    """Train what is missing. Returns 0 if every cell has its record or is being trained by another sweep, 1 if not, 130 if it was
-    interrupted. Raises OptionError, before anything is trained, for a cell that cannot be run."""
+    """Train what is missing. Returns 0 if every cell has its record, 1 if not, 130 if it was interrupted. Raises OptionError,
+    before anything is trained, for a cell that cannot be run."""
     load_choices()
     with explained():
         sweep = Sweep(cells([*overrides, *results_override(results)]), jobs)
@@ -66,6 +67,7 @@ class Sweep:
         self.failed: dict[str, str] = {}  # run -> why it failed in this sweep
         self.trained = 0  # cells that this sweep trained to a record
         self.stopped = ""  # why the sweep ends early
+        self.waiting = False  # whether it was said that the sweep waits for others
 
     def state(self, cell: Cell) -> State | None:
         status = status_of(self.store, cell.name)
@@ -104,9 +106,9 @@ class Sweep:
         return 1.0 - max(0, where.round - 1) / where.rounds if where.rounds else 1.0
 
     def go(self, command: str) -> int:
-        """Train what is missing and print how it ended. Returns 0 if every cell has its record or is being trained by another
-        sweep, 1 if not, 130 if it was interrupted, 2 if the store cannot be written. Raises OptionError, before anything is
-        trained, for a cell that asks for what this machine lacks."""
+        """Train what is missing and print how it ended. Returns 0 if every cell has its record, 1 if not, 130 if it was
+        interrupted, 2 if the store cannot be written. Raises OptionError, before anything is trained, for a cell that asks for
+        what this machine lacks."""
         check_available(self.missing)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -126,8 +128,8 @@ class Sweep:
         return 130 if self.stopped == "interrupted" else int(bool(self.left()))
 
     def left(self) -> list[Cell]:
-        """The cells that have no record and that nobody is training."""
-        return [cell for cell in self.cells if self.state(cell) not in (*FINISHED, State.running)]
+        """The cells that have no record."""
+        return [cell for cell in self.cells if self.state(cell) not in FINISHED]
 
     def run(self) -> None:
         """Train what is missing, until every cell was tried or it makes no sense to go on."""
@@ -137,24 +139,36 @@ class Sweep:
             ProcessPool(self.threads) as pool,
             tqdm(total=len(queue), bar_format=form, disable=None, file=sys.stderr) as self.bar,
         ):
-            while queue or pool.jobs:
+            while queue or pool.jobs or elsewhere:
                 while queue and len(pool.jobs) < self.jobs:
                     cell = queue.pop()
                     if (state := self.state(cell)) is State.running:
                         elsewhere.append(cell)
                     elif state not in FINISHED:  # by another sweep, meanwhile
                         pool.start(cell)
-                for finished in pool.wait(REFRESH):
+                for finished in pool.wait(REFRESH) if pool.jobs else ():
                     if finished.ending.state is State.running:
                         elsewhere.append(finished.cell)
                     self.note(finished, [*queue, *(job.cell for job in pool.jobs)])
                 if self.stopped:
                     return
-                if not queue and not pool.jobs:  # the sweeps that trained the other cells may have died
-                    queue = [cell for cell in elsewhere if self.state(cell) not in (*FINISHED, State.running)]
-                    elsewhere = [cell for cell in elsewhere if self.state(cell) is State.running]
+                if not queue and not pool.jobs:
+                    queue, elsewhere = self.abandoned(elsewhere)
                 left = [*queue, *(job.cell for job in pool.jobs)]
                 self.bar.set_postfix_str(self.ahead(left))
+
+    def abandoned(self, elsewhere: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+        """Of the cells that other processes work on, those whose process has died, and those whose is still at work. Waits a
+        while where there are only such: were this a job that a scheduler began again, nobody else would come back to them."""
+        states = {cell.name: self.state(cell) for cell in elsewhere}
+        running = [cell for cell in elsewhere if states[cell.name] is State.running]
+        dead = [cell for cell in elsewhere if states[cell.name] not in (*FINISHED, State.running)]
+        if running and not dead:
+            if not self.waiting:
+                self.bar.write(f"waiting for {how_many(len(running), 'cell')} of other processes", file=sys.stderr)
+            self.waiting = True
+            time.sleep(REFRESH)
+        return dead, running
 
     def note(self, finished: FinishedCell, left: Sequence[Cell]) -> None:
         """Print how a cell ended, and decide whether the others are worth a try."""
@@ -212,5 +226,7 @@ def common_text(name: str, told: str) -> str:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: by its affinity, by the quota of its container, and by its job of SLURM, which may
+    leave it unbound."""
+    given = (os.environ.get(name, "") for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"))
+    return min([cpu_count(), *(int(count) for count in given if count.isdecimal())])

@@ -6,8 +6,10 @@ import io
 import json
 import platform
 import re
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -45,6 +47,7 @@ from .tracking import followed, tracker
 
 CODE = ("fedsynth", "methods", "datasets", "benchmarks", "conf")  # folders of a checkout
 SHORT = 10.0  # seconds; of less nobody needs to be told
+REFRESH = 10.0  # seconds between two looks at what others do
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "nibabel", "hydra-core")
 
 
@@ -107,9 +110,19 @@ def attempt(cell: Cell, store: Store, whole: float) -> Ending:
     except (CheckpointError, ClaimLostError):
         raise
     except (Exception, SystemExit) as error:  # a method's code may raise anything, even exit
+        if isinstance(error, SystemExit) and is_of_signal(error):
+            raise
         note = store.fail(cell.name, error)
         return Ending(State.failed, f"failed: {type(error).__name__}: {error}\n  the traceback is in {note}")
     return Ending(State[record.status], f"{record.status}{': ' if record.reason else ''}{record.reason}")
+
+
+def is_of_signal(error: BaseException) -> bool:
+    """Whether the handler of a signal raised it, as submitit's does when its job is preempted or its time is over: the run was
+    interrupted, and did not fail."""
+    handlers = [getattr(handler, "__func__", handler) for handler in map(signal.getsignal, signal.valid_signals())]
+    codes = {getattr(handler, "__code__", None) for handler in handlers}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def execute(cell: Cell, store: Store, whole: float) -> Record:

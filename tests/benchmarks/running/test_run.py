@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,11 @@ import yaml
 from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
+from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.records.store import State, Store
+from fedsynth.benchmarks.running import run as run_verb
 from fedsynth.benchmarks.running.training import estimate, execute as run_module
+from fedsynth.benchmarks.running.training.execute import Ending
 from fedsynth.federation import FederationError
 from fedsynth.registry import DATASETS
 from fedsynth.trainer import Outcome, Trainer
@@ -249,9 +255,61 @@ def test_a_run_that_another_process_works_on_is_left_to_it(
     (name,) = Store(tmp_path).names()
     with Store(tmp_path).claim(name) as mine:
         assert mine
-        assert command() == 0
+        assert command() == os.EX_TEMPFAIL  # a scheduler would take 0 for done, and nobody would come back
     assert trained == []
     assert "another process works on it" in capfd.readouterr().err
+
+
+def test_the_job_of_a_launcher_waits_for_a_run_that_another_process_works_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler begins a job again whose process may live on; should that one die, the job is there to go on."""
+    endings = iter([Ending(State.running, "elsewhere"), Ending(State.running, "elsewhere"), Ending(State.done, "done")])
+    monkeypatch.setattr(run_verb, "settle", lambda *_: next(endings))
+    monkeypatch.setattr(run_verb, "REFRESH", 0.0)
+    monkeypatch.setattr(run_verb, "has_launcher", lambda words: True)
+    monkeypatch.setattr(run_verb, "launch", lambda words, job: job(composed([*TINY])))
+    command("-m", "method=fedavg")
+    assert not [*endings]
+
+
+def test_a_run_that_a_launcher_loses_is_a_line_and_the_others_are_counted(
+    command: Command, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class UncompletedJobError(RuntimeError):
+        """As submitit raises for a job that was killed; joblib's error is a RuntimeError too."""
+
+    def lose(words: object, job: object) -> None:
+        raise UncompletedJobError("Job 17 (task: 0) has not produced any output (state: FAILED)\nNo output stream")
+
+    monkeypatch.setattr(run_verb, "has_launcher", lambda words: True)
+    monkeypatch.setattr(run_verb, "launch", lose)
+    assert command("-m", "method=local,fedavg") == 1
+    said = capfd.readouterr().err
+    assert "the launcher lost a run (Job 17 (task: 0) has not produced any output (state: FAILED)); the same" in said
+    assert "2 runs: 2 half-finished" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_a_signal_s_exit_is_an_interruption_and_a_method_s_exit_a_failure(
+    by_signal: bool, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit's handler of SIGUSR2 has the scheduler begin the job again, and exits."""
+
+    class Handlers:
+        def preempt(self, number: int, frame: object) -> None:
+            sys.exit(-1)
+
+    before = signal.signal(signal.SIGUSR2, Handlers().preempt)
+    end = (lambda: signal.raise_signal(signal.SIGUSR2)) if by_signal else (lambda: sys.exit(-1))
+    monkeypatch.setattr(Trainer, "run", lambda self: end())
+    try:
+        with pytest.raises(SystemExit) if by_signal else nullcontext():
+            assert command() == 1
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert states(tmp_path) == [State.unfinished if by_signal else State.failed]
 
 
 def test_a_damaged_record_is_set_aside_and_made_again(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,37 @@ def test_what_another_works_on_is_left_and_looked_at_again_at_the_end(
     status, tried = sweep(tmp_path, act, monkeypatch, "seed=0,1", "--jobs", "1")
     assert (status, tried) == (0, ["local-s0", "fedavg-s0", "local-s1", "fedavg-s1", "local-s0"])
     assert "4 cells: 4 done" in capsys.readouterr().err
+
+
+def test_a_sweep_waits_for_what_another_trains_and_takes_it_up_should_that_one_die(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scheduler that lost sight of a job begins it again, while its process trains on: the new job would end in seconds, as if
+    all were done, and nobody would come back."""
+    looks = count()
+    monkeypatch.setattr(sweep_module, "REFRESH", 0.0)
+    state = sweep_module.Sweep.state
+
+    def seen(self: sweep_module.Sweep, cell: Cell) -> State | None:
+        return State.running if cell.name.startswith("local") and next(looks) < 8 else state(self, cell)
+
+    monkeypatch.setattr(sweep_module.Sweep, "state", seen)
+    status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch)
+    assert (status, tried) == (0, ["fedavg-s0", "local-s0"])
+    assert capsys.readouterr().err.count("waiting for 1 cell of other processes") == 1
+
+
+@pytest.mark.parametrize(("variable", "cores"), [("SLURM_CPUS_PER_TASK", 3), ("SLURM_CPUS_ON_NODE", 2), ("", 5)])
+def test_as_many_at_a_time_as_a_container_or_a_job_gives(
+    variable: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))  # a job that is not bound to its cores
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "5")  # which joblib takes with the quota of the container
+    if variable:
+        monkeypatch.setenv(variable, str(cores))
+    sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1,2", "--dry")
+    assert f"6 to train, {cores} at a time" in capsys.readouterr().err
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(
