@@ -177,7 +177,7 @@ def conclude_trials(method: str, trials: Sequence[Trial], last: Sequence[Trial])
     print(f"{method}: {len(found) + len(others)} of {len(trials)} trials finished")
     tell_scores(found)
     if others:
-        print(f"  after {trials[0].short.run.trainer.rounds} rounds:")
+        print(f"  after {how_many(trials[0].short.run.trainer.rounds, 'round')}:")
         tell_scores(others)
     if not found:
         return ""
@@ -200,5 +200,6 @@ def tell_scores(found: Sequence[tuple[Trial, Record]]) -> None:
     """A line for each trial, the best first."""
     for trial, record in sorted(found, key=lambda pair: -pair[1].validation_psnr):
         score = f"{record.validation_psnr:6.2f} dB" if record.status == "done" else f"{record.status:>9}"
-        options = " ".join(f"{option}={value}" for option, value in record.changed["method"].items())
-        print(f"  {score}  lr={trial.cell.run.trainer.lr:g} {options}{'' if trial.options else '  (default)'}")
+        options = {"lr": f"{trial.cell.run.trainer.lr:g}"} | record.changed["method"]
+        shown = " ".join(f"{option}={value}" for option, value in options.items())
+        print(f"  {score}  {shown}{'' if trial.options else '  (default)'}")

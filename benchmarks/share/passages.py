@@ -23,6 +23,7 @@ from fedsynth.runtime.atomic import write_atomically
 from ..records.finished import finished_runs
 from ..records.record import RecordError
 from ..records.store import Store
+from ..records.text_table import how_many
 from ..tables.table import Table, tables
 from .statements import STATEMENTS, StatementError
 
@@ -45,7 +46,8 @@ def main(pages: Sequence[Path]) -> int:
             return 2
         if after != before:
             write_atomically(page, after.encode())
-        print(f"{page}: {len([*PASSAGE.finditer(after)])} passages, {'written' if after != before else 'none changed'}")
+        passages = how_many(len([*PASSAGE.finditer(after)]), "passage")
+        print(f"{page}: {passages}, {'written' if after != before else 'none changed'}")
     return 0
 
 

@@ -35,4 +35,7 @@ def _ahead(rivals: Sequence[Row], names: Sequence[str], metric: Metric) -> str:
     """The best row, its score, and how far it is from the second."""
     means = [metric.sign * row.scores[metric.column].mean for row in rivals[:2]]
     text = f"{names[0]} has the best {metric.heading} with {metric.plain(means[0])}{metric.unit}"
-    return f"{text}, {metric.spread(means[0] - means[1])} ahead of {names[1]}" if len(rivals) > 1 else text
+    if len(rivals) == 1:
+        return text
+    ahead = round(means[0] - means[1], metric.digits)  # of rows with one printed mean, names decide the order
+    return f"{text}, {metric.spread(ahead)} ahead of {names[1]}" if ahead > 0 else f"{text}, level with {names[1]}"

@@ -81,6 +81,7 @@ def test_trials_are_kept_and_the_default_and_the_best_shown(tmp_path: Path, caps
     assert first.out.splitlines()[0] == "fedavg: 2 of 2 trials finished"
     assert f"lr={best:g}" in first.out.splitlines()[1]
     assert "(default)" in first.out
+    assert not [line for line in first.out.splitlines() if line != line.rstrip()]
     assert main(command) == 0
     again = capsys.readouterr()
     assert "to train" not in again.err

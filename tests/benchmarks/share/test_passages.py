@@ -79,7 +79,9 @@ def test_a_statement_that_cannot_be_made_says_why(folder: Path, words: str, reas
         passage(folder, words)
 
 
-def test_a_page_is_written_in_place_and_what_is_written_by_hand_stays(folder: Path, tmp_path: Path) -> None:
+def test_a_page_is_written_in_place_and_what_is_written_by_hand_stays(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"# Mine\n\n<!-- records of {folder}: setting -->\nold\nlines\n\nBy hand.\n")
     assert main(["records", "pages", str(page)]) == 0
@@ -88,6 +90,7 @@ def test_a_page_is_written_in_place_and_what_is_written_by_hand_stays(folder: Pa
     assert text.endswith("clinical performance.\n\nBy hand.\n")
     assert main(["records", "pages", str(page)]) == 0
     assert page.read_text() == text
+    assert capsys.readouterr().out == f"{page}: 1 passage, written\n{page}: 1 passage, none changed\n"
 
 
 def test_a_page_without_records_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,13 @@ def test_ranks_are_intervals(store: Store) -> None:
     )
 
 
+def test_rows_whose_means_are_printed_alike_are_level(store: Store) -> None:
+    """They stand in the order of their names, though the second is ahead by less than is printed."""
+    for method, score in (("avg", 20.001), ("bn", 20.004)):
+        finished.finish(store, finished.identity(method={"name": method}), score)
+    assert "avg has the best PSNR with 20.00 dB, level with bn" in made(store).headline
+
+
 def test_fewer_than_five_seeds(store: Store) -> None:
     put(store, seeds=4)
     table = made(store)
