@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, add_completion_class
 
 Offer = Callable[[click.Context, str], Iterator[CompletionItem]]
 
@@ -89,4 +89,11 @@ class Bash(BashComplete):
         return f"{item.type},{item.value[self.cut :] if whole else item.value}"
 
 
-add_completion_class(Bash)
+class Fish(FishComplete):
+    """Click's script cuts what it offers at each comma; this one at the first, which ends the type."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split --max 1 ","')
+
+
+for shell in (Bash, Fish):
+    add_completion_class(shell)
