@@ -220,3 +220,11 @@ def test_other_shells_are_offered_whole_words_with_their_meaning(
     assert any(line.startswith("plain,method=fedbn\tFedBN keeps ") for line in fish)
     zsh = offered(monkeypatch, capsys, "zsh", "run", "method=fedbn")
     assert zsh[:3] == ["plain", "method=fedbn", "FedBN keeps normalisation at the site (Li et al., ICLR 2021)."]
+
+
+def test_fish_cuts_no_offer_at_its_commas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An offer is `plain,scenario=common,unseen`; click's own script takes the second of its three parts for the word."""
+    monkeypatch.setenv("_FEDSYNTH_COMPLETE", "fish_source")
+    with pytest.raises(SystemExit, match="0"):
+        main([])
+    assert 'string split --max 1 "," $completion' in capsys.readouterr().out
