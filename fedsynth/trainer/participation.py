@@ -35,17 +35,21 @@ class Participation:
         """Those of them whose uploads arrive, sorted; at least one."""
         return self._spared(self(round), "loss", self._conditions.lose, round)
 
-    def steps(self, name: str, full: int, round: int) -> int:
-        """How many of the `full` number of local steps a site does in a round; at least one.
+    def planned(self, name: str, full: int) -> int:
+        """How many local steps a site of `full` steps is to do in a round.
 
         Where all sites train as one, nobody can be absent: that group does as large a share of its steps instead, so that it
         trains as much as the sites that take part would together.
         """
-        if "+" in name and len(self._names) == 1:
-            full = max(1, count_of(self._options.participation, full))
+        alone = "+" in name and len(self._names) == 1
+        return max(1, count_of(self._options.participation, full)) if alone else full
+
+    def steps(self, name: str, full: int, round: int) -> int:
+        """How many it does in this round: fewer where it straggles, at least one."""
+        planned = self.planned(name, full)
         if self._luck(name, "straggling", round) >= self._conditions.straggle:
-            return full
-        return max(1, int(full * self._luck(name, "straggler's share", round)))
+            return planned
+        return max(1, int(planned * self._luck(name, "straggler's share", round)))
 
     def _spared(self, names: Sequence[str], what: str, share: float, round: int) -> list[str]:
         luck = {name: self._luck(name, what, round) for name in names}

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from fedsynth.federation import count_of
 from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Trainer
 
@@ -66,15 +67,17 @@ def local_steps(identity: Mapping[str, Any]) -> float:
     """Local steps of all sites; where a round is given in epochs, in units of a subject's."""
     trainer = identity["trainer"]
     local = trainer.get("local_steps") or trainer["local_epochs"] * identity["dataset"].get("train", 1)
-    return float(trainer["rounds"] * local * len(identity["scenario"]["tasks"]))
+    return float(trainer["rounds"] * trainer["participation"] * local * len(identity["scenario"]["tasks"]))
 
 
 def announced(trainer: Trainer) -> str:
     """What a trainer is going to do, in words."""
-    steps = sorted({site.full for site in trainer.sites.values()})
+    steps = sorted({trainer.participants.planned(name, site.full) for name, site in trainer.sites.items()})
     each = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
     rounds, sites = trainer.options.rounds, len(trainer.sites)
     told = f"{rounds} round{'s' * (rounds > 1)} of {each} local step{'s' * (steps[-1] > 1)}"
+    if (present := max(1, count_of(trainer.options.participation, sites))) < sites:
+        return f"{told} at {present} of {sites} sites"
     return f"{told} at {'one site' if sites == 1 else f'each of {sites} sites'}"
 
 

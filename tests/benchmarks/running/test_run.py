@@ -127,6 +127,19 @@ def test_how_long_it_takes_is_said_from_its_first_steps_and_then_from_runs_like_
     assert re.fullmatch(r"fedavg-common-s1-\w+: about \d+ s, as runs like that took here", line)
 
 
+@pytest.mark.parametrize("method", ["fedavg", "pooled"])
+def test_where_half_of_the_sites_take_part_the_forecast_is_half(
+    method: str, command: Command, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = {"trainer": {"rounds": 4, "local_steps": 5, "participation": 0.5}, "scenario": {"tasks": {"a": 1, "b": 1}}}
+    assert estimate.local_steps(what) == 20
+    monkeypatch.setattr(estimate, "ENOUGH", 0.0)
+    monkeypatch.setattr(run_module, "SHORT", 0.0)
+    assert command(f"method={method}", "trainer.local_steps=5", "trainer.participation=0.5") == 0
+    said = capfd.readouterr().err
+    assert ("of 5 local steps at 1 of 2 sites" if method == "fedavg" else "of 5 local steps at one site") in said
+
+
 def test_without_a_terminal_progress_is_lines(
     command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
