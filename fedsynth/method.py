@@ -23,7 +23,7 @@ from .losses import l1, lsgan
 from .networks.network import Network, Norm
 from .server import Server
 from .site import SiteState
-from .step import Pairs
+from .step import Pairs, together
 
 Nets = Any  # a ModuleDict, or a mapping of names to callables
 
@@ -157,9 +157,8 @@ class Method:
             return
         name = self.judge(batch.task)
         judge = nets["discriminators"][name]
-        real = lsgan(judge(batch.source, batch.target), True)
-        made = lsgan(judge(batch.source, fake.detach()), False)
-        yield f"discriminators.{name}", self.adversarial * (real + made) / 2
+        real, made = together(judge, (batch.source, batch.target), (batch.source, fake.detach()))
+        yield f"discriminators.{name}", self.adversarial * (lsgan(real, True) + lsgan(made, False)) / 2
         fooled = lsgan(judge(batch.source, fake), True)
         yield "generator", self.adversarial * fooled + self.l1 * l1(fake, batch.target)
 

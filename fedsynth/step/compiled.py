@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..exchange import leaves
+from ..networks.blocks import Noisy
 from . import layers
 
 CODES = 64  # that are kept: a net has one for each form of its inputs, whether it trains, and by what it has a gradient
@@ -52,6 +53,7 @@ class CompiledNet:
         self.name, self.net, self.noise = name, net, noise
         self.at_work, self.learns, self.passed, self.eager = False, True, False, ""
         self.parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        self.mixes = any(isinstance(module, nn.BatchNorm2d | Noisy) for module in net.modules())  # what a batch holds
         owned = [module.__dict__["_parameters"] for module in net.modules()]
         self._places = [(held, key, held[key]) for held in owned for key in held]
         kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -74,6 +76,13 @@ class CompiledNet:
             for parameter in frozen:
                 parameter.requires_grad_(True)
 
+    def together(self, calls: Sequence[tuple[Tensor, ...]]) -> list[Tensor] | None:
+        """What several calls give, from one batch; None where that is not the same, or where the calls do not run compiled."""
+        inputs = [value for call in calls for value in call]
+        if not self.at_work or self.mixes or any(self._hooks) or any(value.requires_grad for value in inputs):
+            return None
+        return list(self.net(*map(torch.cat, zip(*calls, strict=True))).split([len(call[0]) for call in calls]))
+
     def _usual(self, given: tuple[Any, ...], named: dict[str, Any]) -> bool:
         if any(self._hooks):
             self.eager = f"{self.name} has hooks"
@@ -84,6 +93,13 @@ class CompiledNet:
         else:
             return True
         return False
+
+
+def together(net: Callable[..., Tensor], *calls: tuple[Tensor, ...]) -> list[Tensor]:
+    """What a net gives for several calls whose inputs have no gradient; a compiled net takes them in one batch where it can."""
+    compiled = getattr(net, "_compiled_call_impl", None)
+    made = compiled.together(calls) if isinstance(compiled, CompiledNet) else None
+    return made or [net(*call) for call in calls]
 
 
 def _plain(value: Tensor) -> Tensor:

@@ -24,8 +24,9 @@ from fedsynth.losses import l1
 from fedsynth.method import Method, Nets
 from fedsynth.methods.fedsam import FedSAM
 from fedsynth.methods.moon import MOON
-from fedsynth.networks.blocks import Dropout
+from fedsynth.networks.blocks import Dropout, Norm
 from fedsynth.networks.conditioning import AdaIN
+from fedsynth.networks.discriminator import PatchGAN
 from fedsynth.runtime import device
 from fedsynth.runtime.options import Execution, Precision
 from fedsynth.step import Pairs, compiled, layers
@@ -36,12 +37,16 @@ OWN_FOLDER = os.environ.get("TORCHINDUCTOR_CACHE_DIR", str(compiled.FOLDER)) != 
 
 
 def run_by(
-    compiler: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, method: Method
+    compiler: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, method: Method, norm: Norm = Norm.batch
 ) -> tuple[Trainer, dict[str, Any], dict[str, Any]]:
-    """A run whose nets this compiler has compiled: its trainer, what it found, and what the eager run found."""
+    """A run whose nets this compiler has compiled: its trainer, what it found, and what the eager run found.
+
+    Batch norm keeps a discriminator from judging two batches as one, which would round otherwise."""
     monkeypatch.setattr(compiled, "net_runner", lambda: compiler)
     runs = [
-        trainer(method, personalised(dropout=0.5, blocks=1), ("ixi", "oasis"), execution=execution, local_steps=2)
+        trainer(
+            method, personalised(dropout=0.5, blocks=1, norm=norm), ("ixi", "oasis"), execution=execution, local_steps=2
+        )
         for execution in (Execution.compiled, Execution.eager)
     ]
     found, expected = ({k: v for k, v in facts(one.run()).items() if k != "costs"} for one in runs)
@@ -63,8 +68,10 @@ class Watched:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool]] = []
+        self.judged: list[int] = []  # images, by a discriminator
 
     def __call__(self, net: nn.Module, *given: Tensor) -> Any:
+        self.judged += [len(given[0])] * isinstance(net, PatchGAN)
         self.calls.append((type(net).__name__, any(parameter.requires_grad for parameter in net.parameters())))
         return net.forward(*given)
 
@@ -77,6 +84,38 @@ def test_steps_are_the_eager_ones(monkeypatch: pytest.MonkeyPatch, method: Metho
     assert of.step.ran == "compiled"
     assert ("PatchGAN", False) in watched.calls or isinstance(method, Together)
     assert all(learns for net, learns in watched.calls if net != "PatchGAN" or isinstance(method, Together))
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_real_and_made_are_judged_as_one_batch_where_no_norm_mixes_them(
+    monkeypatch: pytest.MonkeyPatch, norm: Norm
+) -> None:
+    watched = Watched()
+    of, _, _ = run_by(watched, monkeypatch, Method(), norm)
+    assert of.step.ran == "compiled"  # so losses and gradients were those of the eager step
+    batch = of.options.batch
+    assert watched.judged[:4] == ([2 * batch, batch] * 2 if norm is Norm.instance else [batch] * 4)
+
+
+def test_calls_that_are_not_the_same_in_one_batch_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a net that is not compiled, has a gradient by its input, draws at random, or has hooks."""
+    monkeypatch.setattr(compiled, "net_runner", Watched)
+    image = torch.randn(2, 1, 4, 4)
+    for net, at_work, gradient in (
+        (nn.Conv2d(1, 1, 1), False, False),
+        (nn.Conv2d(1, 1, 1), True, True),
+        (nn.Sequential(nn.Conv2d(1, 1, 1), Dropout(0.5)), True, False),
+    ):
+        one = compiled.CompiledNet("judge", net, torch.Generator())
+        one.at_work = at_work
+        assert one.together([(image,), (image.clone().requires_grad_(gradient),)]) is None
+    judge = nn.Conv2d(1, 1, 1)
+    one = compiled.CompiledNet("judge", judge, torch.Generator())
+    one.at_work = True
+    found = compiled.together(judge, (image,), (image[:1] + 1,))
+    torch.testing.assert_close(found, [nn.Conv2d.forward(judge, given) for given in (image, image[:1] + 1)])
+    judge.register_forward_hook(lambda *given: None)
+    assert one.together([(image,), (image,)]) is None
 
 
 @pytest.mark.slow
