@@ -25,7 +25,7 @@ class Age(click.ParamType):
         return float(found[1]) * UNITS[found[2]]
 
 
-JOBS = jobs("Runs at a time (default: cores by trainer.threads).")
+JOBS = jobs("Runs at a time (default: cores by trainer.threads, or as many as the GPUs or the engine have room for).")
 METHODS = words(
     "words",
     "METHOD... [OPTION=VALUE]...",
@@ -76,9 +76,10 @@ SWEEP = Verb(
         flag(["--dry"], "Say what is missing and how long it may take, and train nothing."),
         RESULTS_OF_RUN,
     ],
-    about="""Each cell has its own process. The grids are in the experiment's file: `fedsynth list NAME`. On the command line,
-method=... keeps the cells of those methods; any other option, such as seed=0,1, counts in every cell and replaces what the grids
-say of it. The same command goes on where a sweep stopped, and several may work on one store at once.""",
+    about="""Each cell has its own process; with engine=FILE, which configures Parsl, on a cluster (docs/cluster.md). The
+grids are in the experiment's file: `fedsynth list NAME`. On the command line, method=... keeps the cells of those methods; any
+other option, such as seed=0,1, counts in every cell and replaces what the grids say of it. The same command goes on where a sweep
+stopped, and several may work on one store at once.""",
     examples=[
         "fedsynth sweep experiment=equal_footing --dry",
         "fedsynth sweep experiment=unseen method=fedavg,fedbn --jobs 2",

@@ -9,7 +9,9 @@ nothing else but the lock. A published store keeps its finished runs in `<result
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +47,12 @@ class State(Enum):
 
 
 FINISHED = (State.done, State.diverged)
+JOB_IDS = (
+    "SLURM_JOB_ID",
+    "PBS_JOBID",
+    "LSB_JOBID",
+    "JOB_ID",
+)  # where SLURM, PBS, LSF and Grid Engine say which job it is
 KEPT = (*FILES, "identity.json", "gallery.npz", "model.safetensors")  # of a finished run
 
 
@@ -58,6 +66,7 @@ class RunStatus:
     rounds: int = 0
     reason: str = ""  # why it failed, diverged, ended below the floor or is damaged
     note: Path | None = None  # of a failed run: the file that has the traceback
+    place: str = ""  # of a running run: the job of a scheduler that has it
 
 
 class Store:
@@ -167,7 +176,7 @@ class Store:
 
     def note(self, run: str, round: int, rounds: int, failed: str = "") -> None:
         """Note which round the run has reached, and why it stopped there if it failed."""
-        progress = {"round": round, "rounds": rounds, "failed": failed}
+        progress = {"round": round, "rounds": rounds, "failed": failed, "place": workplace()}
         write_atomically(self.folder(run) / "progress.json", json.dumps(progress).encode())
 
     def fail(self, run: str, error: BaseException) -> Path:
@@ -221,12 +230,20 @@ class Store:
         progress = self._progress(run)
         state = State.running if claimed else State.failed if progress["failed"] else State.unfinished
         note = next(reversed(self.notes(run)), None) if state is State.failed else None
-        return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"], note)
+        place = progress["place"] if claimed else ""
+        return RunStatus(run, state, progress["round"], progress["rounds"], progress["failed"], note, place)
 
     def _progress(self, run: str) -> dict[str, Any]:
         try:
             found = json.loads((self.folder(run) / "progress.json").read_bytes())
-            return {name: kind(found[name]) for name, kind in (("round", int), ("rounds", int), ("failed", str))}
+            kinds = {"round": int, "rounds": int, "failed": str}
+            return {name: kind(found[name]) for name, kind in kinds.items()} | {"place": str(found.get("place", ""))}
         except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             # damaged: only how far the run came is unknown
-            return {"round": 0, "rounds": 0, "failed": ""}
+            return {"round": 0, "rounds": 0, "failed": "", "place": ""}
+
+
+def workplace() -> str:
+    """The job of a scheduler in which this process is, and the machine; empty outside of one."""
+    job = next((os.environ[name] for name in JOB_IDS if name in os.environ), "")
+    return job and f"job {job} on {socket.gethostname()}"

@@ -1,25 +1,32 @@
-"""Runs in processes of their own, so many at a time. The death of one leaves a note in the store and takes no other down."""
+"""The engine of one machine: every call in a process of its own, whose death takes no other down.
+
+All processes are forked from one that has imported worker.py, so one starts in hundredths of a second.
+"""
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from itertools import count
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from types import TracebackType
+from typing import Any
 
-from ..config.grid import Cell
-from ..records.store import State, Store
-from .training.execute import Ending
-from .worker import settle_and_tell
-
-PRELOADED = ("torch._dynamo",)  # the first optimiser imports it, which would take each process a second
-PATIENCE = 30.0  # seconds that a run gets to stop
+PRELOADED = (
+    f"{__package__}.worker",
+    "torch._dynamo",
+)  # the first optimiser imports the latter: a second for each process
+PATIENCE = 30.0  # seconds that a process gets to stop
 TAIL = 20_000  # characters of what a process printed before it died
 
 
@@ -27,111 +34,112 @@ class ProcessDied(Exception):
     """A process ended without a word."""
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A cell at work."""
-
-    cell: Cell
-    process: ForkServerProcess
-    told: Connection
-    output: Path
-    began: float
+class ProcessStopped(Exception):
+    """A process was told to stop by somebody else than its engine."""
 
 
-@dataclass(frozen=True)
-class FinishedCell:
-    """A cell whose process has ended."""
+class LocalEngine(Executor):
+    """So many processes at a time. Each sees one of the GPUs, if any are given, so that several may share one."""
 
-    cell: Cell
-    ending: Ending
-    seconds: float
-
-
-class ProcessPool:
-    """The processes at work; use it as a context, which stops those that are left."""
-
-    def __init__(self, threads: int) -> None:
+    def __init__(self, jobs: int, threads: int, gpus: Sequence[str]) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for what a run computes outside torch
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload([settle_and_tell.__module__, *PRELOADED])
+        self.context.set_forkserver_preload([*PRELOADED])
         self.folder = TemporaryDirectory(prefix="fedsynth-")
-        self.jobs: list[Job] = []
-        self.started = 0
+        self.gpus = SimpleQueue[str]()
+        for number in range(jobs):
+            self.gpus.put(gpus[number % len(gpus)] if gpus else "")
+        self.watching, self.lock, self.numbers = ThreadPoolExecutor(jobs), threading.Lock(), count()
+        self.processes = set[Any]()
+        self.stopped = False
 
-    def start(self, cell: Cell) -> None:
-        """Begin a cell."""
-        self.started += 1
-        output = Path(self.folder.name) / str(self.started)
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        return self.watching.submit(self.attend, partial(function, *args, **named))
+
+    def attend(self, call: Callable[[], Any]) -> Any:
+        """What a call returns in a process of its own. Raises ProcessDied, with what it printed last, or ProcessStopped."""
+        gpu, output = self.gpus.get(), Path(self.folder.name) / str(next(self.numbers))
         told, telling = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=settle_and_tell, args=(cell, telling, output))
+        process = self.context.Process(target=answer, args=(call, telling, output, gpu))
+        try:
+            with self.lock:
+                self.start(process)
+            telling.close()  # so that the pipe ends with the process
+            wait([told, process.sentinel])
+            if told.poll():
+                return told.recv()
+        except EOFError:  # it died before or while it told
+            pass
+        finally:
+            told.close()
+            wait([process.sentinel])
+            with self.lock:  # whoever starts a process looks at all others, and would take the status of this one
+                process.join()
+            self.processes.discard(process)
+            self.gpus.put(gpu)
+        raise death(process.exitcode or 0, output)
+
+    def start(self, process: Any) -> None:
         try:
             process.start()
         except (ConnectionError, EOFError):  # the process that all are forked from was killed; another takes its place
             time.sleep(1.0)
             process.start()
-        telling.close()  # so that the pipe ends with the process
-        self.jobs.append(Job(cell, process, told, output, time.monotonic()))
+        self.processes.add(process)
+        if self.stopped:
+            process.kill()
 
-    def wait(self, seconds: float) -> list[FinishedCell]:
-        """The cells that have ended. Waits for the first of them, but no longer than so many seconds."""
-        ready = wait([job.process.sentinel for job in self.jobs], seconds)
-        ended = [job for job in self.jobs if job.process.sentinel in ready]
-        self.jobs = [job for job in self.jobs if job not in ended]
-        return [FinishedCell(job.cell, ending(job), time.monotonic() - job.began) for job in ended]
-
-    def stop(self) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop every process, at once when interrupted again. Each run can go on from its last checkpoint."""
-        for job in self.jobs:
-            job.process.terminate()
+        self.stopped = True
+        self.watching.shutdown(wait=False, cancel_futures=True)
+        processes = [*self.processes]
         deadline = time.monotonic() + PATIENCE
         try:
-            for job in self.jobs:
-                job.process.join(max(0.0, deadline - time.monotonic()))
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
         finally:
-            for job in self.jobs:
-                job.process.kill()
-                job.process.join()
-            self.jobs = []
-
-    def __enter__(self) -> ProcessPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.stop()
-        finally:
+            for process in processes:
+                process.kill()
+            self.watching.shutdown()
             self.folder.cleanup()
 
 
-def ending(job: Job) -> Ending:
-    """How a job's process ended: as it told, or else a note in the store says how it died."""
-    job.process.join()
-    try:
-        if job.told.poll():
-            found: Ending = job.told.recv()
-            return found
-    except (EOFError, OSError):  # it died before or while it told
-        pass
-    finally:
-        job.told.close()
-    code = job.process.exitcode or 0
+def death(code: int, output: Path) -> Exception:
+    """How a process ended, by its status, and what it printed last."""
+    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        return ProcessStopped("told to stop")
     by = f"killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with status {code}"
-    more = "; the machine may have been out of memory" if -code == signal.SIGKILL else ""
-    died = ProcessDied(f"{by}{more}")
-    printed = job.output.read_text("utf-8", "replace")[-TAIL:] if job.output.exists() else ""
+    died = ProcessDied(by + "; the machine may have been out of memory" * (-code == signal.SIGKILL))
+    printed = output.read_text("utf-8", "replace")[-TAIL:] if output.exists() else ""
     if printed.strip():
         died.add_note(printed)
-    store, run = Store(Path(job.cell.run.results)), job.cell.name
+    return died
+
+
+def answer(call: Callable[[], Any], told: Connection, output: Path, gpu: str) -> None:
+    """Tell what a call returns. What is printed meanwhile goes to a file. Ends with the process that asked."""
+    threading.Thread(target=follow, args=(os.getppid(),), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: the engine stops its own
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(descriptor, stream.fileno())
+    faulthandler.enable()
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
-        with store.claim(run) as mine:
-            if not mine:
-                return Ending(State.running, f"{died}; another process works on it now")
-            if (before := store.status(run).state) in (State.done, State.diverged):
-                return Ending(before, before.value)
-            store.begin(run, job.cell.asked)
-            store.fail(run, died)
-    except OSError as error:
-        return Ending(State.failed, f"failed: {died}, and it cannot be noted: {error}")
-    return Ending(State.failed, f"failed: {died}")
+        told.send(call())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def follow(origin: int) -> None:
+    """End this process at once when the sweep is gone, or the process that all are forked from. The run can go on later."""
+    sweep = multiprocessing.parent_process()
+    assert sweep is not None
+    while not wait([sweep.sentinel], 1.0) and os.getppid() == origin:
+        pass
+    os._exit(1)

@@ -126,6 +126,7 @@ def how_far(status: RunStatus) -> str:
     """How far the run came, and why it is not done."""
     reached = f"in round {status.round} of {status.rounds}" if status.round else "before its first round ended"
     working = status.state in (State.running, State.unfinished, State.failed)
+    reached += f", {status.place}" if status.place else ""
     told = ": ".join(filter(None, (reached if working else "", status.reason.strip().partition("\n")[0])))
     return visible(f"{told}; the traceback is in {status.note}" if status.note else told)
 

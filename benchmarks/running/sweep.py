@@ -1,22 +1,26 @@
-"""`fedsynth sweep`: every cell of an experiment's grids, each in a process of its own.
+"""`fedsynth sweep`: every cell of an experiment's grids, each in a process of its own, here or where an engine puts it.
 
-A process that dies takes no other process down, and the sweep notes its end. A sweep tries no cell twice. If the first cells all
-fail for the same reason, the sweep stops. It leaves a cell that another process is training to that process, waits for it at the
-end, and trains it itself should the process die.
+A process that dies takes no other process down, and the sweep notes its end. A sweep tries no cell that failed twice, and goes on
+with one that was interrupted. If the first cells all fail for the same reason, the sweep stops. It leaves a cell that another
+process is training to that process, waits for it at the end, and trains it itself should the process die.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import pickle
 import re
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from joblib import cpu_count
 from tqdm import tqdm
 
@@ -28,10 +32,11 @@ from ..config.overrides import results_override
 from ..records.record import RecordError
 from ..records.store import FINISHED, State, Store
 from ..records.text_table import how_many
-from .processes import FinishedCell, ProcessPool
+from .engine import DIED, INTERRUPTED, LOCAL, Engine, engine_of
 from .status import count_states, status_of
 from .training.estimate import Forecast, spelt
-from .training.execute import REFRESH, check_available, tell
+from .training.execute import REFRESH, Ending, check_available, lost, tell
+from .worker import settle_cell
 
 ALIKE = 4  # failures of one kind, without a success, that end a sweep
 UNKNOWN = "no estimate yet"
@@ -41,19 +46,29 @@ STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno
 def main(overrides: Sequence[str], jobs: int | None, dry: bool, results: Path | None, command: str) -> int:
     """Train what is missing. Returns 0 if every cell has its record, 1 if not, 130 if it was interrupted. Raises OptionError,
     before anything is trained, for a cell that cannot be run."""
+    words, engine = engine_of(overrides)
     load_choices()
     with explained():
-        sweep = Sweep(cells([*overrides, *results_override(results)]), jobs)
+        sweep = Sweep(cells([*words, *results_override(results)]), jobs, engine)
     if sweep.store.claiming:
         tell(sweep.store.claiming)
     tell(sweep.plan())
     return 0 if dry else sweep.go(command)
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A cell that was given to the engine."""
+
+    cell: Cell
+    began: float
+    round: int  # the last one that was begun before
+
+
 class Sweep:
     """The cells of an experiment, and how far each one is."""
 
-    def __init__(self, planned: Sequence[Cell], jobs: int | None) -> None:
+    def __init__(self, planned: Sequence[Cell], jobs: int | None, engine: str = LOCAL) -> None:
         stores = {cell.run.results for cell in planned}
         if len(stores) > 1:
             raise OptionError(f"a sweep has one store, and these cells have {len(stores)}: {', '.join(sorted(stores))}")
@@ -63,11 +78,30 @@ class Sweep:
         states = {cell.name: self.state(cell) for cell in planned}
         order = (State.unfinished, State.damaged, None, State.failed)  # first what was begun, last what may fail again
         self.missing = [cell for state in order for cell in planned if states[cell.name] is state]
-        self.jobs = min(jobs or max(1, cores() // self.threads), max(1, len(self.missing)))
+        self.engine = Engine(engine)
+        self.gpus = gpus(self.missing) if self.engine.is_local else []
+        self.jobs = min(jobs or self.room(), max(1, len(self.missing)))
+        self.queue, self.elsewhere = (
+            list[Cell](),
+            list[Cell](),
+        )  # what to train next, the last one first; what others train
+        self.at_work: dict[Future[Ending], Attempt] = {}
         self.failed: dict[str, str] = {}  # run -> why it failed in this sweep
         self.trained = 0  # cells that this sweep trained to a record
         self.stopped = ""  # why the sweep ends early
         self.waiting = False  # whether it was said that the sweep waits for others
+
+    def room(self) -> int:
+        """How many cells train at a time. On a GPU as many as fit by the memory that runs like them took, else one."""
+        if not self.engine.is_local:
+            return int(min(self.engine.room, max(1, len(self.missing))))
+        room = max(1, cores() // self.threads)
+        if not self.gpus:
+            return room
+        needed = [self.forecast.gpu_memory(cell.identity) for cell in self.missing]
+        whole = min(torch.cuda.get_device_properties(number).total_memory for number in range(len(self.gpus)))
+        each = 1 if None in needed else max(1, int(whole // max(filter(None, needed))))
+        return min(room, len(self.gpus) * each)
 
     def state(self, cell: Cell) -> State | None:
         status = status_of(self.store, cell.name)
@@ -93,8 +127,9 @@ class Sweep:
         each = [self.share(cell) * (guesses[cell.name] or sum(known) / len(known)) for cell in left]
         return f"about {spelt(max(sum(each) / self.jobs, *each))}"
 
-    def ahead(self, left: Sequence[Cell]) -> str:
+    def ahead(self) -> str:
         """The time left, in words; empty if no cell is left."""
+        left = [*self.queue, *(attempt.cell for attempt in self.at_work.values())]
         told = self.time(left) if left else ""
         return f"{told} left" if told not in ("", UNKNOWN) else told
 
@@ -109,7 +144,8 @@ class Sweep:
         """Train what is missing and print how it ended. Returns 0 if every cell has its record, 1 if not, 130 if it was
         interrupted, 2 if the store cannot be written. Raises OptionError, before anything is trained, for a cell that asks for
         what this machine lacks."""
-        check_available(self.missing)
+        if self.engine.is_local:
+            check_available(self.missing)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self.store.runs.mkdir(parents=True, exist_ok=True)
@@ -133,61 +169,91 @@ class Sweep:
 
     def run(self) -> None:
         """Train what is missing, until every cell was tried or it makes no sense to go on."""
-        queue, elsewhere = self.missing[::-1], [cell for cell in self.cells if self.state(cell) is State.running]
+        self.queue, self.elsewhere = (
+            self.missing[::-1],
+            [cell for cell in self.cells if self.state(cell) is State.running],
+        )
         form = "{n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}"
-        with (
-            ProcessPool(self.threads) as pool,
-            tqdm(total=len(queue), bar_format=form, disable=None, file=sys.stderr) as self.bar,
-        ):
-            while queue or pool.jobs or elsewhere:
-                while queue and len(pool.jobs) < self.jobs:
-                    cell = queue.pop()
-                    if (state := self.state(cell)) is State.running:
-                        elsewhere.append(cell)
-                    elif state not in FINISHED:  # by another sweep, meanwhile
-                        pool.start(cell)
-                for finished in pool.wait(REFRESH) if pool.jobs else ():
-                    if finished.ending.state is State.running:
-                        elsewhere.append(finished.cell)
-                    self.note(finished, [*queue, *(job.cell for job in pool.jobs)])
-                if self.stopped:
-                    return
-                if not queue and not pool.jobs:
-                    queue, elsewhere = self.abandoned(elsewhere)
-                left = [*queue, *(job.cell for job in pool.jobs)]
-                self.bar.set_postfix_str(self.ahead(left))
+        self.bar = tqdm(total=len(self.queue), bar_format=form, disable=None, file=sys.stderr)
+        engine = self.engine.start(self.jobs, self.threads, self.gpus)
+        try:
+            while (self.queue or self.at_work or self.elsewhere) and not self.stopped:
+                self.submit(engine)
+                wait(self.at_work, REFRESH, FIRST_COMPLETED)
+                for future in [future for future in self.at_work if future.done()]:
+                    self.collect(future)
+                if not (self.queue or self.at_work or self.stopped):
+                    self.look_elsewhere()
+                self.bar.set_postfix_str(self.ahead())
+        finally:
+            self.bar.close()
+            engine.shutdown(wait=False)
 
-    def abandoned(self, elsewhere: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
-        """Of the cells that other processes work on, those whose process has died, and those whose is still at work. Waits a
-        while where there are only such: were this a job that a scheduler began again, nobody else would come back to them."""
-        states = {cell.name: self.state(cell) for cell in elsewhere}
-        running = [cell for cell in elsewhere if states[cell.name] is State.running]
-        dead = [cell for cell in elsewhere if states[cell.name] not in (*FINISHED, State.running)]
-        if running and not dead:
+    def submit(self, engine: Executor) -> None:
+        """Give the engine as many cells as it has room for."""
+        while self.queue and len(self.at_work) < self.jobs:
+            cell = self.queue.pop()
+            if (state := self.state(cell)) is State.running:
+                self.elsewhere.append(cell)
+            elif state not in FINISHED:  # by another sweep, meanwhile
+                attempt = Attempt(cell, time.monotonic(), self.store.status(cell.name).round)
+                self.at_work[engine.submit(settle_cell, pickle.dumps(cell))] = attempt
+
+    def collect(self, future: Future[Ending]) -> None:
+        """Take a cell from the engine. One that was interrupted goes on, if it came further than the time before."""
+        attempt = self.at_work.pop(future)
+        cell, ending = attempt.cell, self.ending(future, attempt)
+        if ending.state is State.running:
+            self.elsewhere.append(cell)
+        elif ending.state is State.unfinished and self.store.status(cell.name).round > attempt.round:
+            self.queue.append(cell)
+        self.note(cell, ending)
+
+    def ending(self, future: Future[Ending], attempt: Attempt) -> Ending:
+        """How a cell ended. Stops the sweep where its engine failed, and not the cell."""
+        seconds = time.monotonic() - attempt.began
+        try:
+            return future.result()
+        except Exception as error:
+            kind, told = type(error).__name__, f"interrupted: {error}"
+            if kind in DIED:
+                return replace(lost(attempt.cell, error), seconds=seconds)
+            if kind not in INTERRUPTED:
+                self.stopped = f"the engine gave up: {kind}: {error}"
+            return Ending(State.unfinished, told, seconds)
+
+    def look_elsewhere(self) -> None:
+        """Take up the cells of other processes that have died. Waits a while where all are still at work: were this a job that a
+        scheduler began again, nobody else would come back to them."""
+        states = {cell.name: self.state(cell) for cell in self.elsewhere}
+        self.queue = [cell for cell in self.elsewhere if states[cell.name] not in (*FINISHED, State.running)]
+        self.elsewhere = [cell for cell in self.elsewhere if states[cell.name] is State.running]
+        if self.elsewhere and not self.queue:
             if not self.waiting:
-                self.bar.write(f"waiting for {how_many(len(running), 'cell')} of other processes", file=sys.stderr)
+                number = how_many(len(self.elsewhere), "cell")
+                self.bar.write(f"waiting for {number} of other processes", file=sys.stderr)
             self.waiting = True
             time.sleep(REFRESH)
-        return dead, running
 
-    def note(self, finished: FinishedCell, left: Sequence[Cell]) -> None:
+    def note(self, cell: Cell, ending: Ending) -> None:
         """Print how a cell ended, and decide whether the others are worth a try."""
-        name, ending = finished.cell.name, finished.ending
+        name = cell.name
         if ending.state in FINISHED:
             self.trained += 1
             try:
                 if record := self.store.record(name):
-                    self.forecast.add(record, finished.seconds)
+                    self.forecast.add(record, ending.seconds)
             except RecordError as error:
                 self.failed[name] = str(error)
         elif ending.state is State.failed:
             self.failed[name] = ending.told
         self.bar.update()
         number = f"[{self.trained + len(self.failed)}/{len(self.missing)}]"
-        ahead = f"; {told}" if (told := self.ahead(left)) else ""
+        ahead = f"; {told}" if (told := self.ahead()) else ""
         if self.bar.disable or ending.state not in FINISHED:
             first, *more = ending.told.split("\n")
-            line = f"{number} {name}: {first} ({spelt(finished.seconds)}{ahead})"
+            where = f" in {ending.place}" if ending.place else ""
+            line = f"{number} {name}: {first} ({spelt(ending.seconds)}{where}{ahead})"
             self.bar.write("\n".join([line, *more]), file=sys.stderr)
         if trouble := next((text for text in STORAGE if text in ending.told), ""):
             self.stopped = (
@@ -209,6 +275,15 @@ class Sweep:
             tell(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
         if self.left():
             tell(f"To go on where it stopped:\n  {command}")
+
+
+def gpus(planned: Sequence[Cell]) -> list[str]:
+    """The GPUs that the cells may be spread over, as CUDA_VISIBLE_DEVICES names them: all, unless a cell names its own."""
+    asked = {cell.run.trainer.device for cell in planned}
+    if not torch.cuda.is_available() or not asked <= {"auto", "cuda", "cpu"} or asked == {"cpu"}:
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",") if visible else [*map(str, range(torch.cuda.device_count()))]
 
 
 def by_reason(failed: dict[str, str]) -> dict[str, list[str]]:

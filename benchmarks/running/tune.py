@@ -41,6 +41,7 @@ from ..config.tuned import HOW, TUNED
 from ..records.record import Record
 from ..records.store import Store
 from ..records.text_table import how_many
+from .engine import engine_of
 from .sweep import Sweep
 from .training.execute import tell
 
@@ -65,6 +66,7 @@ def main(
     """Tune the named methods, or all; 1 if one of them has no finished trial or a trial is missing. Raises OptionError for what
     cannot be run."""
     load_choices()
+    words, engine = engine_of(words)
     names, overrides = apart([*words, *results_override(results)])
     names = list(METHODS.entries()) if names == ["all"] else names
     if not names:
@@ -72,7 +74,7 @@ def main(
     file = write and (write if write.suffix == ".yaml" else own_folder() / TUNED / f"{write}.yaml")
     with explained():
         planned = {method: trials_of(method, overrides, trials) for method in names}
-        sweep = Sweep([trial.short for own in planned.values() for trial in own], jobs)
+        sweep = Sweep([trial.short for own in planned.values() for trial in own], jobs, engine)
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
     tell(
@@ -82,7 +84,7 @@ def main(
     if first in (2, 130):
         return first
     last = {method: finalists(own) for method, own in planned.items()}
-    sweep = Sweep([trial.cell for own in last.values() for trial in own], jobs)
+    sweep = Sweep([trial.cell for own in last.values() for trial in own], jobs, engine)
     tell(f"the best of them, and the defaults, for all rounds\n{sweep.plan()}")
     second = sweep.go(command)
     if second in (2, 130):

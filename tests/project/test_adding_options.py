@@ -6,6 +6,8 @@ The commands run in this process, which has torch already, without the seconds t
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,10 @@ from support.docs import DocPage
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.config.errors import OptionError
-from fedsynth.benchmarks.config.grid import Cell, cells
+from fedsynth.benchmarks.config.grid import cells
 from fedsynth.benchmarks.config.schema import Run, register
 from fedsynth.benchmarks.records.store import State, Store
-from fedsynth.benchmarks.running.processes import FinishedCell
-from fedsynth.benchmarks.running.training.execute import settle
+from fedsynth.benchmarks.running.training.execute import Ending
 
 SCENARIO, EXPERIMENT = DocPage("adding-a-scenario"), DocPage("experiments")
 
@@ -31,23 +32,13 @@ def run_commands(script: str) -> None:
         assert main(words) == 0, line
 
 
-class InProcessPool:
-    """A sweep's pool whose cells are trained here, one after another."""
+class InProcess(Executor):
+    """A sweep's engine whose cells are trained here, one after another."""
 
-    def __init__(self, threads: int) -> None:
-        self.jobs: list[FinishedCell] = []
-
-    def __enter__(self) -> InProcessPool:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.jobs = []
-
-    def start(self, cell: Cell) -> None:
-        self.jobs.append(FinishedCell(cell, settle(cell), 1.0))
-
-    def wait(self, seconds: float) -> list[FinishedCell]:
-        return [self.jobs.pop(0)]
+    def submit(self, function: Callable[[bytes], Ending], packed: bytes) -> Future[Ending]:
+        future = Future[Ending]()
+        future.set_result(function(packed))
+        return future
 
 
 @pytest.mark.slow
@@ -85,7 +76,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_commands_of_an_experiment(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fedsynth.benchmarks.running.sweep.ProcessPool", InProcessPool)
+    monkeypatch.setattr("fedsynth.benchmarks.running.engine.Engine.start", lambda *given: InProcess())
     run_commands(EXPERIMENT.commands())
     said = capsys.readouterr()
     assert "local_steps" in said.out

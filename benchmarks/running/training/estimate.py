@@ -22,6 +22,7 @@ from ...records.store import Store
 
 NEWEST = 200  # records that an estimate is made of: enough, and soon read
 FEW, ENOUGH = 3, 1.0  # local steps that are timed at least, and the seconds that they take together
+CONTEXT, MARGIN = 1 << 30, 1.5  # bytes of a GPU that CUDA and its libraries take; what is freed and not yet reused
 WARM_UP = {"cpu": 1, "cuda": 20}  # steps before: operations are counted, kernels chosen, graphs captured
 SCORING = 0.2  # what it costs to score a slice, as a share of training on it: measured on the networks of the demo
 
@@ -31,6 +32,7 @@ class Forecast:
 
     def __init__(self, store: Store) -> None:
         self.seen: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+        self.peaks: defaultdict[tuple[str, ...], float] = defaultdict(float)
         records = (store.folder(name) / "record.json" for name in store.names())
         finished = sorted((path.stat().st_mtime, path.parent.name) for path in records if path.exists())
         for _, name in finished[-NEWEST:]:
@@ -45,11 +47,17 @@ class Forecast:
         spent = max(seconds, record.costs["seconds"] + record.costs.get("evaluation_seconds", 0.0))
         for kind in kinds(record.identity, record.environment["device"].partition(" ")[0]):
             self.seen[kind].append(spent / local_steps(record.identity))
+            self.peaks[kind] = max(self.peaks[kind], record.costs.get("peak_memory_bytes", 0))
 
     def seconds(self, identity: Mapping[str, Any]) -> float | None:
         """The seconds of a whole run; None where nothing like it was finished."""
         known = next((self.seen[kind] for kind in kinds(identity) if kind in self.seen), None)
         return median(known) * local_steps(identity) if known else None
+
+    def gpu_memory(self, identity: Mapping[str, Any]) -> float | None:
+        """The bytes of a GPU that a run needs; None where nothing like it was finished."""
+        known = next((self.peaks[kind] for kind in kinds(identity) if kind in self.peaks), None)
+        return CONTEXT + MARGIN * known if known else None
 
 
 def kinds(identity: Mapping[str, Any], device: str = "") -> list[tuple[str, ...]]:

@@ -41,7 +41,6 @@ from ...records.data_card import card_facts, voxel_edges
 from ...records.record import Record, RecordError, canonical, fingerprint, sha256, write_record
 from ...records.store import FINISHED, State, Store
 from .estimate import announced, first_steps, remaining, spelt
-from .gpu_queue import wait_for_memory
 from .progress import RunProgress
 from .tracking import followed, tracker
 
@@ -57,6 +56,8 @@ class Ending:
 
     state: State  # running where another process works on it
     told: str  # in words
+    seconds: float = 0.0
+    place: str = ""  # the job of a scheduler
 
 
 def check_available(cells: Iterable[Cell]) -> None:
@@ -117,6 +118,22 @@ def attempt(cell: Cell, store: Store, whole: float) -> Ending:
     return Ending(State[record.status], f"{record.status}{': ' if record.reason else ''}{record.reason}")
 
 
+def lost(cell: Cell, error: Exception) -> Ending:
+    """How an attempt ended whose process died: with a note in the store."""
+    store, run = Store(Path(cell.run.results)), cell.name
+    try:
+        with store.claim(run) as mine:
+            if not mine:
+                return Ending(State.running, f"{error}; another process works on it now")
+            if (before := store.status(run).state) in FINISHED:
+                return Ending(before, before.value)
+            store.begin(run, cell.asked)
+            store.fail(run, error)
+    except OSError as fault:
+        return Ending(State.failed, f"failed: {error}, and it cannot be noted: {fault}")
+    return Ending(State.failed, f"failed: {error}")
+
+
 def is_of_signal(error: BaseException) -> bool:
     """Whether the handler of a signal raised it, as submitit's does when its job is preempted or its time is over: the run was
     interrupted, and did not fail."""
@@ -133,7 +150,6 @@ def execute(cell: Cell, store: Store, whole: float) -> Record:
     set_precision(run.trainer)
     # What fails, fails before hours of training.
     data = data_facts(federation, run.dataset, cell.identity, results / "cache")
-    wait_for_memory(run, federation, resolve_device(run.trainer.device), store.runs / ".gpu")
 
     def say(count: int, seconds: float) -> None:
         left = remaining(trainer, seconds)

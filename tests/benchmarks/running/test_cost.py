@@ -1,34 +1,22 @@
-"""`fedsynth cost` and how runs share a GPU, as far as a CPU can show it."""
+"""`fedsynth cost`: what it measures, and the costs that every run notes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from support.federations import federation, options, personalised, resnet
+from support.federations import federation, options, resnet
 from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main
-from fedsynth.benchmarks.config.schema import Run
 from fedsynth.benchmarks.running import cost
-from fedsynth.benchmarks.running.training import gpu_queue
-from fedsynth.benchmarks.running.training.gpu_queue import estimate
 from fedsynth.method import Method
-from fedsynth.networks.network import Network
 from fedsynth.runtime.device import measure_matrix_rate
 from fedsynth.runtime.options import Precision
 from fedsynth.trainer import Trainer
 from fedsynth.trainer.outcome import Costs
-
-GPU = torch.device("cuda")
-
-
-def run(network: Network, **given: object) -> Run:
-    return Run(Method(), network, None, None, options(**given), 0, "results")
 
 
 @pytest.mark.slow
@@ -86,40 +74,3 @@ def test_parts_are_parts_of_the_whole() -> None:
 def test_a_matrix_product_takes_the_time_that_its_rate_says() -> None:
     rates = [measure_matrix_rate(torch.device("cpu"), precision) for precision in (Precision.fp32, Precision.fp32)]
     assert max(rates) < 3 * min(rates)
-
-
-def test_an_estimate_grows_with_what_takes_memory() -> None:
-    base = estimate(run(personalised()), federation()) - gpu_queue.CONTEXT
-    assert estimate(run(personalised(), batch=4), federation()) > gpu_queue.CONTEXT + 1.5 * base / 2
-    assert estimate(run(personalised(width=8)), federation()) > gpu_queue.CONTEXT + 1.5 * base
-    assert estimate(run(personalised(), resident=1), federation()) < gpu_queue.CONTEXT + base / 2
-
-
-def test_a_run_waits_for_room_and_a_run_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given, data, ledger, needed = run(resnet()), federation(), tmp_path / "ledger", 1000
-    free, naps = iter([0, needed - 1, needed - 1, needed]), list[float]()  # the first look is for the whole
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (next(free), 2 * needed))
-    monkeypatch.setattr(gpu_queue.time, "sleep", naps.append)
-    monkeypatch.setattr(gpu_queue, "estimate", lambda run, federation: needed)
-    gpu_queue.wait_for_memory(given, data, GPU, ledger)
-    assert naps == [gpu_queue.SECONDS] * 2
-    assert ledger.read_text() == f"{os.getpid()} {needed}\n"
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, needed - 1))
-    with pytest.raises(ValueError, match="use a smaller"):
-        gpu_queue.wait_for_memory(given, data, GPU, ledger)
-
-
-def test_what_others_were_promised_is_not_free(tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger"
-    with subprocess.Popen(["sleep", "60"]) as other:
-        ledger.write_text(f"{other.pid} 600\n")
-        assert not gpu_queue.entered(ledger, 500, whole=1000, free=1000)
-        assert gpu_queue.entered(ledger, 400, whole=1000, free=1000)
-        assert ledger.read_text() == f"{other.pid} 600\n{os.getpid()} 400\n"
-        other.kill()
-    assert gpu_queue.entered(ledger, 900, whole=1000, free=1000)  # the dead hold nothing
-
-
-def test_a_cpu_has_no_room_to_take(tmp_path: Path) -> None:
-    gpu_queue.wait_for_memory(run(resnet()), federation(), torch.device("cpu"), tmp_path / "lock")
-    assert not (tmp_path / "lock").exists()

@@ -31,6 +31,25 @@ def lines(text: str) -> dict[str, str]:
     return {line.partition("-")[0]: " ".join(line.split()[1:]) for line in text.splitlines() if "-variable-s0-" in line}
 
 
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "PBS_JOBID"])
+def test_a_running_run_is_shown_with_the_job_that_has_it(
+    variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    monkeypatch.setattr("socket.gethostname", lambda: "n1")
+    begun(store, "before", 2)
+    monkeypatch.setenv(variable, "4711")
+    begun(store, "half", 3)
+    with store.claim(begun(store, "running", 7)):
+        assert main(["status", "--results", str(tmp_path)]) == 0
+    told = lines(capsys.readouterr().out)
+    assert told == {
+        "before": "half-finished in round 2 of 16",
+        "half": "half-finished in round 3 of 16",
+        "running": "running in round 7 of 16, job 4711 on n1",
+    }
+
+
 def test_every_state_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(tmp_path)
     finished.finish(store, finished.identity(method={"name": "done"}))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support import finished
@@ -20,7 +25,9 @@ from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.grid import Cell
 from fedsynth.benchmarks.records.store import State, Store
 from fedsynth.benchmarks.running import sweep as sweep_module
-from fedsynth.benchmarks.running.processes import FinishedCell
+from fedsynth.benchmarks.running.engine import Engine
+from fedsynth.benchmarks.running.processes import LocalEngine
+from fedsynth.benchmarks.running.training.estimate import Forecast
 from fedsynth.benchmarks.running.training.execute import Ending
 
 DONE = Ending(State.done, "done")
@@ -29,32 +36,24 @@ ELSEWHERE = Ending(State.running, "another process works on it")
 Act = Callable[[Cell], Ending]
 
 
-class Scripted:
-    """A pool whose processes end as a function says, in the order in which they were started, and leave records where done."""
+class Scripted(Executor):
+    """An engine whose cells end as a function says, at once, and leave records where done."""
 
     def __init__(self, act: Act) -> None:
-        self.act, self.jobs = act, list[FinishedCell]()
-        self.started: list[str] = []
+        self.act, self.started = act, list[str]()
 
-    def __call__(self, threads: int) -> Scripted:
-        return self
-
-    def __enter__(self) -> Scripted:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.jobs = []
-
-    def start(self, cell: Cell) -> None:
+    def submit(self, function: Any, packed: bytes) -> Future[Ending]:
+        cell, future = pickle.loads(packed), Future[Ending]()
         self.started.append(cell.name)
-        self.jobs.append(FinishedCell(cell, DONE, 2.0))
-
-    def wait(self, seconds: float) -> list[FinishedCell]:
-        cell = self.jobs.pop(0).cell
-        ending = self.act(cell)
+        try:
+            ending = self.act(cell)
+        except ArithmeticError as error:
+            future.set_exception(error)
+            return future
         if ending.state is State.done:
             finished.finish(Store(Path(cell.run.results)), cell.identity)
-        return [FinishedCell(cell, ending, 2.0)]
+        future.set_result(replace(ending, seconds=2.0))
+        return future
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +65,10 @@ def _sigterm() -> Iterator[None]:
 
 def sweep(results: Path, act: Act, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, list[str]]:
     """The exit status, and the methods and seeds that were tried."""
-    pool = Scripted(act)
-    monkeypatch.setattr(sweep_module, "ProcessPool", pool)
+    engine = Scripted(act)
+    monkeypatch.setattr(Engine, "start", lambda *given: engine)
     status = main(["sweep", *TINY, "--results", str(results), "method=local,fedavg", *words])
-    return status, ["-".join(name.split("-")[::2][:2]) for name in pool.started]
+    return status, ["-".join(name.split("-")[::2][:2]) for name in engine.started]
 
 
 def fail(reason: str) -> Act:
@@ -211,6 +210,90 @@ def test_as_many_at_a_time_as_a_container_or_a_job_gives(
         monkeypatch.setenv(variable, str(cores))
     sweep(tmp_path, lambda _: DONE, monkeypatch, "seed=0,1,2", "--dry")
     assert f"6 to train, {cores} at a time" in capsys.readouterr().err
+
+
+class ManagerLost(ArithmeticError):
+    """As Parsl raises where a job of the scheduler ended."""
+
+
+class WorkerLost(ArithmeticError):
+    """As Parsl raises where a process of a job died."""
+
+
+def test_a_cell_whose_job_ends_goes_on_as_long_as_it_comes_further_and_one_whose_process_dies_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rounds, store = iter((1, 3, 3)), Store(tmp_path)
+
+    def act(cell: Cell) -> Ending:
+        if cell.name.startswith("local"):
+            raise WorkerLost("worker 3 on n1")
+        with store.claim(cell.name):
+            store.begin(cell.name, cell.identity)
+            store.note(cell.name, next(rounds), 16)
+        raise ManagerLost("the job on n2")
+
+    status, tried = sweep(tmp_path, act, monkeypatch, "--jobs", "1")
+    assert (status, tried) == (1, ["local-s0", "fedavg-s0", "fedavg-s0", "fedavg-s0"])
+    said = capsys.readouterr().err
+    assert "2 cells: 1 half-finished, 1 failed" in said
+    assert said.count("interrupted: the job on n2") == 3
+    assert {store.status(name).reason for name in store.names()} == {"", "WorkerLost: worker 3 on n1"}
+
+
+def test_a_sweep_stops_where_its_engine_fails_and_blames_no_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, tried = sweep(tmp_path, lambda _: 1 // 0, monkeypatch, "--jobs", "1")
+    assert (status, tried) == (1, ["local-s0"])
+    said = capsys.readouterr().err
+    assert "stopped early: the engine gave up: ZeroDivisionError" in said
+    assert "2 cells: 2 not begun" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        (
+            "import no_such_library",
+            "No module named 'no_such_library'; `pip install 'fedsynth[cluster]'` installs Parsl",
+        ),
+        ("settings = 1", "gives no `config`: KeyError"),
+    ],
+)
+def test_an_engine_that_is_not_here_is_refused(
+    text: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text:
+        (tmp_path / "site.py").write_text(text)
+    words = [*TINY, "method=fedavg", "--results", str(tmp_path), f"engine={tmp_path / 'site.py'}"]
+    assert main(["sweep", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_several_share_a_gpu_if_runs_like_them_left_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep_module, "cores", lambda: 64)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda number: SimpleNamespace(total_memory=24 << 30))
+    words = ("trainer.device=cuda", f"seed={','.join(map(str, range(16)))}", "--dry")
+    sweep(tmp_path, lambda _: DONE, monkeypatch, *words)
+    assert "32 to train, 4 at a time" in capsys.readouterr().err
+    monkeypatch.setattr(Forecast, "gpu_memory", lambda self, identity: float(10 << 30))
+    sweep(tmp_path, lambda _: DONE, monkeypatch, *words)
+    assert "32 to train, 8 at a time" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_each_process_sees_one_gpu() -> None:
+    engine = LocalEngine(2, 1, ["2", "GPU-7"])
+    try:
+        assert {engine.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() for _ in range(2)} == {"2", "GPU-7"}
+    finally:
+        engine.shutdown()
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(

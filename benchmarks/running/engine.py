@@ -1,0 +1,81 @@
+"""Where the cells of a sweep train: in processes of this machine, or wherever a configuration of Parsl says.
+
+An engine is an executor as those of `concurrent.futures` are: a function and its data go in, a future comes back. A configuration
+is a Python file of the site with a `config`; queues, accounts, GPUs and containers are its options.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+from ..config.errors import OptionError
+from ..config.own_files import own_folder
+from .processes import LocalEngine
+
+LOCAL = "local"
+INTERRUPTED = (
+    "ProcessStopped",
+    "ManagerLost",
+)  # of Parsl the latter: a job of the scheduler ended with its cells half-finished
+DIED = ("ProcessDied", "WorkerLost")
+
+
+def engine_of(words: Sequence[str]) -> tuple[list[str], str]:
+    """The words without engine=..., and the engine."""
+    named = [word.partition("=")[2] for word in words if word.startswith("engine=")]
+    return [word for word in words if not word.startswith("engine=")], named[-1] if named else LOCAL
+
+
+class Engine:
+    """An engine by its name, before it begins. Raises OptionError for one that is not here."""
+
+    def __init__(self, name: str) -> None:
+        self.is_local = name == LOCAL
+        self.config: Any = None if self.is_local else parsl_config(name)
+
+    @property
+    def room(self) -> float:
+        """How many cells train at a time at most, as far as the configuration says."""
+        return sum(map(workers, self.config.executors))
+
+    def start(self, jobs: int, threads: int, gpus: Sequence[str]) -> Executor:
+        if self.is_local:
+            return LocalEngine(jobs, threads, gpus)
+        from parsl.concurrent import ParslPoolExecutor
+
+        # where the scripts of this environment are, which Parsl starts by their names, also in its jobs
+        os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+        return ParslPoolExecutor(self.config)
+
+
+def parsl_config(name: str) -> Any:
+    """The configuration in a file, or in one of one's own by its name."""
+    path = Path(name) if name.endswith(".py") else own_folder() / "engine" / f"{name}.py"
+    if not path.is_file():
+        raise OptionError(
+            f"engine={name}: there is no file {path}; it can be {LOCAL}, or a Python file with a Parsl `config`"
+        )
+    try:
+        return runpy.run_path(str(path))["config"]
+    except Exception as error:  # the site's own code
+        lacking = (
+            "`pip install 'fedsynth[cluster]'` installs Parsl" if isinstance(error, ImportError) else "correct the file"
+        )
+        raise OptionError(
+            f"engine={name}: {path} gives no `config`: {type(error).__name__}: {error}; {lacking}"
+        ) from error
+
+
+def workers(executor: Any) -> float:
+    """How many calls an executor of Parsl has at work at most; infinite where it does not say."""
+    provider = getattr(executor, "provider", None)
+    blocks = getattr(provider, "max_blocks", math.inf) * getattr(provider, "nodes_per_block", 1)
+    gpus = len(getattr(executor, "available_accelerators", ())) or math.inf
+    return float(blocks * min(getattr(executor, "max_workers_per_node", math.inf), gpus))
