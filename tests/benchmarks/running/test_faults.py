@@ -197,7 +197,8 @@ def test_without_locks_two_commands_train_a_run_once(tmp_path: Path, monkeypatch
             finally:
                 os._exit(status)
         children.append(child)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    ended = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+    assert {0} <= ended <= {0, os.EX_TEMPFAIL}  # the second command leaves the run to the first
     store = Store(tmp_path / "results")
     assert store.status(cell.name).state is State.done
     log = (store.folder(cell.name) / "run.log").read_text()
