@@ -102,7 +102,8 @@ TUNE = Verb(
         ),
         RESULTS_OF_RUN,
     ],
-    about="Each trial is first trained for a quarter of the rounds; the best quarter and the default then train for all rounds.",
+    about="""Each trial is first trained for a quarter of the rounds; the best quarter and the default then train for all rounds.
+engine=FILE takes the trials to a cluster, as it does in `fedsynth sweep`.""",
     examples=["fedsynth tune fedavg fedprox experiment=core --trials 5 --jobs 2"],
     resumes=True,
 )

@@ -47,12 +47,8 @@ class State(Enum):
 
 
 FINISHED = (State.done, State.diverged)
-JOB_IDS = (
-    "SLURM_JOB_ID",
-    "PBS_JOBID",
-    "LSB_JOBID",
-    "JOB_ID",
-)  # where SLURM, PBS, LSF and Grid Engine say which job it is
+# Where SLURM, PBS, LSF and Grid Engine say which job a process is in.
+JOB_IDS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 KEPT = (*FILES, "identity.json", "gallery.npz", "model.safetensors")  # of a finished run
 
 

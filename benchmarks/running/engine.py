@@ -20,10 +20,9 @@ from ..config.own_files import own_folder
 from .processes import LocalEngine
 
 LOCAL = "local"
-INTERRUPTED = (
-    "ProcessStopped",
-    "ManagerLost",
-)  # of Parsl the latter: a job of the scheduler ended with its cells half-finished
+# The names of the errors that say how a cell ended: the first of each is this machine's, the second is Parsl's. Parsl raises
+# ManagerLost where a job of the scheduler ended with its cells half-finished.
+INTERRUPTED = ("ProcessStopped", "ManagerLost")
 DIED = ("ProcessDied", "WorkerLost")
 
 
@@ -50,7 +49,7 @@ class Engine:
             return LocalEngine(jobs, threads, gpus)
         from parsl.concurrent import ParslPoolExecutor
 
-        # where the scripts of this environment are, which Parsl starts by their names, also in its jobs
+        # Parsl starts its scripts by their names, also in its jobs: they lie beside this Python
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         return ParslPoolExecutor(self.config)
 
@@ -65,11 +64,10 @@ def parsl_config(name: str) -> Any:
     try:
         return runpy.run_path(str(path))["config"]
     except Exception as error:  # the site's own code
-        lacking = (
-            "`pip install 'fedsynth[cluster]'` installs Parsl" if isinstance(error, ImportError) else "correct the file"
-        )
+        absent = isinstance(error, ImportError)
+        advice = "`pip install 'fedsynth[cluster]'` installs Parsl" if absent else "correct the file"
         raise OptionError(
-            f"engine={name}: {path} gives no `config`: {type(error).__name__}: {error}; {lacking}"
+            f"engine={name}: {path} gives no `config`: {type(error).__name__}: {error}; {advice}"
         ) from error
 
 

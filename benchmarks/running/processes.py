@@ -22,10 +22,8 @@ from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
-PRELOADED = (
-    f"{__package__}.worker",
-    "torch._dynamo",
-)  # the first optimiser imports the latter: a second for each process
+# The first optimiser of a process imports torch._dynamo, which would take each process a second.
+PRELOADED = (f"{__package__}.worker", "torch._dynamo")
 PATIENCE = 30.0  # seconds that a process gets to stop
 TAIL = 20_000  # characters of what a process printed before it died
 

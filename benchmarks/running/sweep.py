@@ -81,10 +81,8 @@ class Sweep:
         self.engine = Engine(engine)
         self.gpus = gpus(self.missing) if self.engine.is_local else []
         self.jobs = min(jobs or self.room(), max(1, len(self.missing)))
-        self.queue, self.elsewhere = (
-            list[Cell](),
-            list[Cell](),
-        )  # what to train next, the last one first; what others train
+        self.queue = list[Cell]()  # what to train next, the last one first
+        self.elsewhere = list[Cell]()  # what other processes train
         self.at_work: dict[Future[Ending], Attempt] = {}
         self.failed: dict[str, str] = {}  # run -> why it failed in this sweep
         self.trained = 0  # cells that this sweep trained to a record
@@ -169,10 +167,8 @@ class Sweep:
 
     def run(self) -> None:
         """Train what is missing, until every cell was tried or it makes no sense to go on."""
-        self.queue, self.elsewhere = (
-            self.missing[::-1],
-            [cell for cell in self.cells if self.state(cell) is State.running],
-        )
+        self.queue = self.missing[::-1]
+        self.elsewhere = [cell for cell in self.cells if self.state(cell) is State.running]
         form = "{n_fmt} of {total_fmt} cells |{bar}| {elapsed}{postfix}"
         self.bar = tqdm(total=len(self.queue), bar_format=form, disable=None, file=sys.stderr)
         engine = self.engine.start(self.jobs, self.threads, self.gpus)

@@ -136,3 +136,9 @@ def test_what_cannot_be_run_is_said_before_anything_trains(
     assert main(["tune", *command, "--results", str(tmp_path)]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "tuning").exists()
+
+
+def test_trials_take_an_engine_as_cells_of_a_sweep_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*TINY, "fedavg", "--results", str(tmp_path), f"engine={tmp_path / 'site.py'}"]
+    assert main(["tune", *words]) == 2
+    assert f"there is no file {tmp_path / 'site.py'}" in capsys.readouterr().err
