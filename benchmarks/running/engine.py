@@ -12,6 +12,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..config.errors import OptionError
 from ..config.own_files import own_folder
 from .processes import LocalEngine
 
-LOCAL = "local"
+ENGINE, LOCAL = "engine", "local"
 # The names of the errors that say how a cell ended: the first of each is this machine's, the second is Parsl's. Parsl raises
 # ManagerLost where a job of the scheduler ended with its cells half-finished.
 INTERRUPTED = ("ProcessStopped", "ManagerLost")
@@ -27,9 +28,12 @@ DIED = ("ProcessDied", "WorkerLost")
 
 
 def engine_of(words: Sequence[str]) -> tuple[list[str], str]:
-    """The words without engine=..., and the engine."""
-    named = [word.partition("=")[2] for word in words if word.startswith("engine=")]
-    return [word for word in words if not word.startswith("engine=")], named[-1] if named else LOCAL
+    """The words without engine=..., and the engine. Raises OptionError for a word that looks like a misspelt one."""
+    for name in (word.partition("=")[0] for word in words):
+        if name != ENGINE and get_close_matches(name, [ENGINE]):
+            raise OptionError(f"there is no option {name!r}; the nearest: {ENGINE}")
+    named = [word.partition("=")[2] for word in words if word.startswith(f"{ENGINE}=")]
+    return [word for word in words if not word.startswith(f"{ENGINE}=")], named[-1] if named else LOCAL
 
 
 class Engine:
@@ -64,8 +68,10 @@ def parsl_config(name: str) -> Any:
     try:
         return runpy.run_path(str(path))["config"]
     except Exception as error:  # the site's own code
-        absent = isinstance(error, ImportError)
-        advice = "`pip install 'fedsynth[cluster]'` installs Parsl" if absent else "correct the file"
+        absent = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        advice = f"install {absent} in this environment" if absent else "correct the file"
+        if absent.partition(".")[0] == "parsl":
+            advice = "`pip install 'fedsynth[cluster]'` installs Parsl"
         raise OptionError(
             f"engine={name}: {path} gives no `config`: {type(error).__name__}: {error}; {advice}"
         ) from error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor  # joblib's error for a process that was killed is one of these
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,6 +26,12 @@ from .status import count_states
 from .training.estimate import Forecast, kinds, local_steps, spelt
 from .training.execute import REFRESH, check_available, settle, tell
 
+SLURM, LOST = "SlurmLauncher", "UncompletedJobError"  # submitit's launcher, and its error for a job that was killed
+UNSEEN = (
+    "so the launcher does not learn of a job that is killed, and waits for it for ever: once `squeue` shows none of its jobs, "
+    "interrupt it with Ctrl-C; the same command goes on. A sweep with an engine needs no accounting (docs/cluster.md)"
+)
+
 
 def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: str | None) -> int:
     """Train what the overrides say. 0 if every run has its record, 1 if one failed, 75 if another process works on one, 130 if it
@@ -38,7 +46,8 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
     planned = runs(words, multirun)
     stores = {cell.name: Store(Path(cell.run.results)) for cell in planned}
     missing = [cell for cell in planned if stores[cell.name].status(cell.name).state not in FINISHED]
-    announce(stores)
+    launched = launcher(words) if multirun else ""
+    announce(stores, launched)
     if known := expected(missing, stores):
         tell(known)
     whole = {missing[0].name: work(missing)} if missing else {}
@@ -51,7 +60,6 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
             ending = settle(cell)
         tell(f"{cell.name}: {ending.told}")
 
-    launched = multirun and has_launcher(words)
     check_available(missing * (not launched))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -60,27 +68,45 @@ def main(overrides: Sequence[str], multirun: bool, results: Path | None, cfg: st
         else:
             for cell in planned:
                 train(cell)
-    except RuntimeError as error:  # of a launcher, whose errors have no common class: joblib's, submitit's
-        lost = str(error).partition("\n")[0]
-        tell(f"fedsynth: the launcher lost a run ({lost}); the same command goes on where it stopped")
+    except RuntimeError as error:
+        tell(f"fedsynth: the launcher lost a run ({lost_run(error)}); the same command goes on where it stopped")
     except KeyboardInterrupt:
         tell("fedsynth: interrupted; the same command goes on where it stopped")
         return 130
     return conclude(stores)
 
 
-def announce(stores: Mapping[str, Store]) -> None:
-    """Say that the runs were checked, and how they are claimed where locks cannot be relied on."""
+def announce(stores: Mapping[str, Store], launched: str) -> None:
+    """Say that the runs were checked, how they are claimed where locks cannot be relied on, and what the launcher cannot see."""
+    if launched == SLURM and (fault := accounting_fault()):
+        tell(f"this SLURM keeps no accounting ({fault}), {UNSEEN}")
     for note in dict.fromkeys(store.claiming for store in stores.values() if store.claiming):
         tell(note)
     if len(stores) > 1:
         tell(f"{len(stores)} runs, all checked")
 
 
-def has_launcher(words: Sequence[str]) -> bool:
-    """Whether the command or its experiment names a launcher, such as joblib, in place of Hydra's basic one."""
+def launcher(words: Sequence[str]) -> str:
+    """The class of the launcher, such as joblib's, that the command or its experiment names; empty for Hydra's basic one."""
     config = composed(as_words(combined(words)[0]), with_hydra=True)
-    return not str(config.hydra.launcher._target_).endswith(".BasicLauncher")
+    name = str(config.hydra.launcher._target_).rpartition(".")[2]
+    return "" if name == "BasicLauncher" else name
+
+
+def lost_run(error: RuntimeError) -> str:
+    """What a launcher says of a run whose process or job was killed. Raises any other error again."""
+    if isinstance(error, BrokenExecutor) or type(error).__name__ == LOST:
+        return str(error).partition("\n")[0]
+    raise error
+
+
+def accounting_fault() -> str:
+    """Why SLURM does not say how jobs ended; empty where it does."""
+    try:
+        asked = subprocess.run(["sacct", "-X", "-n"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return asked.stderr.strip() if asked.returncode else ""
 
 
 def launch(words: Sequence[str], job: Callable[[DictConfig], None]) -> None:

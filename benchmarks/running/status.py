@@ -21,6 +21,7 @@ from fedsynth.federation.names import visible
 
 from ..records.store import FINISHED, RunStatus, State, Store
 from ..records.text_table import text_table
+from .engine import engine_of
 
 MANY = 20  # runs from which on they are a matrix, and only those that are not done have a line each
 SECONDS = 5.0  # between two looks of --watch
@@ -33,7 +34,8 @@ Statuses = dict[str, RunStatus | None]  # of runs by name; None for one that was
 def main(words: Sequence[str], results: Path, watch: bool) -> int:
     """Print where each run stands and how many there are of each state. Returns 1 if there is no run. Raises OptionError for an
     experiment that cannot be run."""
-    overrides = [word for word in words if "=" in word]
+    asked = [word for word in words if "=" in word]
+    overrides, _ = engine_of(asked)
     patterns = [word for word in words if "=" not in word]
     store = Store(results)
     planned = planned_runs(overrides, results) if overrides else None
@@ -47,7 +49,7 @@ def main(words: Sequence[str], results: Path, watch: bool) -> int:
     print("\n".join(shown(identities, statuses, whole=planned is not None)))
     if any(own is None or own.state not in (*FINISHED, State.running) for own in statuses.values()):
         where = [] if results == Path("results") else ["--results", str(results)]
-        sweep = f"`{shlex.join(['fedsynth', 'sweep', *overrides, *where])}` trains what is missing"
+        sweep = f"`{shlex.join(['fedsynth', 'sweep', *asked, *where])}` trains what is missing"
         print(f"{sweep if overrides else 'The command that began them goes on with what is missing'}.")
     return 0
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
@@ -33,12 +34,14 @@ from ..records.record import RecordError
 from ..records.store import FINISHED, State, Store
 from ..records.text_table import how_many
 from .engine import DIED, INTERRUPTED, LOCAL, Engine, engine_of
+from .processes import ProcessDied
 from .status import count_states, status_of
 from .training.estimate import Forecast, spelt
 from .training.execute import REFRESH, Ending, check_available, lost, tell
 from .worker import settle_cell
 
 ALIKE = 4  # failures of one kind, without a success, that end a sweep
+TRIES = 3  # processes that may die with a cell in one round, before a sweep leaves it
 UNKNOWN = "no estimate yet"
 STORAGE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)))
 
@@ -83,6 +86,7 @@ class Sweep:
         self.jobs = min(jobs or self.room(), max(1, len(self.missing)))
         self.queue = list[Cell]()  # what to train next, the last one first
         self.elsewhere = list[Cell]()  # what other processes train
+        self.freed = Counter[tuple[str, int]]()  # (run, round) -> how many of them have died there
         self.at_work: dict[Future[Ending], Attempt] = {}
         self.failed: dict[str, str] = {}  # run -> why it failed in this sweep
         self.trained = 0  # cells that this sweep trained to a record
@@ -222,8 +226,17 @@ class Sweep:
         """Take up the cells of other processes that have died. Waits a while where all are still at work: were this a job that a
         scheduler began again, nobody else would come back to them."""
         states = {cell.name: self.state(cell) for cell in self.elsewhere}
-        self.queue = [cell for cell in self.elsewhere if states[cell.name] not in (*FINISHED, State.running)]
+        free = [cell for cell in self.elsewhere if states[cell.name] not in (*FINISHED, State.running)]
         self.elsewhere = [cell for cell in self.elsewhere if states[cell.name] is State.running]
+        self.missing += [cell for cell in free if cell not in self.missing]
+        self.bar.total = len(self.missing)
+        for cell in free:
+            self.freed[place := (cell.name, self.store.status(cell.name).round)] += 1
+            if self.freed[place] <= TRIES:
+                self.queue.append(cell)
+            else:
+                died = ProcessDied(f"{TRIES + 1} processes that had it died in round {place[1]}, one after another")
+                self.note(cell, lost(cell, died))
         if self.elsewhere and not self.queue:
             if not self.waiting:
                 number = how_many(len(self.elsewhere), "cell")

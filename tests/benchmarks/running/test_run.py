@@ -280,7 +280,7 @@ def test_the_job_of_a_launcher_waits_for_a_run_that_another_process_works_on(
     endings = iter([Ending(State.running, "elsewhere"), Ending(State.running, "elsewhere"), Ending(State.done, "done")])
     monkeypatch.setattr(run_verb, "settle", lambda *_: next(endings))
     monkeypatch.setattr(run_verb, "REFRESH", 0.0)
-    monkeypatch.setattr(run_verb, "has_launcher", lambda words: True)
+    monkeypatch.setattr(run_verb, "launcher", lambda words: "JoblibLauncher")
     monkeypatch.setattr(run_verb, "launch", lambda words, job: job(composed([*TINY])))
     command("-m", "method=fedavg")
     assert not [*endings]
@@ -295,13 +295,38 @@ def test_a_run_that_a_launcher_loses_is_a_line_and_the_others_are_counted(
     def lose(words: object, job: object) -> None:
         raise UncompletedJobError("Job 17 (task: 0) has not produced any output (state: FAILED)\nNo output stream")
 
-    monkeypatch.setattr(run_verb, "has_launcher", lambda words: True)
+    monkeypatch.setattr(run_verb, "launcher", lambda words: "JoblibLauncher")
     monkeypatch.setattr(run_verb, "launch", lose)
     assert command("-m", "method=local,fedavg") == 1
     said = capfd.readouterr().err
     assert "the launcher lost a run (Job 17 (task: 0) has not produced any output (state: FAILED)); the same" in said
     assert "2 runs: 2 half-finished" in said
     assert "Traceback" not in said
+
+
+def test_an_error_that_is_no_launcher_s_is_no_lost_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(words: object, job: object) -> None:
+        raise RuntimeError("no event loop")
+
+    monkeypatch.setattr(run_verb, "launcher", lambda words: "JoblibLauncher")
+    monkeypatch.setattr(run_verb, "launch", fail)
+    with pytest.raises(RuntimeError, match="no event loop"):
+        command("-m", "method=local")
+
+
+def test_a_slurm_without_accounting_hides_killed_jobs_from_submitit_and_that_is_said(
+    command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sacct").write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
+    (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(run_verb, "launcher", lambda words: "SlurmLauncher")
+    monkeypatch.setattr(run_verb, "launch", lambda words, job: None)
+    command("-m", "method=fedavg")
+    assert "this SLURM keeps no accounting (Slurm accounting storage is disabled), so" in capfd.readouterr().err
+    (tmp_path / "sacct").write_text("#!/bin/sh\n")
+    command("-m", "method=fedavg")
+    assert "accounting" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("by_signal", [True, False])

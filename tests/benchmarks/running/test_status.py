@@ -118,6 +118,8 @@ def test_an_experiment_s_cells_are_shown_that_nobody_has_begun(
         in shown
     )
     assert not tmp_path.joinpath("runs").exists()
+    assert main(["status", *words, "engine=site.py", "--results", str(tmp_path)]) == 0  # the words of the sweep itself
+    assert "seed=0,1 engine=site.py --results" in capsys.readouterr().out
     assert main(["status", "experiment=smok", "--results", str(tmp_path)]) == 2
     assert "no experiment 'smok'; the nearest: smoke" in capsys.readouterr().err
 

@@ -196,7 +196,28 @@ def test_a_sweep_waits_for_what_another_trains_and_takes_it_up_should_that_one_d
     monkeypatch.setattr(sweep_module.Sweep, "state", seen)
     status, tried = sweep(tmp_path, lambda _: DONE, monkeypatch)
     assert (status, tried) == (0, ["fedavg-s0", "local-s0"])
-    assert capsys.readouterr().err.count("waiting for 1 cell of other processes") == 1
+    said = capsys.readouterr().err
+    assert said.count("waiting for 1 cell of other processes") == 1
+    assert "[2/2] local-" in said
+
+
+def test_a_cell_that_kills_whoever_has_it_is_left_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where runs are claimed by leases, nobody can tell at once a dead process on another machine from one that trains on."""
+    store, rounds = Store(tmp_path), iter((1, 1, *[2] * 20))
+
+    def act(cell: Cell) -> Ending:
+        with store.claim(cell.name):
+            store.begin(cell.name, cell.identity)
+            store.note(cell.name, next(rounds), 16)
+        return ELSEWHERE
+
+    status, tried = sweep(tmp_path, act, monkeypatch, "method=fedavg")
+    assert (status, len(tried)) == (1, 6)  # twice in round 1, and as often as it may in round 2
+    assert "[1/1] fedavg-" in (said := capsys.readouterr().err)
+    assert "1 cell: 1 failed" in said
+    assert "ProcessDied: 4 processes that had it died in round 2" in store.status(*store.names()).reason
 
 
 @pytest.mark.parametrize(("variable", "cores"), [("SLURM_CPUS_PER_TASK", 3), ("SLURM_CPUS_ON_NODE", 2), ("", 5)])
@@ -255,10 +276,9 @@ def test_a_sweep_stops_where_its_engine_fails_and_blames_no_cell(
     ("text", "message"),
     [
         (None, "there is no file"),
-        (
-            "import no_such_library",
-            "No module named 'no_such_library'; `pip install 'fedsynth[cluster]'` installs Parsl",
-        ),
+        ("import no_such_library", "No module named 'no_such_library'; install no_such_library in this environment"),
+        ("import parsl.no_such_part", "; `pip install 'fedsynth[cluster]'` installs Parsl"),
+        ("from os import no_such_name", "; correct the file"),
         ("settings = 1", "gives no `config`: KeyError"),
     ],
 )
@@ -270,6 +290,11 @@ def test_an_engine_that_is_not_here_is_refused(
     words = [*TINY, "method=fedavg", "--results", str(tmp_path), f"engine={tmp_path / 'site.py'}"]
     assert main(["sweep", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_misspelt_engine_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", *TINY, "method=fedavg", "enigne=site.py", "--results", str(tmp_path)]) == 2
+    assert "there is no option 'enigne'; the nearest: engine" in capsys.readouterr().err
 
 
 def test_several_share_a_gpu_if_runs_like_them_left_room(
