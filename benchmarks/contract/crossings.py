@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,10 +23,10 @@ from fedsynth.federation import Federation
 from fedsynth.feed import Batch
 from fedsynth.method import Method
 from fedsynth.runtime.options import ServerRule
-from fedsynth.server import Server
 from fedsynth.server.uploads import Uploads
 from fedsynth.site import SiteState
 from fedsynth.trainer import Outcome, Trainer
+from fedsynth.trainer.server_party import ServerParty
 
 from .rules import Rule
 from .toy import NEWCOMER, ToyFederation, blobs
@@ -64,10 +63,6 @@ class Refused(Exception):
     """What was asked makes no sense together, and was refused by name before anything trained."""
 
 
-class Killed(Exception):
-    """The process is gone."""
-
-
 def trainer_of(
     toy: ToyFederation, condition: RunCondition, data: Federation | None = None, folder: Path | None = None
 ) -> Trainer:
@@ -99,23 +94,12 @@ def killed_in_round_2(trainer: Trainer, folder: Path) -> Outcome:
     return trainer.run()
 
 
-def stopped_before_scoring(trainer: Trainer) -> None:
-    """Go on to the end of the last round."""
-
-    def stop(device: torch.device) -> list[dict[str, Any]]:
-        raise Killed
-
-    vars(trainer.selection)["scores"] = stop  # for this trainer alone
-    with suppress(Killed):
-        trainer.run()
-
-
 def crossed(condition: str, toy: ToyFederation) -> Iterator[str]:
     """What is wrong under a condition."""
     with tempfile.TemporaryDirectory() as name:
         made, folder = partial(trainer_of, toy, CONDITIONS[condition]), Path(name, "killed in round 2")
         whole = killed_in_round_2(made(), folder)
-        stopped_before_scoring(made(folder=folder))
+        made(folder=folder).train()  # to the end of the last round, and not scored
         again = made(folder=folder).run()
     if "not finite" in whole.reason:
         yield f"with {condition} {whole.reason}"
@@ -260,13 +244,13 @@ def serves_what_it_learnt(toy: ToyFederation) -> Iterator[str]:
     name = min(set(lost.sites).difference(*map(lost.participants.arrivals, rounds)), default="")
     if not name:
         return
-    lost.server = there.server
+    lost.server_party.server = there.server
     for round in rounds:
         for trainer in (lost, there):
             uploads = Uploads(trainer.folder / "uploads", trainer.options, trainer.device)
             trainer.train_sites(round, uploads)
         aggregate(there, uploads)
-    images = [served(trainer, there.server, name) for trainer in (there, lost)]
+    images = [served(trainer, there.server_party, name) for trainer in (there, lost)]
     if not torch.equal(*images):
         yield (
             "a site whose upload was lost serves other images than if it had arrived; `upload` is not called then, so keep "
@@ -281,11 +265,11 @@ def aggregate(trainer: Trainer, uploads: Uploads) -> None:
     trainer.server.settle()
 
 
-def served(trainer: Trainer, server: Server, name: str) -> Tensor:
+def served(trainer: Trainer, server: ServerParty, name: str) -> Tensor:
     """What a site of a trainer makes of some of its slices with what a server sends it."""
     site = trainer.sites[name]
     feed = site.feeds[site.members[0]]
-    with evaluate.serving(trainer.method, server, site), torch.no_grad():
+    with evaluate.serving(trainer.method, server.download(name), site), torch.no_grad():
         return site.answer(feed.batch(feed.tasks[0], feed.rows["test"]))
 
 
@@ -296,7 +280,7 @@ def makes_each_image_alone(toy: ToyFederation) -> Iterator[str]:
     site = next(iter(trainer.sites.values()))
     feed = site.feeds[site.members[0]]
     rows = feed.rows["test"]
-    with evaluate.serving(trainer.method, trainer.server, site), torch.no_grad():
+    with evaluate.serving(trainer.method, trainer.server_party.download(site.name), site), torch.no_grad():
         together = site.answer(feed.batch(feed.tasks[0], rows))
         alone = torch.cat([site.answer(feed.batch(feed.tasks[0], rows[k : k + 1])) for k in range(len(rows))])
     if (gap := float((together - alone).abs().max())) > SLACK:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fedsynth.evaluation import evaluate
 from fedsynth.evaluation.evaluate import mean_psnr
 from fedsynth.exchange import ContractError
 from fedsynth.federation import Task
@@ -59,7 +58,7 @@ def learns(toy: ToyFederation) -> Iterator[str]:
 
 
 def _psnr(trainer: Trainer, split: str) -> float:
-    return mean_psnr(evaluate.score(trainer.method, trainer.server, trainer.sites, split))
+    return mean_psnr(trainer.score(split))
 
 
 @rule("leaves the loop to the trainer", "mixed precision, clipping and captured steps hold for every method")

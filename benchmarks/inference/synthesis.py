@@ -43,7 +43,7 @@ def synthesise_test_subjects(run: Run, federation: Federation, folder: Path) -> 
     trainer = Trainer(run.method, run.network, federation, run.trainer, run.seed, folder)
     trainer.serve_selected()
     for state in trainer.sites.values():
-        with serving(trainer.method, trainer.server, state), torch.no_grad():
+        with serving(trainer.method, trainer.server_party.download(state.name), state), torch.no_grad():
             for feed in state.feeds.values():
                 tested = federation.sites[feed.name].of("test")
                 for task in feed.tasks:

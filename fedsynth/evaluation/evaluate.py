@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..exchange import Message
 from ..federation import Task
 from ..feed import Batch, Feed
 from ..method import Method
 from ..runtime.metric import Region
-from ..server import Server
 from ..site import SiteState
 from .columns import FIRST, installed_metrics, metric_columns
 from .scores import scores
@@ -25,21 +25,20 @@ GALLERY_SLICES = 2
 
 
 @contextmanager
-def serving(method: Method, server: Server, site: SiteState, adapted: bool = False) -> Iterator[None]:
-    """Inside, the site's nets are what it would serve with now: it received what it is sent (unless it is `adapted`, and goes on
-    from what it has) and personalised it. Afterwards they are as before."""
+def serving(method: Method, message: Message | None, site: SiteState) -> Iterator[None]:
+    """Inside, the site's nets are what it would serve with: it received the message that it is sent (None where it adapted, and
+    goes on from what it has) and personalised it. Afterwards they are as before."""
     with site.preserved(), site.hook("serve"):
-        if not adapted:
-            deliver(method, server, site)
+        if message is not None:
+            deliver(method, message, site)
         method.personalise(site)
         with site.hook("synthesise"):
             yield
 
 
-def deliver(method: Method, server: Server, site: SiteState) -> None:
-    """Let the site receive what it is sent now; a newcomer receives its welcome."""
-    offer = method.download if site.name in server.names else method.welcome
-    message = offer(server, site.name).delivered()
+def deliver(method: Method, message: Message, site: SiteState) -> None:
+    """Let the site receive a message, as it does to serve."""
+    message = message.delivered()
     site.received = message.model
     method.receive(site, message)
 
@@ -81,34 +80,31 @@ def by_subject(feed: Feed, task: Task, split: str, predict: Callable[[Batch], Te
     return rows
 
 
-def score(method: Method, server: Server, sites: Mapping[str, SiteState], split: str) -> list[Row]:
-    """The scores of every real site's tasks, by what its site state serves."""
-    rows: list[Row] = []
-    for site in sites.values():
-        with serving(method, server, site):
-            for feed in site.feeds.values():
-                for task in feed.tasks:
-                    rows += by_subject(feed, task, split, site.answer)
-    return rows
+def score(method: Method, message: Message, site: SiteState, split: str, but: Collection[str] = ()) -> list[Row]:
+    """The scores of the tasks of every real site `but` these, by what its site state serves with a message."""
+    feeds = [feed for name, feed in site.feeds.items() if name not in but]
+    if not feeds:
+        return []
+    with serving(method, message, site):
+        return [row for feed in feeds for task in feed.tasks for row in by_subject(feed, task, split, site.answer)]
 
 
-def gallery(method: Method, server: Server, sites: Mapping[str, SiteState]) -> dict[str, dict[str, np.ndarray]]:
+def gallery(method: Method, message: Message, site: SiteState) -> dict[str, dict[str, np.ndarray]]:
     """ "site/task" -> source (the first of several), target and prediction of the middle slices of the first test subjects, uint8
     `[n, H, W]`."""
     shown: dict[str, dict[str, np.ndarray]] = {}
-    for site in sites.values():
-        with serving(method, server, site), torch.no_grad():
-            for feed in site.feeds.values():
-                subjects = [s.slices for s in feed.subjects if s.split == "test"][:GALLERY_SLICES]
-                rows = np.array([(s.start + s.stop) // 2 for s in subjects])
-                for task in feed.tasks:
-                    batch = feed.batch(task, rows)
-                    images = {
-                        "source": batch.images[:, feed.channels[task.sources[0]], None],
-                        "target": batch.target,
-                        "prediction": site.answer(batch),
-                    }
-                    shown[f"{feed.name}/{task}"] = {name: _grey_values(image) for name, image in images.items()}
+    with serving(method, message, site), torch.no_grad():
+        for feed in site.feeds.values():
+            subjects = [s.slices for s in feed.subjects if s.split == "test"][:GALLERY_SLICES]
+            rows = np.array([(s.start + s.stop) // 2 for s in subjects])
+            for task in feed.tasks:
+                batch = feed.batch(task, rows)
+                images = {
+                    "source": batch.images[:, feed.channels[task.sources[0]], None],
+                    "target": batch.target,
+                    "prediction": site.answer(batch),
+                }
+                shown[f"{feed.name}/{task}"] = {name: _grey_values(image) for name, image in images.items()}
     return shown
 
 
@@ -131,9 +127,14 @@ def mean_image(feed: Feed, task: Task, split: str) -> list[Row]:
     return by_subject(feed, task, split, lambda batch: mean.expand_as(batch.target))
 
 
+def psnr_by_task(rows: list[Row]) -> dict[str, float]:
+    """ "site task" -> the mean over subjects, dB."""
+    cells: dict[str, list[float]] = {}
+    for row in rows:
+        cells.setdefault(f"{row['site']} {row['task']}", []).append(row["psnr"])
+    return {cell: float(np.mean(values)) for cell, values in cells.items()}
+
+
 def mean_psnr(rows: list[Row]) -> float:
     """The mean over site-tasks of the mean over subjects, dB."""
-    cells: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        cells.setdefault((row["site"], row["task"]), []).append(row["psnr"])
-    return float(np.mean([np.mean(values) for values in cells.values()]))
+    return float(np.mean([*psnr_by_task(rows).values()]))

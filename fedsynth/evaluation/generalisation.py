@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..exchange import Message
 from ..federation import Federation, Task
 from ..federation.scenario import with_few
 from ..feed import Batch, Feed
 from ..method import Method
-from ..server import Server
 from ..site import SiteState
 from . import evaluate
 
@@ -36,10 +36,10 @@ Probe = tuple[str, Feed, Task, Callable[[Batch], Tensor]]  # selection; whose sl
 @dataclass(frozen=True)
 class Probes:
     """The probes of a trained federation. `newcomer` makes the state of one of its newcomers as it is before anything is sent to
-    it, with as many local steps a round as it is to adapt by."""
+    it, with as many local steps a round as it is to adapt by; `download` is what a site is sent."""
 
     method: Method
-    server: Server
+    download: Callable[[str], Message]
     sites: Mapping[str, SiteState]
     federation: Federation
     newcomer: Callable[[str, Federation], SiteState]
@@ -59,7 +59,7 @@ class Probes:
         for site in self.sites.values():
             if not (self.federation.conditions.across or any(map(self.federation.asked, site.members))):
                 continue  # there is nothing to ask, and some methods adapt for long before they serve
-            with evaluate.serving(self.method, self.server, site):
+            with evaluate.serving(self.method, self.download(site.name), site):
                 for home in site.members:
                     yield from (("asked", site.feeds[home], task, site.answer) for task in self.federation.asked(home))
                     if self.federation.conditions.across and home in feeds:
@@ -78,11 +78,11 @@ class Probes:
 
     def _welcomed(self, name: str, round: int) -> Iterator[Probe]:
         """What a newcomer would serve with what it is sent."""
-        if len(self.server.plan.model.places):
-            site = self.newcomer(name, self.federation)
+        site = self.newcomer(name, self.federation)
+        if len(site.plan.model.places):
             site.budget = 0
             site.enter(max(round, 1))
-            with evaluate.serving(self.method, self.server, site):
+            with evaluate.serving(self.method, self.download(site.name), site):
                 yield from (("welcome", site.feeds[name], task, site.answer) for task in site.tasks)
             site.dismiss()
 
@@ -95,11 +95,11 @@ class Probes:
         site.enter(1)
         if not diverged:
             with site.hook("receive"):
-                evaluate.deliver(self.method, self.server, site)
+                evaluate.deliver(self.method, self.download(name), site)
             site.begin(1, site.full)
             with site.hook("adapt"):
                 self.method.adapt(site)
             site.leave()
-        with evaluate.serving(self.method, self.server, site, adapted=True):
+        with evaluate.serving(self.method, None, site):
             yield from ((f"adapted-{count}", site.feeds[name], task, site.answer) for task in site.tasks)
         site.dismiss()

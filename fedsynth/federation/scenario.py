@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import streams
 from ..runtime.options import check_finite
-from .federation import Conditions, Federation
+from .federation import Federation
 from .intensities import Normalisation, rescaled
 from .names import check_names
+from .roster import Conditions
 from .site import Dataset, Site
 from .task import FederationError, Task
 

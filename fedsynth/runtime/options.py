@@ -96,7 +96,7 @@ class TrainerOptions:
         server_rule: How the server makes one vector of several. A rule that could do nothing is refused.
         corrupt: The share of the sites of a round that a trimmed mean or Krum assumes to be corrupt, rounded to their number.
         common_start: Whether all sites start from the same weights; if not, each has its own, as in the released pFLSynth code
-            (trainer/own_starts.py).
+            (trainer/server_party.py).
         participation: The share of the sites that take part in a round; at least one does. Pooled training does that share of
             all sites' steps.
         flip: Whether slices are flipped left-right at random.

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ..exchange import Memory, Message, Plan
 from ..runtime.options import ServerRule, TrainerOptions
-from ..site import SiteState
 from . import rules
 
 
@@ -38,16 +37,15 @@ class Server:
     def __init__(
         self,
         plan: Plan,
-        sites: Mapping[str, SiteState],
+        samples: Mapping[str, int],
+        held: Mapping[str, frozenset[str]],
         build: Callable[[int], nn.ModuleDict],
         options: TrainerOptions,
         seed: int,
     ) -> None:
-        self.plan, self.names = plan, tuple(sites)
+        self.plan, self.names, self.samples, self.held = plan, tuple(samples), samples, held
         self._build, self._options = build, options
         self.rounds, self.seed = options.rounds, seed
-        self.samples = {name: site.samples for name, site in sites.items()}
-        self.held = {name: site.held for name, site in sites.items()}
         self.model, self.buffers = self.fresh(0)
         self.memory = Memory()
         self.too_few = False  # whether in this round too few sites sent a model for the run's server rule

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from .. import streams
 from ..evaluation.scores import check_metrics
 from ..exchange import ContractError, Plan, leaves
-from ..federation import Federation, Task
+from ..federation import Federation, Roster
 from ..feed import Feed, fits_on
 from ..method import Blueprint, Method
 from ..networks.network import Generator, Network, check_stages
@@ -34,17 +35,18 @@ class SiteMaker:
         self,
         method: Method,
         network: Network,
-        federation: Federation,
+        roster: Roster,
         options: TrainerOptions,
         seed: int,
         folder: Path,
         device: torch.device,
     ) -> None:
-        self._method, self._network, self._federation = method, network, federation
-        self._seed, self._device = seed, device
+        self._method, self._network, self._roster = method, network, roster
+        self._seed, self._device, self._own_start = seed, device, not options.common_start
         options.optimizer.check()
-        check_metrics(*federation.size)
-        self.groups = _groups(method, federation)
+        if isinstance(roster, Federation):
+            check_metrics(*roster.size)
+        self.groups = _groups(method, roster)
         self.common = self.build()
         for _, net in leaves(self.common):
             if isinstance(net, Generator):
@@ -55,32 +57,34 @@ class SiteMaker:
         on_disk = options.offload is Offload.disk
         self.offload = OffloadStore(folder, map("+".join, self.groups), on_disk, device)
         self.slots = SlotPool(method.players, options, self.offload, device)
-        self._staged = not fits_on(device, federation)
+        self._staged = isinstance(roster, Federation) and not fits_on(device, roster)
 
     def build(self, variant: int = 0) -> nn.ModuleDict:
         """All nets, as they are drawn for the seed; another variant is another draw."""
-        columns, tasks = self._federation.columns, self._federation.all_tasks()
+        columns, tasks = self._roster.columns, self._roster.all_tasks()
         blueprint = Blueprint(self._network, columns, tasks, self._seed, variant)
         with blueprint.weights("own"):
             return self._method.build(blueprint).to(self._device)
 
-    def site(
-        self, members: Sequence[str], of: Federation, options: TrainerOptions, own_start: bool = False
-    ) -> SiteState:
-        """A site, or several that train as one, as it is at the start; with `own_start` on nets that nobody else starts from."""
-        feeds = {name: Feed(of, name, options, self._seed, self._device, self._staged) for name in members}
-        tasks = {task for feed in feeds.values() for task in feed.tasks}
+    def start(self, members: Sequence[str]) -> nn.ModuleDict:
+        """The nets that a site starts from, or several sites that train as one: those that are common, or a draw of its own."""
+        return self._view(members, self.build(streams.key(*members)) if self._own_start else self.common)
 
-        def start() -> nn.ModuleDict:
-            return self._view(tasks, self.build(streams.key(*members)) if own_start else self.common)
-
-        view = self._view(tasks, self.common)
+    def held(self, members: Sequence[str]) -> frozenset[str]:
+        """The paths of the tensors that travel and that such a site has."""
+        view = self._view(members, self.common)
         paths = {path for path, _ in (*view.named_parameters(), *view.named_buffers())}
+        return frozenset(paths & {*self.plan.model.offsets, *self.plan.buffers.offsets})
+
+    def site(
+        self, members: Sequence[str], of: Federation, options: TrainerOptions, newcomer: bool = False
+    ) -> SiteState:
+        """A site, or several that train as one, as it is at the start; a newcomer is at the common start."""
         return SiteState(
             "+".join(members),
-            feeds,
-            frozenset(paths & {*self.plan.model.offsets, *self.plan.buffers.offsets}),
-            start,
+            {name: Feed(of, name, options, self._seed, self._device, self._staged) for name in members},
+            self.held(members),
+            partial(self._view, members, self.common) if newcomer else partial(self.start, members),
             self.slots,
             self._method,
             self.plan,
@@ -90,14 +94,14 @@ class SiteMaker:
             self._device,
         )
 
-    def _view(self, tasks: Iterable[Task], nets: nn.ModuleDict) -> nn.ModuleDict:
-        """Those nets that a site with these tasks needs: not the discriminators of others."""
-        return _without(nets, set(map(str, self._federation.all_tasks())) - set(map(str, tasks)))
+    def _view(self, members: Sequence[str], nets: nn.ModuleDict) -> nn.ModuleDict:
+        """Those nets that a site needs: not the discriminators of tasks that it lacks."""
+        return _without(nets, set(map(str, {*self._roster.all_tasks()} - {*self._roster.all_tasks(members)})))
 
 
-def _groups(method: Method, federation: Federation) -> list[list[str]]:
-    groups = [sorted(group) for group in method.federate(federation.names)]
-    if sorted(name for group in groups for name in group) != sorted(federation.names):
+def _groups(method: Method, roster: Roster) -> list[list[str]]:
+    groups = [sorted(group) for group in method.federate(roster.names)]
+    if sorted(name for group in groups for name in group) != sorted(roster.names):
         raise ContractError(
             f"method {type(method).__name__}: federate() gave {groups}; every site must be in exactly one group"
         )

@@ -15,10 +15,10 @@ import torch
 from ..runtime import checkpoint
 from ..runtime.claim import check_claim
 from ..server import Server
-from ..site import SiteState
 from ..site.offload import OffloadStore, State
 from ..site.slots import SlotPool
 from .model import MODEL
+from .site_party import Party
 
 LATEST = "checkpoint"  # the name of the snapshot from which a run goes on
 
@@ -32,9 +32,9 @@ class Snapshots:
     """`names` of the snapshots that there are -> the states of sites that they need."""
 
     def __init__(
-        self, folder: Path, server: Server, sites: Mapping[str, SiteState], slots: SlotPool, offload: OffloadStore
+        self, folder: Path, server: Server, parties: Mapping[str, Party], slots: SlotPool, offload: OffloadStore
     ) -> None:
-        self._folder, self._server, self._sites, self._slots, self._offload = folder, server, sites, slots, offload
+        self._folder, self._server, self._parties, self._slots, self._offload = folder, server, parties, slots, offload
         self.names: dict[str, list[State]] = {}
 
     def find(self) -> None:
@@ -53,10 +53,7 @@ class Snapshots:
 
     def write(self, name: str, facts: Mapping[str, Any]) -> None:
         """Put the server and all sites on the disk as they are, and some facts with them."""
-        for site in self._sites.values():
-            if tree := self._slots.tree(site):  # else it is there already
-                self._offload.write(site.state, tree)
-        trained = dict(site.state for site in self._sites.values())
+        trained = {name: party.keep() for name, party in self._parties.items()}
         checkpoint.save(self._path(name), {"server": self._server.tree(), "trained": trained, **facts})
         self.names[name] = [*trained.items()]
 
@@ -65,12 +62,11 @@ class Snapshots:
         return checkpoint.load(self._path(name), device)
 
     def recall(self, tree: Mapping[str, Any], round: int) -> None:
-        """Make server and sites what they were. A site's own state is read when the site is asked for something."""
+        """Make server and sites what they were."""
         self._slots.vacate()
         self._server.restore(tree["server"])
-        for name, site in self._sites.items():
-            site.state = (name, tree["trained"][name])
-            site.enter(round)
+        for name, party in self._parties.items():
+            party.recall(tree["trained"][name], round)
 
     def keep(self, names: Iterable[str]) -> None:
         """Delete all other snapshots, and the states that neither these nor the sites' next steps need."""
@@ -80,7 +76,7 @@ class Snapshots:
             self._path(name).unlink(missing_ok=True)
             del self.names[name]
         needed = [state for states in self.names.values() for state in states]
-        self._offload.forget_all_but([*needed, *(site.state for site in self._sites.values())])
+        self._offload.forget_all_but([*needed, *((name, party.trained) for name, party in self._parties.items())])
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
 import tempfile
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ..evaluation import evaluate
 from ..evaluation.generalisation import Probes
-from ..federation import Federation
+from ..exchange import Message
+from ..federation import Federation, Roster
 from ..method import Method
 from ..networks.network import Network
 from ..runtime import checkpoint
 from ..runtime.device import hardware, matrix_rate, peak, reset_peak, resolve_device, set_precision, trim
-from ..runtime.options import UNCOUNTED, ServerRule, TrainerOptions, check_finite
+from ..runtime.options import UNCOUNTED, TrainerOptions, check_finite
 from ..server import Server
 from ..server.uploads import Uploads
 from ..site import SiteState
 from .attributes import Attributes
 from .model import load_model, save_model
 from .outcome import Outcome, Row, RunState, curve_row
-from .own_starts import check_own_starts, meet
-from .participation import Participation, poisoned
-from .selection import Selection
-from .server_rule import check_server_rule
+from .participation import Participation
+from .server_party import ServerParty
 from .sharing import buffer_policy, parameter_counts
 from .site_maker import SiteMaker
+from .site_party import DONE, Party, SiteParty
 from .snapshots import LATEST, Snapshots, selected
 
 NUMERICS = 2  # part of every run's identity: raise it when a change of the engine changes numbers
-
-DONE = object()  # what `next` gives when a site has finished its part of a round
 
 Progress = Callable[[int, int, str, float], None]
 
@@ -55,14 +52,17 @@ class Trainer:
     Args:
         method: With its options.
         network: What the method makes its nets of, with its options.
-        federation: The sites and their tasks.
+        federation: The sites and their tasks; where the sites are elsewhere, the roster.
         options: How every method trains.
         seed: Of every random stream of the run.
         folder: Where checkpoints lie. A run goes on from the checkpoint that it finds there; None for a temporary folder.
         progress: Called with (round, rounds, site, generator loss) after a site's local training.
+        elsewhere: Name -> the site, where it is in another process. By default all sites are here.
 
     Attributes:
-        sites: Name -> the state of each site, or of each group that trains as one.
+        parties: Name -> each site, or each group that trains as one, as the loop of rounds sees it.
+        server_party: The server, as the loop sees it.
+        sites: Name -> the state of each site that is here.
         server: What the server holds.
         plan: Which tensors travel.
         state: How far the run is.
@@ -89,11 +89,12 @@ class Trainer:
         self,
         method: Method,
         network: Network,
-        federation: Federation,
+        federation: Roster,
         options: TrainerOptions,
         seed: int,
         folder: Path | None = None,
         progress: Progress = silent,
+        elsewhere: Mapping[str, Party] | None = None,
     ) -> None:
         for group, chosen in {"method": method, "network": network, "scenario": federation.conditions}.items():
             check_finite(group, chosen)
@@ -107,25 +108,25 @@ class Trainer:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.folder = folder
         self.device = resolve_device(options.device)
-        self.side_by_side = options.resident if self.device.type == "cuda" else 1  # sites that train at a time
+        here = options.resident if self.device.type == "cuda" else 1
+        self.side_by_side = here if elsewhere is None else len(elsewhere)  # sites that train at a time
         reset_peak(self.device)
 
         self._maker = make = SiteMaker(method, network, federation, options, seed, folder, self.device)
         self.common, self.plan, self.step = make.common, make.plan, make.step
         self.slots, self.offload = make.slots, make.offload
-        own_start = not options.common_start
-        self.sites = {"+".join(group): make.site(group, federation, options, own_start) for group in make.groups}
-        self.participants = Participation(list(self.sites), options, federation.conditions, seed)
-        self.server = Server(self.plan, self.sites, make.build, options, seed)
-        check_own_starts(method, self.server, options)
-        check_server_rule(method, self.server, options, self.participants)
+        self.sites: dict[str, SiteState] = {}
+        self.parties = dict(elsewhere or {})
+        if isinstance(federation, Federation):
+            self.sites = {"+".join(group): make.site(group, federation, options) for group in make.groups}
+            for name, site in self.sites.items():
+                self.parties[name] = SiteParty(site, method, federation, make, options)
+        samples = {name: party.samples for name, party in self.parties.items()}
+        self.server_party = ServerParty(method, federation, make, samples, options, seed)
         self.state = RunState()
         self._secured = 0  # the best round that the checkpoint knows
         self.curve_file = checkpoint.RowsFile(folder / "curve.jsonl")
-        self.snapshots = Snapshots(folder, self.server, self.sites, self.slots, self.offload)
-        self.selection = Selection(
-            method, self.server, self.sites, federation, self.snapshots, self.state, options.rounds
-        )
+        self.snapshots = Snapshots(folder, self.server, self.parties, self.slots, self.offload)
         trim()
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -140,6 +141,11 @@ class Trainer:
             ContractError: The method breaks its contract in a step.
             ValueError: The checkpoint in the folder is of another run, or the machine lacks what was asked for.
         """
+        self.train()
+        return self._outcome()
+
+    def train(self) -> None:
+        """Train up to `options.rounds` rounds, with the errors of `run`."""
         set_precision(self.options)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -147,7 +153,16 @@ class Trainer:
             self.state.hardware.append(here)
         while self.state.round < self.options.rounds and not self.state.diverged:
             self.round(self.state.round + 1)
-        return self._outcome()
+
+    @property
+    def server(self) -> Server:
+        """What the server holds."""
+        return self.server_party.server
+
+    @property
+    def participants(self) -> Participation:
+        """Says who takes part in a round."""
+        return self.server_party.participants
 
     def round(self, round: int) -> None:
         """One round: the sites train, the server aggregates; then validation and a checkpoint, where they are due."""
@@ -157,7 +172,7 @@ class Trainer:
         rows = self.train_sites(round, uploads)
         if not self.state.diverged:
             with self.step.timing("aggregation"):
-                self._aggregate(round, uploads)
+                self.state.costs.rounds_with_too_few += self.server_party.aggregate(round, uploads)
         uploads.clear()
         spent = {part: total - seconds.get(part, 0.0) for part, total in self.step.seconds.items()}
         self.state.costs.add(rows.values(), self.step.flops - flops, spent)
@@ -175,94 +190,35 @@ class Trainer:
     def train_sites(self, round: int, uploads: Uploads) -> dict[str, Row]:
         """The sites' part of a round: a row of the curve each. On a GPU several take turns, a local step each."""
         rows: dict[str, Row] = {}
-        waiting = deque(self.sites[name] for name in self.participants(round))
+        self.server_party.begin(round)
+        waiting = deque(self.participants(round))
         arriving = set(self.participants.arrivals(round))
-        if round == 1 and not self.options.common_start:
-            meet(self.server, [self.sites[name] for name in sorted(arriving)], self.method.equal_weights)
-        at_work: deque[tuple[Row, Iterator[None]]] = deque()
+        at_work: deque[tuple[Row, Generator[None, None, None]]] = deque()
         while (waiting or at_work) and not self.state.diverged:
             if waiting and len(at_work) < self.side_by_side:
-                site = waiting.popleft()
-                rows[site.name] = curve_row(round, site.name, loss=None)
-                arrives = site.name in arriving
-                at_work.append((rows[site.name], self.train_site(site, rows[site.name], uploads, arrives)))
-                if waiting:
-                    self.slots.expect(waiting[0])
+                name = waiting.popleft()
+                rows[name] = row = curve_row(round, name, loss=None)
+                party, send = self.parties[name], partial(self._arrive, round, name, uploads)
+                steps = self.participants.steps(name, party.full, round)
+                download = partial(self.server_party.download, name)
+                at_work.append((row, party.train(row, steps, download, send if name in arriving else None)))
+                if waiting and waiting[0] in self.sites:
+                    self.slots.expect(self.sites[waiting[0]])
             row, work = at_work.popleft()
-            began, backwards = time.perf_counter(), self.step.backwards
-            working = next(work, DONE) is not DONE
-            row["seconds"] += time.perf_counter() - began
-            row["gradient_evaluations"] += self.step.backwards - backwards
-            if working:
+            if next(work, DONE) is not DONE:
                 at_work.append((row, work))
             else:
                 self._watch(row)
-        for row, _ in at_work:  # where a run diverged
+        for row, work in at_work:  # where a run diverged
             row |= dict.fromkeys(("loss_generator", "loss_discriminator"), math.nan)
-            self.sites[row["site"]].leave()
+            work.close()
         return rows
 
-    def train_site(self, site: SiteState, row: Row, uploads: Uploads, arrives: bool = True) -> Iterator[None]:
-        """One site's part of a round: download, local steps, upload, if it arrives; a pause after each step. Fills its row of the
-        curve."""
-        losses: dict[str, Tensor] = {}
-        site.begin(row["round"], self.participants.steps(site.name, site.full, row["round"]))
-        with site.slot.on_stream(), self.step.timing("exchange"):
-            self._download(site, row)
-        yield from site.train(losses)
-        self.step.contract.check_trained(
-            losses, f"the {site.steps} local steps of site {site.name} in round {site.round}"
-        )
-        with site.slot.on_stream():
-            if arrives:
-                with self.step.timing("exchange"):
-                    self._upload(site, row, uploads)
-            with self.step.timing("waiting"):
-                totals = torch.stack(list(losses.values())).tolist()
-            row |= {f"loss_{role}": total / site.steps for role, total in zip(losses, totals, strict=True)}
-        site.received = None
-        site.leave()
-
-    def _download(self, site: SiteState, row: Row) -> None:
-        message = self.method.download(self.server, site.name).delivered()
-        if row["round"] == 1 and not self.options.common_start:
-            site.received = message.model  # in place of the nets that the site lacks
-            message |= {"model": site.pack(), "buffers": site.pack_buffers()}
-        row["bytes_down"] = self.plan.nbytes(message, site.held)
-        site.received = message.model
-        with site.hook("receive"):
-            self.method.receive(site, message)
-
-    def _upload(self, site: SiteState, row: Row, uploads: Uploads) -> None:
-        with site.hook("upload"):
-            message = self.method.upload(site).delivered()
-        row["bytes_up"] = self.plan.nbytes(message, site.held)
-        if site.name in self.federation.poisoned:
-            message = poisoned(message, site.received, f"method {type(self.method).__name__} at site {site.name}")
+    def _arrive(self, round: int, name: str, uploads: Uploads, message: Message) -> None:
         with self.step.timing("waiting"):
             if not message.is_finite():
-                self.state.diverged = f"the upload of site {site.name} is not finite in round {row['round']}"
-        uploads.add(site.name, message)
-
-    def _aggregate(self, round: int, uploads: Uploads) -> None:
-        """The server's part of a round. Where too few uploads arrived for its rule, it stays as it was."""
-        if self.server.has_enough(uploads):
-            aggregate: Callable[..., object] = self.method.aggregate
-            returned = aggregate(self.server, uploads)
-            held = {"model": self.plan.model.numel, "buffers": self.plan.buffers.numel}
-            vectors = {name: (getattr(self.server, name), length) for name, length in held.items()}
-            self.step.contract.check_server(returned, vectors)
-        if self.server.too_few:
-            self.state.costs.rounds_with_too_few += 1
-            rule = self.options.server_rule
-            logging.getLogger(__name__).warning(
-                "round %d: %s has too few uploads (%d arrived), so %s",
-                round,
-                rule.name,
-                len(uploads),
-                "the server keeps a model" if rule is ServerRule.krum else "it is the plain mean",
-            )
-        self.server.settle()
+                self.state.diverged = f"the upload of site {name} is not finite in round {round}"
+        uploads.add(name, message)
 
     def _watch(self, row: Row) -> None:
         """Report that a site has trained, and notice whether it diverged."""
@@ -278,26 +234,66 @@ class Trainer:
     # --- scores ------------------------------------------------------------------------------------------------------
 
     def validate(self, round: int, rows: dict[str, Row]) -> None:
-        """Score the validation subjects, into the round's rows of the curve, and select the round if it is the best."""
-        self.selection.validate(round, rows)
+        """Score the validation subjects, into the round's rows of the curve, and keep the round if it is the best."""
+        started, last = time.perf_counter(), round == self.options.rounds
+        answers = {
+            name: party.answer(round, self.server_party.download(name), floor=last)
+            for name, party in self.parties.items()
+        }
+        for name, answer in answers.items():
+            if answer["psnr"]:
+                row = rows.setdefault(name, curve_row(round, name))
+                row |= {"val_psnr": float(np.mean([*answer["psnr"].values()])), "val_ssim": answer["ssim"]}
+        if self.server_party.select(round, answers, self.state):
+            self.snapshots.write(selected(round), {})
+        self.state.costs.evaluation_seconds += time.perf_counter() - started
+
+    def score(self, split: str) -> list[Row]:
+        """The scores of what all sites but the poisoned ones serve now, a row for each task and subject."""
+        download, but = self.server_party.download, self.federation.poisoned
+        parts = [evaluate.score(self.method, download(name), site, split, but) for name, site in self.sites.items()]
+        return [row for part in parts for row in part]
+
+    def gallery(self) -> dict[str, dict[str, np.ndarray]]:
+        """Some test slices of every site and what it makes of them (`evaluate.gallery`)."""
+        parts = [evaluate.gallery(self.method, self.server_party.download(name), s) for name, s in self.sites.items()]
+        return {place: images for part in parts for place, images in part.items()}
 
     def probe(self) -> list[Row]:
         """Score what the run's conditions ask for besides the sites' own tasks (evaluation/generalisation.py)."""
+        assert isinstance(self.federation, Federation), "sites that are elsewhere are scored there"
         adapting = replace(self.options, local_steps=self.federation.conditions.adapt_steps)
 
         def newcomer(name: str, of: Federation) -> SiteState:
-            return self._maker.site([name], of, adapting)
+            return self._maker.site([name], of, adapting, newcomer=True)
 
-        probes = Probes(self.method, self.server, self.sites, self.federation, newcomer)
+        probes = Probes(self.method, self.server_party.download, self.sites, self.federation, newcomer)
         return probes.score(self.state.round, bool(self.state.diverged))
+
+    def score_selections(self) -> list[Row]:
+        """The test scores after the last round and after the best, in which this leaves the sites; a row each. Of a run that
+        diverged, they are those of the mean training image."""
+        if self.state.diverged:
+            feeds = [feed for site in self.sites.values() for name, feed in site.feeds.items()]
+            feeds = [feed for feed in feeds if feed.name not in self.federation.poisoned]
+            last = selection = [
+                row for feed in feeds for task in feed.tasks for row in evaluate.mean_image(feed, task, "test")
+            ]
+        else:
+            last = selection = self.score("test")
+            if (best := self.state.best_round) != self.options.rounds:
+                self.snapshots.recall(self.snapshots.read(selected(best), self.device), best)
+                selection = self.score("test")
+        both = (("selected", selection), ("last", last))
+        return [{"selection": name} | row for name, rows in both for row in rows]
 
     def _scores(self) -> list[Row]:
         """All test scores. Where one is not finite, the run has diverged after all, and they are those of the mean image."""
-        rows = self.selection.scores(self.device) + self.probe()
+        rows = self.score_selections() + self.probe()
         if bad := next((row for row in rows if not math.isfinite(row["psnr"])), None):
             where = " ".join(bad[part] for part in ("selection", "site", "task", "subject"))
             self.state.diverged = f"a test score is not finite: {where}"
-            rows = self.selection.scores(self.device) + self.probe()
+            rows = self.score_selections() + self.probe()
         return rows
 
     def _outcome(self) -> Outcome:
@@ -315,7 +311,7 @@ class Trainer:
             curve=self.state.curve,
             selected_round=0 if diverged else self.state.best_round,
             validation_psnr=0.0 if diverged else self.state.best_psnr,
-            gallery={} if diverged else evaluate.gallery(self.method, self.server, self.sites),
+            gallery={} if diverged else self.gallery(),
             costs=self.state.costs.summary(rate) | parameter_counts(self.sites.values(), self.plan),
             policy=buffer_policy(self.common, self.plan),
             execution=self.step.ran,
@@ -326,12 +322,12 @@ class Trainer:
 
     def digests(self) -> dict[str, str]:
         """The SHA-256 of the tensors of each site and of the server, by name."""
-        sites = {name: checkpoint.tree_digest(site.slot.weights()) for name, site in self.sites.items()}
+        sites = {name: party.digest() for name, party in self.parties.items()}
         return sites | {"server": checkpoint.tree_digest(self.server.tree())}
 
     def save_model(self) -> None:
         """Write all that the selected round of a run that is done serves with into one file of its folder."""
-        save_model(self.folder, self.state.best_round, self.method, self.server, self.sites)
+        save_model(self.folder, self.state.best_round, self.method, self.server_party, self.sites)
 
     def serve_selected(self) -> None:
         """Make the sites and the server serve as they did in the selected round of the run whose model is in the folder.

@@ -184,8 +184,8 @@ def test_scoring_leaves_everything_as_it_was() -> None:
     before = of.digests()
     optimizers = checkpoint.tree_digest({name: site.slot.optimizer_state() for name, site in of.sites.items()})
     training = [site.nets.training for site in of.sites.values()]
-    evaluate.score(of.method, of.server, of.sites, "val")
-    evaluate.gallery(of.method, of.server, of.sites)
+    of.score("val")
+    of.gallery()
     assert of.digests() == before
     assert checkpoint.tree_digest({name: site.slot.optimizer_state() for name, site in of.sites.items()}) == optimizers
     assert [site.nets.training for site in of.sites.values()] == training
@@ -215,12 +215,12 @@ class Labelled(Method):
 def test_every_site_serves_what_it_downloads_receives_and_adapts() -> None:
     both = federation(("ixi", "oasis"))
     of = trainer(Labelled(), sites=both)
-    pictures = evaluate.gallery(of.method, of.server, of.sites)
+    pictures = of.gallery()
     assert sorted(pictures) == ["ixi/T1->T2", "ixi/T2->PD", "oasis/T1->T2", "oasis/T2->FLAIR"]
     for cell, images in pictures.items():
         level = {"ixi": 0.375, "oasis": -0.375}[cell.partition("/")[0]]
         assert np.unique(images["prediction"]).tolist() == [round((level + 1) * 127.5)]
-    rows = evaluate.score(of.method, of.server, of.sites, "test")
+    rows = of.score("test")
     for row in rows:
         name, task = str(row["site"]), Task.parse(str(row["task"]))
         data = both.sites[name]
@@ -233,7 +233,7 @@ def test_every_site_serves_what_it_downloads_receives_and_adapts() -> None:
 def test_pictures_are_the_middle_slices_of_the_first_test_subjects() -> None:
     both = federation(("ixi", "oasis"), slices=3)
     of = trainer(Method(), sites=both)
-    images = evaluate.gallery(of.method, of.server, of.sites)["ixi/T2->PD"]
+    images = of.gallery()["ixi/T2->PD"]
     middle = [subject.slices.start + 1 for subject in both.sites["ixi"].of("test")]
     for name, contrast in (("source", "T2"), ("target", "PD")):
         expected = both.sites["ixi"].images[middle, both.sites["ixi"].contrasts.index(contrast)].astype(np.float32)
@@ -244,7 +244,7 @@ def test_pictures_are_the_middle_slices_of_the_first_test_subjects() -> None:
 def test_pooled_training_is_scored_on_every_real_site() -> None:
     of = trainer(METHODS["pooled"](), sites=("ixi", "oasis"))
     assert list(of.sites) == ["ixi+oasis"]
-    rows = evaluate.score(of.method, of.server, of.sites, "val")
+    rows = of.score("val")
     assert {(row["site"], row["task"]) for row in rows} == {
         ("ixi", "T1->T2"),
         ("ixi", "T2->PD"),
@@ -269,7 +269,7 @@ def test_noise_is_drawn_for_each_slice_alone(case: str) -> None:
     site = of.sites["ixi"]
     feed, task = site.feeds["ixi"], site.tasks[0]
     rows = feed.rows["test"][:3]
-    with torch.no_grad(), evaluate.serving(of.method, of.server, site):
+    with torch.no_grad(), evaluate.serving(of.method, of.server_party.download(site.name), site):
         together = site.answer(feed.batch(task, rows))
         alone = torch.cat([site.answer(feed.batch(task, rows[k : k + 1])) for k in (2, 0, 1)])[[1, 2, 0]]
         other = site.answer(feed.batch(site.tasks[1], rows))

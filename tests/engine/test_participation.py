@@ -89,7 +89,7 @@ def test_what_a_site_learns_for_itself_it_serves_although_its_uploads_are_lost()
     for name in lost:
         theta = of.sites[name].pack()
         assert not torch.equal(theta, of.server.model)
-        with serving(of.method, of.server, of.sites[name]):
+        with serving(of.method, of.server_party.download(name), of.sites[name]):
             assert torch.equal(of.sites[name].pack(), theta)
 
 

@@ -13,7 +13,6 @@ import torch
 from support.federations import federation, options, resnet
 from support.probes import Everything, facts
 
-from fedsynth.evaluation import evaluate
 from fedsynth.federation import Conditions
 from fedsynth.method import Method
 from fedsynth.methods.fedbabu import FedBABU
@@ -215,7 +214,7 @@ def test_what_a_straggler_serves_is_the_same_after_a_restart(method: Method, tmp
     last.save_model()
     served = made(tmp_path)
     served.serve_selected()
-    rows = evaluate.score(served.method, served.server, served.sites, "test")
+    rows = served.score("test")
     assert rows == [
         {key: value for key, value in row.items() if key != "selection"}
         for row in again.scores

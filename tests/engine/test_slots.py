@@ -13,7 +13,6 @@ from support.federations import federation, options, resnet, trainer
 from support.probes import Everything, facts, local
 
 from fedsynth.benchmarks.contract.toy import ToyFederation, blobs
-from fedsynth.evaluation import evaluate
 from fedsynth.exchange import Memory, Message
 from fedsynth.method import Method
 from fedsynth.methods.ditto import Ditto
@@ -146,7 +145,7 @@ def served_again(made: Callable[[], Trainer]) -> dict[str, set[str]]:
     again = made()
     again.serve_selected()
     selected = [row for row in outcome.scores if row["selection"] == "selected"]
-    again_selected = evaluate.score(again.method, again.server, again.sites, "test")
+    again_selected = again.score("test")
     assert repr([{"selection": "selected"} | row for row in again_selected]) == repr(selected)
     return {name: set(own["tensors"]) for name, own in checkpoint.load(model, CPU)["sites"].items()}
 

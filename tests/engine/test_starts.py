@@ -25,7 +25,6 @@ from fedsynth.methods.pflsynth import PFLSynth
 from fedsynth.networks.resnet import ResNet
 from fedsynth.runtime.options import ServerRule
 from fedsynth.trainer import Trainer
-from fedsynth.trainer.own_starts import meet
 
 # Starts of one's own
 
@@ -125,7 +124,7 @@ def test_the_nets_of_a_start_are_made_once_for_the_server(monkeypatch: pytest.Mo
     site = of.sites["ixi"]
     start = site.start
     monkeypatch.setattr(site, "start", lambda: made.append(site.name) or start())
-    meet(of.server, of.sites.values(), equal_weights=False)
+    of.server_party.meet({name: site.start for name, site in of.sites.items()})
     for _ in range(2):
         assert torch.equal(of.server.began("ixi"), of.plan.model.pack(dict(start().named_parameters())))
     assert made == ["ixi"]
@@ -133,7 +132,7 @@ def test_the_nets_of_a_start_are_made_once_for_the_server(monkeypatch: pytest.Mo
 
 def test_a_tensor_that_few_sites_have_starts_from_these() -> None:
     of = own(FedGAN())
-    meet(of.server, of.sites.values(), equal_weights=False)
+    of.server_party.meet({name: site.start for name, site in of.sites.items()})
     path = "discriminators.T2->PD.body.0.weight"
     assert torch.equal(of.plan.model.part(of.server.model, path), of.sites["ixi"].tensors[path])
 

@@ -125,7 +125,7 @@ def means(outcome: Outcome, selection: str) -> float:
 
 
 def served(of: Trainer) -> dict[str, dict[str, np.ndarray]]:
-    return evaluate.gallery(of.method, of.server, of.sites)
+    return of.gallery()
 
 
 def test_validation_picks_one_round_for_all_and_the_last_is_kept_beside_it() -> None:
@@ -136,7 +136,7 @@ def test_validation_picks_one_round_for_all_and_the_last_is_kept_beside_it() -> 
     of = scripted(0.5, 0.05, 0.1)
     for round, selection in ((1, ""), (2, "selected"), (3, "last")):
         of.round(round)
-        scores = evaluate.score(of.method, of.server, of.sites, "test")
+        scores = of.score("test")
         own = [row for row in outcome.scores if row["selection"] == selection]
         assert own == ([{"selection": selection} | row for row in scores] if selection else [])
         pictures = {key: p["prediction"].tolist() for key, p in served(of).items()}
@@ -256,7 +256,7 @@ def below(of: Trainer, sites: Sequence[str]) -> str:
 
 def test_the_floor_is_that_of_the_sites_that_are_scored() -> None:
     of = scripted(0.01, 3.0)
-    of.selection._poisoned = ["midas"]  # private: as in a scenario with poisoned sites
+    vars(of.federation)["poisoned"] = frozenset({"midas"})
     assert of.run().reason == below(of, ["ixi"])
 
 
@@ -335,8 +335,8 @@ def test_only_training_steps_touch_running_statistics() -> None:
     of = trainer(Method(), resnet(norm=Norm.batch), SITES, rounds=2, local_steps=3)
     of.round(1)
     before = {name: [b.clone() for b in statistics(site, "running_mean")] for name, site in of.sites.items()}
-    evaluate.score(of.method, of.server, of.sites, "test")
-    evaluate.gallery(of.method, of.server, of.sites)
+    of.score("test")
+    of.gallery()
     for name, site in of.sites.items():
         assert all(map(torch.equal, statistics(site, "running_mean"), before[name]))
         assert {b.item() for b in statistics(site, "num_batches_tracked")} == {3}
@@ -408,9 +408,9 @@ def test_dropout_draws_from_a_stream_of_site_round_and_step() -> None:
 def test_there_is_no_dropout_in_scores() -> None:
     of = trainer(Method(), sites=SITES, rounds=1)
     of.round(1)
-    scores = [evaluate.score(of.method, of.server, of.sites, "val") for _ in range(2)]
+    scores = [of.score("val") for _ in range(2)]
     assert scores[0] == scores[1]
-    with evaluate.serving(of.method, of.server, of.sites["ixi"]), torch.no_grad():
+    with evaluate.serving(of.method, of.server_party.download("ixi"), of.sites["ixi"]), torch.no_grad():
         feed = of.sites["ixi"].feeds["ixi"]
         batch = feed.batch(feed.tasks[0], np.array([0, 1]))
         images = [of.method.synthesise(of.sites["ixi"], batch) for _ in range(2)]

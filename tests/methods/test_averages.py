@@ -65,7 +65,7 @@ def test_without_fine_tuning_fedbabu_serves_the_random_head() -> None:
     of = pair_trainer(FedBABU(steps=0))
     of.round(1)
     site = of.sites["ixi"]
-    with serving(of.method, of.server, site):
+    with serving(of.method, of.server_party.download(site.name), site):
         assert torch.equal(site.pack(), of.server.model)
 
 

@@ -15,7 +15,7 @@ from support.federations import federation, options, site, trainer
 from torch import nn
 
 from fedsynth.benchmarks.contract.toy import small
-from fedsynth.evaluation.evaluate import copy_source, gallery
+from fedsynth.evaluation.evaluate import copy_source
 from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.exchange import ContractError
 from fedsynth.federation import Columns, Conditions, Federation, FederationError, Site, Subject, Task
@@ -230,6 +230,6 @@ def test_copying_several_sources_is_copying_their_mean() -> None:
 def test_the_gallery_shows_the_first_source() -> None:
     of = Federation({"one": known({"PD": 0.5, "T2": 0.25, "T1": 0.75})}, {"one": (Task.parse("T2+T1->PD"),)})
     run = trainer(FedAvg(), small(ResNet), of)
-    shown = gallery(run.method, run.server, run.sites)["one/T1+T2->PD"]
+    shown = run.gallery()["one/T1+T2->PD"]
     assert (shown["source"] == round(255 * 0.75)).all()
     assert (shown["target"] == 128).all()

@@ -192,7 +192,7 @@ def test_a_site_keeps_and_serves_its_own_model_and_one_that_is_new_the_mean() ->
     [absent] = set(SITES) - set(of.participants(1))
     for name, site in of.sites.items():
         own = site.pack()
-        with serving(of.method, of.server, site):
+        with serving(of.method, of.server_party.download(site.name), site):
             assert torch.equal(site.pack(), of.server.model if name == absent else own)
         assert torch.equal(site.pack(), own)
     own, cloud = of.sites["ixi"].pack(), of.method.download(of.server, "ixi").model

@@ -139,7 +139,7 @@ def test_a_site_that_never_trained_serves_the_servers_model() -> None:
         site = of.sites[name]
         [draw, *_] = site.feeds[name].train(1)
         batch = draw.make()
-        with serving(of.method, of.server, site), torch.no_grad():
+        with serving(of.method, of.server_party.download(site.name), site), torch.no_grad():
             federated = site.nets["generator"](batch.source, batch.code)
             assert torch.equal(of.method.synthesise(site, batch), federated) is (name == absent)
 
@@ -180,7 +180,7 @@ def test_a_site_serves_theta_once_it_has_one(norm: Norm) -> None:
         trained[name] = [tensor.clone() for tensor in of.sites[name].tensors.values()]
     assert len(trained) < len(of.sites)
     for name, site in of.sites.items():
-        with serving(of.method, of.server, site):
+        with serving(of.method, of.server_party.download(site.name), site):
             assert torch.equal(site.pack(), of.server.model) is (name not in trained)
             assert torch.equal(site.pack_buffers(), of.server.buffers) or name in trained
             for tensor, expected in zip(site.tensors.values(), trained.get(name, ()), strict=False):

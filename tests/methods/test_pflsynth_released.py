@@ -117,7 +117,7 @@ def test_four_rounds_are_the_released_loops(tmp_path: Path) -> None:
                 model.epoch(own[name], 1e-3 * (1 - max(0, round + 1 - ROUNDS / 2) / (ROUNDS / 2 + 1)))
             average(models, {name: len(drawn) for name, drawn in own.items()})  # batches of 1: the training slices
         for name, site in of.sites.items():
-            with serving(of.method, of.server, site), torch.no_grad():
+            with serving(of.method, of.server_party.download(site.name), site), torch.no_grad():
                 compare(site, models[name].nets.state_dict())
                 feed = site.feeds[name]
                 batch = feed.batch(feed.tasks[0], feed.rows["val"])
@@ -149,7 +149,7 @@ def test_dropout_stays_on_when_a_site_serves_and_nothing_of_it_is_kept(tmp_path:
     feed = site.feeds["ixi"]
     batch = feed.batch(feed.tasks[0], feed.rows["train"])
     before = {path: tensor.clone() for path, tensor in site.tensors.items()}
-    with serving(of.method, of.server, site), torch.no_grad():
+    with serving(of.method, of.server_party.download(site.name), site), torch.no_grad():
         image, again = site.answer(batch), site.answer(batch)
         with site.training(False):
             silent = site.nets["generator"](batch.source, batch.code)

@@ -162,13 +162,14 @@ def test_what_the_deputy_learned_from_others_reaches_what_is_served() -> None:
 def test_who_never_trained_serves_the_mean_deputy() -> None:
     of = trainer(PRRFL(), participation=0.67)
     of.round(1)
+    old, *_ = of.participants(1)
     [new] = set(SITES) - set(of.participants(1))
     models = [of.sites[name].pack() for name in of.participants(1)]
-    with serving(of.method, of.server, of.sites[new]):
+    with serving(of.method, of.server_party.download(new), of.sites[new]):
         for root in ("", "personal"):
             np.testing.assert_allclose(of.sites[new].pack(root), (models[0] + models[1]) / 2, atol=1e-6)
-    with serving(of.method, of.server, of.sites[of.participants(1)[0]]):
-        assert not torch.equal(*(of.sites[of.participants(1)[0]].pack(root) for root in ("", "personal")))
+    with serving(of.method, of.server_party.download(old), of.sites[old]):
+        assert not torch.equal(*(of.sites[old].pack(root) for root in ("", "personal")))
 
 
 @pytest.mark.parametrize(

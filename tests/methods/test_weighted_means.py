@@ -83,7 +83,7 @@ def test_the_cost_is_the_mean_l1_of_all_tasks_on_all_training_slices() -> None:
     site = of.sites["ixi"]
     with site.hook("upload"):
         found = cost(site)
-    with evaluate.serving(of.method, of.server, site), torch.no_grad():
+    with evaluate.serving(of.method, of.server_party.download(site.name), site), torch.no_grad():
         slices = [feed.batch(task, feed.rows["train"]) for feed in site.feeds.values() for task in feed.tasks]
         losses = [float((site.answer(own) - own.target).abs().mean()) for own in slices]
     assert len(losses) == 2
@@ -144,7 +144,7 @@ def test_it_never_moves_less_than_fedavg(epsilon: float) -> None:
 def served(of: Trainer, name: str) -> torch.Tensor:
     site = of.sites[name]
     site.enter(of.state.round)
-    with serving(of.method, of.server, site):
+    with serving(of.method, of.server_party.download(site.name), site):
         return site.pack()
 
 

@@ -14,7 +14,7 @@ from support.checkout import ROOT
 from support.federations import federation, trainer
 from torch import Tensor
 
-from fedsynth.evaluation import columns, evaluate
+from fedsynth.evaluation import columns
 from fedsynth.evaluation.columns import metric_column, metric_columns
 from fedsynth.evaluation.scores import check_metrics, scores
 from fedsynth.method import Method
@@ -73,7 +73,7 @@ def test_a_score_outside_the_range_is_refused_with_metric_subject_and_value(
     installed(mine=Given())
     said = rf"^mine of subject .* \(T1->T2 at ixi\) is {value:g}, outside 0 to 1, .* the metric 'mine' declares"
     with pytest.raises(MetricError, match=said):
-        evaluate.score(of.method, of.server, of.sites, "test")
+        of.score("test")
 
 
 def test_rounding_leaves_no_range_and_what_is_not_defined_lies_in_all() -> None:

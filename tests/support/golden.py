@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fedsynth.benchmarks.contract.toy import ToyFederation
 from fedsynth.datasets.phantom.dataset import Phantom
-from fedsynth.evaluation import evaluate
 from fedsynth.federation import Federation
 from fedsynth.federation.scenario import Scenario
 from fedsynth.registry import METHODS
@@ -33,7 +32,7 @@ def run(name: str, federation: Federation) -> dict[str, float]:
     trainer = Trainer(toy.method, replace(toy.network, **deeper), federation, toy.options, seed=0)
     for round in (1, 2):
         trainer.round(round)
-    rows = evaluate.score(trainer.method, trainer.server, trainer.sites, "val")
+    rows = trainer.score("val")
     model = trainer.server.model.double()
     found = {f"{row['site']} {row['task']}": row["psnr"] for row in rows}
     return found | {"server": float(model.square().mean().sqrt()) if len(model) else 0.0}

@@ -14,7 +14,6 @@ from fedsynth.feed import Batch
 from fedsynth.losses import l1
 from fedsynth.method import Method
 from fedsynth.server import Server
-from fedsynth.server.uploads import Uploads
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs
 from fedsynth.trainer import Outcome, Trainer
@@ -46,9 +45,10 @@ def untimed(costs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def local(of: Trainer, site: str, round: int) -> None:
-    """One site's part of a round, whose upload is lost."""
-    uploads = Uploads(of.folder, of.options, of.device)
-    for _ in of.train_site(of.sites[site], curve_row(round, site), uploads):
+    """One site's part of a round, whose upload is not aggregated."""
+    party, sent = of.parties[site], list[Message]()
+    steps = of.participants.steps(site, party.full, round)
+    for _ in party.train(curve_row(round, site), steps, lambda: of.server_party.download(site), sent.append):
         pass
 
 

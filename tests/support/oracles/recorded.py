@@ -153,7 +153,7 @@ def _ending(of: Trainer, world: World) -> Ending:
     served: dict[str, Mapping[str, Tensor]] = {}
     for name, site in of.sites.items():
         site.enter(ROUNDS)
-        with serving(of.method, of.server, site), torch.no_grad():
+        with serving(of.method, of.server_party.download(site.name), site), torch.no_grad():
             images = [site.answer(batch) for batch in world.questions[name]]
         served[name] = {f"slice {k}": image for k, image in enumerate(images)}
     return Ending(nets, _parts(of.plan, of.server.model, of.server.buffers), served)

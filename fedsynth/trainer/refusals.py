@@ -1,4 +1,4 @@
-"""Robust server rules that could do nothing, which are refused before a run."""
+"""Runs that are refused before they begin: a server rule that could do nothing, starts that the method cannot have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ from ..method import Method
 from ..runtime.options import ServerRule, TrainerOptions
 from ..server import Server, rules
 from .participation import Participation
+
+
+def check_own_starts(method: Method, server: Server, options: TrainerOptions) -> None:
+    """Raise ContractError where sites may not start from weights of their own."""
+    if options.common_start:
+        return
+    name = type(method).__name__
+    if method.needs_common_start:
+        wrong = f"method {name} needs weights that are the same at every site"
+    elif any(method.download(server, site).model.shape != server.model.shape for site in server.names):
+        wrong = f"the server of method {name} sends several models, which the start of a site cannot replace"
+    elif options.server_rule is not ServerRule.mean:
+        wrong = (
+            f"trainer.server_rule={options.server_rule.name} compares models, which in round 1 would be unrelated draws"
+        )
+    else:
+        return
+    raise ContractError(f"{wrong}; set trainer.common_start=true")
 
 
 def check_server_rule(method: Method, server: Server, options: TrainerOptions, participants: Participation) -> None:
