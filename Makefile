@@ -28,7 +28,8 @@ test-slow: $(READY)
 
 test-all: test test-slow
 
-# What CI has no room for: simulations of error rates, every method under every condition.
+# What CI has no room for: simulations of error rates, every method under every condition, sweeps on a SLURM (as root, with the
+# packages that tests/support/slurm.py names).
 test-long: $(READY)
 	$(PYTEST) -m long
 
@@ -84,5 +85,5 @@ $(READY): pyproject.toml constraints.txt
 		echo "FedSynth needs Python 3.11 or newer, and $(PYTHON) is `$(PYTHON) --version 2>&1`." \
 		"Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[sweep,volumes,tensorboard,test,lint]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[sweep,cluster,volumes,tensorboard,test,lint]'
 	@touch $@

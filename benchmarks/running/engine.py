@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -55,6 +56,11 @@ class Engine:
 
         # Parsl starts its scripts by their names, also in its jobs: they lie beside this Python
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+        for (
+            executor
+        ) in self.config.executors:  # else, when a sweep is killed, its jobs would wait for it to the end of their time
+            if hasattr(executor, "interchange_launch_cmd") and shutil.which("setpriv"):
+                executor.interchange_launch_cmd = ["setpriv", "--pdeathsig", "KILL", *executor.interchange_launch_cmd]
         return ParslPoolExecutor(self.config)
 
 

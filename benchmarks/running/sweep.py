@@ -280,9 +280,10 @@ class Sweep:
         if self.stopped:
             tell(f"fedsynth: stopped early: {self.stopped}")
         tell(f"{how_many(len(self.cells), 'cell')}: {self.counts()}")
-        for told, names in by_reason(self.failed).items():
+        left = {cell.name for cell in self.left()}
+        for told, names in by_reason({name: told for name, told in self.failed.items() if name in left}).items():
             tell(f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {told}")
-        if self.left():
+        if left:
             tell(f"To go on where it stopped:\n  {command}")
 
 

@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,9 @@ def command(results: Path, jobs: int, *more: str) -> list[str]:
     return [sys.executable, "-m", "fedsynth.benchmarks.cli", *own]
 
 
-def begin(results: Path, jobs: int, before: Callable[[], None] | None = None, *more: str) -> subprocess.Popen[str]:
+def begin(results: Path, jobs: int, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(results, jobs, *more),
+        command(results, jobs),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
@@ -177,44 +176,6 @@ def test_whatever_happens_the_same_command_repeated_ends_with_the_same_table(tmp
     assert scores(hurt) == scores(whole)
     assert table(hurt) == table(whole)
     assert {path.name.rpartition("-")[0] for path in (hurt / "damaged").iterdir()} == {first.name, second.name}
-
-
-PARSL = """
-from parsl import Config
-from parsl.executors import HighThroughputExecutor
-from parsl.providers import LocalProvider
-
-executor = HighThroughputExecutor(
-    address="127.0.0.1", max_workers_per_node=2, provider=LocalProvider(max_blocks=1), heartbeat_period=2, heartbeat_threshold=10
-)
-config = Config(executors=[executor], retries=3, run_dir={folder!r})
-"""
-
-
-def holders(results: Path) -> list[int]:
-    """The processes that have claimed a run, by the kernel's list of locks."""
-    inodes = {str(path.stat().st_ino) for path in results.glob("runs/*/lock")}
-    lines = [line.split() for line in (PROC / "locks").read_text().splitlines()]
-    return [int(pid) for _, kind, _, mode, pid, inode, *_ in lines if inode.rpartition(":")[2] in inodes]
-
-
-@pytest.mark.long
-@pytest.mark.skipif(find_spec("parsl") is None, reason="needs Parsl: pip install 'fedsynth[cluster]'")
-def test_a_sweep_of_parsl_s_local_provider_loses_processes_and_no_cell(tmp_path: Path) -> None:
-    """56 cells; three processes are killed as they train, and end with the tensors of a sweep without Parsl."""
-    whole, hurt, seeds = tmp_path / "whole", tmp_path / "hurt", "seed=0,1,2,3,4,5,6"
-    (tmp_path / "site.py").write_text(PARSL.format(folder=str(tmp_path / "parsl")))
-    assert subprocess.run(command(whole, 2, seeds), cwd=ROOT, capture_output=True).returncode == 0
-    process = begin(hurt, 2, None, seeds, f"engine={tmp_path / 'site.py'}")
-    for number in (2, 4, 6):
-        assert wait_for(lambda least=number: len(done(hurt)) >= least and bool(holders(hurt)), 300)
-        kill(holders(hurt)[0])
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
-    assert "Traceback" not in said
-    assert len(done(hurt)) == 56
-    assert digests(hurt) == digests(whole)
-    assert scores(hurt) == scores(whole)
 
 
 def mounts() -> bool:
