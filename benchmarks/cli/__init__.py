@@ -19,12 +19,12 @@ from .data import PREPARE
 from .extend import CHECK, LIST
 from .read import COMPARE, FIGURES, LEADERBOARD, REPORT, STATUS
 from .share import OUTPUTS, RECORDS
-from .train import COST, PRUNE, RUN, SWEEP, TUNE
+from .train import COST, DEPLOY, PRUNE, RUN, SWEEP, TUNE
 from .verb import Program, hint, sentence
 
 PROGRAM = Program(
     {
-        "Train": [RUN, SWEEP, TUNE, COST, PRUNE],
+        "Train": [RUN, SWEEP, TUNE, COST, PRUNE, DEPLOY],
         "Read": [STATUS, LEADERBOARD, COMPARE, REPORT, FIGURES],
         "Data": [PREPARE],
         "Share": [RECORDS, OUTPUTS],

@@ -124,6 +124,31 @@ COST = Verb(
         "fedsynth cost pflsynth experiment=demo --profile trace",
     ],
 )
+DEPLOY = Verb(
+    "deploy",
+    "running.deploy.kits",
+    "train a run whose sites are hospitals, over NVIDIA FLARE",
+    [
+        click.Argument(["what"], type=click.Choice(["plan", "join", "serve", "train", "export"]), metavar="STEP"),
+        click.Argument(["kit"], type=PATH, metavar="DIR", help="A party's kit; of plan, where the kits go."),
+        words("words", "[OPTION=VALUE]...", "Of plan, the run; of join, the data set of the site.", OVERRIDES),
+        click.Option(["--server"], default="localhost", metavar="HOST", help="The server's name (default: localhost)."),
+        click.Option(["--port"], default=8002, type=click.IntRange(1), metavar="N", help="Its port (default: 8002)."),
+        counted("--seconds", 3600, "Within which a site has to answer"),
+    ],
+    about="""\b
+plan    makes a kit for each party, with the words of the run
+join    takes part as a hospital, with data that stay there
+serve   is the server, which has no data
+train   lets all train, and waits until they have
+export  writes what a hospital's model makes of its test subjects
+
+docs/deploy.md takes two hospitals through all of it.""",
+    examples=[
+        "fedsynth deploy plan kits method=fedbn 'scenario.sites=[north,south]'",
+        "fedsynth deploy join kits/fedsynth/prod_00/north dataset=prepared 'dataset.folders=[north]'",
+    ],
+)
 PRUNE = Verb(
     "prune",
     "running.prune",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsynth.federation import FederationError
+from fedsynth.federation import Dataset, FederationError
 from fedsynth.registry import DATASETS, RegistryError
 
 from ..records.finished import finished_runs
 from ..records.record import Record
 from ..records.store import Store
-from .synthesis import rebuild_federation, rebuild_run, synthesise_test_subjects
+from .synthesis import Synthesised, rebuild_federation, rebuild_run, synthesise_test_subjects
 
 
 def main(runs: Sequence[str], results: Path, out: Path | None, root: Path | None) -> int:
@@ -34,25 +34,39 @@ def main(runs: Sequence[str], results: Path, out: Path | None, root: Path | None
 
 
 def export_volumes(record: Record, folder: Path, results: Path, out: Path, root: Path | None = None) -> int:
-    """Write `SITE/SUBJECT/SOURCE-TARGET.nii.gz` for every test subject and task of a run; returns how many volumes.
+    """Write what a run makes of every test subject and task; returns how many volumes.
+
+    Raises FederationError as `write_volumes` does, and for a run on data that are not those that it was trained on; RecordError
+    for a run that diverged; ValueError where its trained model is not here.
+    """
+    run = rebuild_run(record, results)
+    check_volumes(run.dataset)
+    federation = rebuild_federation(run, record, results)
+    made = synthesise_test_subjects(run, federation, folder)
+    return write_volumes(run.dataset, federation.names, made, out, root)
+
+
+def check_volumes(dataset: Dataset) -> None:
+    """Raises FederationError for data that have no volumes."""
+    if not hasattr(dataset, "volumes"):
+        raise FederationError(f"it was trained on dataset={DATASETS.name_of(type(dataset))}, which has no volumes")
+
+
+def write_volumes(
+    dataset: Any, sites: Iterable[str], made: Iterable[Synthesised], out: Path, root: Path | None = None
+) -> int:
+    """Write `SITE/SUBJECT/SOURCE-TARGET.nii.gz` for each of what was synthesised for the sites; returns how many volumes.
 
     A volume has the grid of the source's volume and the intensities of the target's: the white of the slices becomes the
     intensity that was shown as white there. A subject has its name, which the names.json of the prepared folder knows.
 
-    Raises FederationError for a run on data that have no volumes or not their names.json, or that are not those that it was
-    trained on; RecordError for a run that diverged; ValueError where its trained model is not here.
+    Raises FederationError for data that have no volumes, or not their names.json.
     """
-    run = rebuild_run(record, results)
-    volumes = getattr(run.dataset, "volumes", None)
-    if volumes is None:
-        raise FederationError(
-            f"{record.run} was trained on dataset={DATASETS.name_of(type(run.dataset))}, which has no volumes"
-        )
-    federation = rebuild_federation(run, record, results)
+    check_volumes(dataset)
     save: Any = DATASETS["prepared"]
-    index = {(site, row["subject"], row["contrast"]): row for site in federation.names for row in volumes(site)}
+    index = {(site, row["subject"], row["contrast"]): row for site in sites for row in dataset.volumes(site)}
     count = 0
-    for site, task, subject, images in synthesise_test_subjects(run, federation, folder):
+    for site, task, subject, images in made:
         source, target = (index.get((site, subject.name, contrast)) for contrast in (task.sources[0], task.target))
         if source is None or target is None:
             continue  # a site of the phantom beside prepared ones has no volumes
@@ -66,7 +80,7 @@ def export_volumes(record: Record, folder: Path, results: Path, out: Path, root:
         count += 1
     if not count:
         raise FederationError(
-            f"none of the sites of {record.run} was made from volumes, so there is nothing to lay its output on"
+            f"none of {', '.join(sites)} was made from volumes, so there is nothing to lay the output on"
         )
     return count
 

@@ -16,6 +16,7 @@ from fedsynth.evaluation.evaluate import serving
 from fedsynth.federation import Federation, FederationError, Subject, Task
 from fedsynth.registry import REGISTRIES
 from fedsynth.runtime.options import TrainerOptions
+from fedsynth.site import SiteState
 from fedsynth.trainer import Trainer
 
 from ..config.identity import scenario_of
@@ -44,15 +45,20 @@ def synthesise_test_subjects(run: Run, federation: Federation, folder: Path) -> 
     trainer.serve_selected()
     for state in trainer.sites.values():
         with serving(trainer.method, trainer.server_party.download(state.name), state), torch.no_grad():
-            for feed in state.feeds.values():
-                tested = federation.sites[feed.name].of("test")
-                for task in feed.tasks:
-                    for subject in tqdm(tested, f"{feed.name} {task}", unit="subject", leave=False, disable=None):
-                        rows = np.arange(subject.slices.start, subject.slices.stop)
-                        parts = np.split(rows, range(BATCH, len(rows), BATCH))
-                        made = [state.answer(feed.batch(task, part)) for part in parts]
-                        images = torch.cat(made)[:, 0].float().clamp(-1, 1).cpu().numpy()
-                        yield Synthesised(feed.name, task, subject, images)
+            yield from synthesised(state)
+
+
+def synthesised(state: SiteState) -> Iterator[Synthesised]:
+    """Every test subject's slices for every task of a site that is serving."""
+    for feed in state.feeds.values():
+        tested = [subject for subject in feed.subjects if subject.split == "test"]
+        for task in feed.tasks:
+            for subject in tqdm(tested, f"{feed.name} {task}", unit="subject", leave=False, disable=None):
+                rows = np.arange(subject.slices.start, subject.slices.stop)
+                parts = np.split(rows, range(BATCH, len(rows), BATCH))
+                made = [state.answer(feed.batch(task, part)) for part in parts]
+                images = torch.cat(made)[:, 0].float().clamp(-1, 1).cpu().numpy()
+                yield Synthesised(feed.name, task, subject, images)
 
 
 def rebuild_run(record: Record, results: Path) -> Run:

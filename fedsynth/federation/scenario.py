@@ -15,7 +15,7 @@ from ..runtime.options import check_finite
 from .federation import Federation
 from .intensities import Normalisation, rescaled
 from .names import check_names
-from .roster import Conditions
+from .roster import Conditions, Roster
 from .site import Dataset, Site
 from .task import FederationError, Task
 
@@ -162,16 +162,7 @@ class Scenario(Conditions):
             FederationError: The data set cannot be what the scenario asks for.
         """
         plan = self.resolve(dataset)
-        sites = {}
-        for name in plan:
-            site = dataset.load(name, cache) if self.cohort is None else dataset.load_cohort(name, self.cohort, cache)
-            if (count := self.of_site(self.train_subjects, name)) is not None:
-                site = with_few(site, count)
-            if pixels := self.of_site(self.shift, name):
-                site = misaligned(site, pixels)
-            if how := self.of_site(self.normalise, name):
-                site = rescaled(site, how)
-            sites[name] = site
+        sites = {name: self.site(name, dataset, cache) for name in plan}
         for name in self.newcomers:
             if (there := len(sites[name].of("train"))) < max(self.adapt, default=0):
                 raise FederationError(
@@ -182,8 +173,44 @@ class Scenario(Conditions):
             sites,
             {name: tasks for name, tasks in plan.items() if name not in self.newcomers},
             {name: tasks for name, tasks in plan.items() if name in self.newcomers},
-            Conditions(**{f.name: getattr(self, f.name) for f in fields(Conditions)}),
+            self.conditions(),
         )
+
+    def site(self, name: str, dataset: Dataset, cache: Path) -> Site:
+        """One site of the data set as it takes part."""
+        site = dataset.load(name, cache) if self.cohort is None else dataset.load_cohort(name, self.cohort, cache)
+        if (count := self.of_site(self.train_subjects, name)) is not None:
+            site = with_few(site, count)
+        if pixels := self.of_site(self.shift, name):
+            site = misaligned(site, pixels)
+        if how := self.of_site(self.normalise, name):
+            site = rescaled(site, how)
+        return site
+
+    def conditions(self) -> Conditions:
+        """What goes wrong, and what else is scored."""
+        return Conditions(**{f.name: getattr(self, f.name) for f in fields(Conditions)})
+
+    def roster(self) -> Roster:
+        """Who takes part, where nobody has the data of all sites: what the scenario itself says.
+
+        Raises:
+            FederationError: It leaves that to the data.
+        """
+        for option, needed in {"sites": self.sites == [ALL], "newcomers": self.newcomers}.items():
+            if needed:
+                raise FederationError(
+                    f"scenario {self.name}: scenario.{option} needs the data of all sites in one place, and here each is at its "
+                    "own; name the sites in scenario.sites, and no newcomers"
+                )
+        texts = {name: self.of_site(self.tasks, name) or [] for name in sorted(self.sites)}
+        if missing := [name for name, own in texts.items() if not own]:
+            raise FederationError(
+                f"scenario {self.name}: site {missing[0]!r} has no task; give scenario.tasks.{missing[0]}"
+            )
+        plan = {name: tuple(sorted(map(Task.parse, own))) for name, own in texts.items()}
+        self._check(plan)
+        return Roster(plan, {}, self.conditions())
 
 
 def with_few(site: Site, count: int) -> Site:

@@ -1,4 +1,5 @@
-"""States on the disk: a tree of dicts, lists, numbers, strings and tensors is one safetensors file, whole or not there at all.
+"""States on the disk and messages between parties: a tree of dicts, lists, numbers, strings and tensors is one safetensors
+file, whole or not there at all.
 
 A file carries the SHA-256 of what it holds, so that one which was damaged since is never taken for the state.
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load as from_message, save as to_message, save_file
 from torch import Tensor
 
 from .atomic import atomic_file
@@ -29,6 +30,18 @@ class CheckpointError(ValueError):
 
 def save(path: Path, tree: dict[str, Any]) -> None:
     """Replace the file at `path` by this state: whoever reads it finds the old state or the new one, even after a crash."""
+    tensors, facts = _flat(tree)
+    with atomic_file(path) as scratch:
+        save_file(tensors, scratch, facts)
+
+
+def to_bytes(tree: dict[str, Any]) -> bytes:
+    """A tree as one message, in the form of a file: whoever reads it runs no code that is in it."""
+    return to_message(*_flat(tree))
+
+
+def _flat(tree: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a tree by number, and all else as text."""
     tensors: dict[str, Tensor] = {}
 
     def strip(node: Any) -> Any:
@@ -42,8 +55,7 @@ def save(path: Path, tree: dict[str, Any]) -> None:
         return node
 
     structure = json.dumps(strip(tree))
-    with atomic_file(path) as scratch:
-        save_file(tensors, scratch, {"tree": structure, "sha256": _sha256(structure, tensors)})
+    return tensors, {"tree": structure, "sha256": _sha256(structure, tensors)}
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
@@ -58,8 +70,29 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
             tensors = {str(number): file.get_tensor(str(number)) for number in range(len(file.keys()))}
     except (FileNotFoundError, SafetensorError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not facts or facts.get("sha256") != _sha256(facts.get("tree", ""), tensors):
-        raise CheckpointError(f"{path} is damaged: it does not hold what was written")
+    return _filled(tensors, facts or {}, device, str(path))
+
+
+def from_bytes(message: bytes, device: torch.device) -> dict[str, Any]:
+    """The tree of `to_bytes`.
+
+    Raises:
+        CheckpointError: The message was damaged.
+    """
+    try:
+        tensors = from_message(message)
+        facts = json.loads(message[8 : 8 + int.from_bytes(message[:8], "little")]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"a message of {len(message)} bytes cannot be read: {error}") from error
+    return _filled(tensors, facts, device, f"a message of {len(message)} bytes")
+
+
+def _filled(
+    tensors: Mapping[str, Tensor], facts: Mapping[str, str], device: torch.device, origin: str
+) -> dict[str, Any]:
+    """The tree that `_flat` took apart."""
+    if facts.get("sha256") != _sha256(facts.get("tree", ""), tensors):
+        raise CheckpointError(f"{origin} is damaged: it does not hold what was written")
 
     def fill(node: Any) -> Any:
         if isinstance(node, dict):

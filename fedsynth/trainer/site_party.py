@@ -33,6 +33,10 @@ class Answer(TypedDict):
     floor: dict[str, float]
 
 
+class LinkError(RuntimeError):
+    """A site did not answer: it is late, or its process died. It is away for this round."""
+
+
 class Party(Protocol):
     """A site as the loop of rounds sees it, in this process or elsewhere."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import tempfile
@@ -34,7 +35,7 @@ from .participation import Participation
 from .server_party import ServerParty
 from .sharing import buffer_policy, parameter_counts
 from .site_maker import SiteMaker
-from .site_party import DONE, Party, SiteParty
+from .site_party import DONE, Answer, LinkError, Party, SiteParty
 from .snapshots import LATEST, Snapshots, selected
 
 NUMERICS = 2  # part of every run's identity: raise it when a change of the engine changes numbers
@@ -44,6 +45,13 @@ Progress = Callable[[int, int, str, float], None]
 
 def silent(round: int, rounds: int, site: str, loss: float) -> None:
     """The progress that shows nothing."""
+
+
+def recipe(method: Method, network: Network, roster: Roster, options: TrainerOptions, seed: int) -> str:
+    """What a run is made by. All its parties have the same, and so have all processes that go on with it."""
+    counted = {name: value for name, value in vars(options).items() if name not in UNCOUNTED}
+    plan = sorted(roster.tasks.items()), sorted(roster.newcomers), roster.conditions
+    return repr((NUMERICS, method, network, counted, seed, *plan))
 
 
 class Trainer:
@@ -100,9 +108,7 @@ class Trainer:
             check_finite(group, chosen)
         self.method, self.options, self.seed, self.progress = method, options, seed, progress
         self.federation = federation
-        counted = {name: value for name, value in vars(options).items() if name not in UNCOUNTED}
-        plan = sorted(federation.tasks.items()), sorted(federation.newcomers), federation.conditions
-        self.recipe = repr((NUMERICS, method, network, counted, seed, *plan))
+        self.recipe = recipe(method, network, federation, options, seed)
         if folder is None:
             folder = Path(tempfile.mkdtemp())
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -205,10 +211,14 @@ class Trainer:
                 if waiting and waiting[0] in self.sites:
                     self.slots.expect(self.sites[waiting[0]])
             row, work = at_work.popleft()
-            if next(work, DONE) is not DONE:
-                at_work.append((row, work))
-            else:
-                self._watch(row)
+            try:
+                if next(work, DONE) is not DONE:
+                    at_work.append((row, work))
+                else:
+                    self._watch(row)
+            except LinkError as error:
+                self._miss(round, row["site"], error)
+                del rows[row["site"]]
         for row, work in at_work:  # where a run diverged
             row |= dict.fromkeys(("loss_generator", "loss_discriminator"), math.nan)
             work.close()
@@ -219,6 +229,10 @@ class Trainer:
             if not message.is_finite():
                 self.state.diverged = f"the upload of site {name} is not finite in round {round}"
         uploads.add(name, message)
+
+    def _miss(self, round: int, name: str, error: LinkError) -> None:
+        """Go on without a site that did not answer."""
+        logging.getLogger(__name__).warning("round %d goes on without site %s: %s", round, name, error)
 
     def _watch(self, row: Row) -> None:
         """Report that a site has trained, and notice whether it diverged."""
@@ -236,10 +250,14 @@ class Trainer:
     def validate(self, round: int, rows: dict[str, Row]) -> None:
         """Score the validation subjects, into the round's rows of the curve, and keep the round if it is the best."""
         started, last = time.perf_counter(), round == self.options.rounds
-        answers = {
-            name: party.answer(round, self.server_party.download(name), floor=last)
-            for name, party in self.parties.items()
-        }
+        answers: dict[str, Answer] = {}
+        for name, party in self.parties.items():
+            try:
+                answers[name] = party.answer(round, self.server_party.download(name), floor=last)
+            except LinkError as error:
+                self._miss(round, name, error)
+        if not answers:
+            raise LinkError(f"no site answers to the validation of round {round}")
         for name, answer in answers.items():
             if answer["psnr"]:
                 row = rows.setdefault(name, curve_row(round, name))
@@ -281,11 +299,16 @@ class Trainer:
             ]
         else:
             last = selection = self.score("test")
-            if (best := self.state.best_round) != self.options.rounds:
-                self.snapshots.recall(self.snapshots.read(selected(best), self.device), best)
+            if self.state.best_round != self.options.rounds:
+                self.recall_selected()
                 selection = self.score("test")
         both = (("selected", selection), ("last", last))
         return [{"selection": name} | row for name, rows in both for row in rows]
+
+    def recall_selected(self) -> None:
+        """Make all parties what they were after the round that was selected."""
+        best = self.state.best_round
+        self.snapshots.recall(self.snapshots.read(selected(best), self.device), best)
 
     def _scores(self) -> list[Row]:
         """All test scores. Where one is not finite, the run has diverged after all, and they are those of the mean image."""

@@ -10,12 +10,14 @@ import pytest
 import torch
 from support.federations import options, resnet, trainer
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fedsynth.exchange import ContractError
 from fedsynth.feed import Batch
 from fedsynth.method import Method, Nets
 from fedsynth.networks.blocks import Norm
 from fedsynth.registry import OPTIMIZERS
+from fedsynth.runtime.flops import FlopCounter
 from fedsynth.runtime.options import Precision
 from fedsynth.site import SiteState
 from fedsynth.step import Pairs, Step
@@ -287,3 +289,15 @@ def test_two_losses_of_one_forward_raise() -> None:
 
     with pytest.raises(ContractError, match="the loss of g uses a forward pass that an earlier yield has used up"):
         of.run(pairs())
+
+
+def test_the_count_is_torchs() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.InstanceNorm2d(4), nn.ConvTranspose2d(4, 2, 2, 2), nn.Flatten(2))
+    heads = nn.MultiheadAttention(36, 2, batch_first=True)
+    counts = []
+    for counter in (FlopCounter(), FlopCounterMode(display=False)):
+        with counter:
+            features = net(torch.ones(3, 1, 5, 5))
+            heads(features, features, features)[0].sum().backward()
+        counts.append(counter.total if isinstance(counter, FlopCounter) else counter.get_total_flops())
+    assert counts[0] == counts[1] > 0

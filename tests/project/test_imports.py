@@ -13,7 +13,14 @@ HARNESS = ("hydra", "omegaconf", "pandas", "matplotlib", "seaborn", "jinja2")  #
 # Above what may know it: a folder, or a file at the top, imports from its own line and from the lines below.
 ORDER = {
     "benchmarks": (
-        *("cli speed", "report share inference running data contract", "leaderboard", "tables", "stats", "config"),
+        *(
+            "cli speed",
+            "report share inference running data contract",
+            "leaderboard",
+            "tables",
+            "stats",
+            "config",
+        ),
         "records",
     ),
     "fedsynth": (

@@ -11,6 +11,7 @@ from support import finished
 from fedsynth.benchmarks.records.record import RecordError, read_curve, read_scores, write_record
 from fedsynth.benchmarks.records.score_table import ScoreTable, mean_of_known
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.records.text_table import text_table
 
 
 @pytest.fixture
@@ -91,3 +92,16 @@ def test_means_leave_out_subjects_without_a_score(tmp_path: Path) -> None:
     assert list(means) == [("selected", *place)]
     assert (means["selected", *place]["psnr"], means["selected", *place]["vif"]) == (22, 0.375)
     assert np.isnan(mean_of_known([nan, nan]))
+
+
+def test_numbers_are_recognised_below_their_heading() -> None:
+    rows = [["site", "PSNR", "1st"], ["a", "9.5", ""], ["longer", "-10.25", "b"]]
+    assert text_table(rows) == ["site      PSNR  1st", "a          9.5", "longer  -10.25  b"]
+
+
+def test_no_row_is_no_line() -> None:
+    assert text_table([]) == text_table([], right=(1,)) == []
+
+
+def test_alignment_that_is_given_counts() -> None:
+    assert text_table([["a", "1"], ["bc", "-"]], right=(0,)) == [" a  1", "bc  -"]

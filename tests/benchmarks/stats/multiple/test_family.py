@@ -7,11 +7,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from support.matrices import one_site, random
 
 from fedsynth.benchmarks.stats.compare import compare, two_way, two_way_of_pairs
 from fedsynth.benchmarks.stats.multiple.family import Family, rounded
 from fedsynth.benchmarks.stats.multiple.floor import floored
+from fedsynth.benchmarks.stats.multiple.holm import holm
 from fedsynth.benchmarks.stats.multiple.reference import DRAWS, LEVEL, reference
 from fedsynth.benchmarks.stats.scores import Scores, StatsError
 
@@ -141,3 +143,18 @@ def test_holm_by_satterthwaite_does_not_hold_the_level_and_the_family_does() -> 
     print(f"\nfamily-wise errors in 300 tables: {old} by the old rule, {new} by the family's")
     assert old > 0.07 * 300
     assert new <= 0.05 * 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_holm_is_statsmodels(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for p in (rng.uniform(0, 1, count), rng.uniform(0, 0.1, count), rng.choice([0, 0.01, 0.02, 0.05, 1], count)):
+        assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-9)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([]).tolist() == []
+    with pytest.raises(StatsError, match="nan"):
+        holm([0.1, np.nan])
