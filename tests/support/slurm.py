@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 PROC = Path("/proc")
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
@@ -207,13 +208,14 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def until(condition: Callable[[], object], complaint: str, seconds: float = 60) -> None:
-    """Wait for a condition. Raises TimeoutError with the complaint."""
+def until(condition: Callable[[], Any], complaint: str, seconds: float = 60) -> Any:
+    """What a condition gives, once it is true. Raises TimeoutError with the complaint."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {seconds:.0f} s: {complaint}")
         time.sleep(0.2)
+    return found
 
 
 if __name__ == "__main__":

@@ -136,9 +136,8 @@ class Watched:
         """Give each a process and its job, whenever some more cells are done."""
         for number, disturbance in enumerate(disturbances, 1):
             least = number * CELLS // (len(disturbances) + 2)
-            until(lambda least=least: self.look() >= least and self.at_work(), f"{least} cells are not done", LONG)
-            if found := self.at_work():
-                disturbance(*found)
+            more = f"{least} cells are not done"
+            disturbance(*until(lambda least=least: self.look() >= least and self.at_work(), more, LONG))
 
     def end(self, driver: subprocess.Popen[str]) -> None:
         """The sweep ends with all its cells."""
