@@ -170,11 +170,11 @@ MORTAL = """
 import os, signal
 from dataclasses import dataclass
 from pathlib import Path
-from fedsynth.methods.scaffold import Scaffold
+from fedsynth.methods.scaffold import SCAFFOLD
 
 @dataclass
-class Mortal(Scaffold):
-    \"\"\"Scaffold, whose process dies once at midas in round 2, after a local step.\"\"\"
+class Mortal(SCAFFOLD):
+    \"\"\"SCAFFOLD, whose process dies once at midas in round 2, after a local step.\"\"\"
 
     def step(self, site, batch):
         yield from super().step(site, batch)
@@ -194,13 +194,16 @@ def federation(folder: Path, words: Sequence[str]) -> Iterator[Path]:
     assert kits.main("plan", folder, words, "localhost", port, 600) == 0
     (at,) = (folder / "fedsynth").glob("prod_*")
     command = [sys.executable, "-m", "fedsynth.benchmarks.cli", "deploy"]
+    running = []
     try:
         for part in (["serve", at / "localhost"], *(["join", at / name] for name in SITES)):
             with (folder / f"{Path(part[1]).name}.log").open("w") as log:
-                subprocess.Popen([*command, *map(str, part)], stdout=log, stderr=log)
+                running.append(subprocess.Popen([*command, *map(str, part)], stdout=log, stderr=log))
         yield at
     finally:
         end(at)
+        for process in running:
+            process.wait()
 
 
 def end(at: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,6 +131,7 @@ def submit(kit: Path) -> int:
         (job / "meta.json").write_text(json.dumps(meta))
         (config / "config_fed_server.json").write_text(json.dumps(server))
         (config / "config_fed_client.json").write_text(json.dumps(site))
+        wait_for_server(kit)
         session = new_secure_session(ADMIN, str(kit), timeout=600.0)
         try:
             while missing := names - {client.name for client in session.get_system_info().client_info}:
@@ -143,6 +146,16 @@ def submit(kit: Path) -> int:
     done = status == "FINISHED:COMPLETED"
     print(f"job {number}: {status}{'' if done else f'; {REFUSED} or log.txt in the kit of the server says why'}")
     return int(not done)
+
+
+def wait_for_server(kit: Path) -> None:
+    """Return when the server listens: FLARE itself would look for it ever more rarely."""
+    admin = json.loads((kit / "startup" / "fed_admin.json").read_text())["admin"]
+    while True:
+        with suppress(OSError), socket.create_connection((admin["host"], admin["port"]), timeout=10):
+            return
+        print("waiting for the server", flush=True)
+        time.sleep(5)
 
 
 def export(kit: Path) -> int:
