@@ -132,7 +132,7 @@ def submit(kit: Path) -> int:
         (config / "config_fed_server.json").write_text(json.dumps(server))
         (config / "config_fed_client.json").write_text(json.dumps(site))
         wait_for_server(kit)
-        session = new_secure_session(ADMIN, str(kit), timeout=600.0)
+        session = new_secure_session(ADMIN, str(kit), timeout=600.0, command_timeout=60.0)
         try:
             while missing := names - {client.name for client in session.get_system_info().client_info}:
                 print(f"waiting for {', '.join(sorted(missing))}", flush=True)
