@@ -1,7 +1,11 @@
-"""A store as sweeps leave it, of any size, without training anything: curves, images, probes, runs that failed or diverged."""
+"""A store as sweeps leave it, of any size, without training anything: curves, images, probes, runs that failed or diverged.
+
+Also scores alone, of a few seeds and subjects, for tests of the statistics.
+"""
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,7 @@ from support import finished
 
 from fedsynth.benchmarks.records.record import write_record
 from fedsynth.benchmarks.records.store import Store
+from fedsynth.benchmarks.stats.scores import Key, Scores
 from fedsynth.evaluation.columns import metric_columns
 
 TASKS = {
@@ -130,3 +135,19 @@ def shapes(side: int) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     texture = 120 + 60 * np.sin(9 * x) * np.cos(7 * y) + np.random.default_rng(0).normal(0, 8, (2, side, side))
     return np.asarray(np.where(x**2 / 0.6 + y**2 / 0.8 < 1, texture, 0).clip(0, 255).astype(np.uint8))
+
+
+def one_site(values: Any) -> Scores:
+    matrix = np.asarray(values, dtype=float)
+    columns = tuple(("a", "x", f"{subject:02}") for subject in range(matrix.shape[1]))
+    return Scores(tuple(range(len(matrix))), columns, matrix)
+
+
+def random(rng: np.random.Generator, seeds: int = 6) -> Scores:
+    """Sites of 4, 3 and 5 subjects. Two sites have two tasks, and one subject lacks one of these."""
+    columns: list[Key] = []
+    for site, tasks, count in (("a", "xy", 4), ("b", "x", 3), ("c", "xz", 5)):
+        columns += [(site, task, f"{number}") for task, number in product(tasks, range(count))]
+    columns.remove(("c", "z", "2"))
+    shape = (seeds, len(columns))
+    return Scores(tuple(range(seeds)), tuple(columns), rng.normal(0.5, 1, shape) + rng.normal(size=(seeds, 1)))

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.weightstats import DescrStatsW
-from support.matrices import one_site, random
+from support.stores import one_site, random
 
 from fedsynth.benchmarks.stats.compare import Comparison, compare, wilcoxon_given_these_models
 from fedsynth.benchmarks.stats.equivalence import equivalence

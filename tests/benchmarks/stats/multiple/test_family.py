@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from support.matrices import one_site, random
+from support.stores import one_site, random
 
 from fedsynth.benchmarks.stats.compare import compare, two_way, two_way_of_pairs
 from fedsynth.benchmarks.stats.multiple.family import Family, rounded
