@@ -30,6 +30,7 @@ class Federation(Roster):
     Example:
         >>> from fedsynth.federation import Site, Subject
         >>> subjects = tuple(Subject(split, split, slice(row, row + 1)) for row, split in enumerate(("train", "val", "test")))
+        >>> import numpy as np
         >>> images = np.zeros((3, 2, 16, 16), np.float16)
         >>> sites = {name: Site(name, ("T1", "T2"), images, images[:, 0] > -1, subjects) for name in ("south", "north")}
         >>> federation = Federation(sites, {"south": (Task("T1", "T2"),), "north": (Task("T2", "T1"),)})
