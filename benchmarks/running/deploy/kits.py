@@ -50,7 +50,7 @@ def main(what: str, kit: Path, words: Sequence[str], server: str, port: int, sec
     if what == "join":
         return join_run(kit, words)
     if what == "serve":
-        return start(kit)
+        return serve(kit)
     return submit(kit) if what == "train" else export(kit)
 
 
@@ -102,6 +102,17 @@ def join_run(kit: Path, words: Sequence[str]) -> int:
     with TemporaryDirectory() as folder:  # what fails, fails before the others wait for it
         HospitalSite(run, kit.name, Path(folder))
     (kit / AGREED).write_text(json.dumps(given | {"own": [*words], "where": str(Path.cwd())}, indent=1))
+    return start(kit)
+
+
+def serve(kit: Path) -> int:
+    """Run the server. Its jobs are kept in its kit: else all servers of a machine have one folder, and take one another's."""
+    path = kit / "local" / "resources.json"
+    resources = json.loads(path.read_text())
+    resources["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(kit / "jobs" / "snapshots")
+    (manager,) = (part for part in resources["components"] if part["id"] == "job_manager")
+    manager["args"]["uri_root"] = str(kit / "jobs" / "stored")
+    path.write_text(json.dumps(resources, indent=1))
     return start(kit)
 
 
