@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from PIL import Image
 from support.checkout import ROOT
 
@@ -24,6 +26,15 @@ SMALL = Job(width=2, blocks=1, size=32, sites=3, steps=2, batch=2, discriminator
 
 def flat(net: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+def test_a_peers_environment_has_what_the_job_imports() -> None:
+    imported = "import fedsynth.benchmarks.speed.peers.job, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    found = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True).stdout.split()
+    ours = {Requirement(line).name for line in requires("fedsynth") or () if "extra ==" not in line}
+    for needed in filter(Path.exists, map(compare.requirements, compare.PEERS)):
+        assert ours & {*found} <= {Requirement(line).name for line in needed.read_text().splitlines()}
+    assert {"torch", "tqdm"} < ours & {*found}
 
 
 def test_the_loop_of_pfllib_trains_as_ours_does() -> None:
