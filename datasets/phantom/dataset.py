@@ -41,7 +41,7 @@ class Phantom(Dataset):
     The training and validation subjects of a cohort (`load_cohort`) have names of their own, such as c3-train000, and so they are
     other people. Sites, scanners and test subjects are those of every cohort.
 
-    Each switch removes one kind of difference between sites.
+    Each switch removes one kind of difference between sites. `same_kind` needs more than four sites to change anything.
 
     Example:
         >>> from pathlib import Path
@@ -72,6 +72,7 @@ class Phantom(Dataset):
     same_population: bool = False  # no lesions, and the same range of ages at every site
     keep_skull: bool = False  # no skull stripping at any site
     same_fov: bool = False  # the same field of view at every site
+    same_kind: bool = False  # the same sequences and field strength at every site of a preset
 
     def __post_init__(self) -> None:
         for name, least in (("size", 16), ("slices", 1), ("train", 1), ("val", 1), ("test", 1)):
@@ -148,6 +149,8 @@ class Phantom(Dataset):
 
     def _digest(self, site: str, *without: str) -> str:
         options = {name: value for name, value in asdict(self).items() if name not in without}
+        if not self.same_kind:  # it came later, and what is rendered without it has kept its name
+            del options["same_kind"]
         text = json.dumps({"renderer": RENDERER, "site": site, **options}, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -196,7 +199,7 @@ class Phantom(Dataset):
     def hospital(self, site: str) -> Hospital:
         kind = self._kinds()[site]
         return hospital(
-            PRESETS[kind] if self.sites == len(KINDS) else variant(kind, self._names(site)),
+            PRESETS[kind] if self.sites == len(KINDS) else variant(kind, self._names(site), self.same_kind),
             nuisance=self.nuisance,
             same_protocol=self.same_protocol,
             same_quality=self.same_quality,

@@ -94,8 +94,9 @@ COMMON: dict[str, Sequence] = {  # ixi's sequences, and oasis's FLAIR
 }
 
 
-def variant(kind: str, names: tuple[object, ...]) -> Hospital:
-    """A hospital like a preset, with a protocol, a field strength and ages of its own, drawn from streams of these names."""
+def variant(kind: str, names: tuple[object, ...], same_kind: bool) -> Hospital:
+    """A hospital like a preset, with ages of its own, drawn from streams of these names; and with a protocol and a field strength
+    of its own, unless hospitals of a kind share those of the preset."""
     preset = PRESETS[kind]
 
     def own(contrast: str, acquisition: Acquisition) -> Acquisition:
@@ -104,11 +105,13 @@ def variant(kind: str, names: tuple[object, ...]) -> Hospital:
         return replace(acquisition, sequence=sequence.jittered(stream(*names, "protocol", contrast), log_sd))
 
     youngest = stream(*names, "age").uniform(YOUNGEST, OLDEST - BANDS[1])
+    aged = replace(preset, age=(youngest, youngest + stream(*names, "band").uniform(*BANDS)))
+    if same_kind:
+        return aged
     return replace(
-        preset,
+        aged,
         acquisitions={contrast: own(contrast, given) for contrast, given in preset.acquisitions.items()},
         field=float(stream(*names, "field").choice((1.5, 3.0))),
-        age=(youngest, youngest + stream(*names, "band").uniform(*BANDS)),
     )
 
 

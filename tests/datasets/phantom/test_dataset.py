@@ -247,7 +247,7 @@ def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatc
     again = Phantom(**SMALL).load("ixi", tmp_path)
     assert again.images.dtype == np.float16
     np.testing.assert_array_equal(first.images, again.images)
-    changed = {"nuisance": 0.5, **dict.fromkeys(SWITCHES, True)}
+    changed = {"nuisance": 0.5, **dict.fromkeys((*SWITCHES, "same_kind"), True)}
     options = [f.name for f in fields(Phantom) if f.name != "sites"]
     prints = {Phantom(**{name: changed.get(name, 99)}).fingerprint("ixi") for name in options}
     assert len(prints | {Phantom().fingerprint("ixi")}) == 1 + len(options)

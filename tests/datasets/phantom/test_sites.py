@@ -87,6 +87,16 @@ def test_switches_make_64_sites_alike_too() -> None:
     assert all(phantom.hospital(site) == kinds[site[4:]] for site in phantom.contrasts())
 
 
+def test_hospitals_of_a_kind_may_share_its_protocol_and_field() -> None:
+    own, alike = Phantom(sites=8), Phantom(sites=8, same_kind=True)
+    for site in alike.contrasts():
+        preset, hospital = PRESETS[site[4:]], alike.hospital(site)
+        assert (hospital.acquisitions, hospital.field) == (preset.acquisitions, preset.field)
+        assert hospital.age == own.hospital(site).age != preset.age
+        assert alike.fingerprint(site) != own.fingerprint(site)
+    assert Phantom(same_kind=True).hospital("ixi") == PRESETS["ixi"]
+
+
 @pytest.mark.parametrize("sites", [3, 65])
 def test_an_invalid_number_of_sites_is_refused(sites: int) -> None:
     with pytest.raises(FederationError, match=f"dataset.sites={sites}: the phantom has 4 to 64"):
