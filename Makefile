@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --benchmark-disable
 # One thread a process: several run at a time, and a fixed number of threads is what makes numbers repeat.
 export OMP_NUM_THREADS := 1
 
-.PHONY: demo test test-slow test-all test-long lint speed precision peers catalogue golden pages screenshots picture
+.PHONY: demo test test-slow test-all test-long lint speed precision peers flower catalogue golden pages screenshots picture
 .DEFAULT_GOAL := test
 
 DEMO := $(BIN)/fedsynth run -m experiment=demo hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -57,6 +57,14 @@ peers: $(READY) $(PEERS:%=.peers/%/.ready)
 .peers/%/.ready: benchmarks/speed/peers/requirements-%.txt
 	$(PYTHON) -m venv .peers/$*
 	.peers/$*/bin/python -m pip install -q -r $<
+	@touch $@
+
+# Flower, whose bounds of versions ours do not meet: an environment of its own, in which a run of hospitals is tried.
+flower: .flower/.ready
+.flower/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .flower
+	grep -vE '^(packaging|protobuf|rich)==' constraints.txt > .flower/constraints.txt
+	.flower/bin/python -m pip install -q -e '.[flower]' -c .flower/constraints.txt
 	@touch $@
 
 catalogue: $(READY)

@@ -127,11 +127,17 @@ COST = Verb(
 DEPLOY = Verb(
     "deploy",
     "running.deploy.kits",
-    "train a run whose sites are hospitals, over NVIDIA FLARE",
+    "train a run of hospitals, over NVIDIA FLARE or Flower",
     [
         click.Argument(["what"], type=click.Choice(["plan", "join", "serve", "train", "export"]), metavar="STEP"),
         click.Argument(["kit"], type=PATH, metavar="DIR", help="A party's kit; of plan, where the kits go."),
         words("words", "[OPTION=VALUE]...", "Of plan, the run; of join, the data set of the site.", OVERRIDES),
+        click.Option(
+            ["--over"],
+            default="flare",
+            type=click.Choice(["flare", "flower"]),
+            help="Of plan, what carries the messages (default: flare).",
+        ),
         click.Option(["--server"], default="localhost", metavar="HOST", help="The server's name (default: localhost)."),
         click.Option(["--port"], default=8002, type=click.IntRange(1), metavar="N", help="Its port (default: 8002)."),
         counted("--seconds", 3600, "Within which a site has to answer"),

@@ -1,4 +1,4 @@
-"""Validation PSNR of a run over its rounds, with the bytes and seconds that training had taken by then.
+"""Validation PSNR of a run over its rounds, with the bytes and seconds that training had taken by then; and what is read off it.
 
 A round is selected by the mean over site-tasks, so that is what `overall` has.
 """
@@ -15,6 +15,10 @@ import numpy as np
 
 from ..records.score_table import ScoreTable
 from .scores import Floats
+
+SHARE = 0.25  # of the rounds: the last quarter
+LEAST = 3  # validated rounds that a line needs; where the last quarter has fewer, earlier ones are added
+LIMITED = 0.1  # dB: half of the difference that does not matter (0.2 dB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +82,39 @@ class CurveOverSeeds:
             for lines in zip(*((seed.values(site), seed.traffic, seed.seconds) for seed in seeds), strict=True)
         )
         return cls(common, traffic.mean(0), seconds.mean(0), values.mean(0), values.min(0), values.max(0))
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The first validated round with a score, and the bytes until then; nan, nan where the run never reaches it."""
+
+    round: float
+    traffic: float
+
+
+def reach(curve: ValidationCurve, psnr: float) -> Reached:
+    """When the curve first reaches `psnr` (dB)."""
+    there = curve.overall >= psnr
+    if not there.any():
+        return Reached(np.nan, np.nan)
+    first = int(np.argmax(there))
+    return Reached(float(curve.rounds[first]), float(curve.traffic[first]))
+
+
+def at_traffic(curve: ValidationCurve, budget: float) -> float:
+    """The best validation PSNR (dB) of the rounds that `budget` bytes pay for; nan where they pay for no validated round."""
+    paid = curve.overall[curve.traffic <= budget]
+    return float(paid.max()) if paid.size else np.nan
+
+
+def rising(curve: ValidationCurve) -> float | None:
+    """Whether a run was stopped by its budget: the gain in validation PSNR over the last quarter of the rounds, in dB.
+
+    It is the slope of the least-squares line through its validated rounds, or through the last three where it has fewer, times a
+    quarter of the rounds. None for fewer than three."""
+    if len(curve.rounds) < LEAST:
+        return None
+    span = SHARE * curve.rounds[-1]
+    last = (curve.rounds > curve.rounds[-1] - span) | (curve.rounds >= curve.rounds[-LEAST])
+    apart = curve.rounds[last] - curve.rounds[last].mean()
+    return float(apart @ curve.overall[last] / (apart @ apart) * span)

@@ -27,8 +27,8 @@ from ..records.record import Record
 from ..stats.compare import FEW_SEEDS as LEAST_SEEDS
 from ..stats.multiple.holm import holm
 from ..stats.multiple.reference import LEVEL
-from ..stats.rising import LIMITED
 from ..stats.scores import Floats
+from ..stats.validation_curve import LIMITED
 from .row import Row
 
 # A decay to nothing flattens any curve, so these train on.

@@ -18,9 +18,8 @@ from fedsynth.runtime.options import TrainerOptions
 
 from ..records.finished import FinishedRun
 from ..records.score_table import Key, Values, mean_of_known, picker, spread_of
-from ..stats.rising import LIMITED, rising
 from ..stats.scores import Scores, StatsError
-from ..stats.validation_curve import ValidationCurve
+from ..stats.validation_curve import LIMITED, ValidationCurve, rising
 from .labels import OWN
 from .metric import Metric
 from .statistics import RowStatistics

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import docs, trees
+from support.checkout import ROOT
 
 from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.running.deploy import kits, parties
@@ -152,6 +153,13 @@ def test_a_method_that_hands_models_over_says_so() -> None:
     assert warning(agreed_run((*WORDS, "method=fedavg"))) == ""
 
 
+@pytest.mark.parametrize(("over", "extra"), [("flare", "nvflare"), ("flower", "flower")])
+def test_what_is_not_installed_is_named(over: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kits, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=f"--over {over} needs .* pip install 'fedsynth\\[{extra}\\]'"):
+        kits.carrier(over)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "what"),
@@ -164,7 +172,7 @@ def test_parties_that_differ_do_not_begin(own: str, what: str, tmp_path: Path) -
     assert not (tmp_path / "server" / "curve.jsonl").exists()
 
 
-# --- NVIDIA FLARE ----------------------------------------------------------------------------------------------------
+# --- over an engine --------------------------------------------------------------------------------------------------
 
 MORTAL = """
 import os, signal
@@ -183,27 +191,70 @@ class Mortal(SCAFFOLD):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 """
+OF_FLOWER = ROOT / ".flower" / "bin" / "python"
+over = pytest.mark.parametrize("engine", ["flare", "flower"], indirect=True, scope="module")
 
-DEPLOY = (sys.executable, "-m", "fedsynth.benchmarks.cli", "deploy")
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """An engine, and the interpreter that has it: this one, or for Flower that of its own environment."""
+    name: str = request.param
+    if find_spec(kits.PACKAGES[name]):
+        return name, sys.executable
+    if name == "flare":
+        pytest.skip("needs NVIDIA FLARE: pip install 'fedsynth[nvflare]'")
+    if not OF_FLOWER.exists():
+        pytest.skip(f"needs Flower, here or in {OF_FLOWER.parents[1]}: make flower")
+    return name, str(OF_FLOWER)
 
 
-@contextmanager
-def federation(folder: Path, words: Sequence[str]) -> Iterator[Path]:
-    """The folder of kits of a FLARE project on this machine, whose server and hospitals are at work."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    assert kits.main("plan", folder, words, "localhost", port, 600) == 0
-    (at,) = (folder / "fedsynth").glob("prod_*")
-    running = []
-    try:
-        for part in (["serve", at / "localhost"], *(["join", at / name] for name in SITES)):
-            with (folder / f"{Path(part[1]).name}.log").open("w") as log:
-                running.append(subprocess.Popen([*DEPLOY, *map(str, part)], stdout=log, stderr=log))
-        yield at
-    finally:
-        end(at)
-        for process in running:
+class Deployment:
+    """A federation on this machine whose server and hospitals are at work."""
+
+    def __init__(self, folder: Path, engine: tuple[str, str], words: Sequence[str], **of_midas: str) -> None:
+        name, python = engine
+        self._deploy = (python, "-m", "fedsynth.benchmarks.cli", "deploy")
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        options = (f"--over={name}", f"--port={port}", "--seconds=600")
+        subprocess.run([*self._deploy, "plan", str(folder / "kits"), *words, *options], check=True)
+        self.at = next((folder / "kits").rglob("localhost")).parent
+        self.running = [
+            self._begin("serve", "localhost"),
+            *(self._begin("join", site) for site in SITES if not of_midas),
+        ]
+        if of_midas:
+            self.running += [self._begin("join", site, **(of_midas if site == "midas" else {})) for site in SITES]
+
+    def _begin(self, what: str, party: str, **environment: str) -> subprocess.Popen[bytes]:
+        with (self.at / f"{party}.log").open("w") as log:
+            words = [*self._deploy, what, str(self.at / party)]
+            return subprocess.Popen(words, stdout=log, stderr=log, env=os.environ | environment)
+
+    def agree(self, words: Sequence[str], parties: str = "*") -> None:
+        """Put the words of a run into kits."""
+        for agreed in self.at.glob(f"{parties}/local/fedsynth.json"):
+            agreed.write_text(json.dumps(json.loads(agreed.read_text()) | {"words": [*words]}))
+
+    def train(self) -> subprocess.CompletedProcess[str]:
+        """Begin a run by the command, as a coordinator does: in this process, warnings of an engine's are errors."""
+        (kit,) = self.at.glob("coordinator*/")
+        return subprocess.run([*self._deploy, "train", str(kit)], stdout=subprocess.PIPE, text=True)
+
+    def outcome(self, words: Sequence[str]) -> dict[str, Any]:
+        """What a run of these words ends with."""
+        self.agree(words)
+        before = {*self.at.glob("localhost/runs/*/outcome.json")}
+        done = self.train()
+        assert done.returncode == 0, done.stdout
+        (outcome,) = {*self.at.glob("localhost/runs/*/outcome.json")} - before
+        return told(json.loads(outcome.read_text()))
+
+    def end(self) -> None:
+        """End all its processes."""
+        end(self.at)
+        for process in self.running:
             process.wait()
 
 
@@ -216,50 +267,74 @@ def end(at: Path) -> None:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
-def train(at: Path, words: Sequence[str]) -> dict[str, Any]:
-    """What a run of these words ends with."""
-    for agreed in at.glob("*/local/fedsynth.json"):
-        agreed.write_text(json.dumps(json.loads(agreed.read_text()) | {"words": [*words]}))
-    before = {*at.glob("localhost/runs/*/outcome.json")}
-    subprocess.run(
-        [*DEPLOY, "train", str(at / kits.ADMIN)], check=True
-    )  # not here, where warnings of FLARE's are errors
-    (outcome,) = {*at.glob("localhost/runs/*/outcome.json")} - before
-    return told(json.loads(outcome.read_text()))
-
-
 @pytest.fixture(scope="module")
-def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("flare")
+def deployment(engine: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp(engine[0])
     (folder / "mortal.py").write_text(MORTAL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(folder / "mortal.py"))
         patch.setenv("MORTAL", str(folder / "mark"))
-        with federation(folder / "kits", ENDINGS["fedavg"]) as kits_at:
-            yield kits_at
+        made = Deployment(folder, engine, ENDINGS["fedavg"])
+        yield made
+        made.end()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(find_spec("nvflare") is None, reason="needs NVIDIA FLARE: pip install 'fedsynth[nvflare]'")
+@over
 @pytest.mark.parametrize("name", [*ENDINGS, "mortal"])
-def test_over_flare_a_run_is_the_simulated_one(name: str, at: Path, tmp_path: Path) -> None:
+def test_over_an_engine_a_run_is_the_simulated_one(name: str, deployment: Deployment, tmp_path: Path) -> None:
     """`mortal` loses the process of a site in mid-round: as if the site had been away in that round."""
     words = ENDINGS.get(name, (*WORDS, f"method={name}"))
-    found = train(at, words)
-    assert (at.parents[2] / "mark").exists() or name != "mortal"
+    found = deployment.outcome(words)
+    assert Path(os.environ["MORTAL"]).exists() or name != "mortal"
     assert found == ending(simulated(words, tmp_path, absent=name == "mortal"))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(find_spec("nvflare") is None, reason="needs NVIDIA FLARE: pip install 'fedsynth[nvflare]'")
-def test_its_page_takes_two_hospitals_to_a_synthesis(tmp_path: Path) -> None:
-    for name in ("north", "south"):
-        trees.folder(tmp_path / name, sites=(name,))
+@over
+def test_over_an_engine_parties_that_differ_do_not_begin(engine: tuple[str, str], tmp_path: Path) -> None:
+    """Midas has another file of the method, and says that its numpy is another."""
+    ours, theirs = tmp_path / "mortal.py", tmp_path / "theirs" / "mortal.py"
+    (theirs.parent / "numpy-0.9.dist-info").mkdir(parents=True)
+    (theirs.parent / "numpy-0.9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: numpy\nVersion: 0.9\n"
+    )
+    ours.write_text(MORTAL)
+    theirs.write_text(MORTAL.replace("after a local step", "before a local step"))
+    words = (*WORDS, "method=fedavg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(ours))
+        made = Deployment(tmp_path, engine, words, **{VARIABLE: str(theirs), "PYTHONPATH": str(theirs.parent)})
     try:
-        docs.run(tmp_path, DEPLOYING.commands())
+        for agreed, at_midas, what in (
+            (words, words, "version of numpy"),
+            ((*WORDS, "method=mortal"), (*WORDS, "method=mortal"), "code of the method"),
+            (words, (*words, "trainer.lr=0.5"), "options"),
+        ):
+            made.agree(agreed)
+            made.agree(at_midas, "midas")
+            assert made.train().returncode == 1
+            refused = f"site midas has another {what} than site ixi, so the run does not begin"
+            assert (made.at / "localhost" / kits.REFUSED).read_text().startswith(refused)
+        assert not [*made.at.glob("localhost/runs/*/curve.jsonl")]
+    finally:
+        made.end()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@over
+def test_its_page_takes_two_hospitals_to_a_synthesis(engine: tuple[str, str], tmp_path: Path) -> None:
+    name, python = engine
+    for site in ("north", "south"):
+        trees.folder(tmp_path / site, sites=(site,))
+    prepare = "\n".join(DEPLOYING.commands(0).splitlines()[:2])
+    try:
+        commands = {"flare": DEPLOYING.commands(0), "flower": f"{prepare}\n{DEPLOYING.commands(1)}"}
+        docs.run(tmp_path, commands[name], python)
     finally:
         end(tmp_path)
-    made = sorted(path.name for path in tmp_path.glob("kits/fedsynth/prod_00/north/volumes/north/*/*.nii.gz"))
+    made = sorted(path.name for path in tmp_path.glob("kits/**/north/volumes/north/*/*.nii.gz"))
     assert made == ["T1-T2.nii.gz"]

@@ -38,9 +38,10 @@ class DocPage:
         assert isinstance(block, str)
         return block
 
-    def commands(self) -> str:
-        """The commands of the page's console block, as a script."""
-        lines = self.block("console").splitlines()
+    def commands(self, place: int | None = None) -> str:
+        """The commands of the page's only console block, or of the one in this place, as a script."""
+        blocks = re.findall(r"```console\n(.*?)```", self.text, re.DOTALL)
+        lines = (self.block("console") if place is None else blocks[place]).splitlines()
         assert all(line.startswith("$ ") for line in lines)
         return "\n".join(line.removeprefix("$ ") for line in lines)
 
@@ -85,11 +86,11 @@ class DocPage:
         }
 
 
-def run(folder: Path, script: str, **environment: str) -> str:
+def run(folder: Path, script: str, interpreter: str = sys.executable, **environment: str) -> str:
     """The output of a script that is run in `folder`, where `fedsynth` is this checkout's and packages lie in `folder/site`."""
     (folder / "bin").mkdir(exist_ok=True)
     for name, module in {"fedsynth": " -m fedsynth.benchmarks.cli", "python": ""}.items():
-        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{module} "$@"\n')
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{interpreter}"{module} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
     paths = {
         "PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
 
-from ...stats.reach import at_traffic, reach
+from ...stats.validation_curve import at_traffic, reach
 from ..table import Table, contenders
 
 

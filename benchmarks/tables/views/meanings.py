@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...stats.rising import LIMITED
+from ...stats.validation_curve import LIMITED
 from ..metric import Metric
 from ..row import SHOWN
 from ..table import Table

@@ -14,10 +14,8 @@ from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.score_table import ScoreTable
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.sections import POINTS, curve_points
-from fedsynth.benchmarks.stats.reach import at_traffic, reach
-from fedsynth.benchmarks.stats.rising import rising
 from fedsynth.benchmarks.stats.scores import Floats
-from fedsynth.benchmarks.stats.validation_curve import CurveOverSeeds, ValidationCurve
+from fedsynth.benchmarks.stats.validation_curve import CurveOverSeeds, ValidationCurve, at_traffic, reach, rising
 
 # Curves
 
