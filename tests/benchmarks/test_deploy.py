@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,6 +24,7 @@ from support.checkout import ROOT
 from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.running.deploy import kits, parties
 from fedsynth.benchmarks.running.deploy.parties import HospitalSite, LinkError, agreed_run, serve, warning
+from fedsynth.benchmarks.running.deploy.work import AGREED, Worker
 from fedsynth.plugins import VARIABLE
 from fedsynth.runtime import checkpoint
 from fedsynth.runtime.device import resolve_device
@@ -126,6 +129,20 @@ def test_a_site_that_dies_or_is_late_was_away_in_that_round(fault: str, tmp_path
 
 
 @pytest.mark.slow
+def test_work_that_dies_between_two_requests_is_begun_anew(tmp_path: Path) -> None:
+    agreed = {"words": [*WORDS, "method=fedavg"], "own": [], "where": str(tmp_path)}
+    (tmp_path / "local").mkdir()
+    (tmp_path / AGREED).write_text(json.dumps(agreed))
+    worker, request = Worker(tmp_path, "ixi"), checkpoint.to_bytes({"what": "facts", "round": 0, "trained": 0})
+    facts = checkpoint.from_bytes(worker.reply(request), resolve_device("cpu"))
+    (process,) = multiprocessing.active_children()
+    process.kill()
+    process.join()
+    time.sleep(1)  # in which the pool notices
+    assert checkpoint.from_bytes(worker.reply(request), resolve_device("cpu")) == facts
+
+
+@pytest.mark.slow
 def test_what_leaves_a_hospital_is_in_its_journal(tmp_path: Path) -> None:
     words = (*WORDS, "method=fedbn", "network.norm=batch")
     trainer, sites = serve(agreed_run(words), Links(words, tmp_path), tmp_path / "server")
@@ -162,12 +179,17 @@ def test_what_is_not_installed_is_named(over: str, extra: str, monkeypatch: pyte
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("own", "what"),
-    [("trainer.lr=0.5", "options"), ("dataset.size=32", "size of the slices"), ("method=fedprox", "options")],
+    ("own", "what", "apart"),
+    [
+        ("trainer.lr=0.5", "options", "'lr': 0.5, and there 'lr': 0.0002;"),
+        ("dataset.size=32", "size of the slices", "32x32, and there 16x16;"),
+        ("method=fedprox", "options", "FedProx"),
+    ],
 )
-def test_parties_that_differ_do_not_begin(own: str, what: str, tmp_path: Path) -> None:
+def test_parties_that_differ_do_not_begin(own: str, what: str, apart: str, tmp_path: Path) -> None:
     words = (*WORDS, "method=fedavg")
-    with pytest.raises(OptionError, match=f"site midas has another {what} than site ixi, so the run does not begin"):
+    told = f"site midas has another {what} than site ixi, so the run does not begin: {apart}"
+    with pytest.raises(OptionError, match=told):
         serve(agreed_run(words), Links(words, tmp_path, {"midas": [own]}), tmp_path / "server")
     assert not (tmp_path / "server" / "curve.jsonl").exists()
 
@@ -302,7 +324,7 @@ def test_over_an_engine_parties_that_differ_do_not_begin(engine: tuple[str, str]
         "Metadata-Version: 2.1\nName: numpy\nVersion: 0.9\n"
     )
     ours.write_text(MORTAL)
-    theirs.write_text(MORTAL.replace("after a local step", "before a local step"))
+    theirs.write_text(MORTAL.replace("site.round == 2", "site.round == 3"))
     words = (*WORDS, "method=fedavg")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(ours))

@@ -48,7 +48,8 @@ from flwr.supercore.interceptors import (
     SuperExecAuthHttpInterceptor,
 )
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.retry import RetryInvoker, exponential
+from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
@@ -119,14 +120,19 @@ def tied() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
-def connected(address: str, certificate: bytes | None, *interceptors: Any, patient: bool = True) -> RuntimeHttpClient:
-    """A client of a party's SuperLink or SuperNode; a patient one tries again where that does not answer."""
+def patience() -> RetryInvoker:
+    """Five attempts at a request. Flower's own way would end this process where a task was lost."""
+    return RetryInvoker(lambda: exponential(max_delay=5), httpx.TransportError, max_tries=5, max_time=None)
+
+
+def connected(address: str, certificate: bytes | None, *interceptors: Any) -> RuntimeHttpClient:
+    """A client of a party's own SuperLink or SuperNode."""
     return RuntimeHttpClient.from_server_address(
         server_address=address,
         insecure=certificate is None,
         root_certificates=certificate,
         interceptors=[RuntimeVersionHttpInterceptor(component_name="SuperExec"), *interceptors],
-        retry_invoker=make_simple_http_retry_invoker() if patient else None,
+        retry_invoker=patience(),
     )
 
 
@@ -142,7 +148,7 @@ def tokens(
     begun = [sys.executable, "-c", program, *words, *options]
     process = subprocess.Popen(begun, env=os.environ | QUIET, preexec_fn=tied)
     try:
-        with connected(address, certificate, secret, patient=False) as client:
+        with connected(address, certificate, secret) as client:
             while process.poll() is None:
                 with suppress(httpx.HTTPError):
                     yield client.AcquireTask(AcquireTaskRequest(supported_task_types=[kind])).token
@@ -189,6 +195,17 @@ def bytes_in(message: Message) -> bytes:
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
+def admitted(kit: Path, address: str, certificate: bytes) -> bool:
+    """Let the sites in whose public keys the kit has; whether all are."""
+    with suppress(httpx.HTTPError), control(address, certificate) as client:
+        known = {node.public_key for node in client.ListNodes(ListNodesRequest()).nodes_info}
+        for name, key in public_keys(kit).items():
+            if key not in known:
+                client.RegisterNode(RegisterNodeRequest(public_key=key, name=name))
+        return True
+    return False
+
+
 def run_task(kit: Path, address: str, certificate: bytes, token: str) -> None:
     """Lead the run of a task. The server outlives one that fails."""
     with connected(address, certificate, RuntimeTokenHttpInterceptor(token)) as client, alive(client):
@@ -201,7 +218,7 @@ def run_task(kit: Path, address: str, certificate: bytes, token: str) -> None:
         try:
             with ThreadPoolExecutor(len(public_keys(kit))) as pool:
                 lead(kit, partial(pool.submit, partial(answer_of, grid, kit)))
-        except Exception as error:
+        except (Exception, RunNotRunningException) as error:
             logging.getLogger(__name__).exception("the run failed")
             status, details = SubStatus.FAILED, str(error)
         client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
@@ -244,13 +261,16 @@ def control(address: str, certificate: bytes) -> ControlHttpClient:
         insecure=False,
         root_certificates=certificate,
         interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-cli")],
+        retry_invoker=patience(),
     )
 
 
 def connected_sites(client: ControlHttpClient) -> set[str]:
-    """The sites whose SuperNodes are there."""
-    nodes = client.ListNodes(ListNodesRequest()).nodes_info
-    return {node.name for node in nodes if node.status == NodeStatus.ONLINE}
+    """The sites whose SuperNodes are there, so far as the server says."""
+    with suppress(httpx.TransportError):
+        nodes = client.ListNodes(ListNodesRequest()).nodes_info
+        return {node.name for node in nodes if node.status == NodeStatus.ONLINE}
+    return set()
 
 
 # --- what a party does -----------------------------------------------------------------------------------------------
@@ -314,13 +334,9 @@ class Flower:
         words += ["--ssl-certfile", str(kit / CERTIFICATE), "--ssl-ca-certfile", str(kit / CERTIFICATE)]
         words += ["--ssl-keyfile", str(kit / KEY)]
         address, certificate = f"127.0.0.1:{where['port']}", (kit / CERTIFICATE).read_bytes()
-        nobody_in = True
+        all_in = False
         for token in tokens(kit, "superlink", words, address, certificate, TaskType.SERVER_APP):
-            if nobody_in:
-                with control(address, certificate) as client:
-                    for name, key in public_keys(kit).items():
-                        client.RegisterNode(RegisterNodeRequest(public_key=key, name=name))
-                nobody_in = False
+            all_in = all_in or admitted(kit, address, certificate)
             if token:
                 run_task(kit, address, certificate, token)
         return 1
@@ -341,5 +357,6 @@ class Flower:
             status = RunStatus()
             while status.status != Status.FINISHED:
                 time.sleep(AGAIN)
-                status = client.ListRuns(ListRunsRequest(run_id=number)).run_dict[number].status
+                with suppress(httpx.TransportError):
+                    status = client.ListRuns(ListRunsRequest(run_id=number)).run_dict[number].status
         return "" if status.sub_status == SubStatus.COMPLETED else f"job {number} {status.sub_status}: {status.details}"

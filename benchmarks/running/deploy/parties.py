@@ -271,8 +271,8 @@ def serve(run: Run, ask: Ask, folder: Path, progress: Progress = silent) -> tupl
     ]:
         if other := [what for what in theirs if theirs[what] != first[what]]:
             raise OptionError(
-                f"{name} has another {other[0]} than site {roster.names[0]}, so the run does not begin: {theirs[other[0]]}, and "
-                f"there {first[other[0]]}; agree on one"
+                f"{name} has another {other[0]} than site {roster.names[0]}, so the run does not begin: "
+                f"{apart(theirs[other[0]], first[other[0]])}, and there {apart(first[other[0]], theirs[other[0]])}; agree on one"
             )
     trainer = Trainer(run.method, run.network, roster, run.trainer, run.seed, folder, progress, elsewhere=sites)
     for name, site in sites.items():
@@ -283,6 +283,17 @@ def serve(run: Run, ask: Ask, folder: Path, progress: Progress = silent) -> tupl
         site.needed = needed
     trainer.train()
     return trainer, sites
+
+
+def apart(one: str, other: str) -> str:
+    """What a text has that another lacks.
+
+    Example:
+        >>> apart("FedAvg(), 'lr': 0.5", "FedAvg(), 'lr': 0.1")
+        "'lr': 0.5"
+    """
+    there = other.split(", ")
+    return ", ".join(part for part in one.split(", ") if part not in there)
 
 
 def leave_models(trainer: Trainer, sites: Mapping[str, RemoteSite]) -> None:

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import lru_cache
@@ -94,16 +94,20 @@ class Worker:
         Raises:
             LinkError: There is none: the work failed, or its process died. The next request begins another.
         """
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, (os.getpid(),))
         try:
-            return self._pool.submit(reply_to, self._kit, self._name, request).result()
+            return self._submitted(request).result()
         except BrokenProcessPool as error:
-            self._pool = None
             raise LinkError("the process that did its work died") from error
         except Exception as error:
             logging.getLogger(__name__).exception("a request failed")
             raise LinkError(f"{type(error).__name__}: {error}") from error
+
+    def _submitted(self, request: bytes) -> Future[bytes]:
+        if self._pool:
+            with suppress(BrokenProcessPool):  # died since the last request
+                return self._pool.submit(reply_to, self._kit, self._name, request)
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, (os.getpid(),))
+        return self._pool.submit(reply_to, self._kit, self._name, request)
 
 
 def begin(parent: int) -> None:
