@@ -316,7 +316,9 @@ def test_over_an_engine_a_run_is_the_simulated_one(name: str, deployment: Deploy
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @over
-def test_over_an_engine_parties_that_differ_do_not_begin(engine: tuple[str, str], tmp_path: Path) -> None:
+def test_over_an_engine_parties_that_differ_do_not_begin(
+    engine: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Midas has another file of the method, and says that its numpy is another."""
     ours, theirs = tmp_path / "mortal.py", tmp_path / "theirs" / "mortal.py"
     (theirs.parent / "numpy-0.9.dist-info").mkdir(parents=True)
@@ -326,9 +328,8 @@ def test_over_an_engine_parties_that_differ_do_not_begin(engine: tuple[str, str]
     ours.write_text(MORTAL)
     theirs.write_text(MORTAL.replace("site.round == 2", "site.round == 3"))
     words = (*WORDS, "method=fedavg")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(ours))
-        made = Deployment(tmp_path, engine, words, **{VARIABLE: str(theirs), "PYTHONPATH": str(theirs.parent)})
+    monkeypatch.setenv(VARIABLE, str(ours))
+    made = Deployment(tmp_path, engine, words, **{VARIABLE: str(theirs), "PYTHONPATH": str(theirs.parent)})
     try:
         for agreed, at_midas, what in (
             (words, words, "version of numpy"),
