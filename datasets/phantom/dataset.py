@@ -19,6 +19,7 @@ from .streams import stream
 
 RENDERER = 1  # raise it whenever an image changes: caches are then made anew, and so are runs
 STORED = 4  # raise it whenever something else is stored beside the images: caches are then made anew, but no runs
+LATER = {"same_kind": False, "bias": 1.0}  # options that came later, and what was before
 MOST = 64  # sites
 SPREAD = 0.6  # log-sd of the number of training subjects from site to site, if there are more than four sites
 # Axial slices lie evenly between the floor of the third ventricle and the centrum semiovale, mm.
@@ -73,6 +74,7 @@ class Phantom(Dataset):
     keep_skull: bool = False  # no skull stripping at any site
     same_fov: bool = False  # the same field of view at every site
     same_kind: bool = False  # the same sequences and field strength at every site of a preset
+    bias: float = 1.0  # factor in [0, 6] of the amplitude of the receive fields
 
     def __post_init__(self) -> None:
         for name, least in (("size", 16), ("slices", 1), ("train", 1), ("val", 1), ("test", 1)):
@@ -86,6 +88,8 @@ class Phantom(Dataset):
             )
         if not 0 <= self.nuisance <= 1:
             raise FederationError(f"dataset.nuisance={self.nuisance} is outside [0, 1]")
+        if not 0 <= self.bias <= 6:
+            raise FederationError(f"dataset.bias={self.bias} is outside [0, 6]")
 
     def contrasts(self) -> Mapping[str, Sequence[str]]:
         """What each site has.
@@ -149,8 +153,9 @@ class Phantom(Dataset):
 
     def _digest(self, site: str, *without: str) -> str:
         options = {name: value for name, value in asdict(self).items() if name not in without}
-        if not self.same_kind:  # it came later, and what is rendered without it has kept its name
-            del options["same_kind"]
+        for name, before in LATER.items():  # what is rendered without them has kept its name
+            if options.get(name) == before:
+                del options[name]
         text = json.dumps({"renderer": RENDERER, "site": site, **options}, sort_keys=True)
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -201,6 +206,7 @@ class Phantom(Dataset):
         return hospital(
             PRESETS[kind] if self.sites == len(KINDS) else variant(kind, self._names(site), self.same_kind),
             nuisance=self.nuisance,
+            bias=self.bias,
             same_protocol=self.same_protocol,
             same_quality=self.same_quality,
             same_population=self.same_population,

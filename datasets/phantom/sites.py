@@ -119,13 +119,15 @@ def hospital(
     preset: Hospital,
     *,
     nuisance: float,
+    bias: float,
     same_protocol: bool,
     same_quality: bool,
     same_population: bool,
     keep_skull: bool,
     same_fov: bool,
 ) -> Hospital:
-    """A preset with its nuisance scaled and without the chosen differences between sites: it then does as ixi, where ixi can."""
+    """A preset with its nuisance and its receive fields scaled, and without the chosen differences between sites: it then does as
+    ixi, where ixi can."""
     reference = PRESETS["ixi"]
     if same_protocol:
         acquisitions = {name: replace(own, sequence=COMMON[name]) for name, own in preset.acquisitions.items()}
@@ -149,7 +151,7 @@ def hospital(
         preset = replace(preset, fov=reference.fov)
     return replace(
         preset,
-        bias=nuisance * preset.bias,
+        bias=nuisance * bias * preset.bias,
         dome=nuisance * preset.dome,
         jitter=nuisance * preset.jitter,
         misregistration=nuisance * preset.misregistration,

@@ -99,6 +99,7 @@ def phantom(site: str = "ixi", edge: float = 2.0, person: str = "volume") -> tup
     preset = hospital(
         PRESETS[site],
         nuisance=0,
+        bias=1,
         same_protocol=False,
         same_quality=False,
         same_population=False,

@@ -247,7 +247,7 @@ def test_cache_is_made_once_and_keyed_by_every_option(tmp_path: Path, monkeypatc
     again = Phantom(**SMALL).load("ixi", tmp_path)
     assert again.images.dtype == np.float16
     np.testing.assert_array_equal(first.images, again.images)
-    changed = {"nuisance": 0.5, **dict.fromkeys((*SWITCHES, "same_kind"), True)}
+    changed = {"nuisance": 0.5, "bias": 3.0, **dict.fromkeys((*SWITCHES, "same_kind"), True)}
     options = [f.name for f in fields(Phantom) if f.name != "sites"]
     prints = {Phantom(**{name: changed.get(name, 99)}).fingerprint("ixi") for name in options}
     assert len(prints | {Phantom().fingerprint("ixi")}) == 1 + len(options)
@@ -262,6 +262,7 @@ def test_nothing_is_printed_if_it_takes_seconds(capfd: pytest.CaptureFixture[str
     ("options", "message"),
     [
         ({"nuisance": 1.5}, "dataset.nuisance=1.5 is outside"),
+        ({"bias": 7}, r"dataset.bias=7 is outside \[0, 6\]"),
         ({"size": 8}, "dataset.size=8 is too small; the phantom needs at least 16"),
         ({"val": 0}, "dataset.val=0 is too small; the phantom needs at least 1"),
     ],
@@ -279,9 +280,10 @@ def test_an_unknown_site_is_refused(tmp_path: Path) -> None:
 # Switches
 
 
-def hospitals(**chosen: bool) -> dict[str, Hospital]:
+def hospitals(**chosen: float) -> dict[str, Hospital]:
     return {
-        site: hospital(PRESETS[site], **{"nuisance": 1.0, **dict.fromkeys(SWITCHES, False), **chosen}) for site in SITES
+        site: hospital(PRESETS[site], **{"nuisance": 1.0, "bias": 1.0, **dict.fromkeys(SWITCHES, False), **chosen})
+        for site in SITES
     }
 
 
@@ -313,10 +315,16 @@ def test_all_switches_leave_one_kind_of_hospital() -> None:
     assert all(one == t1_t2[0] for one in t1_t2)
 
 
+def test_bias_scales_the_receive_fields_alone() -> None:
+    assert hospitals(bias=3.0) == {site: replace(one, bias=3 * one.bias) for site, one in PRESETS.items()}
+    assert hospitals(bias=3.0, nuisance=0.5)["ixi"].bias == pytest.approx(1.5 * PRESETS["ixi"].bias)
+
+
 def test_nuisance_scales_what_varies_without_meaning() -> None:
     for site in SITES:
         half, none = (
-            hospital(PRESETS[site], nuisance=nuisance, **dict.fromkeys(SWITCHES, False)) for nuisance in (0.5, 0.0)
+            hospital(PRESETS[site], nuisance=nuisance, bias=1.0, **dict.fromkeys(SWITCHES, False))
+            for nuisance in (0.5, 0.0)
         )
         for name in ("bias", "dome", "jitter", "misregistration"):
             assert getattr(half, name) == getattr(PRESETS[site], name) / 2
