@@ -179,11 +179,11 @@ def _check_arrays(prepared: Any) -> int:
 
 
 def _try_layouts(folder: str, overrides: list[str]) -> int:
-    """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes. A prepared
-    folder is checked as such."""
+    """Try every layout of conf/dataset on a folder, and print the report of the one that describes the most volumes, or of the
+    BIDS layout if the folder is such a data set. A prepared folder is checked as such."""
     if Path(folder, "dataset.json").exists():
         return _check_arrays(_compose(["dataset=prepared", f"dataset.folders=[{json.dumps(folder)}]"]))
-    found: dict[str, tuple[int, Dataset]] = {}
+    found: dict[str, tuple[int, Any]] = {}
     rows = []
     for name in conf_files("dataset"):
         dataset: Any = _compose([f"dataset={name}", *overrides])
@@ -206,6 +206,7 @@ def _try_layouts(folder: str, overrides: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    best = max(found, key=lambda name: found[name][0])
+    described = [name for name, (_, dataset) in found.items() if dataset.kind.name == "bids"]  # by the folder itself
+    best = max(described or found, key=lambda name: found[name][0])
     print(f"\ndataset={best}\n")
     return _print_report(found[best][1])

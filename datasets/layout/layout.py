@@ -18,11 +18,11 @@ from ..store.pseudonyms import Names, real_names
 from ..store.slice_store import Row, SliceStore, json_digest
 from ..store.splits import draw_order, draw_splits, given_splits, read_splits
 from ..volumes import Chain
-from .bids import match_bids
+from .bids import data_set_name, match_bids
 from .checksum import Content, content_of
 from .pattern import Match, check_pattern, match_pattern
 from .prepare import Preparation, prepare_store
-from .survey import CompleteSubject, Rules, Survey, refusal, survey
+from .survey import CompleteSubject, Rules, Survey, refusal, survey, table_columns
 from .verify import Report, verify_volumes
 
 PREPARATION = 2  # raise it when the same options and volumes give other arrays than before
@@ -60,8 +60,10 @@ class Layout(Dataset):
     kind: Kind = Kind.nifti  # how a volume is stored: nifti, dicom or bids
     pattern: str = "{site}/{subject}/{contrast}.nii.gz"  # of paths under root; also {session}, and * for any text
     contrast_names: dict[str, str] = field(default_factory=dict)  # text in a path -> contrast; empty: T1, T2, PD, FLAIR
-    site: str = ""  # the only site, if neither the pattern nor a table names sites
-    table: str = ""  # a .tsv or .csv file under root that names each subject's site
+    site: str = (
+        ""  # the only site, if neither the pattern nor a table names sites; of BIDS, the data set's name if empty
+    )
+    table: str = ""  # a .tsv or .csv file under root that names each subject's site; of BIDS, participants.tsv if empty
     table_subject: str = "participant_id"  # the table's column of subjects, with or without sub-
     table_site: str = "site"  # the table's column of sites
     site_names: dict[str, str] = field(default_factory=dict)  # text in a path or in the table -> site
@@ -274,8 +276,8 @@ class Layout(Dataset):
         """Who is complete according to the matches, and who is not."""
         rules = Rules(
             contrast_names=self._names,
-            site=self.site or self.label,
-            table=self.folder / self.table if self.table else None,
+            site=self.site or (data_set_name(self.folder) if self.kind is Kind.bids else self.label),
+            table=self._table_of_sites(),
             table_subject=self.table_subject,
             table_site=self.table_site,
             site_names=self.site_names,
@@ -284,6 +286,17 @@ class Layout(Dataset):
             mask=self.chain.mask if "{" in self.chain.mask else "",
         )
         return survey(self.folder, matches, rules)
+
+    def _table_of_sites(self) -> Path | None:
+        """The table that names each subject's site. In a BIDS data set for which no site and no table is given, it is
+        participants.tsv if that has the column of sites; only if `table_site` was set, it must have it."""
+        if self.table:
+            return self.folder / self.table
+        participants = self.folder / "participants.tsv"
+        if self.kind is not Kind.bids or self.site or not participants.exists():
+            return None
+        asked = self.table_site != Layout.table_site
+        return participants if asked or self.table_site in table_columns(participants) else None
 
     @property
     def _names(self) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -199,18 +200,31 @@ class _SiteOf:
         return name
 
 
+def table_columns(path: Path) -> Sequence[str]:
+    """The names of a table's columns. Raises FederationError if it cannot be read."""
+    with _reading(path) as table:
+        return table.fieldnames or ()
+
+
 def _sites_of_subjects(path: Path, subject: str, site: str) -> Iterator[tuple[str, str]]:
-    """Subject and site of every line of a table. The columns of a `.tsv` file are separated by tabs, otherwise by commas."""
+    """Subject and site of every line of a table."""
+    with _reading(path) as table:
+        if missing := [column for column in (subject, site) if column not in (table.fieldnames or ())]:
+            raise FederationError(
+                f"{path} has no column {missing[0]!r}; it has {', '.join(table.fieldnames or ()) or 'none'}; set"
+                " dataset.table_subject and dataset.table_site, or for one site alone dataset.site=NAME and"
+                " 'dataset.table=\"\"'"
+            )
+        for row in table:
+            if (label := (row[site] or "").strip()) not in ("", "n/a"):
+                yield (row[subject] or "").strip(), label
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[csv.DictReader[str]]:
+    """A table that is being read. The columns of a `.tsv` file are separated by tabs, otherwise by commas."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-            if missing := [column for column in (subject, site) if column not in (table.fieldnames or ())]:
-                raise FederationError(
-                    f"{path} has no column {missing[0]!r}; it has {', '.join(table.fieldnames or ()) or 'none'}; set"
-                    " dataset.table_subject and dataset.table_site"
-                )
-            for row in table:
-                if (label := (row[site] or "").strip()) not in ("", "n/a"):
-                    yield (row[subject] or "").strip(), label
+            yield csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FederationError(f"the table of sites {path} cannot be read ({error}); correct dataset.table") from error

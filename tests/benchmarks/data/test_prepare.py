@@ -112,6 +112,23 @@ def test_verify_says_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytes
     assert trees.content(tmp_path) == before
 
 
+@pytest.mark.parametrize("table", [True, False])
+def test_verify_finds_a_bids_data_set_before_a_pattern_that_fits_more_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], table: bool
+) -> None:
+    root = tmp_path / "in"
+    trees.oasis3(root, 3)  # names of BIDS, two runs of T1w
+    (root / "dataset_description.json").write_text('{"Name": "two runs", "BIDSVersion": "1.8.0"}')
+    if table:
+        (root / "participants.tsv").write_text("participant_id\tage\n")
+    assert main(["prepare", "--verify", str(root)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^bids +12 volumes$", said, re.MULTILINE)
+    assert re.search(r"^oasis3 +15 volumes$", said, re.MULTILINE)
+    assert "\ndataset=bids\n" in said
+    assert "site two_runs: 3 complete with T1, T2, FLAIR" in said
+
+
 @pytest.mark.parametrize(
     ("command", "status", "message"),
     [

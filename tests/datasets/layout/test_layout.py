@@ -155,6 +155,121 @@ def test_what_the_folder_lacks_is_said(tmp_path: Path) -> None:
         trees.layout("folder", tmp_path / "in").fingerprint("east")
 
 
+# BIDS, where empty files with the names are enough: nothing is opened to see who is complete
+
+
+def bids_names(root: Path, *names: str, description: str = '{"Name": "x", "BIDSVersion": "1.8.0"}') -> Layout:
+    """The layout of a BIDS data set with empty volumes of these names, each under sub-LABEL/[ses-LABEL/]anat."""
+    for name in names:
+        own = name.split("_")
+        folders = own[:2] if own[1].startswith("ses-") else own[:1]
+        path = Path(root, *folders, "anat", f"{name}.nii.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / "dataset_description.json").write_text(description)
+    return trees.layout("bids", root)
+
+
+def plain(*people: str) -> list[str]:
+    return [f"sub-{person}_{suffix}" for person in people for suffix in ("T1w", "T2w")]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+@pytest.mark.parametrize(
+    "place",
+    ["derivatives/other/dataset_description.json", "derivatives/other.json", "sub-1/anat/sub-1_T1w.json", "task.json"],
+)
+def test_a_damaged_file_that_no_volume_needs_does_not_matter(tmp_path: Path, place: str, content: str) -> None:
+    layout = bids_names(tmp_path / "in", *plain("1", "2"))
+    (tmp_path / "in" / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "in" / place).write_text(content)
+    assert list(layout.survey().complete["x"]) == ["sub-1", "sub-2"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", '"x"', "[" * 100_000])
+def test_a_damaged_description_is_named(tmp_path: Path, content: str) -> None:
+    layout = bids_names(tmp_path / "in", *plain("1"), description=content)
+    with pytest.raises(
+        FederationError, match=r"in/dataset_description.json (cannot be read as JSON|is no JSON object)"
+    ):
+        layout.survey()
+
+
+@pytest.mark.parametrize(
+    ("description", "site"),
+    [
+        ('{"Name": "Age & memory: São Paulo, 2019"}', "Age_memory_São_Paulo_2019"),
+        ('{"Name": "=cmd|<b>"}', "cmd_b"),
+        (f'{{"Name": "{"a long name " * 20}"}}', ("a_long_name_" * 20)[:64].strip("_")),
+        ('{"Name": "***"}', "ds_01"),
+        ('{"Name": 7}', "7"),
+        ("{}", "ds_01"),
+    ],
+)
+@pytest.mark.parametrize("table", ["", "participant_id\tage\nsub-1\t30\n", "\n"])
+def test_a_bids_data_set_without_sites_is_one_site(tmp_path: Path, description: str, site: str, table: str) -> None:
+    layout = bids_names(tmp_path / "ds 01", *plain("1", "2"), description=description)
+    if table:
+        (tmp_path / "ds 01" / "participants.tsv").write_text(table)
+    assert layout.contrasts() == {site: ("T1", "T2")}
+    assert list(trees.layout("bids", tmp_path / "ds 01", site="mine").contrasts()) == ["mine"]
+
+
+def test_a_column_of_sites_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
+    bids_names(tmp_path / "in", *plain("1", "2"))
+    (tmp_path / "in" / "participants.tsv").write_text("participant_id\tscanner\nsub-1\tA\nsub-2\tB\n")
+    assert list(trees.layout("bids", tmp_path / "in", table_site="scanner").contrasts()) == ["A", "B"]
+    for options in ({"table_site": "scaner"}, {"table": "participants.tsv"}):
+        with pytest.raises(
+            FederationError, match=r"has no column .*; it has participant_id, scanner; .*dataset.site=NAME"
+        ):
+            trees.layout("bids", tmp_path / "in", **options).survey()
+
+
+def test_an_enhanced_t1w_is_t1ce_and_other_enhanced_images_are_nothing(tmp_path: Path) -> None:
+    enhanced = "sub-1_ce-gadolinium_T1w", "sub-2_ce-gadolinium_T1w", "sub-2_ce-gadolinium_T2w"
+    layout = bids_names(tmp_path / "in", *plain("1", "2"), *enhanced)
+    assert layout.contrasts() == {"x": ("T1", "T2", "T1ce")}
+    own = layout.verify().found
+    assert own.complete["x"]["sub-2"].volumes["T1ce"].name == "sub-2_ce-gadolinium_T1w.nii.gz"
+    assert own.complete["x"]["sub-2"].volumes["T2"].name == "sub-2_T2w.nii.gz"
+    layout = bids_names(tmp_path / "only", *plain("1", "2"), "sub-3_ce-gadolinium_T1w", "sub-3_T2w")
+    with pytest.raises(FederationError, match=r"sub-3: it has .* but no volume of T1, which others there have"):
+        layout.survey()
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (("part-phase_T1w", "part-mag_T1w"), "part-mag_T1w"),
+        (("part-real_T1w", "part-imag_T1w", "T1w"), "T1w"),
+        (("run-10_T1w", "run-2_T1w"), "run-2_T1w"),
+        (("run-02_T1w", "T1w"), "T1w"),
+        (("acq-mprage_run-1_T1w", "run-2_T1w"), "run-2_T1w"),
+        (("rec-norm_T1w", "T1w", "acq-fast_T1w"), "T1w"),
+        (("acq-fast_T1w", "rec-norm_T1w"), "rec-norm_T1w"),
+        (("acq-fast_run-1_T1w", "acq-fast_run-2_T1w"), "acq-fast_run-1_T1w"),
+        (("acq-fast_T1w", "acq-fine_T1w"), ""),
+        (("acq-fast_run-1_T1w", "acq-fine_run-2_T1w"), ""),
+        (("rec-a_T1w", "rec-b_T1w"), ""),
+    ],
+)
+@pytest.mark.parametrize("session", ["", "ses-1_"])
+def test_one_image_of_a_contrast_is_chosen_by_its_entities(
+    tmp_path: Path, names: tuple[str, ...], chosen: str, session: str
+) -> None:
+    own = f"sub-1_{session}"
+    layout = bids_names(tmp_path / "in", *(f"{own}{name}" for name in (*names, "T2w")))
+    if chosen:
+        assert layout.survey().complete["x"]["sub-1"].volumes["T1"].name == f"{own}{chosen}.nii.gz"
+    else:
+        both = ".*".join(f"{own}{name}.nii.gz" for name in names)
+        with pytest.raises(FederationError, match=rf"it has 2 volumes of T1, .*{both}; .* dataset.first=true"):
+            layout.survey()
+        first = trees.layout("bids", tmp_path / "in", first=True).survey().complete["x"]["sub-1"]
+        assert first.volumes["T1"].name == f"{own}{names[0]}.nii.gz"
+
+
 @pytest.mark.slow
 def test_registration_aligns_contrasts_and_exports_undo_it(tmp_path: Path) -> None:
     """The headers of T2 are 7 mm off. Registration undoes this, and slices that are exported to such a file lie where it says."""
