@@ -60,9 +60,7 @@ class Layout(Dataset):
     kind: Kind = Kind.nifti  # how a volume is stored: nifti, dicom or bids
     pattern: str = "{site}/{subject}/{contrast}.nii.gz"  # of paths under root; also {session}, and * for any text
     contrast_names: dict[str, str] = field(default_factory=dict)  # text in a path -> contrast; empty: T1, T2, PD, FLAIR
-    site: str = (
-        ""  # the only site, if neither the pattern nor a table names sites; of BIDS, the data set's name if empty
-    )
+    site: str = ""  # the only site, if neither the pattern nor a table names sites; empty, of BIDS: the data set's name
     table: str = ""  # a .tsv or .csv file under root that names each subject's site; of BIDS, participants.tsv if empty
     table_subject: str = "participant_id"  # the table's column of subjects, with or without sub-
     table_site: str = "site"  # the table's column of sites
