@@ -119,7 +119,7 @@ def _evidence(comparison: PairedComparison, decision: Decision, same: Equivalenc
     least = f"least at {served.worst_site}, {metric.signed(served.worst_site_score)}{metric.unit}"
     yield (
         f"A gains at {gaining} ({least}) and for {100 * result.subjects_gaining:.0f} % of subjects "
-        f"(mean over the worst 5 % of a seed: {metric.signed(served.worst_subjects)}{metric.unit})."
+        f"(mean of the worst 5 %: {metric.signed(served.worst_subjects)}{metric.unit})."
     )
     if same:
         answer = "no significance is drawn" if same.p is None else _p_value(same.p)

@@ -74,8 +74,8 @@ def test_every_number_is_that_worked_by_hand(store: Store, capsys: pytest.Captur
         f"p = {family:.3g}. It decides, since a pair may be chosen after looking.",
         "Spread of the differences: sd 0.11 over seeds, 0.26 over subjects.",
         f"Effect size: {difference / np.sqrt(0.2 / 3):+.2f}, the difference divided by its sd over subjects.",
-        f"A gains at 1 of 2 sites (least at oasis, -0.18 dB) and for {100 * np.mean(gains > 0):.0f} % of subjects (mean over "
-        "the worst 5 % of a seed: -0.48 dB).",
+        f"A gains at 1 of 2 sites (least at oasis, -0.18 dB) and for {100 * np.mean(gains > 0):.0f} % of subjects (mean of "
+        "the worst 5 %: -0.48 dB).",
         f"Equivalence within +-0.2 dB: 90 % interval {low90:+.2f} to {high90:+.2f}; p = {p_equal:.3g}: not shown to be "
         "equivalent.",
         f"Wilcoxon over subjects, given these trained models: p = {stats.wilcoxon(gains).pvalue:.3g}. It knows of no other "
