@@ -32,6 +32,7 @@ LATER: dict[int, dict[str, dict[str, Any]]] = {  # schema -> part -> option that
             **{"newcomers": {}, "train_subjects": {}, "shift": {}, "normalise": {}, "cohort": None},
         },
     },
+    3: {"scenario": {"absent": {}}},
 }
 NEWEST = max(LATER)  # the schema of the identities that this version writes; those without a number have schema 1
 CHOSEN = ("method", "network", "dataset")

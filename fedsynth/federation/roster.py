@@ -38,6 +38,7 @@ class Conditions:
         fail: The probability that a site is away in a round: it receives nothing, does not train, and sends nothing.
         lose: The probability that the upload of a site is lost on the way: it received and trained, and keeps what is its own.
         straggle: The probability that a site does only a share of its local steps in a round; the share is drawn evenly.
+        absent: Site -> the rounds, from 1, in which it is away, although it was drawn: as a site that died in them.
         joins: Site -> the share of the rounds after which it joins.
         poisoned: The share of the sites, the last by name, that upload the opposite of their change; they are not scored.
         asks: Site -> tasks that it asks for and never trains.
@@ -49,6 +50,7 @@ class Conditions:
     fail: float = 0.0
     lose: float = 0.0
     straggle: float = 0.0
+    absent: dict[str, list[int]] = field(default_factory=dict)
     joins: dict[str, float] = field(default_factory=dict)
     poisoned: float = 0.0
     asks: dict[str, list[str]] = field(default_factory=dict)

@@ -106,6 +106,7 @@ class Scenario(Conditions):
         named = {
             "newcomers": self.newcomers,
             "asks": self.asks,
+            "absent": self.absent,
             "joins": self.joins,
             "train_subjects": self._fitting_none(self.train_subjects, plan),
             "shift": self._fitting_none(self.shift, plan),
@@ -128,13 +129,14 @@ class Scenario(Conditions):
                 f"scenario {self.name}: no site trains from the start that is not poisoned; leave one out of "
                 "newcomers, joins and poisoned"
             )
-        if both := sorted(set(self.newcomers) & {*self.joins, *self.asks}):
+        if both := sorted(set(self.newcomers) & {*self.absent, *self.joins, *self.asks}):
             raise FederationError(
                 f"scenario {self.name}: {both[0]!r} is a newcomer, which trains in no round; it can be nothing else"
             )
         least = {"adapt_steps": (self.adapt_steps, 1)}
         least |= {f"train_subjects.{site}": (count, 1) for site, count in self.train_subjects.items()}
         least |= {f"shift.{site}": (pixels, 0) for site, pixels in self.shift.items()}
+        least |= {f"absent.{site}": (min(rounds, default=1), 1) for site, rounds in self.absent.items()}
         least |= {"adapt": (min(self.adapt, default=1), 1)}
         for option, (value, bound) in least.items():
             if value < bound:

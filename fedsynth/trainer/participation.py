@@ -9,27 +9,37 @@ from torch import Tensor
 
 from .. import streams
 from ..exchange import ContractError, Message
-from ..federation import Conditions, count_of, exact
+from ..federation import Conditions, FederationError, count_of, exact
 from ..runtime.options import TrainerOptions
 
 
 class Participation:
     """Who takes part, which is the same for every method. Each site is drawn from streams of its own.
 
-    A group of sites that train as one joins with its first member, and fails, straggles or loses its upload as one.
+    A group of sites that train as one joins with its first member, is absent where all members are, and fails, straggles or loses
+    its upload as one.
+
+    Raises:
+        FederationError: A site is absent in a round that the run does not have, or all that were drawn for a round are.
     """
 
     def __init__(self, names: Sequence[str], options: TrainerOptions, conditions: Conditions, seed: int) -> None:
         self._names, self._options, self._conditions, self._seed = sorted(names), options, conditions, seed
+        self._check_absent()
 
     def __call__(self, round: int) -> list[str]:
         """The sites that train in a round, sorted: a share `options.participation` of those that have joined, without those that
-        fail; at least one."""
+        fail or are absent; at least one."""
+        drawn = self._drawn(round)
+        here = [name for name in drawn if not self._absent(name, round)]
+        return self._spared(here, "failure", self._conditions.fail, round)
+
+    def _drawn(self, round: int) -> list[str]:
         joined = [name for name in self._names if round - 1 >= exact(self._joins(name)) * self._options.rounds]
         count = max(1, count_of(self._options.participation, len(joined)))
         if count < len(joined):
             joined.sort(key=lambda name: streams.key(self._seed, name, "participation", round))
-        return self._spared(joined[:count], "failure", self._conditions.fail, round)
+        return joined[:count]
 
     def arrivals(self, round: int) -> list[str]:
         """Those of them whose uploads arrive, sorted; at least one."""
@@ -54,6 +64,23 @@ class Participation:
     def _spared(self, names: Sequence[str], what: str, share: float, round: int) -> list[str]:
         luck = {name: self._luck(name, what, round) for name in names}
         return sorted([name for name in names if luck[name] >= share] or [max(luck, key=luck.__getitem__)])
+
+    def _absent(self, name: str, round: int) -> bool:
+        return all(round in self._conditions.absent.get(member, ()) for member in name.split("+"))
+
+    def _check_absent(self) -> None:
+        for site, rounds in self._conditions.absent.items():
+            for round in rounds:
+                if round > self._options.rounds:
+                    raise FederationError(
+                        f"scenario.absent names round {round} of site {site}, and the run has {self._options.rounds}; "
+                        "leave it out"
+                    )
+                if all(self._absent(name, round) for name in self._drawn(round)):
+                    raise FederationError(
+                        f"scenario.absent leaves nobody in round {round}: {' and '.join(sorted(self._drawn(round)))} would train "
+                        "in it; let one be there"
+                    )
 
     def _joins(self, name: str) -> float:
         return min(self._conditions.joins.get(member, 0.0) for member in name.split("+"))

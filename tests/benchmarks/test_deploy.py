@@ -29,7 +29,6 @@ from fedsynth.plugins import VARIABLE
 from fedsynth.runtime import checkpoint
 from fedsynth.runtime.device import resolve_device
 from fedsynth.trainer import Trainer
-from fedsynth.trainer.participation import Participation
 
 DEPLOYING = docs.DocPage("deploy")
 SITES = ("ixi", "midas", "oasis")
@@ -51,20 +50,14 @@ ENDINGS = {
 }
 
 
-class Absent(Participation):
-    """In round 2, midas is away."""
-
-    def __call__(self, round: int) -> list[str]:
-        return [name for name in super().__call__(round) if (name, round) != ("midas", 2)]
+AWAY = "+scenario.absent.midas=[2]"
 
 
-def simulated(words: Sequence[str], folder: Path, absent: bool = False) -> Trainer:
-    """The run in one process, perhaps with a site that is away."""
+def simulated(words: Sequence[str], folder: Path) -> Trainer:
+    """The run in one process."""
     run = agreed_run(words)
     of = run.scenario.federation(run.dataset, folder / "cache")
     trainer = Trainer(run.method, run.network, of, run.trainer, run.seed, folder / "simulated")
-    if absent:
-        trainer.server_party.participants.__class__ = Absent
     trainer.train()
     return trainer
 
@@ -123,7 +116,7 @@ def test_a_site_that_dies_or_is_late_was_away_in_that_round(fault: str, tmp_path
     links = Links(words, tmp_path)
     vars(links)[fault] = ("midas", 2)
     trainer, _ = serve(agreed_run(words), links, tmp_path / "server")
-    expected = ending(simulated(words, tmp_path, absent=True))
+    expected = ending(simulated((*words, AWAY), tmp_path))
     assert [row["site"] for row in trainer.state.curve if row["round"] == 2][:2] == ["ixi", "oasis"]
     assert ending(trainer) == expected
 
@@ -310,7 +303,7 @@ def test_over_an_engine_a_run_is_the_simulated_one(name: str, deployment: Deploy
     words = ENDINGS.get(name, (*WORDS, f"method={name}"))
     found = deployment.outcome(words)
     assert Path(os.environ["MORTAL"]).exists() or name != "mortal"
-    assert found == ending(simulated(words, tmp_path, absent=name == "mortal"))
+    assert found == ending(simulated((*words, AWAY) if name == "mortal" else words, tmp_path))
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ from support.federations import federation, options, personalised, resnet, train
 
 from fedsynth.evaluation.evaluate import serving
 from fedsynth.exchange import ContractError, Message
-from fedsynth.federation import Conditions, Federation, Task
+from fedsynth.federation import Conditions, Federation, FederationError, Task
 from fedsynth.methods.ditto import Ditto
 from fedsynth.methods.fedavg import FedAvg
 from fedsynth.methods.fedbn import FedBN
@@ -51,6 +51,29 @@ def test_who_fails_does_not_depend_on_who_else_is_there() -> None:
     few, many = (Participation(names, options(rounds=9), Conditions(fail=0.5), 3) for names in ("abc", "abcdefgh"))
     for round in range(1, 10):
         assert set(few(round)) & set("abc") >= set(many(round)) & set("abc")
+
+
+def test_a_named_site_is_away_in_named_rounds_and_changes_nobody_elses() -> None:
+    names, drawing = ["a", "b", "c", "d+e"], options(rounds=20, participation=0.5)
+    there, plain = (
+        Participation(names, drawing, of, 2) for of in (Conditions(absent={"b": [3, 9], "d": [3]}), Conditions())
+    )
+    drawn = [round for round in (3, 9) if "b" in plain(round)]
+    assert drawn  # of the seed
+    for round in range(1, 21):  # d+e is there as long as e is
+        assert there(round) == [name for name in plain(round) if (name, round) not in {("b", 3), ("b", 9)}]
+
+
+@pytest.mark.parametrize(
+    ("absent", "told"),
+    [
+        ({"a": [1, 9]}, "absent names round 9 of site a, and the run has 8; leave it out"),
+        ({"a": [2], "b": [1, 2]}, "absent leaves nobody in round 2: a and b would train in it"),
+    ],
+)
+def test_a_round_without_anybody_and_one_that_is_not_there_are_refused(absent: dict[str, list[int]], told: str) -> None:
+    with pytest.raises(FederationError, match=told):
+        Participation(["a", "b"], options(rounds=8), Conditions(absent=absent), 0)
 
 
 def test_at_least_one_site_arrives() -> None:

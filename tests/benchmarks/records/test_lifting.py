@@ -118,18 +118,18 @@ def test_an_older_identity_gets_what_came_later() -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"note": "ours"}, "its identity has 'note', which no schema up to 2 knows"),
+        ({"note": "ours"}, "its identity has 'note', which no schema up to 3 knows"),
         (
             {"trainer": today()["trainer"] | {"note": 1}},
-            "its identity has 'trainer.note', which no schema up to 2 knows",
+            "its identity has 'trainer.note', which no schema up to 3 knows",
         ),
         (
             {"scenario": today()["scenario"] | {"zz": 1}},
-            "its identity has 'scenario.zz', which no schema up to 2 knows",
+            "its identity has 'scenario.zz', which no schema up to 3 knows",
         ),
-        ({"code": {"note": "abcd"}}, "its identity has 'code.note', which no schema up to 2 knows"),
+        ({"code": {"note": "abcd"}}, "its identity has 'code.note', which no schema up to 3 knows"),
         ({"trainer": today()["trainer"] | {"betas": [0.5]}}, "its identity has 'trainer.betas'"),
-        ({"schema": 99}, "its identity has schema 99, and this version reads 1 to 2; update FedSynth"),
+        ({"schema": 99}, "its identity has schema 99, and this version reads 1 to 3; update FedSynth"),
         ({"schema": "2"}, "its identity has schema '2'"),
         ({"method": {"mu": 1}}, "its identity has no method.name"),
         ({"scenario": ["ixi"]}, "its identity has no options of a scenario"),
@@ -150,7 +150,7 @@ def test_a_record_with_such_a_key_is_left_out_and_the_others_are_read(
         add(patched, "trainer", "sharpen", 0.0)
         theirs = finished.finish(store, lifted(today() | {"trainer": today()["trainer"] | {"sharpen": 1.0}}))
     ours = finished.finish(store, today())
-    with pytest.raises(RecordError, match="schema 3, and this version reads 1 to 2"):
+    with pytest.raises(RecordError, match="schema 4, and this version reads 1 to 3"):
         read_record(store.folder(theirs))
     assert [run.record.run for run in finished_runs(store)] == [ours]
     assert theirs in capsys.readouterr().err
