@@ -24,7 +24,7 @@ from ..config.explain import explained
 from ..config.identity import plain
 from ..config.own_files import conf_files
 from ..config.schema import Run
-from ..records.data_card import Facts, card_facts, card_markdown, shift, voxel_edges
+from ..records.data_card import Facts, card_facts, card_markdown, shift
 from ..records.record import fingerprint
 from ..records.text_table import how_many, text_table
 from ..report.plots.images.intensities import draw_intensities
@@ -86,7 +86,7 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     store = keep.keep(dataset, place, jobs)
     sites = {site: store.site(site) for site in store.contrasts}
     index = store.index()
-    found = card_facts(sites, {site: voxel_edges(row for row in index if row["site"] == site) for site in sites})
+    found = card_facts(sites, {site: [row for row in index if row["site"] == site] for site in sites})
     left_out = store.names.left_out
     notes = [f"Left out: {how_many(len(left_out), 'subject')}; names.json says why."] if left_out else []
     _write_card(store.folder, store.info["label"], found, sites, notes)
@@ -113,7 +113,7 @@ def _card_of_folders(dataset: Any, out: Path | None) -> int:
         raise FederationError(f"{place} holds prepared data with a card of its own; give another folder by --out")
     with tempfile.TemporaryDirectory() as cache:
         sites = {name: dataset.load(name, Path(cache)) for name in dataset.contrasts()}
-    found = card_facts(sites, {name: voxel_edges(dataset.volumes(name)) for name in sites})
+    found = card_facts(sites, {name: dataset.volumes(name) for name in sites})
     place.mkdir(parents=True, exist_ok=True)
     _write_card(place, ", ".join(dataset.folders), found, sites)
     print(f"{_summary(found, [])}\n\nLook at {place / 'card.md'} before you train.")

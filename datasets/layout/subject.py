@@ -58,6 +58,7 @@ def _processing(processed: Processed, reference: str) -> dict[str, Row]:
             "voxel_mm": [float(edge) for edge in processed.spacing[contrast]],
             "source_affine": processed.source_affines[contrast],
             "white": float(white),
+            "dark": processed.dark,
         }
         if quality:
             row |= quality._asdict()

@@ -31,9 +31,21 @@ from fedsynth.runtime.atomic import atomic_folder
 from .pseudonyms import FILE, Names, pseudonyms, salt_mark
 from .splits import given_splits, read_splits, write_splits
 
-SCHEMA = 2
+SCHEMA = 3
 INDEX = (
-    *("site", "subject", "contrast", "first", "slices", "affine", "voxel_mm", "source_affine", "white", "sha256"),
+    *(
+        "site",
+        "subject",
+        "contrast",
+        "first",
+        "slices",
+        "affine",
+        "voxel_mm",
+        "source_affine",
+        "white",
+        "dark",
+        "sha256",
+    ),
     *("mi_before", "mi_after", "dice_before", "dice_after", "motion", "poor"),
 )
 WHO = ("site", "subject", "contrast")  # of a volume

@@ -20,7 +20,7 @@ def corrected(volume: Volume) -> Volume:
     """
     sitk = simpleitk()
     full = image(volume.voxels, volume.grid)
-    head = image(foreground(volume.voxels).astype(np.uint8), volume.grid)
+    head = image(foreground(volume.voxels, volume.grid.edges).astype(np.uint8), volume.grid)
     edges = zip(volume.grid.spacing, volume.grid.shape, strict=True)
     shrink = [max(1, min(round(COARSE / edge), extent)) for edge, extent in edges]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()

@@ -16,8 +16,8 @@ class Chain:
     """The steps from volumes to slices, in this order. A change of any option changes the arrays.
 
     In every case each volume is turned to the right-anterior-superior axes nearest to its own, without interpolation, divided by
-    1.08 times the 99.5th percentile of its own foreground, clipped to [0, 1] and scaled to [-1, 1]. Slices are cut along the
-    third axis of the grid of the reference contrast, or of the template. The defaults do nothing else, and expect that all
+    1.08 times the 99.5th percentile of the head's core (mask.py), clipped to [0, 1] and scaled to [-1, 1]. Slices are cut along
+    the third axis of the grid of the reference contrast, or of the template. The defaults do nothing else, and expect that all
     volumes of a subject share one grid. `bias`, `register` and `template` need SimpleITK. Raises FederationError for invalid
     values.
     """

@@ -12,8 +12,8 @@ from fedsynth.federation import FederationError
 
 from .bias import corrected
 from .chain import Chain
-from .intensity import white_level
-from .mask import foreground, given_mask
+from .intensity import bright_level, white_level
+from .mask import dark_share, foreground, given_mask, interior
 from .quality import Quality, registration_quality
 from .read import read_volume
 from .register import Registration, find_motion
@@ -40,6 +40,7 @@ class Processed(NamedTuple):
     white: dict[str, float]  # by contrast: the intensity shown as 1
     quality: dict[str, Quality]  # by registered contrast; the reference contrast is registered only to a template
     lost: float  # share of the foreground outside the slices' pixels, at most LOST
+    dark: float  # share of the head that is as dark as air 4 to 15 mm below its surface: with a skull 0.1 or more
 
 
 def process(
@@ -72,15 +73,9 @@ def process(
     seen = np.logical_and.reduce([each.seen for each in placed.values()])
     if brain is not None and chain.strip:  # before the white levels are found, so that they are those of the brain
         placed = {c: each._replace(voxels=np.where(brain, each.voxels, 0)) for c, each in placed.items()}
-    for contrast, each in placed.items():
-        if not (each.voxels > 0).any():
-            raise FederationError(
-                f"{volumes[contrast]} shows nothing where {mask or volumes[name]} shows the head; correct its affine or leave"
-                f" subject {subject} out"
-            )
-    white = {contrast: white_level(each.voxels) for contrast, each in placed.items()}
-    images = [each.voxels / np.float32(white[contrast]) for contrast, each in placed.items()]
-    head = foreground(np.sum(images, axis=0)) if brain is None else brain
+    shown = _shown(subject, placed, volumes, mask or volumes[name], space.grid)
+    images = shown.images
+    head = shown.head if brain is None else brain
     if chain.strip:
         images = [voxels * head for voxels in images]
     rows = choose_slices(
@@ -105,9 +100,10 @@ def process(
         space.home @ slices.affine,
         {contrast: each.source.edges for contrast, each in placed.items()},
         {contrast: each.source.affine for contrast, each in placed.items()},
-        white,
+        shown.white,
         space.quality | {contrast: each.quality for contrast, each in placed.items() if each.quality},
         slices.lost,
+        shown.dark,
     )
 
 
@@ -161,6 +157,38 @@ def _placed(
     if quality is None and not chain.template:
         return _Placed(volume.voxels, np.ones(space.grid.shape, bool), volume.grid, None)
     return _Placed(onto(space.grid, volume, motion), reached(space.grid, volume.grid, motion), volume.grid, quality)
+
+
+class _Shown(NamedTuple):
+    """The volumes of a subject with 1 for white."""
+
+    images: list[np.ndarray]
+    white: dict[str, float]  # by contrast
+    head: np.ndarray  # bool
+    dark: float  # as in `Processed`
+
+
+def _shown(subject: str, placed: Mapping[str, _Placed], volumes: Mapping[str, Path], where: Path, grid: Grid) -> _Shown:
+    """Find the head in all contrasts together, and what is white inside it."""
+    levels = {c: bright_level(each.voxels) if (each.voxels > 0).any() else 0.0 for c, each in placed.items()}
+    _check_bright(levels, subject, volumes, where)
+    together = np.sum([each.voxels / np.float32(levels[contrast]) for contrast, each in placed.items()], axis=0)
+    head = foreground(together, grid.edges)
+    if not head.any():
+        raise FederationError(f"{where} shows nothing of the size of a head; leave subject {subject} out")
+    inside = interior(head, grid.edges)
+    white = {contrast: white_level(each.voxels, inside.core) for contrast, each in placed.items()}
+    _check_bright(white, subject, volumes, where)
+    images = [each.voxels / np.float32(white[contrast]) for contrast, each in placed.items()]
+    return _Shown(images, white, head, dark_share(together, inside))
+
+
+def _check_bright(levels: Mapping[str, float], subject: str, volumes: Mapping[str, Path], where: Path) -> None:
+    if dark := [contrast for contrast, level in levels.items() if level <= 0]:
+        raise FederationError(
+            f"{volumes[dark[0]]} shows nothing where {where} shows the head; correct its affine or leave subject"
+            f" {subject} out"
+        )
 
 
 def _registered(fixed: Volume, fixed_path: Path, moving: Volume, path: Path, kind: Registration) -> Quality:

@@ -51,7 +51,8 @@ def _agreement(fixed: Volume, moving: Volume, motion: np.ndarray) -> tuple[float
     other = np.where(there, onto(fixed.grid, moving, motion), 0)
     if not (other > 0).any():
         return 1.0, 0.0
-    head, heads = foreground(fixed.voxels) & there, foreground(other)
+    head, heads = (foreground(each, fixed.grid.edges) for each in (fixed.voxels, other))
+    head &= there
     overlap = 2 * float((head & heads).sum()) / max(1, float(head.sum() + heads.sum()))
     one, two = fixed.voxels[head], other[head]
     if len(one) < BINS or np.ptp(one) == 0 or np.ptp(two) == 0:

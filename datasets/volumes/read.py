@@ -11,9 +11,10 @@ import numpy as np
 from fedsynth.federation import FederationError
 
 from . import dicom, nifti
-from .intensity import clip_level
+from .intensity import bright_level, clip_level
 from .volume import Grid, StoredVolume, Volume, edges_in_mm
 
+EVEN = 0.1  # of the range of intensities: air varies less, tissue more
 EDGES = (0.05, 20.0)  # mm; if the edge of a voxel lies outside, the affine is not in mm, which NIfTI prescribes
 
 
@@ -93,6 +94,12 @@ def _magnitude(path: Path, voxels: np.ndarray) -> None:
             f"{path}: all its voxels lie between {low:g} and {high:g}, no image; leave the subject out or restore the volume"
         )
     level = clip_level(voxels)
+    sides = np.concatenate([voxels[[0, -1]].ravel(), voxels[:, [0, -1]].ravel()])
+    air, spread = float(np.median(sides)), float(np.ptp(np.percentile(sides, [10, 90])))
+    if air > level and spread < EVEN * (bright_level(voxels) - air):
+        raise FederationError(
+            f"{path}: the air at its sides has an intensity of {air:g}, where 0 is expected; subtract {air:g} from its voxels"
+        )
     if (negative := float((voxels < -level).mean())) > 0.01:
         raise FederationError(
             f"{path}: {negative:.0%} of its voxels are far below 0, where a magnitude image is expected; use the volume"

@@ -100,7 +100,7 @@ def _level(fixed: Volume, moving: Volume, edge: float) -> _Level:
 
 def _head(volume: Volume) -> np.ndarray:
     """The foreground of a volume, bool `[X, Y, Z]`. Raises FederationError if there is none."""
-    head = foreground(volume.voxels)
+    head = foreground(volume.voxels, volume.grid.edges)
     if not head.any():
         raise FederationError("one of the two volumes shows nothing of the size of a head")
     return head

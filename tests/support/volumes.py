@@ -184,6 +184,6 @@ def volume(voxels: np.ndarray, affine: np.ndarray) -> Volume:
 
 def off(found: np.ndarray, truth: np.ndarray, fixed: Volume, moving: Volume) -> float:
     """The largest error of a motion over the part of the head that `moving` shows, in voxels of its, along any of its axes."""
-    head = np.argwhere(foreground(fixed.voxels) & reached(fixed.grid, moving.grid, truth))
+    head = np.argwhere(foreground(fixed.voxels, fixed.grid.edges) & reached(fixed.grid, moving.grid, truth))
     points = fixed.grid.affine @ np.column_stack([head, np.ones(len(head))]).T
     return float(np.abs(np.linalg.solve(moving.grid.affine, (found - truth) @ points)).max())

@@ -37,7 +37,7 @@ from ...config.code_digest import class_digest
 from ...config.errors import OptionError
 from ...config.grid import Cell
 from ...config.identity import changed
-from ...records.data_card import card_facts, voxel_edges
+from ...records.data_card import card_facts
 from ...records.record import Record, RecordError, canonical, fingerprint, sha256, write_record
 from ...records.store import FINISHED, State, Store
 from .estimate import announced, first_steps, remaining, spelt
@@ -215,7 +215,7 @@ def data_facts(federation: Federation, dataset: Dataset, identity: Mapping[str, 
     }
     own = {site: federation.sites[site] for site in federation.names}
     known = getattr(dataset, "volumes", None)  # where a data set is made of volumes
-    card = card_facts(own, {site: voxel_edges(known(site)) if known else {} for site in own})
+    card = card_facts(own, {site: known(site) for site in own} if known else None)
     read = {site: found.seal for site, found in sorted(federation.sites.items())}
     measured = measured_data(federation, identity, cache)
     naming = {site: dataset.naming(site) for site in federation.sites}

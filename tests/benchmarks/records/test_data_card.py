@@ -28,7 +28,9 @@ def test_its_numbers_are_those_of_the_site() -> None:
     masks[:, 2:6, 2:6] = True
     images[:, 0, 2:6, 2:6] = 0.0  # intensity 0.5: the 21st of 40 bins
     images[:, 1, 2:4, 2:6] = 1.0  # the last bin, half of the foreground
-    found = card_facts({"north": plain(images, masks)}, {"north": {"T1": [[1, 1, 1.2], [1, 1, 1.6], [1, 1, 1.2]]}})
+    edges = {"ann": ("1 1 1.2", "0.02"), "bob": ("1 1 1.6", "0.1"), "eve": ("1 1 1.2", "0.3")}
+    lines = [{"subject": name, "contrast": "T1", "voxel_mm": mm, "dark": dark} for name, (mm, dark) in edges.items()]
+    found = card_facts({"north": plain(images, masks)}, {"north": lines})
     assert json.loads(json.dumps(found)) == found
     own = found["north"]
     assert own["subjects"] == own["slices"] == {"train": 1, "val": 1, "test": 1}
@@ -38,7 +40,7 @@ def test_its_numbers_are_those_of_the_site() -> None:
     assert card_rows(found) == [
         {
             "site": "north", "contrasts": "T1, T2", "train": "1 (1)", "val": "1 (1)", "test": "1 (1)", "pixels": "8 x 8",
-            "foreground": "25%", "source voxels, mm": "T1 1 x 1 x 1.2 (1.2 to 1.6)",
+            "foreground": "25%", "with scalp": "2 of 3", "source voxels, mm": "T1 1 x 1 x 1.2 (1.2 to 1.6)",
         }
     ]  # fmt: skip
     assert spread([[0.5, 0.5, 3]]) == "0.5 x 0.5 x 3"

@@ -144,7 +144,7 @@ def flip(path: Path) -> None:
     [
         (lambda at: (at / "dataset.json").unlink(), "holds no prepared data set"),
         (lambda at: (at / "dataset.json").write_text("{"), "holds no prepared data set"),
-        (lambda at: (at / "dataset.json").write_text('{"schema": 2, "sites": []}'), "holds no prepared data set"),
+        (lambda at: (at / "dataset.json").write_text('{"schema": 3, "sites": []}'), "holds no prepared data set"),
         (lambda at: (at / "splits.csv").unlink(), "splits.csv cannot be read"),
         (
             lambda at: flip(at / "sites" / "north" / "images.npy"),

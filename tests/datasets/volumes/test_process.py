@@ -185,7 +185,7 @@ def test_a_given_mask_is_the_foreground_and_strips(tmp_path: Path) -> None:
     assert (kept.images[~np.repeat(kept.masks[:, None], 2, 1)] > -1).any()
     made = process("ann", paths, Chain(mask="{subject}/mask.nii.gz", strip=True, **SMALL), mask)
     assert (made.images[~np.repeat(made.masks[:, None], 2, 1)] == -1).all()
-    assert made.white["T1"] == pytest.approx(1.08 * np.percentile(voxels[brain], 99.5), rel=1e-4)
+    assert made.white["T1"] == pytest.approx(1.08 * np.percentile(voxels[brain], 99.5), rel=0.01)
     assert kept.white["T1"] == pytest.approx(1.08 * np.percentile(voxels[voxels > 100], 99.5), rel=0.02)
     bare = process("ann", paths, Chain(strip=True, **SMALL))
     assert (bare.images[~np.repeat(bare.masks[:, None], 2, 1)] == -1).all()
@@ -334,7 +334,7 @@ def test_a_subject_that_cannot_be_processed_is_refused_by_file(tmp_path: Path) -
         r"plane.nii: N4 finds no bias field in 40 x 40 x 1 voxels .*; use dataset.chain.bias=false",
         bias=True,
     )
-    refused({"T1": tmp_path / "speck.nii"}, r"no slice of .*speck.nii has foreground")
+    refused({"T1": tmp_path / "speck.nii"}, r"speck.nii shows nothing of the size of a head; leave subject ann out")
     mask = np.zeros(SHAPE)
     mask[0, 0, 0] = 1
     refused(
@@ -365,6 +365,7 @@ def test_slices_are_cut_on_a_templates_grid_and_the_affine_leads_back(tmp_path: 
     assert np.linalg.norm(((made.affine - expected) @ corners)[:3], axis=0).max() < 1.5
     export_volume(made.images[:, 1], made.rows, made.affine, paths["T2"], tmp_path / "out.nii", made.white["T2"])
     back, source = nibabel.load(tmp_path / "out.nii").get_fdata(), nibabel.load(paths["T2"]).get_fdata()
-    inside = (back > 0) & foreground(source)
-    assert inside.sum() > 0.4 * foreground(source).sum()
+    found = foreground(source, (3.0, 3.0, 3.0))
+    inside = (back > 0) & found
+    assert inside.sum() > 0.4 * found.sum()
     assert np.corrcoef(back[inside], source[inside].clip(0, made.white["T2"]))[0, 1] > 0.9

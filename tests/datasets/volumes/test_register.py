@@ -153,7 +153,7 @@ def test_a_motion_that_is_wrong_is_poor() -> None:
 def test_the_numbers_of_quality_are_those_of_their_definitions() -> None:
     fixed, moving = pair(edge=5.0)  # coarser than `registration_quality` makes them
     quality: Quality = registration_quality(fixed, moving, STILL)
-    head, other = foreground(fixed.voxels), foreground(moving.voxels)
+    head, other = (foreground(each.voxels, each.grid.edges) for each in (fixed, moving))
     assert quality.dice_after == pytest.approx(2 * (head & other).sum() / (head.sum() + other.sum()), abs=1e-3)
     binned = []
     for voxels in (fixed.voxels[head], moving.voxels[head]):
