@@ -185,11 +185,11 @@ class Prepared(Dataset):
         owners: dict[str, tuple[Path, str]] = {}
         for store in {store.folder: store for store in stores}.values():
             for volume in store.volumes():
-                before = owners.setdefault(volume["sha256"], (store.folder, volume["name"]))
+                before = owners.setdefault(volume["content"] or volume["sha256"], (store.folder, volume["name"]))
                 if before[0] != store.folder:
                     raise FederationError(
                         f"subject {volume['name']} of {store.folder} is subject {before[1]} of {before[0]}: their"
-                        f" {volume['contrast']} is the same file; prepare one folder without that subject (dataset.exclude)"
+                        f" {volume['contrast']} is the same image; prepare one folder without that subject (dataset.exclude)"
                     )
 
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..config.explain import explained
 from ..config.identity import plain
 from ..config.own_files import conf_files
 from ..config.schema import Run
-from ..records.data_card import Facts, card_facts, card_markdown, shift
+from ..records.data_card import Alike, Facts, alike, card_facts, card_markdown, shift
 from ..records.record import fingerprint
 from ..records.text_table import how_many, text_table
 from ..report.plots.images.intensities import draw_intensities
@@ -89,6 +89,8 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     found = card_facts(sites, {site: [row for row in index if row["site"] == site] for site in sites})
     left_out = store.names.left_out
     notes = [f"Left out: {how_many(len(left_out), 'subject')}; names.json says why."] if left_out else []
+    pairs = alike(sites)
+    notes += [f"May be one person: {', '.join(_pairs(pairs, lambda site, subject: subject))}."] if pairs else []
     _write_card(store.folder, store.info["label"], found, sites, notes)
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)
@@ -100,6 +102,12 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
             page.save(content, "png")
             write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
     print(_summary(found, left_out))
+    if pairs:
+        named = _pairs(pairs[:LISTED], store.names.name)
+        print(
+            f"\n{how_many(len(pairs), 'pair')} of subjects may be one person; if they are, leave one out (dataset.exclude):"
+        )
+        print("\n".join(f"  {line}" for line in named))
     folders, names = _override("dataset.folders", [str(store.folder)]), _override("scenario.sites", sites)
     print(f"\nLook at {sheets} and {store.folder / 'card.md'} before you train.")
     print(f"To use it, give fedsynth run\n  dataset=prepared {folders} {names}")
@@ -124,6 +132,14 @@ def _write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site
     """Write card.md, and the picture that it shows."""
     write_atomically(folder / "card.png", figure_bytes(draw_intensities(found)))
     write_atomically(folder / "card.md", card_markdown(f"Data card: {label}", found, shift(sites), notes).encode())
+
+
+def _pairs(pairs: Sequence[Alike], name: Callable[[str, str], str]) -> list[str]:
+    """Each pair of subjects that are alike, as text."""
+    return [
+        f"{name(*pair.one)} of {pair.one[0]} and {name(*pair.other)} of {pair.other[0]} ({pair.contrast}, {pair.agreement:.2f})"
+        for pair in pairs
+    ]
 
 
 def _override(key: str, values: Iterable[str]) -> str:

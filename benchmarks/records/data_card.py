@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from fedsynth.evaluation.heterogeneity import heterogeneity
 from fedsynth.federation import SPLITS, Federation, Site, Subject, Task
@@ -15,6 +16,7 @@ from .text_table import markdown_table
 
 BINS = 40  # of a histogram of intensities, which lie in [0, 1]
 SAMPLE = 64  # slices of a site whose intensities are counted, evenly spaced
+ALIKE, MIDDLE, DETAIL = 0.8, (0.5, 0.6, 0.7), 64  # of agreement; of a subject's slices; pixels each way
 SKULL = 0.06  # of what lies 4 to 15 mm below the surface is dark: with a skull 0.11 to 0.33 were measured, without 0 to 0.02
 SUBJECTS, SLICES, SIDE = 20, 4, 128  # subjects of a split, slices of each and pixels each way for the look-up tables
 
@@ -107,6 +109,50 @@ def shift(sites: Mapping[str, Site]) -> list[dict[str, Any]]:
         if len(able) > 1:
             found += heterogeneity(Federation({name: thinned[name] for name in able}, able))
     return sorted(found, key=lambda row: (row["site"], row["task"]))
+
+
+class Alike(NamedTuple):
+    """Two subjects whose images of a contrast agree as those of one person do."""
+
+    contrast: str
+    one: tuple[str, str]  # site and subject
+    other: tuple[str, str]
+    agreement: float  # the correlation of fine detail, at most 1
+
+
+def alike(sites: Mapping[str, Site]) -> list[Alike]:
+    """The pairs of subjects, of one site or of two, that may be one person under two names, the most alike first.
+
+    The fine detail of three slices around the middle is compared, where folds of the cortex are: scans of different people agree
+    up to 0.7 on real heads, a scan with noise, shading, a crop or other voxels agrees with itself from 0.75 on, mostly above 0.9.
+    """
+    found: dict[tuple[tuple[str, str], tuple[str, str]], Alike] = {}
+    for contrast in sorted({contrast for site in sites.values() for contrast in site.contrasts}):
+        able = {
+            (name, subject.name): _detail(site, contrast, subject)
+            for name, site in sites.items()
+            for subject in site.subjects
+            if contrast in site.contrasts
+        }
+        for shape in {detail.shape for detail in able.values()}:
+            who = [key for key, detail in able.items() if detail.shape == shape]
+            table = np.stack([able[key] for key in who])
+            agreement = np.triu(table @ table.T, 1)
+            for i, k in np.argwhere(agreement > ALIKE).tolist():
+                found.setdefault((who[i], who[k]), Alike(contrast, who[i], who[k], float(agreement[i, k])))
+    return sorted(found.values(), key=lambda pair: -pair.agreement)
+
+
+def _detail(site: Site, contrast: str, subject: Subject) -> np.ndarray:
+    """What is finer than some two of 64 pixels in three slices of a subject, as one vector of length 1."""
+    own = np.arange(subject.slices.start, subject.slices.stop)
+    rows = own[[round(share * (len(own) - 1)) for share in MIDDLE]]
+    step = max(1, min(site.images.shape[2:]) // DETAIL)
+    image = np.asarray(site.images[rows, site.contrasts.index(contrast)], np.float32)
+    image = uniform_filter(image, (0, step, step))[:, ::step, ::step]
+    fine = (image - gaussian_filter(image, (0, 2, 2))) * np.asarray(site.masks[rows])[:, ::step, ::step]
+    length = float(np.linalg.norm(fine))
+    return fine.ravel() / (length or 1)
 
 
 def thin(site: Site) -> Site:

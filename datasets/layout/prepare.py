@@ -105,7 +105,7 @@ class _Unusable:
     def __init__(self, asked: Preparation) -> None:
         self.left_out: list[LeftOut] = []
         self._skips = asked.skips
-        self.add(*asked.found.left_out, *_twins(asked.found, asked.contents))
+        self.add(*asked.found.left_out)
 
     def add(self, *subjects: LeftOut) -> None:
         self.left_out += subjects
@@ -176,7 +176,13 @@ def _finished(
                 unusable.add(LeftOut(who.site, who.subject, poor, "poorly registered"))
             else:
                 finished.setdefault(who.site, {})[who] = one
-    return finished
+    twins = _twins(finished)
+    unusable.add(*twins)
+    gone = {(one.site, one.subject) for one in twins}
+    return {
+        site: {who: one for who, one in own.items() if (site, who.subject) not in gone}
+        for site, own in finished.items()
+    }
 
 
 def _info(asked: Preparation, splits: Mapping[str, Mapping[str, str]], left_out: list[LeftOut]) -> dict[str, Any]:
@@ -207,36 +213,26 @@ def _options_then_and_now(before: SliceStore, asked: Preparation) -> tuple[dict[
     return {**before.info["options"], "splits": before.names.splits}, {**asked.recipe, "splits": given}
 
 
-def _twins(found: Survey, contents: Mapping[Path, Content]) -> list[LeftOut]:
-    """Subjects with a volume that another subject has too, or with one file for two contrasts.
+def _twins(finished: Mapping[str, Mapping[CompleteSubject, FinishedSubject]]) -> list[LeftOut]:
+    """Subjects with a volume that another subject has too, or with one for two contrasts; the files may differ.
 
     One person under two names could be trained and tested on.
     """
     owners: dict[str, tuple[str, str]] = {}
     left_out = []
-    for site, own in sorted(found.complete.items()):
-        for name, who in sorted(own.items()):
-            readable = [path for path in who.volumes.values() if contents[path].sha256]
-            hashes = {contents[path].sha256: path for path in readable}
-            if shared := [sha for sha in hashes if sha in owners]:
-                other, path = " ".join(owners[shared[0]]), hashes[shared[0]]
-                left_out.append(
-                    LeftOut(
-                        site,
-                        name,
-                        f"its {path} is the same file as one of subject {other}; leave one out",
-                        "there twice",
-                    )
-                )
-            elif len(hashes) < len(readable):
-                paths = " and ".join(map(str, readable))
-                left_out.append(
-                    LeftOut(
-                        site, name, f"two of {paths} are the same file; restore them from their source", "there twice"
-                    )
-                )
+    for site, own in sorted(finished.items()):
+        for who, one in sorted(own.items(), key=lambda entry: entry[0].subject):
+            paths = {row["content"]: who.volumes[contrast] for contrast, row in one.processing.items()}
+            if shared := [content for content in paths if content in owners]:
+                other = " ".join(owners[shared[0]])
+                reason = f"its {paths[shared[0]]} is the same image as one of subject {other}; leave one out"
+            elif len(paths) < len(one.processing):
+                files = " and ".join(map(str, who.volumes.values()))
+                reason = f"two of {files} are the same image; restore them from their source"
             else:
-                owners |= dict.fromkeys(hashes, (site, name))
+                owners |= dict.fromkeys(paths, (site, who.subject))
+                continue
+            left_out.append(LeftOut(site, who.subject, reason, "there twice"))
     return left_out
 
 

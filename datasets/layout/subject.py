@@ -59,6 +59,7 @@ def _processing(processed: Processed, reference: str) -> dict[str, Row]:
             "source_affine": processed.source_affines[contrast],
             "white": float(white),
             "dark": processed.dark,
+            "content": processed.contents[contrast],
         }
         if quality:
             row |= quality._asdict()

@@ -33,20 +33,8 @@ from .splits import given_splits, read_splits, write_splits
 
 SCHEMA = 3
 INDEX = (
-    *(
-        "site",
-        "subject",
-        "contrast",
-        "first",
-        "slices",
-        "affine",
-        "voxel_mm",
-        "source_affine",
-        "white",
-        "dark",
-        "sha256",
-    ),
-    *("mi_before", "mi_after", "dice_before", "dice_after", "motion", "poor"),
+    *("site", "subject", "contrast", "first", "slices", "affine", "voxel_mm", "source_affine", "white", "dark"),
+    *("content", "sha256", "mi_before", "mi_after", "dice_before", "dice_after", "motion", "poor"),
 )
 WHO = ("site", "subject", "contrast")  # of a volume
 PRIVATE = ("session", "file", "bytes", "modified")  # of a volume, only in names.json: it may tell who it is

@@ -38,6 +38,7 @@ class Processed(NamedTuple):
     ]  # by contrast: edges of its voxels along right, anterior, superior, mm
     source_affines: dict[str, np.ndarray]  # by contrast: float64 [4, 4] of its file, turned to right-anterior-superior
     white: dict[str, float]  # by contrast: the intensity shown as 1
+    contents: dict[str, str]  # by contrast: the SHA-256 of its volume (`Volume.sha256`), before a bias is corrected
     quality: dict[str, Quality]  # by registered contrast; the reference contrast is registered only to a template
     lost: float  # share of the foreground outside the slices' pixels, at most LOST
     dark: float  # share of the head that is as dark as air 4 to 15 mm below its surface: with a skull 0.1 or more
@@ -63,13 +64,15 @@ def process(
         raise FederationError(f"subject {subject} has no {name}, the reference contrast; it has {', '.join(volumes)}")
     if (mask is None) != (chain.mask == "head"):
         raise FederationError(f"subject {subject}: chain.mask is {chain.mask!r}, but the given mask is {mask}")
-    reference = _read(volumes[name], chain, chosen)
+    first = _read(volumes[name], chain, chosen)
+    reference = first.volume
     space = _space(reference, volumes[name], name, chain)
     brain = None if mask is None else mask_onto(space.grid, given_mask(mask, reference.grid), space.home)
-    placed = {}
+    placed, contents = {}, {}
     for contrast, path in volumes.items():
-        volume = reference if contrast == name else _read(path, chain, chosen)
-        placed[contrast] = _placed(volume, path, reference, volumes[name], space, chain)
+        read = first if contrast == name else _read(path, chain, chosen)
+        contents[contrast] = read.content
+        placed[contrast] = _placed(read.volume, path, reference, volumes[name], space, chain)
     seen = np.logical_and.reduce([each.seen for each in placed.values()])
     if brain is not None and chain.strip:  # before the white levels are found, so that they are those of the brain
         placed = {c: each._replace(voxels=np.where(brain, each.voxels, 0)) for c, each in placed.items()}
@@ -101,6 +104,7 @@ def process(
         {contrast: each.source.edges for contrast, each in placed.items()},
         {contrast: each.source.affine for contrast, each in placed.items()},
         shown.white,
+        contents,
         space.quality | {contrast: each.quality for contrast, each in placed.items() if each.quality},
         slices.lost,
         shown.dark,
@@ -124,10 +128,18 @@ class _Placed(NamedTuple):
     quality: Quality | None
 
 
-def _read(path: Path, chain: Chain, chosen: int | None) -> Volume:
+class _Read(NamedTuple):
+    """A volume, and the SHA-256 of what its file holds."""
+
+    volume: Volume
+    content: str
+
+
+def _read(path: Path, chain: Chain, chosen: int | None) -> _Read:
     volume = read_volume(path, chosen)
+    content = volume.sha256()
     try:
-        return corrected(volume) if chain.bias else volume
+        return _Read(corrected(volume) if chain.bias else volume, content)
     except FederationError as error:
         raise FederationError(f"{path}: {error}") from error
 

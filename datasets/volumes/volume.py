@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,11 @@ class Volume(NamedTuple):
 
     voxels: np.ndarray  # float32 [X, Y, Z]
     grid: Grid
+
+    def sha256(self) -> str:
+        """Of the voxels and of where they lie, to 0.001 mm: the same however the file is named, compressed or ordered."""
+        place = self.grid.affine.round(3) + 0.0  # no -0.0
+        return sha256(np.ascontiguousarray(self.voxels).tobytes() + place.tobytes()).hexdigest()
 
 
 class StoredVolume(NamedTuple):

@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from support import finished
 from support.federations import federation, site
 from support.pages import made
 
-from fedsynth.benchmarks.records.data_card import card_facts, card_markdown, card_rows, shift, spread, thin, voxel_edges
+from fedsynth.benchmarks.records.data_card import (
+    alike,
+    card_facts,
+    card_markdown,
+    card_rows,
+    shift,
+    spread,
+    thin,
+    voxel_edges,
+)
 from fedsynth.benchmarks.records.store import Store
 from fedsynth.benchmarks.report.plots.images.intensities import draw_intensities
 from fedsynth.federation import Site, Subject
@@ -47,6 +57,25 @@ def test_its_numbers_are_those_of_the_site() -> None:
     assert voxel_edges([{"contrast": "T1", "voxel_mm": "1.0 1.0 1.2"}, {"contrast": "T1", "voxel_mm": ""}]) == {
         "T1": [[1.0, 1.0, 1.2]]
     }
+
+
+def test_a_person_under_two_names_is_found_and_others_are_not() -> None:
+    """Four heads of which one lies at both sites, at the second with noise, shading and another window."""
+    stream = np.random.default_rng(0)
+    y, x = np.indices((96, 96)) / 48 - 1
+    inside = x * x + y * y < 0.8
+    people = gaussian_filter(stream.normal(size=(5, 5, 96, 96)), (0, 0, 2, 2))
+    people = (people / people.std() * 0.15 + 0.5) * inside
+
+    def site(name: str, own: np.ndarray) -> Site:
+        images = np.concatenate(own)[:, None] * 2 - 1
+        subjects = tuple(Subject(f"p{k}", "train", slice(5 * k, 5 * k + 5)) for k in range(len(own)))
+        return Site(name, ("T1",), images.astype(np.float16), np.repeat(inside[None], 5 * len(own), 0), subjects)
+
+    again = 0.8 * people[1] * (1 + 0.3 * x) + stream.normal(0, 0.02, people[1].shape)
+    pairs = alike({"north": site("north", people[:3]), "south": site("south", np.stack([people[3], again, people[4]]))})
+    assert [(pair.contrast, pair.one, pair.other) for pair in pairs] == [("T1", ("north", "p1"), ("south", "p1"))]
+    assert 0.85 < pairs[0].agreement < 1
 
 
 def test_a_site_like_the_others_has_no_gap_and_another_has_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -37,17 +38,29 @@ def four_dimensional(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([*trees.EDGE, 1])), path)
 
 
+def in_another_file(path: Path, other: Path) -> None:
+    """The volume with its axes in another order, in double precision, compressed otherwise."""
+    image = nibabel.load(path)
+    voxels = np.asarray(image.dataobj, np.float64)[::-1].transpose(2, 0, 1)
+    flip = np.array([[0, -1.0, 0, image.shape[0] - 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    other.write_bytes(gzip.compress(nibabel.Nifti1Image(voxels, image.affine @ flip).to_bytes(), 1))
+
+
 # what is wrong with the T2 of subject p1 of site north: how it is done, and the reason that is given
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, r"it has T1.nii.gz but no volume of T2, which others there have; add it"),
     "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), r"it has T1.nii.gz but no volume of T2"),  # read for ever
     "another subject's": (
         lambda path: shutil.copy(path.parent.with_name("p0") / "T2.nii.gz", path),
-        r"its .*p1/T2.nii.gz is the same file as one of subject north p0; leave one out",
+        r"its .*p1/T2.nii.gz is the same image as one of subject north p0; leave one out",
+    ),
+    "another subject's in another file": (
+        lambda path: in_another_file(path.parent.with_name("p0") / "T2.nii.gz", path),
+        r"its .*p1/T2.nii.gz is the same image as one of subject north p0; leave one out",
     ),
     "the same as its T1": (
         lambda path: shutil.copy(path.with_name("T1.nii.gz"), path),
-        r"two of .*p1/T1.nii.gz and .*p1/T2.nii.gz are the same file; restore them",
+        r"two of .*p1/T1.nii.gz and .*p1/T2.nii.gz are the same image; restore them",
     ),
     "a link to itself": (lambda path: linked(path, "T2.nii.gz"), r"p1/T2.nii.gz"),
     "a broken link": (lambda path: linked(path, "nowhere.nii.gz"), r"p1/T2.nii.gz"),
