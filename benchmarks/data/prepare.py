@@ -90,7 +90,7 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
     left_out = store.names.left_out
     notes = [f"Left out: {how_many(len(left_out), 'subject')}; names.json says why."] if left_out else []
     pairs = alike(sites)
-    notes += [f"May be one person: {', '.join(_pairs(pairs, lambda site, subject: subject))}."] if pairs else []
+    notes += [*_misplaced(index), *_one_person(pairs, lambda site, subject: subject)]
     _write_card(store.folder, store.info["label"], found, sites, notes)
     sheets = store.folder / "sheets"
     sheets.mkdir(exist_ok=True)
@@ -101,13 +101,9 @@ def _prepare(dataset: Dataset, out: Path | None, jobs: int) -> int:
             content = io.BytesIO()
             page.save(content, "png")
             write_atomically(sheets / f"{site.name}-{number}.png", content.getvalue())
-    print(_summary(found, left_out))
-    if pairs:
-        named = _pairs(pairs[:LISTED], store.names.name)
-        print(
-            f"\n{how_many(len(pairs), 'pair')} of subjects may be one person; if they are, leave one out (dataset.exclude):"
-        )
-        print("\n".join(f"  {line}" for line in named))
+    by_name = [{**row, "subject": store.names.name(row["site"], row["subject"])} for row in index]
+    doubts = [*_misplaced(by_name, LISTED), *_one_person(pairs, store.names.name, LISTED)]
+    print("\n\n".join([_summary(found, left_out), *doubts]))
     folders, names = _override("dataset.folders", [str(store.folder)]), _override("scenario.sites", sites)
     print(f"\nLook at {sheets} and {store.folder / 'card.md'} before you train.")
     print(f"To use it, give fedsynth run\n  dataset=prepared {folders} {names}")
@@ -123,8 +119,11 @@ def _card_of_folders(dataset: Any, out: Path | None) -> int:
         sites = {name: dataset.load(name, Path(cache)) for name in dataset.contrasts()}
     found = card_facts(sites, {name: dataset.volumes(name) for name in sites})
     place.mkdir(parents=True, exist_ok=True)
-    _write_card(place, ", ".join(dataset.folders), found, sites)
-    print(f"{_summary(found, [])}\n\nLook at {place / 'card.md'} before you train.")
+    misplaced = _misplaced([row for name in sites for row in dataset.volumes(name)])
+    doubts = [*misplaced, *_one_person(alike(sites), lambda site, subject: subject)]
+    _write_card(place, ", ".join(dataset.folders), found, sites, doubts)
+    print("\n\n".join([_summary(found, []), *doubts]))
+    print(f"\nLook at {place / 'card.md'} before you train.")
     return 0
 
 
@@ -134,12 +133,35 @@ def _write_card(folder: Path, label: str, found: Facts, sites: Mapping[str, Site
     write_atomically(folder / "card.md", card_markdown(f"Data card: {label}", found, shift(sites), notes).encode())
 
 
-def _pairs(pairs: Sequence[Alike], name: Callable[[str, str], str]) -> list[str]:
-    """Each pair of subjects that are alike, as text."""
-    return [
-        f"{name(*pair.one)} of {pair.one[0]} and {name(*pair.other)} of {pair.other[0]} ({pair.contrast}, {pair.agreement:.2f})"
-        for pair in pairs
+def _misplaced(index: Sequence[Mapping[str, str]], most: int | None = None) -> list[str]:
+    """A paragraph about volumes that seem not to lie on the reference contrast, the first `most` of them; or nothing."""
+    lines = [
+        f"site {row['site']}, subject {row['subject']}, {row['contrast']}: {row['fault']}"
+        for row in index
+        if row.get("fault")
     ]
+    what = f"{how_many(len(lines), 'volume')} may not lie on the reference contrast of the same subject; look at them:"
+    return _listed(what, lines, most)
+
+
+def _one_person(pairs: Sequence[Alike], name: Callable[[str, str], str], most: int | None = None) -> list[str]:
+    """A paragraph about subjects that are alike, the first `most` pairs of them; or nothing."""
+    lines = [
+        f"site {one.one[0]}, subject {name(*one.one)}, and site {one.other[0]}, subject {name(*one.other)}: their {one.contrast}"
+        f" agrees to {one.agreement:.2f}"
+        for one in pairs
+    ]
+    what = (
+        f"{how_many(len(lines), 'pair')} of subjects may be one person; if they are, leave one out (dataset.exclude):"
+    )
+    return _listed(what, lines, most)
+
+
+def _listed(what: str, lines: Sequence[str], most: int | None) -> list[str]:
+    if not lines:
+        return []
+    more = [f"- and {len(lines) - most} more, in card.md"] if most and len(lines) > most else []
+    return ["\n".join([f"{what}\n", *(f"- {line}" for line in lines[:most]), *more])]
 
 
 def _override(key: str, values: Iterable[str]) -> str:

@@ -167,12 +167,15 @@ def _finished(
     }
     failed = _carry_out(todo, jobs, f"preparing {asked.label}", unusable)
     finished: dict[str, dict[CompleteSubject, FinishedSubject]] = {}
+    # Beside the store, which is not there if the preparation stops.
+    pictures = asked.place.with_name(f"{asked.place.name}-refused")
     for who, key in keys.items():
         if who not in failed:
             one = there.get(who) or read_finished(scratch / key)
             if one is None:
                 raise FederationError(f"{scratch / key} was damaged since it was written; run the same command again")
-            if (poor := registered_poorly(one)) and who.subject not in asked.accept:
+            reference = asked.chain.reference or next(iter(who.volumes))
+            if who.subject not in asked.accept and (poor := registered_poorly(who, one, reference, pictures)):
                 unusable.add(LeftOut(who.site, who.subject, poor, "poorly registered"))
             else:
                 finished.setdefault(who.site, {})[who] = one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from fedsynth.federation import FederationError
 from fedsynth.federation.arrays import open_arrays, save_arrays
-from fedsynth.runtime.atomic import atomic_folder
+from fedsynth.runtime.atomic import atomic_folder, write_atomically
 
-from ..store.slice_store import Row, SliceStore, cell_text
-from ..volumes import Chain, Processed, process
+from ..store.slice_store import Row, SliceStore, cell_text, numbers
+from ..volumes import Chain, Processed, checkerboard, process
 from .checksum import Content
 from .survey import CompleteSubject
 
@@ -54,7 +56,7 @@ def _processing(processed: Processed, reference: str) -> dict[str, Row]:
         quality = processed.quality.get(contrast)
         row = {
             "slices": list(map(int, processed.rows)),
-            "affine": quality.motion @ processed.affine if quality and contrast != reference else processed.affine,
+            "affine": processed.affine,
             "voxel_mm": [float(edge) for edge in processed.spacing[contrast]],
             "source_affine": processed.source_affines[contrast],
             "white": float(white),
@@ -62,7 +64,9 @@ def _processing(processed: Processed, reference: str) -> dict[str, Row]:
             "content": processed.contents[contrast],
         }
         if quality:
-            row |= quality._asdict()
+            row |= {key: value for key, value in quality._asdict().items() if value is not None}
+            if quality.motion is not None and contrast != reference:
+                row["affine"] = quality.motion @ processed.affine
         found[contrast] = {key: cell_text(value) for key, value in row.items()}
     return found
 
@@ -109,13 +113,29 @@ def finished_before(store: SliceStore) -> dict[str, FinishedSubject]:
     return found
 
 
-def registered_poorly(one: FinishedSubject) -> str:
-    """The reason if one of a subject's registrations is poor, else ""."""
+def registered_poorly(who: CompleteSubject, one: FinishedSubject, reference: str, pictures: Path) -> str:
+    """The reason if one of a subject's registrations is poor, else "". A checkerboard of it is left in `pictures`."""
     for contrast, row in one.processing.items():
-        if row.get("poor") == "True":
-            before, after = (float(row[f"dice_{when}"]) for when in ("before", "after"))
+        if row.get("poor") == "True" and row.get("motion"):
+            look = "look at both in a viewer"
+            if contrast != reference:  # which is registered to a template
+                picture = pictures / f"{who.site}-{who.subject}-{contrast}.png"
+                _draw(picture, one, *(list(who.volumes).index(name) for name in (reference, contrast)))
+                look = f"look at {picture}, where edges go on from tile to tile if it is good"
             return (
-                f"the registration of its {contrast} is poor (overlap of the heads {before:.2f} before, {after:.2f}"
-                " after); look at it, then leave the subject out by dataset.exclude or use it by dataset.accept"
+                f"the registration of its {contrast} is poor ({row['fault']}); {look}, then leave the subject out by"
+                " dataset.exclude or use it by dataset.accept"
             )
     return ""
+
+
+def _draw(picture: Path, one: FinishedSubject, first: int, second: int) -> None:
+    """Write a checkerboard of two contrasts, given by their channels."""
+    row = next(iter(one.processing.values()))
+    down, up = np.linalg.norm(np.reshape(numbers(row["affine"]), (4, 4))[:3, [0, 2]], axis=0)
+    gaps = np.diff(numbers(row["slices"]))  # in planes of the grid
+    tiles = checkerboard(one.images[:, first], one.images[:, second], up * gaps.mean() / down if len(gaps) else 1)
+    content = io.BytesIO()
+    Image.fromarray(tiles).save(content, "png")
+    picture.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it has names
+    write_atomically(picture, content.getvalue())

@@ -3,7 +3,8 @@
     dataset.json           options, versions, sites with their fingerprints and splits, and how many subjects were left out
     splits.csv             site, subject, split; may be edited, and then counts
     index.csv              a line for each volume: its slices, the affine from (row, column, slice) to mm in the world of its
-                           file, the file's own affine and SHA-256, the intensity shown as 1, its registration
+                           file, the file's own affine and SHA-256, the intensity shown as 1, its registration, how well
+                           it lies on the first contrast
     names.json             for its owner alone: who is who, and which files the volumes were (pseudonyms.py); in all other files
                            subjects have pseudonyms, unless they are simulated
     sites/NAME/            images.npy and masks.npy, read as they are needed (`Site.open`), and index.json with their SHA-256
@@ -34,7 +35,7 @@ from .splits import given_splits, read_splits, write_splits
 SCHEMA = 3
 INDEX = (
     *("site", "subject", "contrast", "first", "slices", "affine", "voxel_mm", "source_affine", "white", "dark"),
-    *("content", "sha256", "mi_before", "mi_after", "dice_before", "dice_after", "motion", "poor"),
+    *("content", "sha256", "mi_before", "mi_after", "gain", "mirror_gain", "motion", "poor", "fault"),
 )
 WHO = ("site", "subject", "contrast")  # of a volume
 PRIVATE = ("session", "file", "bytes", "modified")  # of a volume, only in names.json: it may tell who it is

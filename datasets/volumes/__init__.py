@@ -3,7 +3,7 @@
 from .chain import Chain
 from .export import export_volume
 from .process import Processed, process
-from .quality import Quality
+from .quality import Quality, checkerboard
 from .read import examine, read_volume
 from .register import Registration
 from .volume import Grid, Volume
@@ -15,6 +15,7 @@ __all__ = [
     "Quality",
     "Registration",
     "Volume",
+    "checkerboard",
     "examine",
     "export_volume",
     "process",

@@ -14,7 +14,7 @@ from .bias import corrected
 from .chain import Chain
 from .intensity import bright_level, white_level
 from .mask import dark_share, foreground, given_mask, interior
-from .quality import Quality, registration_quality
+from .quality import Quality, alignment
 from .read import read_volume
 from .register import Registration, find_motion
 from .resample import mask_onto, onto, reached
@@ -39,7 +39,7 @@ class Processed(NamedTuple):
     source_affines: dict[str, np.ndarray]  # by contrast: float64 [4, 4] of its file, turned to right-anterior-superior
     white: dict[str, float]  # by contrast: the intensity shown as 1
     contents: dict[str, str]  # by contrast: the SHA-256 of its volume (`Volume.sha256`), before a bias is corrected
-    quality: dict[str, Quality]  # by registered contrast; the reference contrast is registered only to a template
+    quality: dict[str, Quality]  # by contrast; the reference contrast is compared only with a template
     lost: float  # share of the foreground outside the slices' pixels, at most LOST
     dark: float  # share of the head that is as dark as air 4 to 15 mm below its surface: with a skull 0.1 or more
 
@@ -148,26 +148,29 @@ def _space(reference: Volume, path: Path, name: str, chain: Chain) -> _Space:
     if not chain.template:
         return _Space(reference.grid, np.eye(4), {})
     template = read_volume(Path(chain.template))
-    quality = _registered(template, Path(chain.template), reference, path, Registration.affine)
-    return _Space(template.grid, quality.motion, {name: quality})
+    motion = _motion(template, Path(chain.template), reference, path, Registration.affine)
+    return _Space(template.grid, motion, {name: alignment(template, reference, motion)})
 
 
 def _placed(
     volume: Volume, path: Path, reference: Volume, reference_path: Path, space: _Space, chain: Chain
 ) -> _Placed:
     """The volume on the grid of `space`, interpolated once, or not at all if it lies there already."""
-    quality = None
-    motion = space.home
-    if volume is not reference and chain.register is not Registration.none:
-        quality = _registered(reference, reference_path, volume, path, chain.register)
-        motion = quality.motion @ space.home
+    if volume is reference:
+        motion, quality = None, None
+    elif chain.register is not Registration.none:
+        motion = _motion(reference, reference_path, volume, path, chain.register)
+        quality = alignment(reference, volume, motion)
     elif not volume.grid.same(reference.grid):
         raise FederationError(
             f"{reference_path} ({reference.grid}) and {path} ({volume.grid}) lie on different grids; register and resample one"
             " onto the other, as dataset.chain.register=rigid does"
         )
-    if quality is None and not chain.template:
-        return _Placed(volume.voxels, np.ones(space.grid.shape, bool), volume.grid, None)
+    else:
+        motion, quality = None, alignment(reference, volume)
+    if motion is None and not chain.template:
+        return _Placed(volume.voxels, np.ones(space.grid.shape, bool), volume.grid, quality)
+    motion = space.home if motion is None else motion @ space.home
     return _Placed(onto(space.grid, volume, motion), reached(space.grid, volume.grid, motion), volume.grid, quality)
 
 
@@ -203,8 +206,8 @@ def _check_bright(levels: Mapping[str, float], subject: str, volumes: Mapping[st
         )
 
 
-def _registered(fixed: Volume, fixed_path: Path, moving: Volume, path: Path, kind: Registration) -> Quality:
+def _motion(fixed: Volume, fixed_path: Path, moving: Volume, path: Path, kind: Registration) -> np.ndarray:
     try:
-        return registration_quality(fixed, moving, find_motion(fixed, moving, kind))
+        return find_motion(fixed, moving, kind)
     except FederationError as error:
         raise FederationError(f"{path} cannot be registered to {fixed_path}: {error}") from error

@@ -73,7 +73,7 @@ def dicom(folder: Path, voxels: np.ndarray) -> Path:
 
 def quality(poor: bool) -> Quality:
     """An invented account of how a registration went."""
-    return Quality(1.1, 1.2, 0.5, 0.4 if poor else 0.9, np.eye(4), poor)
+    return Quality(1.1, 1.2, -0.1, 0.1, np.eye(4), poor, "1.2000 is less than 1.3000" if poor else "")
 
 
 def people(store: SliceStore, site: str) -> dict[str, Subject]:

@@ -52,6 +52,25 @@ def test_prepare_makes_arrays_sheets_and_a_card(tmp_path: Path, capsys: pytest.C
     assert main(command) == 0
 
 
+def test_contrasts_that_do_not_lie_on_each_other_are_named_on_the_screen_and_by_pseudonym_in_the_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trees.folder(tmp_path / "in", 3, ("north",))
+    moved = np.roll(trees.stacks("midas", 1)["T2"], 2, axis=0)
+    trees.nifti(tmp_path / "in/north/p1/T2.nii.gz", moved)  # 12 mm to the right
+    out = tmp_path / "out"
+    command = ["prepare", "dataset=folder", str(tmp_path / "in"), *QUICK, "--out", str(out)]
+    for _ in range(2):  # the second time it is prepared already
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert "1 volume may not lie on the reference contrast of the same subject; look at them:" in said
+        assert re.search(r"- site north, subject p1, T2: normalised mutual information is .* moved 8 mm left", said)
+    both = ["prepare", "dataset=prepared", f"dataset.folders=[{out}]", "--out", str(tmp_path / "both")]
+    assert main(both) == 0
+    for card in (out / "card.md", tmp_path / "both" / "card.md"):
+        assert re.search(r"- site north, subject p[0-9a-f]{12}, T2: .* moved 8 mm left", card.read_text())
+
+
 def test_verify_reads_the_arrays_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trees.folder(tmp_path / "in", 3, ("north",))
     store = trees.layout("folder", tmp_path / "in").prepare()

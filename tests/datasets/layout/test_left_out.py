@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
+from PIL import Image
 from support import trees
 
 from fedsynth.datasets import side_by_side
@@ -106,12 +107,16 @@ def test_a_poor_registration_is_never_used_in_silence(
 
     process = subject.process
     monkeypatch.setattr(subject, "process", poor)
-    with pytest.raises(
-        FederationError, match=r"p1: the registration of its T2 is poor \(overlap of the heads 0.50 before"
-    ):
+    pictures = tmp_path / "in-store-refused"
+    said = r"p1: the registration of its T2 is poor \(1.2000 is less than 1.3000\); look at .*in-store-refused/north-p1-T2.png, "
+    with pytest.raises(FederationError, match=said):
         trees.layout("folder", root).prepare()
+    shutil.rmtree(pictures)
     store = trees.layout("folder", root, on_error=OnError.skip).prepare()
     assert sorted(one["site"] for one in store.names.left_out if one["subject"] == "p1") == ["north", "south_é"]
+    assert [path.name for path in sorted(pictures.iterdir())] == ["north-p1-T2.png", "south_é-p1-T2.png"]
+    assert np.ptp(np.asarray(Image.open(pictures / "north-p1-T2.png"))) == 255
+    assert pictures.stat().st_mode & 0o077 == 0  # names are in it
     assert len(calls) == 8  # what the first command did is kept
     accepted = trees.layout("folder", root, accept=["p1"]).prepare()
     assert len(calls) == 10

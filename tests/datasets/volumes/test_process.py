@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def test_slices_hold_the_head_where_the_affine_says_to_1_percent(
         assert (made.images[:, i][~inside] == -1).all()
         assert made.spacing[contrast] == pytest.approx(SPACING)
         np.testing.assert_allclose(made.source_affines[contrast], sampled()[1], atol=1e-4)
-    assert made.quality == {}
+    assert list(made.quality) == ["T2"]
+    assert made.quality["T2"].motion is None
     assert made.lost == 0
 
 
@@ -344,6 +346,37 @@ def test_a_subject_that_cannot_be_processed_is_refused_by_file(tmp_path: Path) -
         mask="{subject}/mask.nii",
         strip=True,
     )
+
+
+def test_noisy_contrasts_in_register_are_not_refused(tmp_path: Path) -> None:
+    voxels, affine = phantom(edge=5.0)
+    noisy = np.abs(voxels["T2"] + np.random.default_rng(0).normal(0, 120, voxels["T2"].shape))
+    paths = {
+        "T1": write(tmp_path / "T1.nii", voxels["T1"], affine),
+        "T2": write(tmp_path / "T2.nii", noisy, affine),
+    }
+    quality = process("ann", paths, Chain(register=Registration.rigid, size=50, spacing=5.0)).quality["T2"]
+    assert quality.mi_after < 1.1
+    assert not quality.poor
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda voxels: np.roll(voxels, 3, axis=1), "moved 8 mm back on purpose"),  # 12 mm
+        (lambda voxels: voxels[::-1], "for its mirror image"),
+        (lambda voxels: voxels, ""),
+    ],
+)
+def test_contrasts_that_do_not_lie_on_each_other_are_told_though_nothing_is_registered(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
+    voxels, affine = phantom(edge=4.0)
+    paths = {"T1": write(tmp_path / "T1.nii", voxels["T1"], affine)}
+    paths["T2"] = write(tmp_path / "T2.nii", change(voxels["T2"]), affine)
+    fault = process("ann", paths, Chain(size=60, spacing=4.0)).quality["T2"].fault
+    assert said in fault
+    assert bool(fault) == bool(said)
 
 
 @pytest.mark.slow
