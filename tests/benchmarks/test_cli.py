@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 from support.stores import fill
 
 import fedsynth

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from support import docs, trees
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.running.deploy import kits, parties

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 
 # Methods from elsewhere
 

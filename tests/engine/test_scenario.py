@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from support.checkout import ROOT
 from support.federations import site
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.identity import plain, scenario_identity as told, scenario_of

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
-from support.checkout import ROOT
 from support.federations import federation, trainer
+from support.source import ROOT
 from torch import Tensor
 
 from fedsynth.evaluation import columns

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.checkout import ROOT
-from support.source import ROOMS, parsed
+from support.source import ROOMS, ROOT, parsed
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 Function = ast.FunctionDef | ast.ClassDef

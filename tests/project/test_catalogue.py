@@ -6,7 +6,7 @@ import inspect
 import re
 
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.contract import catalogue
 from fedsynth.method import Method

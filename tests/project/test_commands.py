@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from support.checkout import ROOT
-from support.source import ROOMS, python_files
+from support.source import ROOMS, ROOT, python_files
 
 from fedsynth.benchmarks.cli import PROGRAM
 

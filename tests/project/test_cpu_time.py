@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 
 TESTS = """
 import os, subprocess, sys

@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from support.checkout import ROOT
-from support.source import ROOMS
+from support.source import ROOMS, ROOT
 
 FOLDERS = (*ROOMS, "tests", "docs")
 

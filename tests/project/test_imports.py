@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.checkout import ROOT
-from support.source import ROOMS, circle, folder_imports, imported, imports, python_files
+from support.source import ROOMS, ROOT, circle, folder_imports, imported, imports, python_files
 
 HARNESS = ("hydra", "omegaconf", "pandas", "matplotlib", "seaborn", "jinja2")  # what only benchmarks/ may know
 

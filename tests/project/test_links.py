@@ -8,8 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from support.checkout import ROOT
-from support.source import ROOMS, parsed, python_files
+from support.source import ROOMS, ROOT, parsed, python_files
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("results/*.md"), *ROOT.glob("results/*/README.md")]

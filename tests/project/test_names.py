@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.checkout import ROOT
-from support.source import ROOMS, defined_twice, private_uses, python_files
+from support.source import ROOMS, ROOT, defined_twice, private_uses, python_files
 
 EXCEPTED = ("main",)  # the hook of a verb, which every verb has
 MOST = 15

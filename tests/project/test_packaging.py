@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.checkout import ROOT
 from support.environments import SOURCE, Environment, copy_checkout, run_clean
-from support.source import ROOMS
+from support.source import ROOMS, ROOT
 
 BESIDE = [room for room in ROOMS if room != "fedsynth"]
 

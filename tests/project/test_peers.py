@@ -13,7 +13,7 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 from PIL import Image
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.speed import reference
 from fedsynth.benchmarks.speed.peers import compare

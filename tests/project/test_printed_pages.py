@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from support import trees
-from support.checkout import ROOT
 from support.docs import DocPage, missing
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import options

@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 
 import yaml
-from support.checkout import ROOT
+from support.source import ROOT
 
 import fedsynth
 from fedsynth import Scenario

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from support.checkout import ROOT
+from support.source import ROOT
 
 MARK = "=== command"
 

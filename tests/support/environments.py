@@ -10,8 +10,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
-from support.checkout import ROOT
-from support.source import ROOMS
+from support.source import ROOMS, ROOT
 
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 SOURCE = tuple(

@@ -9,6 +9,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]  # of the checkout
 ROOMS = ("fedsynth", "methods", "datasets", "benchmarks", "conf")
 NAMEDTUPLE = ("_asdict", "_field_defaults", "_fields", "_make", "_replace")  # public in spite of their underscore
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.config.errors import OptionError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.config.errors import OptionError
 from fedsynth.benchmarks.config.grid import Cell, cells

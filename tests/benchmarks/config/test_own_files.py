@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.config.compose import composed
 from fedsynth.benchmarks.config.errors import OptionError

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.contract.options import docstring, meaning, options

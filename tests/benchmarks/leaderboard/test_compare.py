@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.checkout import ROOT
 from support.pairs import WIGGLE, pair, put, said
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from support.browser import browser
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.leaderboard.html import STYLE, to_html
 from fedsynth.benchmarks.tables.views.view import Column, TableView

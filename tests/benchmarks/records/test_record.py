@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.records.lifting import lifted
 from fedsynth.benchmarks.records.record import (

@@ -15,7 +15,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.records.finished import finished_runs
 from fedsynth.benchmarks.records.record import LARGEST, LARGEST_RECORD

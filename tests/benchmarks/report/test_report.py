@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import finished
-from support.checkout import ROOT
 from support.finished import fill_ranked
 from support.pages import Page, made, runs
+from support.source import ROOT
 from support.stores import TASKS, fill
 
 from fedsynth.benchmarks.cli import main

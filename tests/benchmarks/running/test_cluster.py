@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 from support import slurm as slurm_module
-from support.checkout import ROOT
 from support.slurm import PROC, Slurm, until
+from support.source import ROOT
 from support.stores import TINY
 
 from fedsynth.benchmarks.records.store import FINISHED, State, Store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.record import write_record

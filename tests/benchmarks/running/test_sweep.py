@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.records.store import FINISHED, Store
 

@@ -14,7 +14,7 @@ from zipfile import ZIP_DEFLATED, ZIP_LZMA, ZipFile
 
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.config.identity import identity

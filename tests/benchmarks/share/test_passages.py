@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.store import Store

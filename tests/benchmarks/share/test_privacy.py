@@ -18,7 +18,7 @@ import nibabel
 import pytest
 from PIL import Image
 from support import finished, trees
-from support.checkout import ROOT
+from support.source import ROOT
 from support.stores import TINY
 
 from fedsynth.benchmarks.cli import main

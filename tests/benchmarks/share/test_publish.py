@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.cli import main
 from fedsynth.benchmarks.records.archive import kept_in

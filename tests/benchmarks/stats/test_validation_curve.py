@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import finished
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.benchmarks.records.finished import FinishedRun, finished_runs
 from fedsynth.benchmarks.records.score_table import ScoreTable

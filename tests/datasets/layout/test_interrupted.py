@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import trees
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.datasets.layout import subject
 from fedsynth.datasets.layout.prepare import uninterrupted

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 from support import trees
-from support.checkout import ROOT
+from support.source import ROOT
 
 from fedsynth.datasets.layout import Layout, OnError
 from fedsynth.datasets.phantom import Phantom
