@@ -117,15 +117,12 @@ def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: in
     """Process the subjects that are not finished yet, and write the store."""
     unusable = _Unusable(asked)
     scratch.mkdir(parents=True, exist_ok=True)
+    gone = {(one.site, one.subject) for one in unusable.left_out}
+    there = {site: [who for who in own if (site, who) not in gone] for site, own in asked.found.complete.items()}
+    # Before hours of registration; a table need not have who cannot be used.
+    possible = there if asked.given_splits else _splits(asked, there, unusable)
     finished = _finished(asked, before, scratch, jobs, unusable)
-    splits = {}
-    for site in sorted(asked.found.complete):
-        try:
-            splits[site] = asked.split(site, [who.subject for who in finished.get(site, {})])
-        except FederationError as error:
-            unusable.add(LeftOut(site, "*", str(error), "all: too few"))
-    if not splits:
-        raise FederationError("\n  ".join(["no site can be prepared", *map(str, unusable.left_out[:5])]))
+    splits = _splits(asked, {site: [who.subject for who in finished.get(site, {})] for site in possible}, unusable)
     index: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="arrays.", dir=scratch) as arrays:
 
@@ -151,12 +148,26 @@ def _make(asked: Preparation, before: SliceStore | None, scratch: Path, jobs: in
         return write_store(asked.place, sites, index, asked.fingerprints, info, names)
 
 
+def _splits(asked: Preparation, sites: Mapping[str, Sequence[str]], unusable: _Unusable) -> dict[str, dict[str, str]]:
+    """Site -> subject -> split, for the sites whose subjects can be divided; the others are added to `unusable`."""
+    splits = {}
+    for site, names in sorted(sites.items()):
+        try:
+            splits[site] = asked.split(site, names)
+        except FederationError as error:
+            unusable.add(LeftOut(site, "*", str(error), "all: too few"))
+    if not splits:
+        raise FederationError("\n  ".join(["no site can be prepared", *map(str, unusable.left_out[:5])]))
+    return splits
+
+
 def _finished(
     asked: Preparation, before: SliceStore | None, scratch: Path, jobs: int, unusable: _Unusable
 ) -> dict[str, dict[CompleteSubject, FinishedSubject]]:
     """Site -> its subjects, each from the store that was there before, from `scratch`, or processed now."""
     gone = {(one.site, one.subject) for one in unusable.left_out}
-    everyone = [who for own in asked.found.complete.values() for who in own.values()]
+    hopeless = {site for site, name in gone if name == "*"}
+    everyone = [who for site, own in asked.found.complete.items() if site not in hopeless for who in own.values()]
     keys = {who: asked.keys[who.site, who.subject] for who in everyone if (who.site, who.subject) not in gone}
     earlier = finished_before(before) if before else {}
     there = {who: one for who, key in keys.items() if (one := earlier.get(key) or read_finished(scratch / key))}

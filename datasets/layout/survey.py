@@ -155,8 +155,8 @@ def _first_complete(
         elif several and not first:
             paths = volumes[several[0]]
             reasons.append(
-                f"{where}it has {len(paths)} volumes of {several[0]}, {paths[0]} and {paths[1]}; narrow the pattern, or use the"
-                " first by name with dataset.first=true"
+                f"{where}it has {len(paths)} volumes of {several[0]}, {paths[0]} and {paths[1]}; let the names say which"
+                " it is (dataset.pattern, or entities of BIDS), or use the first by name with dataset.first=true"
             )
         else:
             return CompleteSubject(site, subject, session, {c: sorted(volumes[c])[0] for c in contrasts})

@@ -138,12 +138,12 @@ def test_what_the_folder_lacks_is_said(tmp_path: Path) -> None:
         ({"root": str(tmp_path / "none")}, r"there is no folder .*none; give the folder of folder by dataset.root$"),
         (
             {"pattern": "{site}/{subject}/{contrast}.nii"},
-            r"has the form .*nii and .* T1, T2, PD, FLAIR; found nor",
+            r"has the form .*nii and .* T1, T1ce, T2, PD, FLAIR; found nor",
         ),
         ({"contrast_names": {"t1": "T1"}}, r"a contrast among t1; found north, south é; correct dataset.pattern"),
         (
             {"contrast_names": {"T1": "T1", "T2": "T1"}},
-            r"2 volumes of T1, .*T1.nii.gz and .*T2.nii.gz; narrow the pattern",
+            r"2 volumes of T1, .*T1.nii.gz and .*T2.nii.gz; let the names say which it is",
         ),
         ({"exclude": ["p*"]}, "no subject under .* can be used"),
     ):

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -18,7 +19,8 @@ from PIL import Image
 from support import trees
 
 from fedsynth.datasets import side_by_side
-from fedsynth.datasets.layout import Layout, OnError, subject
+from fedsynth.datasets.layout import Layout, OnError, prepare, subject
+from fedsynth.datasets.layout.survey import CompleteSubject
 from fedsynth.datasets.store import splits
 from fedsynth.federation import FederationError
 
@@ -203,3 +205,28 @@ def test_a_site_whose_name_is_too_long_is_refused_before_a_subject_is_prepared(r
     (root / "north").rename(root / ("n" * 200))
     with pytest.raises(FederationError, match=r"site 'n*' has 200 characters, and a name at most 64"):
         trees.layout("folder", root).survey()
+
+
+def test_a_site_with_too_few_subjects_is_refused_before_any_is_processed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for person in sorted((root / "north").iterdir())[2:]:
+        shutil.rmtree(person)
+    processed: list[str] = []
+
+    def process(who: CompleteSubject, *rest: Any) -> str:
+        processed.append(who.site)
+        return subject.process_subject(who, *rest)
+
+    monkeypatch.setattr(prepare, "process_subject", process)
+    with pytest.raises(FederationError, match=r"site north has 2 subjects"):
+        trees.layout("folder", root).prepare()
+    assert processed == []
+    store = trees.layout("folder", root, on_error=OnError.skip).prepare()
+    assert {*processed} == {*store.contrasts} == {"south_é"}
+
+
+def test_t1_after_contrast_agent_is_a_contrast_of_ones_own_folder(root: Path) -> None:
+    for t2 in root.glob("*/*/T2.nii.gz"):
+        t2.rename(t2.with_name("T1ce.nii.gz"))
+    assert {*trees.layout("folder", root).prepare().contrasts.values()} == {("T1", "T1ce")}
