@@ -17,6 +17,7 @@ from fedsynth.methods.fedavg import FedAvg
 from fedsynth.trainer import Trainer
 
 
+@pytest.mark.slow
 def test_two_layouts_and_the_phantom_train_in_one_federation(tmp_path: Path) -> None:
     trees.ixi(tmp_path / "ixi", 3)
     trees.bids(tmp_path / "bids", 3)

@@ -172,6 +172,7 @@ def test_a_store_is_found_if_its_replacement_was_interrupted(root: Path, tmp_pat
     assert Prepared([str(store.folder)]).load("north", tmp_path).name == "north"
 
 
+@pytest.mark.slow
 def test_preparing_keeps_one_subject_in_memory(tmp_path: Path) -> None:
     peaks = []
     for count in (3, 9):
