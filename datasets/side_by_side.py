@@ -17,7 +17,7 @@ from fedsynth.runtime.progress import ProgressBar
 
 from .volumes.mask import foreground
 
-PIXEL = (1.0, 1.0, 1.0)  # mm, taken for what the images do not say
+FIELD = 256.0  # mm across an image, which the images do not say
 COLUMNS = ("site", "split", "subject", "slices")
 
 
@@ -114,7 +114,8 @@ class SideBySide(Dataset):
         if black := [subject.name for subject in subjects if not stack[subject.slices].any()]:
             raise FederationError(f"site {site}: the images of subject {black[0]} are black; leave the subject out")
         sources = [stack[s.slices].mean(1).transpose(1, 2, 0).astype(np.float32) for s in subjects]
-        masks = [foreground(source, PIXEL) for source in sources]
+        edge = FIELD / stack.shape[-1]
+        masks = [foreground(source, (edge, edge, edge)) for source in sources]
         heads = np.concatenate([mask.transpose(2, 0, 1) for mask in masks])
         named = Site(site, tuple(channels), (stack / 127.5 - 1).astype(np.float16), heads, tuple(subjects))
         numbered = (replace(s, name=f"{split}{n:03d}") for split in SPLITS for n, s in enumerate(named.of(split)))
