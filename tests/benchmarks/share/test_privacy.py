@@ -76,7 +76,8 @@ def scan(folder: Path, number: int, name: str, contrasts: str = "T1 T2", real: s
         if real:  # a T1 of a head; its root stands for another contrast on the same grid
             scans = sorted(Path(real, "nichart").glob("*/T1.nii.gz"))
             head = nibabel.load(scans[number % len(scans)])
-            volume = nibabel.Nifti1Image(head.get_fdata() ** (1 if contrast == "T1" else 0.5), head.affine)
+            voxels = head.get_fdata() * (1 + 0.01 * number)  # of two who share a head, no two images are the same
+            volume = nibabel.Nifti1Image(voxels ** (1 if contrast == "T1" else 0.5), head.affine)
         for entry in ("descrip", "db_name", "aux_file", "intent_name"):
             volume.header[entry] = HEADER.encode()[: volume.header[entry].dtype.itemsize or 16]
         nibabel.save(nibabel.Nifti1Image(volume.get_fdata(), volume.affine, volume.header), path)
@@ -92,7 +93,8 @@ def laboratory(at: Path, real: str = "") -> Path:
     for number, name in enumerate((*PEOPLE, EXCLUDED)):
         scan(at / "scans" / "north", number, name, real=real)
     scan(at / "scans" / "north", 7, BROKEN, "T1", real)
-    small = [f"dataset.chain.{option}={value}" for option, value in trees.SMALL.items()]
+    chain = trees.SMALL | ({"spacing": 8.0} if real else {})  # a head from the nose to the back of the neck
+    small = [f"dataset.chain.{option}={value}" for option, value in chain.items()]
     data = [f"dataset.root={at / 'scans'}", "dataset.pattern='{site}/{subject}/{subject}_{contrast}.nii.gz'"]
     data += [f"dataset.exclude=[{EXCLUDED}]", "dataset.on_error=skip", f"dataset.out={at / 'prepared'}", *small]
     assert main(["prepare", "dataset=folder", *data]) == 0
