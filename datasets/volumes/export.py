@@ -21,10 +21,10 @@ def export_volume(
 ) -> None:
     """Write slices `[N, H, W]` in [-1, 1] to `out` (.nii or .nii.gz) as float32, on the grid of the source volume `like`.
 
-    `rows` and `affine` are those of `Processed` if `like` is the reference contrast's volume; for that of another contrast the
-    affine is `quality[contrast].motion @ affine`. Intensities are `(x + 1) / 2 * white`, interpolated linearly, and 0 wherever
-    the nearest slice is not among the given ones. Raises FederationError if `out` is `like`, if the stack does not fit `rows`, or
-    if `like` cannot be read.
+    `rows` and `affine` are those of `Processed` if `like` is the reference contrast's volume; for that of a registered contrast
+    the affine is `quality[contrast].motion @ affine`. Intensities are `(x + 1) / 2 * white`, interpolated linearly, and 0
+    wherever the nearest slice is not among the given ones. Raises FederationError if `out` is `like`, if the stack does not fit
+    `rows`, or if `like` cannot be read.
     """
     if stack.ndim != 3 or len(stack) != len(rows):
         raise FederationError(f"a stack of shape {stack.shape} does not fit {len(rows)} slices; give [N, H, W]")
