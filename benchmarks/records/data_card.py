@@ -17,7 +17,7 @@ from .text_table import markdown_table
 BINS = 40  # of a histogram of intensities, which lie in [0, 1]
 SAMPLE = 64  # slices of a site whose intensities are counted, evenly spaced
 ALIKE, MIDDLE, DETAIL = 0.8, (0.5, 0.6, 0.7), 64  # of agreement; of a subject's slices; pixels each way
-SKULL = 0.06  # of what lies 4 to 15 mm below the surface is dark: with a skull 0.11 to 0.33 were measured, without 0 to 0.02
+SKULL = 0.06  # of what lies 4 to 15 mm below the surface is dark: in T1 with a skull 0.11 to 0.28, without at most 0.05
 SUBJECTS, SLICES, SIDE = 20, 4, 128  # subjects of a split, slices of each and pixels each way for the look-up tables
 
 Facts = Mapping[str, Any]

@@ -68,7 +68,8 @@ def interior(head: np.ndarray, spacing: Sequence[float]) -> Interior:
 
 
 def dark_share(voxels: np.ndarray, inside: Interior) -> float:
-    """The share of the shell that is as dark as air: skull and sinuses make it 0.1 or more, a head without them 0.02 or less."""
+    """The share of the shell that is as dark as air: skull and sinuses make it 0.1 or more in T1, and
+    a brain alone has 0.05 or less; in FLAIR the two are closer."""
     return float((voxels[inside.shell] < clip_level(voxels)).mean()) if inside.shell.any() else 0.0
 
 

@@ -41,7 +41,7 @@ class Processed(NamedTuple):
     contents: dict[str, str]  # by contrast: the SHA-256 of its volume (`Volume.sha256`), before a bias is corrected
     quality: dict[str, Quality]  # by contrast; the reference contrast is compared only with a template
     lost: float  # share of the foreground outside the slices' pixels, at most LOST
-    dark: float  # share of the head that is as dark as air 4 to 15 mm below its surface: with a skull 0.1 or more
+    dark: float  # share of the head that is as dark as air 4 to 15 mm below its surface (mask.py)
 
 
 def process(
